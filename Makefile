@@ -1,0 +1,41 @@
+# `make demo` and `make test` do all set-up; nothing but Python 3.11+, git and make is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXECUTABLES := $(filter-out tools/benchmarks tools/claims,$(wildcard tools/*))
+
+.PHONY: install demo test test-slow test-gpu lint types clean
+
+install: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	PATH="$(abspath $(BIN)):$$PATH" tools/demo
+
+test: install
+	$(BIN)/pytest
+
+test-slow: install
+	$(BIN)/pytest -m "slow and not gpu"
+
+test-gpu: install
+	$(BIN)/pytest -m gpu
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Type checkers do not follow the editable finder: the packages are linked under their import name.
+types: install
+	mkdir -p build/types/freelight
+	for p in shards pipeline train; do ln -sfn ../../../$$p build/types/freelight/$$p; done
+	$(BIN)/mypy build/types/freelight/shards build/types/freelight/pipeline build/types/freelight/train
+	for tool in $(EXECUTABLES); do $(BIN)/mypy $$tool || exit 1; done
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

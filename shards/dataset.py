@@ -1,0 +1,180 @@
+"""The dataset directory: the one contract between the offline tools, the pipeline and the trainer.
+
+`dataset.json` is written last, so a folder that has one is finished. Any sample is one `pread` away.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .atomic import atomic_write
+from .errors import FreelightError
+from .sources import ClassInfo
+
+MANIFEST = "dataset.json"
+SCHEMA = 1
+REJECTED = "rejected.jsonl"
+
+# One row a sample: which shard, where its JPEG lies in it (bytes), its label, and the JPEG's crc32.
+SAMPLE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("label", "<i4"), ("crc32", "<u4")])
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """A shard as the manifest lists it: file name, samples, bytes, sha256 of the tar."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """A split as the manifest lists it. `files` maps each other file of the split to its sha256."""
+
+    samples: int
+    labelled: bool
+    rejected: int
+    shards: tuple[ShardInfo, ...]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `dataset.json`: classes in label order, image size in pixels, how it was made, the splits."""
+
+    classes: tuple[ClassInfo, ...]
+    label_order: str
+    image_size: int
+    made_with: dict[str, Any]
+    source: dict[str, Any]
+    splits: dict[str, SplitInfo]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Name the data, wherever it lies: a hash of the class ids and of every shard's sha256, in order."""
+        shards = {name: [shard.sha256 for shard in split.shards] for name, split in self.splits.items()}
+        facts = [[info.id for info in self.classes], self.image_size, shards]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write `dataset.json` into `folder`, atomically."""
+        with atomic_write(folder / MANIFEST) as file:
+            file.write((json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read `dataset.json`. Raises `FreelightError` when there is none, or it is of another schema."""
+        path = folder / MANIFEST
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise FreelightError(
+                f"{folder} is not a finished dataset (no {MANIFEST}); make it with: make_shards --out {folder}"
+            ) from None
+        except json.JSONDecodeError as error:
+            raise FreelightError(f"{path} is not valid JSON ({error}); make the dataset again") from None
+        if content.pop("schema", None) != SCHEMA:
+            raise FreelightError(f"{path} is not of schema {SCHEMA}, which this version reads; make the dataset again")
+        content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
+        content["splits"] = {
+            name: SplitInfo(**{**split, "shards": tuple(ShardInfo(**shard) for shard in split["shards"])})
+            for name, split in content["splits"].items()
+        }
+        return cls(**content)
+
+
+class Split:
+    """One split of a dataset: `samples` is its table (dtype `SAMPLE`), `read(i)` the checked JPEG bytes of sample i."""
+
+    def __init__(self, folder: Path, name: str, info: SplitInfo) -> None:
+        self.folder = folder
+        self.name = name
+        self.info = info
+        path = folder / f"{name}.samples.npy"
+        if not path.is_file():
+            raise FreelightError(f"{path} is missing; make the dataset again")
+        self.samples: npt.NDArray[np.void] = np.load(path)
+        if self.samples.dtype != SAMPLE or len(self.samples) != info.samples:
+            raise FreelightError(f"{path} does not match the manifest ({info.samples} samples); make the dataset again")
+        self._files: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @functools.cached_property
+    def sources(self) -> list[str]:
+        """The source path of each sample, in sample order."""
+        text = (self.folder / f"{self.name}.sources.txt").read_text(encoding="utf-8", errors="surrogateescape")
+        return text.splitlines()
+
+    def key(self, index: int) -> str:
+        """Return the WebDataset key of sample `index`, as it stands in its shard's `.idx`."""
+        shard = int(self.samples["shard"][index])
+        first = int(np.searchsorted(self.samples["shard"], shard))
+        lines = (self.folder / self.info.shards[shard].name).with_suffix(".idx").read_text().splitlines()
+        return lines[1 + index - first].split()[-1].split(".")[0]
+
+    def read(self, index: int) -> bytes:
+        """Return the JPEG bytes of sample `index`; `FreelightError` if the shard is cut short or the bytes differ."""
+        row = self.samples[index]
+        shard, length = int(row["shard"]), int(row["length"])
+        data = os.pread(self._descriptor(shard), length, int(row["offset"]))
+        if len(data) != length or zlib.crc32(data) != row["crc32"]:
+            fault = f"cut short ({len(data)} of {length} bytes)" if len(data) != length else "changed (crc32 differs)"
+            raise FreelightError(
+                f"{self.folder / self.info.shards[shard].name}: sample {self.key(index)} (from {self.sources[index]}) "
+                f"is {fault}; delete the folder and make the dataset again"
+            )
+        return data
+
+    def close(self) -> None:
+        """Close the shards' file descriptors; a later `read` opens them again."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def _descriptor(self, shard: int) -> int:
+        if shard not in self._files:
+            path = self.folder / self.info.shards[shard].name
+            try:
+                self._files[shard] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise FreelightError(f"{path} is missing, though the manifest lists it; copy it back") from None
+        return self._files[shard]
+
+    def __del__(self) -> None:
+        if hasattr(self, "_files"):
+            self.close()
+
+
+class Dataset:
+    """A finished dataset directory: its `manifest`, and its splits by name."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.manifest = Manifest.load(self.folder)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images, pixels."""
+        return self.manifest.image_size
+
+    @property
+    def fingerprint(self) -> str:
+        """`Manifest.fingerprint`."""
+        return self.manifest.fingerprint
+
+    def split(self, name: str) -> Split:
+        """Open the split `name`. Raises `FreelightError` naming those that exist."""
+        if name not in self.manifest.splits:
+            raise FreelightError(f"{self.folder} has no split {name!r}; it has: {', '.join(self.manifest.splits)}")
+        return Split(self.folder, name, self.manifest.splits[name])

@@ -1,0 +1,110 @@
+"""Any picture file -> the 256x256 RGB picture that the network is trained on.
+
+The geometry is the authors' (paper section 2; `make-data.py` of cuda-convnet2): the whole image is scaled so that its
+shorter side is 256, then the window at `(length - 256) // 2` is cut out. Only that window is computed.
+"""
+
+import contextlib
+import functools
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from PIL import Image, ImageOps
+
+from .errors import FreelightError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescaling:
+    """How pictures are rescaled and stored; recorded in the manifest.
+
+    size: side of the square output, pixels. quality: JPEG quality, 1-100 (the authors': 95).
+    """
+
+    size: int = 256
+    quality: int = 95
+    # Named here so that the manifest says them; there is one of each so far.
+    resampling: str = "area when shrinking, bicubic when enlarging"
+    subsampling: str = "4:2:0"
+    orientation: str = "EXIF orientation applied"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise FreelightError(f"--size (={self.size}) must be at least 1 pixel")
+        if not 1 <= self.quality <= 100:
+            raise FreelightError(f"--quality (={self.quality}) must lie in 1..100")
+
+
+def decode_picture(data: bytes) -> Image.Image:
+    """Decode a picture file to an upright 8-bit RGB image.
+
+    CMYK, greyscale, palette, alpha (dropped) and 16-bit files become RGB; EXIF orientation is applied, and an
+    unreadable EXIF block is ignored. Raises `FreelightError` with the reason for what cannot be decoded whole.
+    """
+    try:
+        image: Image.Image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FreelightError(f"cannot decode: {error}") from error
+    # ImageNet has corrupt EXIF blocks over pixels that are sound.
+    with contextlib.suppress(OSError, ValueError, SyntaxError, TypeError, KeyError):
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips at 255
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
+@functools.lru_cache(maxsize=256)
+def _area_weights(length: int, scaled: int, start: int, size: int) -> scipy.sparse.csr_array:
+    """Return the (size, length) matrix that area-averages `length` pixels to `scaled`, rows start..start+size only."""
+    step = length / scaled
+    left = (start + np.arange(size))[:, None] * step
+    pixel = np.floor(left).astype(np.int64) + np.arange(int(np.ceil(step)) + 1)
+    covered = np.clip(np.minimum(left + step, pixel + 1) - np.maximum(left, pixel), 0, None) / step
+    row = np.broadcast_to(np.arange(size)[:, None], pixel.shape)
+    inside = (covered > 0) & (pixel < length)
+    weights = (covered[inside].astype(np.float32), (row[inside], pixel[inside]))
+    return scipy.sparse.csr_array(weights, shape=(size, length))
+
+
+def rescale(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+    """Scale an RGB image's shorter side to `size` and cut out the central square: uint8 (size, size, 3), 0-255.
+
+    The longer side becomes `round(size * long / short)`. Shrinking averages over exact pixel areas; enlarging is
+    Pillow's bicubic.
+    """
+    width, height = image.size
+    short = min(width, height)
+    scaled_width, scaled_height = (max(size, round(size * side / short)) for side in (width, height))
+    left, top = (scaled_width - size) // 2, (scaled_height - size) // 2
+    if size > short:
+        across, down = width / scaled_width, height / scaled_height
+        box = (left * across, top * down, (left + size) * across, (top + size) * down)
+        return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    pixels = np.asarray(image).reshape(height, width * 3).astype(np.float32)
+    rows = _area_weights(height, scaled_height, top, size) @ pixels
+    columns = np.ascontiguousarray(rows.reshape(size, width, 3).transpose(1, 0, 2)).reshape(width, size * 3)
+    window = (_area_weights(width, scaled_width, left, size) @ columns).reshape(size, size, 3).transpose(1, 0, 2)
+    return np.ascontiguousarray(np.rint(window).clip(0, 255).astype(np.uint8))
+
+
+def encode_jpeg(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
+    """Encode uint8 (H, W, 3) RGB pixels as a baseline JPEG, 4:2:0, without metadata."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return buffer.getvalue()
+
+
+def rescale_file(data: bytes, rescaling: Rescaling) -> bytes:
+    """Turn the bytes of a picture file into those of the rescaled JPEG, proven to decode.
+
+    Raises `FreelightError` with the reason when the picture is not sound.
+    """
+    jpeg = encode_jpeg(rescale(decode_picture(data), rescaling.size), rescaling.quality)
+    check = Image.open(io.BytesIO(jpeg))
+    check.draft("RGB", (rescaling.size // 8, rescaling.size // 8))  # reads every code, skips most of the transform
+    check.load()
+    return jpeg

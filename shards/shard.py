@@ -1,0 +1,124 @@
+"""Write one shard: a pure function of its source images and the settings, to the byte."""
+
+import hashlib
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from webdataset import TarWriter
+
+from .atomic import atomic_write
+from .errors import FreelightError
+from .rescale import Rescaling, rescale_file
+from .sources import Source, SourceImage
+
+TAR_BLOCK = 512
+LABEL_DIGITS = 5
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Shard number `shard` of a split: `images`, whose keys are their places in the split, from `first_key` on."""
+
+    split: str
+    shard: int
+    first_key: int
+    images: tuple[SourceImage, ...]
+
+    @property
+    def name(self) -> str:
+        """The tar's file name."""
+        return f"{self.split}-{self.shard:06d}.tar"
+
+
+@dataclass(frozen=True)
+class WrittenSample:
+    """A sample of a written shard: where its JPEG lies in the tar (bytes), its label, its crc32, where it came from."""
+
+    offset: int
+    length: int
+    label: int
+    crc32: int
+    path: str
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What is known of a written shard. Its presence on disk says that the shard is finished."""
+
+    split: str
+    shard: int
+    bytes: int
+    sha256: str
+    index_sha256: str
+    samples: tuple[WrittenSample, ...]
+    rejected: tuple[dict[str, str], ...]
+
+    def save(self, path: Path) -> None:
+        """Write the record to `path`, atomically."""
+        with atomic_write(path) as file:
+            file.write(json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> "ShardRecord":
+        """Read a record that `save` wrote."""
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content["samples"] = tuple(WrittenSample(**sample) for sample in content["samples"])
+        content["rejected"] = tuple(content["rejected"])
+        return cls(**content)
+
+
+class _HashingFile:
+    """Pass writes on to a file, and hash them on the way."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.bytes += len(data)
+        return self.file.write(data)
+
+
+def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: Path) -> ShardRecord:
+    """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return what was written.
+
+    A sample is `<key>.cls` (the label in five ASCII digits) and `<key>.jpg`. Pictures that cannot be decoded are left
+    out and listed with their reasons, so keys may have gaps. Owner and times are fixed: same input, same bytes.
+    """
+    samples: list[WrittenSample] = []
+    rejected: list[dict[str, str]] = []
+    index_lines: list[str] = []
+    with atomic_write(folder / task.name) as file:
+        tar_file = _HashingFile(file)
+        with TarWriter(tar_file, user="", group="", mtime=0, encoder=False) as tar:
+            for key, image in enumerate(task.images, task.first_key):
+                try:
+                    jpeg = rescale_file(source.read(image), rescaling)
+                except FreelightError as error:
+                    rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
+                    continue
+                label = f"{image.label:0{LABEL_DIGITS}d}".encode()
+                label_at = tar.tarstream.offset + TAR_BLOCK
+                jpeg_at = label_at + 2 * TAR_BLOCK  # the label's block, then the picture's header
+                tar.write({"__key__": f"{key:08d}", "cls": label, "jpg": jpeg})
+                index_lines.append(
+                    f"cls {label_at} {len(label)} {key:08d}.cls jpg {jpeg_at} {len(jpeg)} {key:08d}.jpg\n"
+                )
+                samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), image.path))
+    index = f"v1.2 {len(samples)}\n{''.join(index_lines)}".encode()
+    with atomic_write((folder / task.name).with_suffix(".idx")) as file:
+        file.write(index)
+    return ShardRecord(
+        split=task.split,
+        shard=task.shard,
+        bytes=tar_file.bytes,
+        sha256=tar_file.sha256.hexdigest(),
+        index_sha256=hashlib.sha256(index).hexdigest(),
+        samples=tuple(samples),
+        rejected=tuple(rejected),
+    )
