@@ -1,11 +1,12 @@
 """The drawn pictures are what the demo and the other tests take them for."""
 
-import subprocess
-import sys
+import os
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -129,14 +130,15 @@ def test_numbers_out_of_range_are_named(arguments: dict[str, int], message: str,
 
 
 def test_the_tool_reports_one_line_and_refuses_a_folder_with_anything_in_it(tmp_path: Path) -> None:
-    out = str(tmp_path / "out")
-    command = [sys.executable, str(TOOL), "--out", out, "--train-per-class", "1", "--val-per-class", "1"]
-    first = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "10 train and 10 val pictures of 10 classes" in first.stdout
-    assert first.stdout.count("\n") == 1
+    tool = runpy.run_path(str(TOOL))["main"]
+    arguments = ["--out", str(tmp_path / "out"), "--train-per-class", "1", "--val-per-class", "1"]
+    first = CliRunner().invoke(tool, arguments)
+    assert first.exit_code == 0, first.output
+    assert "10 train and 10 val pictures of 10 classes" in first.output
+    assert first.output.count("\n") == 1
     before = files(tmp_path)
-    second = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert second.returncode == 2
-    assert "is not an empty folder" in second.stderr
-    assert "Traceback" not in second.stderr
+    second = CliRunner().invoke(tool, arguments)
+    assert second.exit_code == 2
+    assert "is not an empty folder" in second.output
     assert files(tmp_path) == before
+    assert os.access(TOOL, os.X_OK), "it runs as typed"
