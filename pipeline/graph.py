@@ -1,7 +1,7 @@
 """A `Transform` as a DALI graph: the same graph on the CPU and on a GPU, with the device as its only difference."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from nvidia.dali import Pipeline, fn, types
@@ -48,6 +48,9 @@ def define_pipeline(
     `StopIteration`. image_size: side of the encoded images, pixels. device_id: the GPU, or None for the CPU.
     batch_size: the largest batch. prefetch: batches under way. DALI checks devices and arguments already here.
     """
+    if layout not in get_args(Layout):
+        raise FreelightError(f"layout {layout!r} is not one of {', '.join(get_args(Layout))}")
+    transform.span(image_size)  # raises where the crop does not fit
     if transform.needs_statistics and statistics is None:
         raise FreelightError("the transform subtracts a mean or changes the light: pass the dataset's statistics")
     if statistics is not None and transform.mean == "image" and statistics.mean_image.shape[0] != image_size:

@@ -37,9 +37,7 @@ class Lighting:
         """Turn standard normal draws (n, 3), one a principal axis, into RGB shifts (n, 3) in grey levels (0-255)."""
         if self.mode == "off":
             return np.zeros_like(draws)
-        if self.mode == "std":
-            sizes = np.sqrt(statistics.eigenvalues)
-        else:
-            sizes = statistics.eigenvalues / 255  # of [0, 1] pixels: / 255**2; the result scaled back: * 255
+        # The eigenvalues of [0, 1] pixels are 255**2 times smaller; the result is scaled back by 255.
+        sizes = np.sqrt(statistics.eigenvalues) if self.mode == "std" else statistics.eigenvalues / 255
         shifts = (draws * self.strength * sizes) @ statistics.eigenvectors.T
         return shifts.astype(np.float32)

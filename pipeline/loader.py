@@ -3,16 +3,19 @@
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 from nvidia.dali import Pipeline
+from torch.utils.dlpack import from_dlpack
 
 from ..shards import Dataset, FreelightError, Statistics
+from .exchange import swap_shares
 from .graph import Layout, define_pipeline, graph_inputs
 from .order import Order, draw_epoch, share_of
 from .transforms import Transform
@@ -29,6 +32,30 @@ class Batch(NamedTuple):
     samples: npt.NDArray[np.int32]
 
 
+class _ReadAhead:
+    """The reads of one iteration, a few batches ahead of DALI: what its graph is fed."""
+
+    def start(self, read: Callable[[Any], list[Any]], shares: list[Any], batches: int) -> None:
+        """Read `shares` one after the other in a thread, at most `batches` ahead."""
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
+        # Reads to come, and those under way: memory holds a few batches of JPEGs, not an epoch.
+        self._to_come: Iterator[Future[list[Any]]] = (self._reader.submit(read, share) for share in shares)
+        self._under_way = deque(itertools.islice(self._to_come, batches))
+
+    def take(self) -> list[Any]:
+        """Return the next batch's inputs, or raise what went wrong with them."""
+        if not self._under_way:
+            raise StopIteration
+        self._under_way.extend(itertools.islice(self._to_come, 1))
+        return self._under_way.popleft().result()
+
+    def stop(self) -> None:
+        """Drop what nobody will take, and wait for the thread to end."""
+        self._reader.shutdown(cancel_futures=True)
+        self._under_way.clear()
+        self._to_come = iter(())
+
+
 class Loader:
     """Iterate over this rank's share of every batch of an epoch; iterate again for the next epoch.
 
@@ -36,10 +63,13 @@ class Loader:
     share, equal to within one sample, and all ranks take the same number of steps. The last batch is short, and a
     rank's share of it may be empty. transform: what is done to each image. statistics: for the mean and the lighting,
     where the transform needs them. order: `global` (a fresh permutation each epoch) or `sequential`. device: "cpu" or
-    a CUDA device. prefetch: batches decoded ahead.
+    a CUDA device; batches are then ready on the stream that is current when they are asked for, and must not outlive
+    their use on it. prefetch: batches decoded ahead. group: the processes of these ranks, when they are to share every
+    batch (model parallelism): each decodes its share once, they swap, and every rank gets the whole batch.
 
     The state is (seed, epoch, position): breaking off an iteration and iterating again goes on after the last batch
     handed out, and so does another loader that `load_state_dict` has given the state, on any number of ranks.
+    One iteration at a time: going on with one after another was begun, or the loader was moved, is an error.
     `wait_seconds` adds up the time that iterating was blocked for a batch.
     """
 
@@ -59,11 +89,16 @@ class Loader:
         num_threads: int = 2,
         prefetch: int = 2,
         layout: Layout = "NCHW",
+        group: dist.ProcessGroup | None = None,
     ) -> None:
         if batch_size < 1:
             raise FreelightError(f"batch_size (={batch_size}) must be at least 1")
         if not 0 <= rank < world_size:
             raise FreelightError(f"rank (={rank}) must lie in 0..world_size-1 (world_size={world_size})")
+        if num_threads < 1:
+            raise FreelightError(f"num_threads (={num_threads}) must be at least 1")
+        if prefetch < 0:
+            raise FreelightError(f"prefetch (={prefetch}) must not be negative")
         self.dataset = dataset
         self.split = dataset.split(split)
         self.batch_size = batch_size
@@ -73,19 +108,19 @@ class Loader:
         self.order: Order = order
         self.rank = rank
         self.world_size = world_size
-        self.device = torch.device(device)
+        self.device = _resolve(torch.device(device))
         self.num_threads = num_threads
         self.prefetch = prefetch
         self.layout: Layout = layout
+        self.group = group
         self.wait_seconds = 0.0
         self._labels = self.split.samples["label"].astype(np.int64)
         self._epoch = 0
         self._position = 0
         self._draws = draw_epoch(len(self.split), seed=seed, epoch=0, order=order)
-        # Reads under way, and the generator of those to come: memory holds a few batches of JPEGs, not an epoch.
-        self._ready: deque[Future[list[Any]]] = deque()
-        self._waiting: Iterator[Future[list[Any]]] = iter(())
-        self._pipeline = self._define()
+        # An iteration takes the pipeline, and gives it back if it comes to its end; `_reads` is the running one's.
+        self._idle: tuple[_ReadAhead, Pipeline] | None = self._define()
+        self._reads: _ReadAhead | None = None
 
     def __len__(self) -> int:
         """Return the number of steps in an epoch, the same on every rank."""
@@ -96,11 +131,17 @@ class Loader:
         """The epoch that is being iterated over, or was last."""
         return self._epoch
 
+    @property
+    def position(self) -> int:
+        """How many samples of the epoch have been handed out, over all ranks."""
+        return self._position
+
     def set_epoch(self, epoch: int) -> None:
-        """Start `epoch` with the next iteration. Within the current epoch this changes nothing."""
-        if epoch != self._epoch:
-            self._epoch, self._position = epoch, 0
+        """Start `epoch` with the next iteration. Inside that epoch this changes nothing; at its end it starts over."""
+        if epoch != self._epoch or self._position >= len(self.split):
+            self._break_off()
             self._draws = draw_epoch(len(self.split), seed=self.seed, epoch=epoch, order=self.order)
+            self._epoch, self._position = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state after the last batch handed out: a few integers and the dataset's fingerprint."""
@@ -122,10 +163,12 @@ class Loader:
         for key in ("fingerprint", "split", "seed", "order"):
             if state[key] != own[key]:
                 raise FreelightError(f"the loader's state is of another {key}: {state[key]!r}, here {own[key]!r}")
+        self._break_off()
         self.set_epoch(state["epoch"])
         self._position = state["position"]
 
     def __iter__(self) -> Iterator[Batch]:
+        self._break_off()
         if self._position >= len(self.split):
             self.set_epoch(self._epoch + 1)
         steps = [
@@ -133,39 +176,47 @@ class Loader:
             for first in range(self._position, len(self.split), self.batch_size)
         ]
         shares = [share_of(step, self.rank, self.world_size) for step in steps]
-        finished = False
-        with ThreadPoolExecutor(1, thread_name_prefix="freelight-read") as reader:
-            self._waiting = (reader.submit(self._read, share) for share in shares if len(share))
-            self._ready.extend(itertools.islice(self._waiting, self.prefetch + 2))
-            try:
-                for step, share in zip(steps, shares, strict=True):
-                    start = time.perf_counter()
-                    images = self._run() if len(share) else self._empty()
-                    labels = torch.from_numpy(self._labels[share]).to(self.device)
-                    self.wait_seconds += time.perf_counter() - start
-                    self._position += len(step)
-                    yield Batch(images, labels, share)
-                finished = True
-            finally:
-                for future in self._ready:
-                    future.cancel()
-                self._ready.clear()
-                if finished:
-                    self._run_out()
-                else:  # batches are under way that nobody will take
-                    self._pipeline = self._define()
-                self.split.close()
+        handed_out = shares if self.group is None else steps
+        reads, pipeline = self._idle or self._define()
+        self._idle, self._reads = None, reads
+        try:
+            reads.start(self._read, [share for share in shares if len(share)], self.prefetch + 2)
+            for step, share, samples in zip(steps, shares, handed_out, strict=True):
+                start = time.perf_counter()
+                images = self._run(pipeline) if len(share) else self._empty()
+                if self.group is not None:
+                    sizes = [len(share_of(step, rank, self.world_size)) for rank in range(self.world_size)]
+                    images = swap_shares(images, sizes, self.group)
+                labels = self._to_device(self._labels[samples])
+                self.wait_seconds += time.perf_counter() - start
+                self._position += len(step)
+                yield Batch(images, labels, samples)
+                if self._reads is not reads:
+                    raise FreelightError("this iteration is over: another was begun, or the loader was moved; use that")
+            _run_out(pipeline)
+            self._idle = reads, pipeline
+        finally:
+            if self._reads is reads:
+                self._break_off()
 
-    def _define(self) -> Pipeline:
-        return define_pipeline(
+    def _break_off(self) -> None:
+        """End the iteration under way, if there is one. Batches that nobody will take go with its pipeline."""
+        if self._reads is not None:
+            reads, self._reads = self._reads, None
+            reads.stop()
+            self.split.close()
+
+    def _define(self) -> tuple[_ReadAhead, Pipeline]:
+        reads = _ReadAhead()
+        return reads, define_pipeline(
             self.transform,
-            source=self._next_inputs,
+            source=reads.take,
             image_size=self.dataset.image_size,
             statistics=self.statistics,
             batch_size=-(-self.batch_size // self.world_size),
             num_threads=self.num_threads,
             prefetch=self.prefetch + 1,
-            device_id=None if self.device.type == "cpu" else self.device.index or 0,
+            device_id=self.device.index,
             layout=self.layout,
         )
 
@@ -183,27 +234,20 @@ class Loader:
             inputs["light"] = self.transform.light_shifts(self._draws, share, self.statistics)
         return [inputs[name] for name in names]
 
-    def _next_inputs(self) -> list[Any]:
-        if not self._ready:
-            raise StopIteration
-        self._ready.extend(itertools.islice(self._waiting, 1))
-        return self._ready.popleft().result()
-
-    def _run(self) -> torch.Tensor:
+    def _run(self, pipeline: Pipeline) -> torch.Tensor:
         if self.device.type == "cpu":
-            (output,) = self._pipeline.run()
+            (output,) = pipeline.run()
         else:
-            (output,) = self._pipeline.run(torch.cuda.current_stream(self.device))
+            with torch.cuda.device(self.device):
+                (output,) = pipeline.run(torch.cuda.current_stream())
         # No copy: DALI's executor gives a buffer out again only when the tensor is gone.
-        images: torch.Tensor = torch.from_dlpack(output.as_tensor())
+        images: torch.Tensor = from_dlpack(output.as_tensor())
         return images
 
-    def _run_out(self) -> None:
-        """Let DALI see the end of the epoch, after which it starts another."""
-        try:
-            self._pipeline.run()
-        except StopIteration:
-            self._pipeline.reset()
+    def _to_device(self, labels: npt.NDArray[np.int64]) -> torch.Tensor:
+        tensor = torch.from_numpy(labels)
+        # From pinned memory, or the host would wait for all that the device has queued.
+        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _empty(self) -> torch.Tensor:
         shape: tuple[int, ...] = (3, self.transform.crop, self.transform.crop)
@@ -212,3 +256,20 @@ class Loader:
         if self.transform.views == "ten":
             shape = (10, *shape)
         return torch.empty((0, *shape), dtype=getattr(torch, self.transform.dtype), device=self.device)
+
+
+def _resolve(device: torch.device) -> torch.device:
+    """Return the CPU, or a CUDA device with its index: that of `torch.cuda.set_device` where none is named."""
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type != "cuda" or not torch.cuda.is_available():
+        raise FreelightError(f"device {str(device)!r} is neither the CPU nor a CUDA device that torch finds")
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
+def _run_out(pipeline: Pipeline) -> None:
+    """Let DALI see the end of the epoch, after which it starts another."""
+    try:
+        pipeline.run()
+    except StopIteration:
+        pipeline.reset()

@@ -4,10 +4,12 @@ So a batch can be drawn again anywhere: on another number of ranks, after a rest
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from ..shards import FreelightError
 
 Order = Literal["global", "sequential"]
 
@@ -28,6 +30,8 @@ class EpochDraws:
 
 def draw_epoch(samples: int, *, seed: int, epoch: int, order: Order = "global") -> EpochDraws:
     """Draw an epoch over `samples` samples. The draws do not depend on the transform that uses them, nor on `order`."""
+    if order not in get_args(Order):
+        raise FreelightError(f"order {order!r} is not one of {', '.join(get_args(Order))}")
     generator = np.random.Generator(np.random.Philox((seed, epoch)))
     permutation = generator.permutation(np.arange(samples, dtype=np.int32))
     return EpochDraws(

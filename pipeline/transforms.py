@@ -51,6 +51,8 @@ class Transform:
         ):
             if value not in choices:
                 raise FreelightError(f"transform: {name} {value!r} is not one of {', '.join(choices)}")
+        if self.crop < 1:
+            raise FreelightError(f"transform: crop (={self.crop}) must be at least 1 pixel")
         if not 0 <= self.flip_probability <= 1:
             raise FreelightError(f"transform: flip_probability (={self.flip_probability}) must lie in 0..1")
         if self.dtype == "uint8" and (self.mean != "none" or self.shifts_light):
@@ -122,7 +124,8 @@ class Transform:
         """Return what is subtracted from a whole image: float32 broadcastable to (S, S, 3)."""
         if self.mean == "image":
             return statistics.mean_image
-        return np.float32(statistics.mean if self.mean == "channel" else np.zeros(3))[None, None]
+        mean = statistics.mean if self.mean == "channel" else np.zeros(3)
+        return mean.astype(np.float32)[None, None]
 
 
 def cut(image: npt.NDArray, window: Window, crop: int) -> npt.NDArray:  # type: ignore[type-arg]  # any dtype

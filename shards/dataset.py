@@ -103,7 +103,10 @@ class Split:
         path = folder / f"{name}.samples.npy"
         if not path.is_file():
             raise FreelightError(f"{path} is missing; make the dataset again")
-        self.samples: npt.NDArray[np.void] = np.load(path)
+        try:
+            self.samples: npt.NDArray[np.void] = np.load(path)
+        except (EOFError, ValueError) as error:
+            raise FreelightError(f"{path} cannot be read ({error}); make the dataset again") from None
         if self.samples.dtype != SAMPLE or len(self.samples) != info.samples:
             raise FreelightError(f"{path} does not match the manifest ({info.samples} samples); make the dataset again")
         self._files: dict[int, int] = {}
@@ -114,8 +117,8 @@ class Split:
     @functools.cached_property
     def sources(self) -> list[str]:
         """The source path of each sample, in sample order."""
-        text = (self.folder / f"{self.name}.sources.txt").read_text(encoding="utf-8", errors="surrogateescape")
-        return text.splitlines()
+        data = (self.folder / f"{self.name}.sources.txt").read_bytes()
+        return data.decode(errors="surrogateescape").split("\n")[:-1]  # file names may hold any other line break
 
     def key(self, index: int) -> str:
         """Return the WebDataset key of sample `index`, as it stands in its shard's `.idx`."""
@@ -150,6 +153,9 @@ class Split:
             except FileNotFoundError:
                 raise FreelightError(f"{path} is missing, though the manifest lists it; copy it back") from None
         return self._files[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": {}}  # a descriptor means another file in another process
 
     def __del__(self) -> None:
         if hasattr(self, "_files"):

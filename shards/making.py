@@ -43,9 +43,13 @@ class ShardSettings:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("--samples-per-shard", self.samples_per_shard), ("--limit", self.limit)):
-            if value is not None and value < 1:
-                raise FreelightError(f"{name} (={value}) must be at least 1")
+        for name, value, least in (
+            ("--samples-per-shard", self.samples_per_shard, 1),
+            ("--limit", self.limit, 1),
+            ("--seed", self.seed, 0),
+        ):
+            if value is not None and value < least:
+                raise FreelightError(f"{name} (={value}) must be at least {least}")
 
     def resolve(self, source: Source) -> "ShardSettings":
         """Return these settings with the number of samples per shard filled in."""
@@ -86,16 +90,19 @@ def make_shards(
     tasks = deal_shards(source, settings)
     if (out / MANIFEST).exists():
         manifest = Manifest.load(out)
-        if manifest.made_with != made_with or manifest.source != _describe(source):
+        before, now = {**manifest.made_with, **manifest.source}, {**made_with, **_describe(source)}
+        if before != now:
             raise FreelightError(
-                f"{out} is a finished dataset with other settings or another source "
-                f"({_difference(manifest.made_with, made_with)}); choose another --out"
+                f"{out} is a finished dataset with other settings or another source ({_difference(before, now)}); "
+                "choose another --out"
             )
+        shutil.rmtree(out / PARTIAL, ignore_errors=True)  # left by a stop after the manifest was written
         return manifest
-    partial = _begin(out, {"made_with": made_with, "source": _describe(source), "listing": _digest(source)})
+    partial = _begin(out, {**made_with, **_describe(source), "times": _digest(source, times=True)})
     records = {path.stem: ShardRecord.load(path) for path in sorted(partial.glob("*.record"))}
     missing = [task for task in tasks if Path(task.name).stem not in records]
-    write = functools.partial(_write_and_record, source, settings.rescaling, out)
+    # Without its lists, which every task would carry to its process: 100 MB for ImageNet.
+    write = functools.partial(_write_and_record, replace(source, splits={}), settings.rescaling, out)
     fresh = run_tasks(write, missing, workers=workers)
     for record in watch(_chain(list(records.values()), fresh), sum(len(task.images) for task in tasks)):
         records[f"{record.split}-{record.shard:06d}"] = record
@@ -144,27 +151,40 @@ def _made_with(settings: ShardSettings) -> dict[str, Any]:
 
 def _describe(source: Source) -> dict[str, Any]:
     counts = {split: len(images) for split, images in source.splits.items()}
-    return {"layout": source.layout, "name": source.root.resolve().name, "images": counts}
+    return {
+        "layout": source.layout,
+        "name": source.root.resolve().name,
+        "images": counts,
+        "listing": _digest(source, times=False),
+    }
 
 
-def _digest(source: Source) -> str:
-    """Hash the listing, sizes and times included: tells when the source changes between a stop and a restart."""
+def _digest(source: Source, *, times: bool) -> str:
+    """Hash the classes and the pictures' paths, labels and sizes.
+
+    With `times`, which a copy of the source does not share, theirs too: tells when the source changes between a stop
+    and a restart.
+    """
     digest = hashlib.sha256()
+    for info in source.classes:
+        digest.update(f"{info.id}\0{info.name}\n".encode(errors="surrogateescape"))
     for split, images in source.splits.items():
         for image in images:
-            digest.update(
-                f"{split}\0{image.path}\0{image.label}\0{image.bytes}\0{image.mtime_ns}\n".encode(
-                    errors="surrogateescape"
-                )
-            )
+            fields = (split, image.path, image.label, image.bytes, *((image.mtime_ns,) if times else ()))
+            digest.update(("\0".join(map(str, fields)) + "\n").encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
+# What it means that a hash differs.
+_HASHES = {
+    "listing": "other classes, or pictures of other paths or sizes",
+    "times": "pictures written at other times",
+}
+
+
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    changed = [
-        f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in now if before.get(key) != now.get(key)
-    ]
-    return "; ".join(changed) or "another source"
+    changed = [key for key in now if before.get(key) != now.get(key)]
+    return "; ".join(_HASHES.get(key) or f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in changed)
 
 
 def _begin(out: Path, plan: dict[str, Any]) -> Path:
@@ -176,7 +196,7 @@ def _begin(out: Path, plan: dict[str, Any]) -> Path:
         if begun != plan:
             raise FreelightError(
                 f"{out} was begun with other settings or another source "
-                f"({_difference(begun['made_with'], plan['made_with'])}); "
+                f"({_difference(begun, plan)}); "
                 "give the same ones, or delete it, or choose another --out"
             )
         for leftover in out.glob(f"*{TEMPORARY_SUFFIX}"):

@@ -4,15 +4,15 @@ The geometry is the authors' (paper section 2; `make-data.py` of cuda-convnet2):
 shorter side is 256, then the window at `(length - 256) // 2` is cut out. Only that window is computed.
 """
 
-import contextlib
 import functools
 import io
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .errors import FreelightError
 
@@ -38,20 +38,54 @@ class Rescaling:
             raise FreelightError(f"--quality (={self.quality}) must lie in 1..100")
 
 
+# EXIF orientation -> what makes the picture upright; 1 is upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
 def decode_picture(data: bytes) -> Image.Image:
     """Decode a picture file to an upright 8-bit RGB image.
 
     CMYK, greyscale, palette, alpha (dropped) and 16-bit files become RGB; EXIF orientation is applied, and an
     unreadable EXIF block is ignored. Raises `FreelightError` with the reason for what cannot be decoded whole.
     """
+    if not data:
+        raise FreelightError("cannot decode: the file is empty")
     try:
-        image: Image.Image = Image.open(io.BytesIO(data))
-        image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata mostly; what makes the pixels unsound is an error
+            image: Image.Image = Image.open(io.BytesIO(data))
+            image.load()
+            return _to_rgb(_upright(image))
+    except MemoryError:
+        raise
+    except UnidentifiedImageError as error:  # its own text holds a memory address, another one each time
+        raise FreelightError("cannot decode: not a picture in a known format") from error
+    except Exception as error:  # Pillow's readers raise nearly anything; one bad file must not stop a million
         raise FreelightError(f"cannot decode: {error}") from error
-    # ImageNet has corrupt EXIF blocks over pixels that are sound.
-    with contextlib.suppress(OSError, ValueError, SyntaxError, TypeError, KeyError):
-        image = ImageOps.exif_transpose(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation, unless the block is corrupt: ImageNet has such over pixels that are sound.
+
+    `ImageOps.exif_transpose` also writes the block anew, and fails on a damaged one after the orientation is known.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:
+        return image
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to 8-bit RGB; alpha is dropped."""
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips at 255
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     return image.convert("RGB")

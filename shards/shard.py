@@ -97,8 +97,9 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
         tar_file = _HashingFile(file)
         with TarWriter(tar_file, user="", group="", mtime=0, encoder=False) as tar:
             for key, image in enumerate(task.images, task.first_key):
+                data = source.read(image)  # a source that changes is no bad picture: this error stops the job
                 try:
-                    jpeg = rescale_file(source.read(image), rescaling)
+                    jpeg = rescale_file(data, rescaling)
                 except FreelightError as error:
                     rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
                     continue

@@ -91,7 +91,11 @@ def list_folders(images: Path, *, val_fraction: float | None, class_names: Path 
 def read_class_names(path: Path) -> dict[str, str]:
     """Read `<id>\\t<name>` (or `<id> <name>`) lines."""
     names = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FreelightError(f"{path} is not UTF-8 text ({error}); expected '<class id><tab><name>' lines") from None
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         parts = line.split("\t", 1) if "\t" in line else line.split(None, 1)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -131,7 +132,7 @@ class Statistics:
                 content: dict[str, Any] = {field.name: archive[field.name] for field in dataclasses.fields(cls)}
         except FileNotFoundError:
             raise FreelightError(f"{path} is missing; make it with: compute_pca --shards {folder}") from None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise FreelightError(f"{path} cannot be read ({error}); make it again with compute_pca") from None
         return cls(**{**content, "pixels": int(content["pixels"]), "images": int(content["images"])})
 

@@ -1,0 +1,43 @@
+"""Drawn pictures and a dataset made of them, for every test: read only. A test that changes files copies them first."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from freelight.shards import Dataset, ShardSettings, compute_statistics, list_folders, make_shards
+from freelight.shards.drawing import draw_pictures
+
+TRAIN_PER_CLASS, VAL_PER_CLASS, SAMPLES_PER_SHARD = 6, 2, 16
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of ten classes in `train/` and `val/`, and `class-names.tsv`.
+
+    60 pictures of train decode (a CMYK JPEG, a grey one and a PNG among them) and 20 of val; 3 files of train do not:
+    a truncated JPEG, an empty file, and a text.
+    """
+    folder = tmp_path_factory.mktemp("drawn") / "pictures"
+    drawn = draw_pictures(folder, train_per_class=TRAIN_PER_CLASS, val_per_class=VAL_PER_CLASS)
+    bad = drawn.defects["truncated"].parent
+    (bad / "empty.JPEG").touch()
+    (bad / "text.JPEG").write_text("not a picture\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The dataset made of `pictures`, at 256 pixels: 60 samples in four shards, 20 in two, with statistics."""
+    source = list_folders(pictures, val_fraction=None, class_names=pictures / "class-names.tsv", seed=0)
+    folder = tmp_path_factory.mktemp("made") / "dataset"
+    make_shards(source, folder, ShardSettings(samples_per_shard=SAMPLES_PER_SHARD))
+    made = Dataset(folder)
+    compute_statistics(made).save(folder)
+    return made
+
+
+@pytest.fixture
+def dataset_copy(dataset: Dataset, tmp_path: Path) -> Dataset:
+    """The same dataset, to be damaged."""
+    return Dataset(shutil.copytree(dataset.folder, tmp_path / "copy"))

@@ -1,0 +1,31 @@
+"""Tasks run on any number of processes; what goes wrong there is one readable error."""
+
+import operator
+import os
+
+import pytest
+
+from freelight.shards import FreelightError
+from freelight.shards.executor import run_tasks
+
+
+def test_results_come_for_every_task_on_one_and_on_two_processes() -> None:
+    for workers in (1, 2):
+        assert sorted(run_tasks(abs, range(-9, 1), workers=workers)) == list(range(10))
+
+
+def test_one_worker_is_this_process_and_two_are_others() -> None:
+    """One needs no pickling and can be stepped through; two leave this one free to show progress."""
+    assert set(run_tasks(operator.call, [os.getpid] * 4, workers=1)) == {os.getpid()}
+    assert os.getpid() not in set(run_tasks(operator.call, [os.getpid] * 8, workers=2))
+
+
+def test_no_workers_is_an_error() -> None:
+    with pytest.raises(FreelightError, match=r"--workers \(=0\) must be at least 1"):
+        list(run_tasks(abs, [1], workers=0))
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_an_error_with_the_remedy() -> None:
+    with pytest.raises(FreelightError, match=r"a worker process was killed .* fewer --workers"):
+        list(run_tasks(os._exit, [1, 1], workers=2))

@@ -1,0 +1,136 @@
+"""Class-folder trees are listed in one order, with labels by sorted class id; what is amiss is named with its remedy."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from freelight.shards import FreelightError, Source, list_folders
+
+
+def tree(root: Path, *files: str) -> Path:
+    """Write files that are no pictures: listing never opens them."""
+    for name in files:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return root
+
+
+def listed(
+    images: Path, *, val_fraction: float | None = None, class_names: Path | None = None, seed: int = 0
+) -> Source:
+    return list_folders(images, val_fraction=val_fraction, class_names=class_names, seed=seed)
+
+
+def pairs(source: Source, split: str) -> list[tuple[str, int]]:
+    return [(image.path, image.label) for image in source.splits[split]]
+
+
+def test_train_and_val_share_labels_by_sorted_class_id(tmp_path: Path) -> None:
+    """val may lack a class; its labels are train's nevertheless."""
+    images = tree(tmp_path, "train/n2/b.jpg", "train/n10/a.jpg", "train/n1/c.jpg", "val/n2/d.jpg", "val/n10/e.jpg")
+    source = listed(images)
+    assert [info.id for info in source.classes] == ["n1", "n10", "n2"]
+    assert pairs(source, "train") == [("train/n1/c.jpg", 0), ("train/n10/a.jpg", 1), ("train/n2/b.jpg", 2)]
+    assert pairs(source, "val") == [("val/n10/e.jpg", 1), ("val/n2/d.jpg", 2)]
+    assert source.read(source.splits["train"][2]) == b"train/n2/b.jpg"
+
+
+def test_subfolders_and_links_are_followed_and_every_file_is_listed(tmp_path: Path) -> None:
+    """A file that is no picture is for the converter to reject, in the open."""
+    images = tree(tmp_path / "images", "train/a/2.jpg", "train/a/deep/1.jpg", "train/a/Thumbs.db")
+    tree(tmp_path / "elsewhere", "3.jpg")
+    (images / "train/b").symlink_to(tmp_path / "elsewhere")
+    expected = [("train/a/2.jpg", 0), ("train/a/Thumbs.db", 0), ("train/a/deep/1.jpg", 0), ("train/b/3.jpg", 1)]
+    assert pairs(listed(images), "train") == expected
+
+
+def test_one_level_of_classes_is_train_alone_without_a_fraction(tmp_path: Path) -> None:
+    source = listed(tree(tmp_path, "cat/1.jpg", "dog/1.jpg", ".git/1.jpg"))
+    assert list(source.splits) == ["train"]
+    assert pairs(source, "train") == [("cat/1.jpg", 0), ("dog/1.jpg", 1)]
+
+
+def test_val_fraction_takes_its_rounded_share_of_each_class_by_the_seed(tmp_path: Path) -> None:
+    files = [f"{name}/{k:02d}.jpg" for name, count in (("cat", 20), ("dog", 7), ("eel", 2)) for k in range(count)]
+    images = tree(tmp_path, *files)
+    source = listed(images, val_fraction=0.2, seed=5)
+    train, val = pairs(source, "train"), pairs(source, "val")
+    assert Counter(label for _, label in val) == {0: 4, 1: 1}, "round(0.2 * n) for n = 20, 7, 2"
+    assert sorted(train + val) == [(name, ["cat", "dog", "eel"].index(name.split("/")[0])) for name in sorted(files)]
+    assert pairs(listed(images, val_fraction=0.2, seed=5), "val") == val
+    assert pairs(listed(images, val_fraction=0.2, seed=6), "val") != val
+    assert [path for path, label in val if label == 0] != [f"cat/{k:02d}.jpg" for k in range(4)], "not the first ones"
+
+
+def test_class_names_come_from_tabbed_or_spaced_lines(tmp_path: Path) -> None:
+    """Also with a byte order mark, Windows line ends and blank lines; a name may hold spaces and commas."""
+    images = tree(tmp_path / "images", "train/n1/1.jpg", "train/n2/1.jpg")
+    names = tmp_path / "names.txt"
+    names.write_bytes("\ufeffn2\tcrane, a bird\r\n\r\nn1 maillot, tank suit\r\nn3\tunused\n".encode())
+    assert [(info.id, info.name) for info in listed(images, class_names=names).classes] == [
+        ("n1", "maillot, tank suit"),
+        ("n2", "crane, a bird"),
+    ]
+    assert [info.name for info in listed(images).classes] == ["n1", "n2"], "the id, where there are no names"
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        ([], {}, "{images} has no class folders; expected {images}/<class>/<image>"),
+        (["train/1.jpg"], {}, "{images}/train has no class folders"),
+        (["train/a/1.jpg", "val/b/1.jpg"], {}, "{images}/val has the class 'b', which {images}/train lacks"),
+        (["train/a/1.jpg", "val/1.jpg"], {}, "no images for the split 'val' under {images}"),
+        (["train/a/1.jpg"], {"val_fraction": 0.1}, "--val-fraction is for one level of classes"),
+        (["a/1.jpg"], {"val_fraction": 0.1}, "no images for the split 'val'"),
+        (["a/1.jpg"], {"val_fraction": 1.0}, r"--val-fraction (=1.0) must lie between 0 and 1"),
+        (["a/1.jpg"], {"val_fraction": float("nan")}, r"--val-fraction (=nan) must lie between 0 and 1"),
+        (["a/one\ntwo.jpg"], {}, "holds a line break; rename it"),
+    ],
+)
+def test_a_tree_that_cannot_be_right_is_named(
+    files: list[str], options: dict[str, float], message: str, tmp_path: Path
+) -> None:
+    images = tree(tmp_path / "images", *files)
+    images.mkdir(exist_ok=True)
+    with pytest.raises(FreelightError, match=re.escape(message.format(images=images))):
+        listed(images, val_fraction=options.get("val_fraction"))
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FreelightError, match=f"--images {tmp_path / 'none'} is not a folder"):
+        listed(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a\tfirst\n", "has no name for class 'b' (1 missing)"),
+        (b"a\tfirst\nb\n", ":2: expected '<class id><tab><name>', found 'b'"),
+        (b"a\tfirst\nb\tsec\xffond\n", "is not UTF-8 text"),
+    ],
+)
+def test_a_class_names_file_that_cannot_be_right_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    images = tree(tmp_path / "images", "train/a/1.jpg", "train/b/1.jpg")
+    names = tmp_path / "names.tsv"
+    names.write_bytes(content)
+    with pytest.raises(FreelightError, match=re.escape(message)) as caught:
+        listed(images, class_names=names)
+    assert str(names) in str(caught.value)
+
+
+def test_a_link_that_leads_round_in_a_circle_is_an_error_not_a_flood(tmp_path: Path) -> None:
+    images = tree(tmp_path, "train/a/1.jpg")
+    (images / "train/a/again").symlink_to(".")
+    with pytest.raises(OSError, match="symbolic links"):
+        listed(images)
+
+
+def test_a_picture_that_changed_since_it_was_listed_is_an_error(tmp_path: Path) -> None:
+    source = listed(tree(tmp_path, "train/a/1.jpg"))
+    (tmp_path / "train/a/1.jpg").write_bytes(b"longer than it was")
+    with pytest.raises(FreelightError, match=r"1\.jpg changed while it was read: 13 bytes listed, 18 found"):
+        source.read(source.splits["train"][0])

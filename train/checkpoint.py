@@ -1,0 +1,82 @@
+"""Checkpoints: one logical network, whatever number of columns wrote it, with all that its use needs."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..shards import Dataset, FreelightError, Statistics
+from ..shards.atomic import atomic_write
+from .network import NetworkConfig
+from .recipe import Recipe
+
+LAST = "last.pt"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A network and the state of its training.
+
+    weights, velocity: of the whole network, by parameter. class_ids, class_names: in label order. image_size: of the
+    dataset, pixels. statistics: the training set's, for any later use. progress: step (steps done), and the states of
+    the loader and the schedule.
+    """
+
+    network: NetworkConfig
+    recipe: Recipe
+    seed: int
+    weights: dict[str, torch.Tensor]
+    velocity: dict[str, torch.Tensor]
+    class_ids: list[str]
+    class_names: list[str]
+    image_size: int
+    fingerprint: str
+    statistics: Statistics
+    progress: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, atomically: a full disk or a kill leaves the previous one."""
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name in ("network", "recipe"):
+            content[name] = dataclasses.asdict(content[name])
+        content["statistics"] = {
+            field.name: torch.as_tensor(getattr(self.statistics, field.name))
+            for field in dataclasses.fields(self.statistics)
+        }
+        with atomic_write(path) as file:
+            torch.save({"format": FORMAT, **content}, file)
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read a checkpoint that `save` wrote (tensors and plain values only: nothing in it is executed)."""
+        try:
+            content: dict[str, Any] = torch.load(path, weights_only=True)
+        except FileNotFoundError:
+            raise FreelightError(f"there is no checkpoint {path}") from None
+        except Exception as error:  # torch.load has no common error for files that are not its own
+            raise FreelightError(f"{path} is not a whole checkpoint ({error})") from error
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
+        content["network"] = NetworkConfig(**content["network"])
+        content["recipe"] = Recipe(**content["recipe"])
+        numbers = {name: value.numpy() for name, value in content["statistics"].items()}
+        content["statistics"] = Statistics(
+            **{**numbers, "pixels": int(numbers["pixels"]), "images": int(numbers["images"])}
+        )
+        return cls(**content)
+
+    def label_map(self, dataset: Dataset) -> torch.Tensor:
+        """Return, for each label of `dataset`, this network's label of the same class id: int64 (classes,).
+
+        Raises `FreelightError` naming the first difference when the class ids are not the same set.
+        """
+        own = {class_id: label for label, class_id in enumerate(self.class_ids)}
+        theirs = [info.id for info in dataset.manifest.classes]
+        if set(own) != set(theirs):
+            different = sorted(set(own) ^ set(theirs))[0]
+            where = "the checkpoint" if different in own else f"the dataset {dataset.folder}"
+            raise FreelightError(f"the classes differ: only {where} has {different!r}")
+        return torch.tensor([own[class_id] for class_id in theirs])

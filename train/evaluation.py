@@ -1,0 +1,49 @@
+"""Errors over a split: the centre view, or softmax averaged over ten views (paper section 4.1)."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..pipeline import Batch
+from .network import AlexNet
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How many of `images` had their label outside the best one and the best five."""
+
+    images: int
+    wrong_top1: int
+    wrong_top5: int
+
+    @property
+    def top1(self) -> float:
+        """Top-1 error, 0..1."""
+        return self.wrong_top1 / self.images
+
+    @property
+    def top5(self) -> float:
+        """Top-5 error, 0..1."""
+        return self.wrong_top5 / self.images
+
+
+@torch.no_grad()
+def predict(network: AlexNet, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield the class probabilities (n, classes), averaged over views, and the labels (n,) of each batch."""
+    for images, labels, _ in batches:
+        views = images.flatten(0, 1) if images.ndim == 5 else images
+        probabilities = network(views).softmax(dim=1)
+        yield probabilities.reshape(len(labels), -1, probabilities.shape[1]).mean(dim=1), labels
+
+
+def evaluate(network: AlexNet, batches: Iterable[Batch], label_map: torch.Tensor | None = None) -> Errors:
+    """Count a network's errors. label_map: the network's label for each of the data's labels, where they differ."""
+    images, correct = 0, torch.zeros(2, dtype=torch.int64)
+    for probabilities, labels in predict(network, batches):
+        expected = labels if label_map is None else label_map.to(labels.device)[labels]
+        best = probabilities.topk(min(5, probabilities.shape[1])).indices == expected[:, None]
+        images += len(labels)
+        correct += torch.stack([best[:, 0].sum(), best.any(dim=1).sum()]).cpu()
+    top1, top5 = correct.tolist()
+    return Errors(images, images - top1, images - top5)
