@@ -21,6 +21,8 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except BrokenPipeError:  # `| head`: click ends quietly
+            raise
         except (FreelightError, OSError) as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2)

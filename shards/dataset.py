@@ -81,16 +81,19 @@ class Manifest:
             raise FreelightError(
                 f"{folder} is not a finished dataset (no {MANIFEST}); make it with: make_shards --out {folder}"
             ) from None
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise FreelightError(f"{path} is not valid JSON ({error}); make the dataset again") from None
-        if content.pop("schema", None) != SCHEMA:
+        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
             raise FreelightError(f"{path} is not of schema {SCHEMA}, which this version reads; make the dataset again")
-        content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
-        content["splits"] = {
-            name: SplitInfo(**{**split, "shards": tuple(ShardInfo(**shard) for shard in split["shards"])})
-            for name, split in content["splits"].items()
-        }
-        return cls(**content)
+        try:
+            content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
+            content["splits"] = {
+                name: SplitInfo(**{**split, "shards": tuple(ShardInfo(**shard) for shard in split["shards"])})
+                for name, split in content["splits"].items()
+            }
+            return cls(**content)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise FreelightError(f"{path} lacks a part or has one too many ({error}); make the dataset again") from None
 
 
 class Split:
@@ -122,6 +125,7 @@ class Split:
 
     def key(self, index: int) -> str:
         """Return the WebDataset key of sample `index`, as it stands in its shard's `.idx`."""
+        index = range(len(self))[index]
         shard = int(self.samples["shard"][index])
         first = int(np.searchsorted(self.samples["shard"], shard))
         lines = (self.folder / self.info.shards[shard].name).with_suffix(".idx").read_text().splitlines()

@@ -61,6 +61,11 @@ def list_folders(images: Path, *, val_fraction: float | None, class_names: Path 
         if val_fraction is not None:
             raise FreelightError(f"--val-fraction is for one level of classes, but {images} has {', '.join(present)}/")
         folders = {split: images / split for split in present}
+    elif present:
+        raise FreelightError(
+            f"{images} has {', '.join(present)}/ but no train/; give the folder that holds train/, or the one with "
+            f"the class folders, such as {images / present[0]}"
+        )
     else:
         folders = {"train": images}
     names = read_class_names(class_names) if class_names else {}

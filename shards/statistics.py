@@ -128,7 +128,7 @@ class Statistics:
         """Read a dataset's `statistics.npz`. Raises `FreelightError` when `compute_pca` has not written it."""
         path = Path(folder) / STATISTICS
         try:
-            with np.load(path) as archive:
+            with path.open("rb") as file, np.load(file) as archive:  # np.load leaves a broken archive it opened open
                 content: dict[str, Any] = {field.name: archive[field.name] for field in dataclasses.fields(cls)}
         except FileNotFoundError:
             raise FreelightError(f"{path} is missing; make it with: compute_pca --shards {folder}") from None
