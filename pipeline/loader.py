@@ -35,12 +35,17 @@ class Batch(NamedTuple):
 class _ReadAhead:
     """The reads of one iteration, a few batches ahead of DALI: what its graph is fed."""
 
+    def __init__(self) -> None:
+        # Those under way, and those to come: memory holds a few batches of JPEGs, not an epoch.
+        self._under_way: deque[Future[list[Any]]] = deque()
+        self._to_come: Iterator[Future[list[Any]]] = iter(())
+        self._reader: ThreadPoolExecutor | None = None
+
     def start(self, read: Callable[[Any], list[Any]], shares: list[Any], batches: int) -> None:
         """Read `shares` one after the other in a thread, at most `batches` ahead."""
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
-        # Reads to come, and those under way: memory holds a few batches of JPEGs, not an epoch.
-        self._to_come: Iterator[Future[list[Any]]] = (self._reader.submit(read, share) for share in shares)
-        self._under_way = deque(itertools.islice(self._to_come, batches))
+        self._reader = reader = ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
+        self._to_come = (reader.submit(read, share) for share in shares)
+        self._under_way.extend(itertools.islice(self._to_come, batches))
 
     def take(self) -> list[Any]:
         """Return the next batch's inputs, or raise what went wrong with them."""
@@ -51,7 +56,8 @@ class _ReadAhead:
 
     def stop(self) -> None:
         """Drop what nobody will take, and wait for the thread to end."""
-        self._reader.shutdown(cancel_futures=True)
+        if self._reader is not None:
+            self._reader.shutdown(cancel_futures=True)
         self._under_way.clear()
         self._to_come = iter(())
 
@@ -63,9 +69,9 @@ class Loader:
     share, equal to within one sample, and all ranks take the same number of steps. The last batch is short, and a
     rank's share of it may be empty. transform: what is done to each image. statistics: for the mean and the lighting,
     where the transform needs them. order: `global` (a fresh permutation each epoch) or `sequential`. device: "cpu" or
-    a CUDA device; batches are then ready on the stream that is current when they are asked for, and must not outlive
-    their use on it. prefetch: batches decoded ahead. group: the processes of these ranks, when they are to share every
-    batch (model parallelism): each decodes its share once, they swap, and every rank gets the whole batch.
+    a CUDA device, where a batch is ready on the stream that is current when it is asked for; hold it for as long as any
+    other stream uses it. prefetch: batches decoded ahead. group: the processes of these ranks, when they are to share
+    every batch (model parallelism): each decodes its share once, they swap, and every rank gets the whole batch.
 
     The state is (seed, epoch, position): breaking off an iteration and iterating again goes on after the last batch
     handed out, and so does another loader that `load_state_dict` has given the state, on any number of ranks.

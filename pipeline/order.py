@@ -30,6 +30,9 @@ class EpochDraws:
 
 def draw_epoch(samples: int, *, seed: int, epoch: int, order: Order = "global") -> EpochDraws:
     """Draw an epoch over `samples` samples. The draws do not depend on the transform that uses them, nor on `order`."""
+    for name, value in (("seed", seed), ("epoch", epoch)):
+        if value < 0:
+            raise FreelightError(f"{name} (={value}) must not be negative")
     if order not in get_args(Order):
         raise FreelightError(f"order {order!r} is not one of {', '.join(get_args(Order))}")
     generator = np.random.Generator(np.random.Philox((seed, epoch)))

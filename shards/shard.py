@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from webdataset import TarWriter
-
 from .atomic import atomic_write
 from .errors import FreelightError
 from .rescale import Rescaling, rescale_file
@@ -90,6 +88,8 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
     A sample is `<key>.cls` (the label in five ASCII digits) and `<key>.jpg`. Pictures that cannot be decoded are left
     out and listed with their reasons, so keys may have gaps. Owner and times are fixed: same input, same bytes.
     """
+    from webdataset import TarWriter  # takes a second, since it imports torch: not for every command
+
     samples: list[WrittenSample] = []
     rejected: list[dict[str, str]] = []
     index_lines: list[str] = []

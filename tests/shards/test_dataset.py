@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import shutil
+import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,19 @@ def test_the_table_is_plain_numpy_with_one_row_a_sample_in_shard_order(dataset: 
     assert table.dtype == SAMPLE
     assert len(table) == len(dataset.split("train")) == len(dataset.split("train").sources) == 60
     assert np.bincount(table["shard"]).tolist() == [s.samples for s in dataset.manifest.splits["train"].shards]
-    assert all(np.diff(table["shard"][:]) >= 0)
+    assert np.all(np.diff(table["shard"].astype(int)) >= 0)
+
+
+def test_the_key_of_a_sample_is_its_name_in_the_tar_also_counted_from_the_end(dataset: Dataset) -> None:
+    split = dataset.split("val")
+    names = []
+    for shard in dataset.manifest.splits["val"].shards:
+        with tarfile.open(dataset.folder / shard.name) as tar:
+            names += [member.name for member in tar if member.name.endswith(".jpg")]
+    assert [f"{split.key(index)}.jpg" for index in range(20)] == names
+    assert f"{split.key(-1)}.jpg" == names[-1]
+    with pytest.raises(IndexError):
+        split.key(20)
 
 
 # What is damaged.
@@ -112,6 +125,10 @@ def edit_manifest(change: Callable[[dict[str, object]], object]) -> Callable[[Pa
         (lambda folder: (folder / "dataset.json").write_text("{"), "is not valid JSON .* make the dataset again"),
         (edit_manifest(lambda content: content.update(schema=99)), "is not of schema 1, which this version reads"),
         (edit_manifest(lambda content: content.pop("schema")), "is not of schema 1"),
+        (lambda folder: (folder / "dataset.json").write_text("[]"), "is not of schema 1"),
+        (lambda folder: (folder / "dataset.json").write_bytes(b"\xff"), "is not valid JSON"),
+        (edit_manifest(lambda content: content.pop("splits")), r"lacks a part or .* \('splits'\); make the dataset"),
+        (edit_manifest(lambda content: content.update(more=1)), "lacks a part or has one too many .*'more'"),
         (lambda folder: (folder / "train.samples.npy").unlink(), r"train\.samples\.npy is missing; make"),
         (lambda folder: os.truncate(folder / "train.samples.npy", 0), r"samples\.npy cannot be read .*; make"),
         (lambda folder: os.truncate(folder / "train.samples.npy", 500), r"samples\.npy cannot be read .*; make"),
@@ -122,7 +139,22 @@ def edit_manifest(change: Callable[[dict[str, object]], object]) -> Callable[[Pa
         (lambda folder: np.save(folder / "train.samples.npy", np.zeros(59, SAMPLE)), "does not match the manifest"),
         (lambda folder: np.save(folder / "train.samples.npy", np.zeros(60)), "does not match the manifest"),
     ],
-    ids="no-manifest bad-json new-schema no-schema no-table empty short garbage rows dtype".split(),
+    ids=[
+        "no-manifest",
+        "bad-json",
+        "new",
+        "no-schema",
+        "list",
+        "binary",
+        "no-splits",
+        "more",
+        "no-table",
+        "empty",
+        "short",
+        "garbage",
+        "rows",
+        "dtype",
+    ],
 )
 def test_a_dataset_that_lacks_a_part_says_which_and_what_to_do(
     damage: Callable[[Path], object], message: str, dataset_copy: Dataset

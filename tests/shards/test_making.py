@@ -30,6 +30,8 @@ from freelight.shards import (
     rescale_file,
 )
 from freelight.shards.drawing import draw_picture
+from freelight.shards.making import deal_shards
+from freelight.shards.sources import SourceImage
 
 TRAIN, VAL, REJECTED = 60, 20, 3  # as tests/conftest.py says
 SMALL = ShardSettings(rescaling=Rescaling(size=32), samples_per_shard=8)
@@ -133,6 +135,20 @@ def test_another_seed_is_another_order_and_a_limit_keeps_its_beginning(
     assert kept == order[: len(kept)]
     assert len(kept) + limited.manifest.splits["train"].rejected == 19
     assert limited.manifest.splits["val"].samples == 19
+
+
+def test_a_splits_order_depends_on_its_own_pictures_and_name_alone(source: Source) -> None:
+    """So a val folder added later leaves train as it was; and two splits of one length are not shuffled alike."""
+    images = source.splits["train"]
+
+    def order(split: str, splits: dict[str, list[SourceImage]]) -> list[str]:
+        tasks = deal_shards(replace(source, splits=splits), SMALL)
+        return [image.path for task in tasks if task.split == split for image in task.images]
+
+    alone = order("train", {"train": images})
+    assert order("train", {"test": images[:9], "train": images}) == alone
+    assert sorted(order("val", {"train": images, "val": images})) == sorted(alone)
+    assert order("val", {"train": images, "val": images}) != alone
 
 
 def test_keys_are_places_in_the_shuffled_split_in_eight_digits_with_gaps_at_rejects(dataset: Dataset) -> None:
@@ -290,6 +306,7 @@ def test_a_stopped_job_resumes_to_the_same_bytes_and_keeps_its_finished_shards(
         Dataset(out)
     # What a kill may leave besides: half a file under its temporary name, and a shard whose record was not written.
     (out / "train-000006.tar.tmp").write_bytes(b"half")
+    (out / f"{recorded[-1]}.idx.tmp").write_bytes(b"half")
     (out / ".partial" / "train-000006.record.tmp").write_bytes(b"half")
     (out / ".partial" / f"{recorded[0]}.record").unlink()
     (out / f"{recorded[0]}.tar").write_bytes(b"rot")

@@ -1,4 +1,4 @@
-"""Class-folder trees are listed in one order, with labels by sorted class id; what is amiss is named with its remedy."""
+"""Class-folder trees are listed in one order, labelled by sorted class id; what is amiss is named with its remedy."""
 
 import re
 from collections import Counter
@@ -81,6 +81,7 @@ def test_class_names_come_from_tabbed_or_spaced_lines(tmp_path: Path) -> None:
     ("files", "options", "message"),
     [
         ([], {}, "{images} has no class folders; expected {images}/<class>/<image>"),
+        (["val/a/1.jpg"], {}, "{images} has val/ but no train/; give the folder that holds train/, or"),
         (["train/1.jpg"], {}, "{images}/train has no class folders"),
         (["train/a/1.jpg", "val/b/1.jpg"], {}, "{images}/val has the class 'b', which {images}/train lacks"),
         (["train/a/1.jpg", "val/1.jpg"], {}, "no images for the split 'val' under {images}"),

@@ -1,0 +1,188 @@
+"""The executables under tools/ do what a person types: run by path, one line for each error, exit code 2."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from freelight.shards import Dataset, Statistics
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+def run(tool: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a tool as typed: by its path, with the virtual environment first on PATH."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    words = [str(TOOLS / tool), *map(str, arguments)]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+
+def call(tool: str, *arguments: str | Path) -> Result:
+    """Run a tool's command within this process, which is quicker."""
+    loader = SourceFileLoader(f"tool_{tool}", str(TOOLS / tool))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    dont_write, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # or tools/ gets a file `make_shardsc`
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = dont_write
+    assert isinstance(module.main, click.Command)
+    return CliRunner().invoke(module.main, list(map(str, arguments)))
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_every_tool_is_an_executable_that_the_virtual_environment_runs() -> None:
+    for path in (TOOLS / "make_shards", TOOLS / "compute_pca"):
+        assert os.access(path, os.X_OK), f"chmod +x {path}"
+        assert path.read_text().startswith("#!/usr/bin/env python3\n")
+        assert len(path.read_text().splitlines()) <= 66, "one screen"
+
+
+def test_pictures_to_shards_to_eigenbasis_as_typed(pictures: Path, dataset: Dataset, tmp_path: Path) -> None:
+    """Both tools by path, end to end: the same files as the library writes."""
+    out = tmp_path / "dataset"
+    words = ["--images", pictures, "--out", out, "--class-names", pictures / "class-names.tsv"]
+    made = run("make_shards", *words, "--samples-per-shard", "16")
+    assert made.returncode == 0, made.stderr
+    train, val, last = made.stdout.splitlines()
+    assert re.fullmatch(r"train: 60 samples of 10 classes in 4 shards, \d+\.\d MB, 3 rejected", train)
+    assert re.fullmatch(r"val: 20 samples of 10 classes in 2 shards, \d+\.\d MB, 0 rejected", val)
+    assert last == f"dataset {out}, fingerprint {dataset.fingerprint[:12]}"
+    assert len(made.stderr.splitlines()) <= 1, "off a terminal the progress bar is one line at most"
+
+    computed = run("compute_pca", "--shards", out)
+    assert computed.returncode == 0, computed.stderr
+    assert files(out) == files(dataset.folder)
+
+    first, means, header, *axes = computed.stdout.splitlines()
+    assert first == f"60 images, {60 * 65536} pixels; RGB in grey levels (0-255)"
+    statistics = Statistics.load(out)
+    numbers = [float(number) for number in re.findall(r"-?\d+\.\d*", means)]
+    np.testing.assert_allclose(numbers, statistics.mean, atol=6e-4)
+    assert "grey levels squared" in header
+    assert len(axes) == 3
+    for axis, line in enumerate(axes):
+        number, value, root, *vector = re.findall(r"[+-]?\d+\.?\d*", line)
+        assert int(number) == axis + 1
+        np.testing.assert_allclose(float(value), statistics.eigenvalues[axis], atol=6e-4)
+        np.testing.assert_allclose(float(root), statistics.eigenvalues[axis] ** 0.5, atol=6e-4)
+        np.testing.assert_allclose(np.array(vector, float), statistics.eigenvectors[:, axis], atol=6e-5)
+
+
+def test_running_make_shards_again_says_the_same_and_other_settings_exit_2(
+    pictures: Path, dataset_copy: Dataset
+) -> None:
+    out = dataset_copy.folder
+    words = ["--images", pictures, "--out", out, "--class-names", pictures / "class-names.tsv"]
+    before = files(out)
+    again = call("make_shards", *words, "--samples-per-shard", "16")
+    assert (again.exit_code, again.stdout.splitlines()[-1][-12:]) == (0, dataset_copy.fingerprint[:12])
+    other = run("make_shards", *words, "--samples-per-shard", "16", "--quality", "90")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert re.fullmatch(r"error: .*\(quality: 95 then, 90 now\); choose another --out\n", other.stderr)
+    assert files(out) == before
+
+
+def test_settings_of_the_command_line_reach_the_dataset(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = "--images {} --out {} --workers 1 --samples-per-shard 7 --quality 80 --size 24 --seed 3 --limit 10"
+    result = call("make_shards", *words.format(pictures / "val", out).split(), "--val-fraction", "0.5")
+    assert result.exit_code == 0, result.output
+    manifest = Dataset(out).manifest
+    expected = {"samples_per_shard": 7, "quality": 80, "size": 24, "seed": 3, "limit": 10}
+    assert expected.items() <= manifest.made_with.items()
+    assert {name: split.samples for name, split in manifest.splits.items()} == {"train": 10, "val": 10}
+    assert manifest.classes[0].name == manifest.classes[0].id
+
+
+def test_pca_of_another_split(dataset_copy: Dataset) -> None:
+    result = call("compute_pca", "--shards", dataset_copy.folder, "--split", "val")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("20 images, ")
+    assert json.loads((dataset_copy.folder / "statistics.json").read_text())["images"] == 20
+
+
+@pytest.mark.parametrize("tool", ["make_shards", "compute_pca"])
+def test_help_names_every_option(tool: str) -> None:
+    result = call(tool, "--help")
+    assert result.exit_code == 0
+    options = {
+        "make_shards": "images out workers samples-per-shard quality size seed limit val-fraction class-names",
+        "compute_pca": "shards split workers",
+    }
+    assert set(re.findall(r"--[a-z-]+", result.stdout)) >= {f"--{name}" for name in options[tool].split()}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--images {tmp}/none --out {tmp}/out", "--images {tmp}/none is not a folder"),
+        ("--images {tmp}/empty --out {tmp}/out", "{tmp}/empty has no class folders"),
+        ("--images {pictures} --out {tmp}", "--out {tmp} is not empty and was not begun by make_shards"),
+        ("--images {pictures} --out {tmp}/out --val-fraction 0.1", "--val-fraction is for one level of classes"),
+        ("--images {pictures} --out {tmp}/out --class-names {tmp}/none", "No such file or directory: '{tmp}/none'"),
+        ("--images {pictures} --out {tmp}/out --class-names /bin/true", "/bin/true is not UTF-8 text"),
+        ("--images {pictures} --out {tmp}/file", "Not a directory: '{tmp}/file"),
+        ("--images {pictures} --out {tmp}/out --workers 0", "--workers (=0) must be at least 1"),
+        ("--images {pictures} --out {tmp}/out --size 0", "--size (=0) must be at least 1 pixel"),
+        ("--images {pictures} --out {tmp}/out --quality 101", "--quality (=101) must lie in 1..100"),
+        ("--images {pictures} --out {tmp}/out --seed -1", "--seed (=-1) must be at least 0"),
+        ("--images {pictures} --out {tmp}/out --limit 0", "--limit (=0) must be at least 1"),
+        ("--images {pictures} --out {tmp}/out --samples-per-shard 0", "--samples-per-shard (=0) must be at least 1"),
+    ],
+)
+def test_what_make_shards_cannot_do_is_one_line_and_exit_code_2(
+    words: str, message: str, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    names = {"tmp": tmp_path, "pictures": pictures}
+    result = call("make_shards", *words.format(**names).split())
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert message.format(**names) in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--shards {tmp}", "{tmp} is not a finished dataset (no dataset.json); make it with: make_shards --out {tmp}"),
+        ("--shards {made} --split test", "{made} has no split 'test'; it has: train, val"),
+        ("--shards {made} --workers 0", "--workers (=0) must be at least 1"),
+    ],
+)
+def test_what_compute_pca_cannot_do_is_one_line_and_exit_code_2(
+    words: str, message: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    names = {"tmp": tmp_path, "made": dataset.folder}
+    result = call("compute_pca", *words.format(**names).split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == f"error: {message.format(**names)}"
+
+
+def test_an_error_of_a_tool_run_by_path_has_no_traceback(tmp_path: Path) -> None:
+    result = run("compute_pca", "--shards", tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.fullmatch(r"error: [^\n]*make_shards[^\n]*\n", result.stderr)
+
+
+def test_a_missing_option_exits_2_and_names_it() -> None:
+    result = call("make_shards", "--images", ".")
+    assert result.exit_code == 2
+    assert "Missing option '--out'" in result.stderr
