@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..shards import Dataset, FreelightError, Statistics
@@ -43,8 +44,8 @@ class Checkpoint:
         for name in ("network", "recipe"):
             content[name] = dataclasses.asdict(content[name])
         content["statistics"] = {
-            field.name: torch.as_tensor(getattr(self.statistics, field.name))
-            for field in dataclasses.fields(self.statistics)
+            name: torch.as_tensor(value) if isinstance(value, np.ndarray) else value
+            for name, value in vars(self.statistics).items()
         }
         with atomic_write(path) as file:
             torch.save({"format": FORMAT, **content}, file)
@@ -62,10 +63,11 @@ class Checkpoint:
             raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
         content["network"] = NetworkConfig(**content["network"])
         content["recipe"] = Recipe(**content["recipe"])
-        numbers = {name: value.numpy() for name, value in content["statistics"].items()}
-        content["statistics"] = Statistics(
-            **{**numbers, "pixels": int(numbers["pixels"]), "images": int(numbers["images"])}
-        )
+        values: dict[str, Any] = {
+            name: value.numpy() if isinstance(value, torch.Tensor) else value
+            for name, value in content["statistics"].items()
+        }
+        content["statistics"] = Statistics(**values)
         return cls(**content)
 
     def label_map(self, dataset: Dataset) -> torch.Tensor:

@@ -3,21 +3,18 @@
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from sklearn.base import clone
 from sklearn.decomposition import PCA
 
 from freelight.shards import (
     Dataset,
     FreelightError,
     Rescaling,
-    RGBMoments,
     ShardSettings,
     Statistics,
     compute_statistics,
@@ -25,7 +22,11 @@ from freelight.shards import (
     make_shards,
 )
 
-FIELDS = ("mean_image", "mean", "covariance", "eigenvalues", "eigenvectors", "pixels", "images")
+FIELDS = (
+    *("mean_image", "mean", "covariance", "eigenvalues", "eigenvectors", "pixels", "images"),
+    *("fingerprint", "split"),
+)
+DERIVED = ("std", "eigenvalue_roots", "mean_01", "std_01", "eigenvalues_01", "eigenvalue_roots_01", "units")
 
 
 def decoded(dataset: Dataset, split: str) -> npt.NDArray[np.uint8]:
@@ -88,70 +89,6 @@ def test_val_has_statistics_of_its_own(dataset: Dataset, statistics: Statistics)
     assert not np.allclose(val.mean, statistics.mean, rtol=1e-4)
 
 
-# Exactness.
-
-
-def test_sums_are_exact_integers(images: npt.NDArray[np.uint8]) -> None:
-    """White pictures have the largest sums; float32, or a float64 sum over a few million pictures, would round."""
-    for some in (images[:5], np.full((3, 256, 256, 3), 255, np.uint8)):
-        pixels = some.reshape(-1, 3).astype(np.int64)
-        moments = RGBMoments().partial_fit(some)
-        assert np.array_equal(moments.sum_products_, pixels.T @ pixels)
-        assert np.array_equal(moments.sum_image_, some.astype(np.int64).sum(axis=0))
-        assert moments.n_images_ == len(some)
-        assert moments.sum_image_.dtype == moments.sum_products_.dtype == np.int64
-
-
-def test_sums_have_room_for_all_of_imagenet() -> None:
-    """Fall 2011, all white: 15 million pictures of 256 x 256. The covariance of one colour is nought, exactly."""
-    part = RGBMoments().partial_fit(np.full((1, 256, 256, 3), 255, np.uint8))
-    whole = RGBMoments().merge(part)
-    for _ in range(24):
-        twin = RGBMoments().merge(whole)
-        whole.merge(twin)
-    assert whole.n_images_ == 2**24
-    assert int(whole.sum_products_[0, 0]) == 255**2 * 65536 * 2**24
-    black = RGBMoments().partial_fit(np.zeros((1, 256, 256, 3), np.uint8))
-    finished = Statistics.from_moments(whole.merge(black))
-    share = 2**24 / (2**24 + 1)
-    np.testing.assert_allclose(finished.covariance, 255**2 * share * (1 - share), rtol=1e-10)
-
-
-def test_merging_in_any_order_gives_the_same_bits(images: npt.NDArray[np.uint8], statistics: Statistics) -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        cuts = np.sort(rng.choice(np.arange(1, 60), 6, replace=False))
-        parts = [RGBMoments().partial_fit(part) for part in np.split(images[rng.permutation(60)], cuts)]
-        while len(parts) > 1:  # a random tree of merges
-            one, other = (parts.pop(int(rng.integers(len(parts)))) for _ in range(2))
-            parts.append(one.merge(other))
-        assert_same_bits(Statistics.from_moments(parts[0]), statistics)
-
-
-def test_workers_give_the_same_bits(dataset: Dataset, statistics: Statistics) -> None:
-    assert_same_bits(compute_statistics(dataset, workers=2), statistics)
-
-
-def test_merging_leaves_the_part_as_it_was(images: npt.NDArray[np.uint8]) -> None:
-    part = RGBMoments().partial_fit(images[:1])
-    whole = RGBMoments().merge(part)
-    whole.merge(part)
-    assert np.array_equal(part.sum_image_, images[0])
-    assert whole.n_images_ == 2
-
-
-def test_moments_keep_scikit_learns_contract(images: npt.NDArray[np.uint8]) -> None:
-    fitted = RGBMoments().partial_fit(images[:2])
-    assert fitted.partial_fit(images[2:3]) is fitted
-    assert not hasattr(clone(fitted), "n_images_")
-
-
-def test_images_of_another_size_are_an_error() -> None:
-    moments = RGBMoments().partial_fit(np.zeros((1, 4, 4, 3), np.uint8))
-    with pytest.raises(FreelightError, match=r"images of shape \(5, 4, 3\) among images of shape \(4, 4, 3\)"):
-        moments.partial_fit(np.zeros((1, 5, 4, 3), np.uint8))
-
-
 # A corner: pictures without colour.
 
 
@@ -177,23 +114,44 @@ def test_greyscale_pictures_have_one_axis_along_grey_and_no_variance_off_it(grey
     np.testing.assert_allclose(np.abs(found.eigenvectors[:, 0]), 3**-0.5, rtol=1e-9)
     np.testing.assert_allclose(found.eigenvectors.T @ found.eigenvectors, np.eye(3), atol=1e-12)
     found.save(tmp_path)
-    np.testing.assert_allclose(Statistics.load(tmp_path).pca.components_, found.eigenvectors.T, atol=1e-12)
+    np.testing.assert_allclose(
+        Statistics.load(tmp_path / "statistics.npz").pca.components_, found.eigenvectors.T, atol=1e-12
+    )
 
 
 # The files.
 
 
 def test_what_is_saved_is_loaded_and_the_twin_says_the_same(statistics: Statistics, tmp_path: Path) -> None:
-    statistics.save(tmp_path)
-    loaded = Statistics.load(tmp_path)
+    statistics.save(tmp_path / "some.npz")
+    loaded = Statistics.load(tmp_path / "some.npz")
     assert_same_bits(loaded, statistics)
-    assert (type(loaded.pixels), type(loaded.images)) == (int, int)
-    with np.load(tmp_path / "statistics.npz", allow_pickle=False) as archive:
-        assert sorted(archive) == sorted(FIELDS)
-    twin = json.loads((tmp_path / "statistics.json").read_text())
-    assert twin["units"].startswith("0-255, RGB")
-    for name in FIELDS[1:]:
-        assert np.array_equal(twin[name], getattr(statistics, name))
+    types = [type(getattr(loaded, name)) for name in ("pixels", "images", "fingerprint", "split")]
+    assert types == [int, int, str, str]
+    twin = json.loads((tmp_path / "some.json").read_text())
+    with np.load(tmp_path / "some.npz", allow_pickle=False) as archive:
+        assert sorted(archive) == sorted((*FIELDS, *DERIVED))
+        for name in (*FIELDS[1:], *DERIVED):
+            assert np.array_equal(twin[name], archive[name])
+    assert "mean_image" not in twin
+
+
+def test_the_file_has_what_other_programs_ask_for_in_both_units(
+    images: npt.NDArray[np.uint8], dataset: Dataset
+) -> None:
+    """Each number anew from pixels in 0-1 and in 0-255; one that is off by 255 is the mistake that everybody makes."""
+    with np.load(dataset.folder / "statistics.npz") as archive:
+        found = dict(archive)
+    for suffix, unit in (("", 1), ("_01", 255)):
+        pixels = images.reshape(-1, 3) / unit
+        values = np.linalg.eigvalsh(np.cov(pixels, rowvar=False))[::-1]
+        np.testing.assert_allclose(found[f"mean{suffix}"], pixels.mean(0), rtol=1e-9)
+        np.testing.assert_allclose(found[f"std{suffix}"], pixels.std(0, ddof=1), rtol=1e-9)
+        np.testing.assert_allclose(found[f"eigenvalues{suffix}"], values, rtol=1e-9)
+        np.testing.assert_allclose(found[f"eigenvalue_roots{suffix}"], np.sqrt(values), rtol=1e-9)
+    units = str(found["units"])
+    assert units.startswith("pixels are RGB, 0-255; names ending in _01 are for pixels divided by 255")
+    assert "eigenvectors: in columns, their rows R, G, B" in units
 
 
 def test_files_saved_twice_are_equal_byte_for_byte(
@@ -210,26 +168,61 @@ def test_files_saved_twice_are_equal_byte_for_byte(
         assert (once / name).read_bytes() == (later / name).read_bytes()
 
 
-def test_statistics_not_computed_yet_are_an_error_with_the_remedy(grey: Dataset) -> None:
-    with pytest.raises(
-        FreelightError, match=r"statistics\.npz is missing; make it with: compute_pca --shards .*dataset"
-    ):
+def test_statistics_missing_or_unfinished_are_an_error_with_the_remedy(grey: Dataset, tmp_path: Path) -> None:
+    remedy = "compute_pca --shards .*dataset$"
+    with pytest.raises(FreelightError, match=rf"statistics\.npz is missing; make it with: {remedy}"):
         Statistics.load(grey.folder)
+    with pytest.raises(FreelightError, match=r"some\.npz is missing; make it with: compute_pca .* --out .*some\.npz$"):
+        Statistics.load(tmp_path / "some.npz")
+    unfinished = grey.folder / ".statistics.npz.partial"
+    unfinished.touch()
+    with pytest.raises(FreelightError, match=rf"statistics\.npz was begun but not finished; go on with: {remedy}"):
+        Statistics.load(grey.folder)
+    unfinished.unlink()
+
+
+def test_a_folder_that_is_no_dataset_has_no_statistics(statistics: Statistics, tmp_path: Path) -> None:
+    statistics.save(tmp_path)
+    with pytest.raises(FreelightError, match="is not a finished dataset"):
+        Statistics.load(tmp_path)
+
+
+def test_a_dataset_does_not_yield_the_statistics_of_another(dataset_copy: Dataset, grey: Dataset) -> None:
+    """Copied from elsewhere, or left from before the dataset was made again. By its own name the file may be read."""
+    compute_statistics(grey).save(dataset_copy.folder)
+    own, other = dataset_copy.fingerprint[:12], grey.fingerprint[:12]
+    message = (
+        rf"is of another dataset \({other}\), not of this dataset's train \({own}\); make it again with: compute_pca"
+    )
+    with pytest.raises(FreelightError, match=message):
+        Statistics.load(dataset_copy.folder)
+    assert Statistics.load(dataset_copy.folder / "statistics.npz").fingerprint == grey.fingerprint
+
+
+def test_a_dataset_does_not_yield_the_statistics_of_its_other_split(dataset_copy: Dataset) -> None:
+    val = compute_statistics(dataset_copy, "val")
+    with pytest.raises(FreelightError, match=r"statistics\.npz is for the split train, not val; name another file"):
+        val.save(dataset_copy.folder)
+    val.save(dataset_copy.folder / "statistics.npz")
+    with pytest.raises(
+        FreelightError, match=r"is of the split val, not of this dataset's train .*; make it again with"
+    ):
+        Statistics.load(dataset_copy.folder)
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 300_000, -1])
 def test_a_statistics_file_cut_short_is_an_error_with_the_remedy(size: int, dataset_copy: Dataset) -> None:
     path = dataset_copy.folder / "statistics.npz"
     os.truncate(path, size % path.stat().st_size)
-    with pytest.raises(FreelightError, match=r"statistics\.npz cannot be read .*; make it again with compute_pca"):
+    with pytest.raises(FreelightError, match=r"statistics\.npz cannot be read .*; make it again with: compute_pca"):
         Statistics.load(dataset_copy.folder)
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 99, b"PK\3\4" + bytes(99)])
 def test_a_statistics_file_of_something_else_is_an_error_with_the_remedy(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "statistics.npz").write_bytes(content)
-    with pytest.raises(FreelightError, match=r"statistics\.npz cannot be read .*; make it again with compute_pca"):
-        Statistics.load(tmp_path)
+    (tmp_path / "some.npz").write_bytes(content)
+    with pytest.raises(FreelightError, match=r"some\.npz cannot be read .*; make it again with: compute_pca"):
+        Statistics.load(tmp_path / "some.npz")
 
 
 def test_a_statistics_file_with_a_flipped_byte_or_without_a_field_is_an_error(dataset_copy: Dataset) -> None:
@@ -237,32 +230,8 @@ def test_a_statistics_file_with_a_flipped_byte_or_without_a_field_is_an_error(da
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(FreelightError, match="make it again with compute_pca"):
+    with pytest.raises(FreelightError, match="make it again with: compute_pca"):
         Statistics.load(dataset_copy.folder)
     np.savez(path, mean=np.zeros(3))
-    with pytest.raises(FreelightError, match="make it again with compute_pca"):
+    with pytest.raises(FreelightError, match="make it again with: compute_pca"):
         Statistics.load(dataset_copy.folder)
-
-
-def test_a_rotten_sample_stops_the_statistics(dataset_copy: Dataset) -> None:
-    """It would enter the mean unseen: a JPEG with a flipped byte decodes."""
-    row = dataset_copy.split("train").samples[-1]
-    with (dataset_copy.folder / "train-000003.tar").open("r+b") as file:
-        file.seek(int(row["offset"]) + int(row["length"]) // 2)
-        file.write(b"\0\0")
-    with pytest.raises(FreelightError, match=r"train-000003\.tar: sample .* is changed"):
-        compute_statistics(dataset_copy)
-
-
-def test_every_image_is_watched_once(dataset: Dataset) -> None:
-    """The progress bar must end at its length."""
-    left: list[int] = []
-
-    def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
-        left.append(total)
-        for part in parts:
-            left[0] -= part.n_images_
-            yield part
-
-    compute_statistics(dataset, watch=watch)
-    assert left == [0]
