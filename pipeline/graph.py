@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 from nvidia.dali import Pipeline, fn, types
 
 from ..shards import FreelightError, Statistics
+from .order import EpochDraws
 from .transforms import Transform, Window, cut
 
 Layout = Literal["NCHW", "NHWC"]
@@ -28,6 +30,29 @@ def graph_inputs(transform: Transform) -> list[str]:
     if transform.views != "random":
         return ["jpeg"]
     return ["jpeg", "top", "left", "flip", *(["light"] if transform.shifts_light else [])]
+
+
+def graph_feed(
+    transform: Transform,
+    draws: EpochDraws,
+    samples: npt.NDArray[np.int32],
+    jpegs: Sequence[bytes],
+    *,
+    image_size: int,
+    statistics: Statistics | None,
+) -> list[Any]:
+    """Return what the graph is fed for `samples`, whose encoded images are `jpegs`: `graph_inputs(transform)`."""
+    inputs: dict[str, Any] = {"jpeg": [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]}
+    names = graph_inputs(transform)
+    if "top" in names:
+        offsets, flips = transform.random_windows(draws, samples, image_size)
+        # DALI rounds fraction * span to the nearest pixel, so each offset comes out as drawn.
+        fractions = offsets.astype(np.float32) / max(1, transform.span(image_size))
+        inputs.update(top=fractions[:, 0].copy(), left=fractions[:, 1].copy(), flip=flips)
+    if "light" in names:
+        assert statistics is not None
+        inputs["light"] = transform.light_shifts(draws, samples, statistics)
+    return [inputs[name] for name in names]
 
 
 def define_pipeline(
@@ -89,12 +114,17 @@ def _random_view(transform: Transform, inputs: dict[str, Any], statistics: Stati
         return fn.crop_mirror_normalize(window, mirror=inputs["flip"], dtype=types.UINT8, output_layout="CHW")
     light = inputs.get("light", np.zeros(3, np.float32).tolist())
     if transform.mean != "image":
-        # One kernel: flip, cast, mean and lighting, which is a shift of the mean.
+        # One kernel: flip, cast, mean, lighting, which is a shift of the mean, and divisor.
         channel_mean = np.zeros(3) if statistics is None else transform.subtracted(statistics).ravel()
         mean = np.float32(channel_mean).tolist()
         shifted = types.Constant(mean) - light if transform.shifts_light else mean
         return fn.crop_mirror_normalize(
-            window, mirror=inputs["flip"], mean=shifted, dtype=_DTYPES[transform.dtype], output_layout="CHW"
+            window,
+            mirror=inputs["flip"],
+            mean=shifted,
+            scale=1 / transform.divisor,
+            dtype=_DTYPES[transform.dtype],
+            output_layout="CHW",
         )
     assert statistics is not None
     mean_image = types.Constant(statistics.mean_image, layout="HWC", device=device)
@@ -102,7 +132,8 @@ def _random_view(transform: Transform, inputs: dict[str, Any], statistics: Stati
         mean_image, mirror=inputs["flip"], mean=light, dtype=types.FLOAT, output_layout="CHW", **place
     )
     flipped = fn.crop_mirror_normalize(window, mirror=inputs["flip"], dtype=types.UINT8, output_layout="CHW")
-    return _cast(flipped - mean_window, transform)
+    centred = flipped - mean_window
+    return _cast(centred if transform.divisor == 1 else centred * (1 / transform.divisor), transform)
 
 
 def _fixed_views(transform: Transform, jpeg: Any, image_size: int, statistics: Statistics | None, device: str) -> Any:

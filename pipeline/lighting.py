@@ -1,9 +1,20 @@
 """Lighting noise along the RGB principal axes (paper section 4.1), in the forms that exist.
 
-Both add `p1*a1*x1 + p2*a2*x2 + p3*a3*x3` to every pixel of an image: p the eigenvectors of the RGB covariance,
-a ~ N(0, strength) drawn once per image per epoch. They differ in x, and by that in size twofold or worse.
+Both add `sum over axes j of p_j * a_j * x_j` to every pixel of an image: p_j the eigenvectors of the RGB covariance,
+a_j ~ N(0, strength), three draws an image an epoch. They differ in x_j. With the eigenvalues l_j of 0-255 pixels and
+the result in grey levels (0-255):
+
+    mode        x_j            by whom                              main axis on ImageNet, strength 0.1
+    eigenvalue  l_j / 255      the paper's formula on 0-1 pixels,    5.8 grey levels
+                               scaled back; fb.resnet.torch
+    std         sqrt(l_j)      the authors' 2012 code               12.2 grey levels
+    off         0
+
+So `std` is 255 / sqrt(l_j) times as strong: twice on the main axis, seven and thirteen times on the others. The
+eigenvalues of 0-255 pixels themselves, which a literal reading would take, give 1,483 grey levels: nobody's.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,25 +30,31 @@ LightingMode = Literal["eigenvalue", "std", "off"]
 class Lighting:
     """Lighting noise.
 
-    mode: `eigenvalue`, the paper's formula on pixels scaled to 0-1, scaled back (main axis about 5.8 grey levels on
-    ImageNet); `std`, the 2012 code's, the eigenvalues' square roots on 0-255 (about 12.2); or `off`.
-    strength: standard deviation of the draws (the paper's 0.1).
+    mode: `eigenvalue`, `std` or `off`: see this module. strength: standard deviation of the draws (the paper's 0.1).
+    divisor: of the noisy image less its mean. The 2012 code divides by 1.1, where it adds noise and nowhere else, lest
+    the scale of its training data grow beyond that of the test data; the paper does not.
     """
 
     mode: LightingMode = "eigenvalue"
     strength: float = 0.1
+    divisor: float = 1.0
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(LightingMode):
             raise FreelightError(f"lighting mode {self.mode!r} is not one of {', '.join(get_args(LightingMode))}")
-        if self.strength < 0:
-            raise FreelightError(f"lighting strength (={self.strength}) must not be negative")
+        if not 0 <= self.strength < math.inf:
+            raise FreelightError(f"lighting strength (={self.strength}) must be 0 or more")
+        if not 0 < self.divisor < math.inf:
+            raise FreelightError(f"lighting divisor (={self.divisor}) must be positive")
+
+    def deviations(self, statistics: Statistics) -> npt.NDArray[np.float64]:
+        """Return the noise's standard deviations along the three principal axes, grey levels: (3,)."""
+        if self.mode == "off":
+            return np.zeros(3)
+        sizes = statistics.eigenvalue_roots if self.mode == "std" else statistics.eigenvalues / 255
+        return self.strength * sizes
 
     def shifts(self, draws: npt.NDArray[np.float32], statistics: Statistics) -> npt.NDArray[np.float32]:
         """Turn standard normal draws (n, 3), one a principal axis, into RGB shifts (n, 3) in grey levels (0-255)."""
-        if self.mode == "off":
-            return np.zeros_like(draws)
-        # The eigenvalues of [0, 1] pixels are 255**2 times smaller; the result is scaled back by 255.
-        sizes = np.sqrt(statistics.eigenvalues) if self.mode == "std" else statistics.eigenvalues / 255
-        shifts = (draws * self.strength * sizes) @ statistics.eigenvectors.T
+        shifts = (draws * self.deviations(statistics)) @ statistics.eigenvectors.T
         return shifts.astype(np.float32)

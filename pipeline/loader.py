@@ -16,7 +16,7 @@ from torch.utils.dlpack import from_dlpack
 
 from ..shards import Dataset, FreelightError, Statistics
 from .exchange import swap_shares
-from .graph import Layout, define_pipeline, graph_inputs
+from .graph import Layout, define_pipeline, graph_feed
 from .order import Order, draw_epoch, share_of
 from .transforms import Transform
 
@@ -228,17 +228,14 @@ class Loader:
 
     def _read(self, share: npt.NDArray[np.int32]) -> list[Any]:
         """Read one batch's JPEGs and look its draws up: what the graph is fed."""
-        inputs: dict[str, Any] = {"jpeg": [np.frombuffer(self.split.read(index), np.uint8) for index in share.tolist()]}
-        names = graph_inputs(self.transform)
-        if "top" in names:
-            offsets, flips = self.transform.random_windows(self._draws, share, self.dataset.image_size)
-            # DALI rounds fraction * span to the nearest pixel, so each offset comes out as drawn.
-            fractions = offsets.astype(np.float32) / max(1, self.transform.span(self.dataset.image_size))
-            inputs.update(top=fractions[:, 0].copy(), left=fractions[:, 1].copy(), flip=flips)
-        if "light" in names:
-            assert self.statistics is not None
-            inputs["light"] = self.transform.light_shifts(self._draws, share, self.statistics)
-        return [inputs[name] for name in names]
+        return graph_feed(
+            self.transform,
+            self._draws,
+            share,
+            [self.split.read(index) for index in share.tolist()],
+            image_size=self.dataset.image_size,
+            statistics=self.statistics,
+        )
 
     def _run(self, pipeline: Pipeline) -> torch.Tensor:
         if self.device.type == "cpu":

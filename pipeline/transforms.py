@@ -64,6 +64,11 @@ class Transform:
         return self.views == "random" and self.lighting.mode != "off"
 
     @property
+    def divisor(self) -> float:
+        """What the image less its mean is divided by: the lighting's divisor where the lighting is changed, else 1."""
+        return self.lighting.divisor if self.shifts_light else 1.0
+
+    @property
     def needs_statistics(self) -> bool:
         """Whether the training set's mean or eigenbasis is used."""
         return self.mean != "none" or self.shifts_light
@@ -116,7 +121,8 @@ class Transform:
             values = image.astype(np.float64) - (0 if statistics is None else self.subtracted(statistics))
         if self.shifts_light:
             assert statistics is not None
-            values = values + self.light_shifts(draws, np.array([sample]), statistics)[0].astype(np.float64)
+            shift = self.light_shifts(draws, np.array([sample]), statistics)[0].astype(np.float64)
+            values = (values + shift) / self.divisor
         views = np.stack([cut(values, window, self.crop).transpose(2, 0, 1) for window in windows])
         return views if self.views == "ten" else views[0]
 

@@ -33,11 +33,14 @@ def every_transform() -> Iterator[Transform]:
         for mean, mode in itertools.product(means, modes):
             lighting = Lighting(mode=mode) if views == "random" or dtype == "uint8" else Lighting()
             yield Transform(views=views, mean=mean, lighting=lighting, dtype=dtype)
+    for mean, dtype in itertools.product(("image", "channel", "none"), ("float16", "float32")):
+        yield Transform(mean=mean, lighting=Lighting(mode="std", divisor=1.1), dtype=dtype)
 
 
 def name_of(transform: Transform) -> str:
     light = transform.lighting.mode if transform.shifts_light else "off"
-    return f"{transform.views}-{transform.dtype}-{transform.mean}-{light}"
+    divided = "" if transform.divisor == 1 else f"-divided-by-{transform.divisor}"
+    return f"{transform.views}-{transform.dtype}-{transform.mean}-{light}{divided}"
 
 
 TRANSFORMS = {name_of(transform): transform for transform in every_transform()}
@@ -59,6 +62,7 @@ def oracle(
                 size = float(statistics.eigenvalues[axis])
                 size = math.sqrt(size) if transform.lighting.mode == "std" else size / 255
                 values = values + 0.1 * float(draws.lighting[sample, axis]) * size * statistics.eigenvectors[:, axis]
+            values = values / transform.lighting.divisor
     if transform.views == "random":
         top, left = (math.floor(float(place) * 33) for place in draws.crop[sample])
         windows = [(top, left, float(draws.flip[sample]) < 0.5)]
@@ -127,6 +131,24 @@ def test_transform_apply_is_the_oracles_too(
         expected = oracle(transform, decoded["train"][sample], draws, sample, statistics)
         got = got if transform.views == "ten" else got[None]
         assert_equal(got.transpose(0, 2, 3, 1), expected, "uint8" if transform.dtype == "uint8" else "float64")
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Transform(lighting=Lighting(mode="off", divisor=1.1)),
+        Transform(views="center", lighting=Lighting(mode="std", divisor=1.1)),
+    ],
+    ids=["off", "center"],
+)
+def test_nothing_is_divided_where_no_noise_is_added(
+    transform: Transform, dataset: Dataset, statistics: Statistics
+) -> None:
+    """As in the 2012 code: its last epochs are without noise, and its tests, and neither is divided."""
+    assert transform.divisor == 1
+    plain = dataclasses.replace(transform, lighting=Lighting(mode="off"))
+    divided = first_batch(dataset, statistics, transform).images
+    assert torch.equal(divided, first_batch(dataset, statistics, plain).images)
 
 
 def test_the_draws_that_the_oracle_was_asked_about_differ(dataset: Dataset) -> None:

@@ -26,6 +26,8 @@ def imagenet() -> Statistics:
         eigenvectors=columns,
         pixels=1,
         images=1,
+        fingerprint="",
+        split="train",
     )
 
 
@@ -66,6 +68,14 @@ def test_the_jitter_along_imagenets_main_axis(mode: LightingMode, grey_levels: f
     assert along.std() == pytest.approx(grey_levels, abs=0.1)
 
 
+def test_std_is_as_much_stronger_on_each_axis_as_paper_md_says(imagenet: Statistics) -> None:
+    std, eigenvalue = (Lighting(mode=mode).deviations(imagenet) for mode in ("std", "eigenvalue"))
+    assert std == pytest.approx([12.178, 3.709, 1.972], abs=1e-3)
+    assert std / eigenvalue == pytest.approx(255 / np.array(ROOTS))
+    assert Lighting(mode="off").deviations(imagenet).tolist() == [0, 0, 0]
+    assert Lighting(mode="std", divisor=1.1).deviations(imagenet).tolist() == std.tolist(), "divided with the image"
+
+
 def test_the_noise_follows_the_principal_axes(statistics: Statistics) -> None:
     """The shifts' own covariance has the images' eigenvectors: each draw belongs to one axis, the largest first."""
     draws = draw_epoch(200_000, seed=0, epoch=0).lighting
@@ -86,7 +96,10 @@ def test_a_mirrored_axis_only_mirrors_the_draw(imagenet: Statistics) -> None:
     ("arguments", "message"),
     [
         ({"mode": "eigen"}, "lighting mode 'eigen' is not one of eigenvalue, std, off"),
-        ({"strength": -0.1}, r"lighting strength \(=-0.1\) must not be negative"),
+        ({"strength": -0.1}, r"lighting strength \(=-0.1\) must be 0 or more"),
+        ({"strength": math.nan}, r"lighting strength \(=nan\) must be 0 or more"),
+        ({"divisor": 0.0}, r"lighting divisor \(=0.0\) must be positive"),
+        ({"divisor": math.inf}, r"lighting divisor \(=inf\) must be positive"),
     ],
 )
 def test_wrong_settings_are_named(arguments: dict[str, object], message: str) -> None:
