@@ -89,12 +89,18 @@ def shard_moments(dataset: Dataset, split: str, shard: int) -> tuple[int, RGBMom
 
 
 def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield the decoded images of one shard in sample order, some at a time: uint8 (n, H, W, 3)."""
+    """Yield the decoded images of one shard in sample order, some at a time: uint8 (n, H, W, 3).
+
+    They lie where the next ones will: memory that is new each time costs a tenth of the speed.
+    """
     opened = dataset.split(split)
     samples = np.flatnonzero(opened.samples["shard"] == shard)
+    images = np.empty((_BATCH, dataset.image_size, dataset.image_size, 3), np.uint8)
     for first in range(0, len(samples), _BATCH):
         batch = samples[first : first + _BATCH].tolist()
-        yield np.stack([np.asarray(Image.open(io.BytesIO(opened.read(index)))) for index in batch])
+        for place, index in enumerate(batch):
+            images[place] = np.asarray(Image.open(io.BytesIO(opened.read(index))))
+        yield images[: len(batch)]
     opened.close()
 
 

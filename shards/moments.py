@@ -32,13 +32,16 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     def partial_fit(self, images: npt.NDArray[np.uint8]) -> "RGBMoments":
         """Add uint8 images (n, H, W, 3), 0-255; return self."""
+        count = images.shape[1] * images.shape[2]
+        planes = np.zeros((3, -(-count // _CHUNK), _CHUNK), np.float32)  # of one image; noughts add nothing
         for first in range(0, len(images), _CHUNK):
             chunk = images[first : first + _CHUNK]
             sum_image = np.zeros(chunk.shape[1:], np.uint16)
             products = np.zeros((3, 3), np.int64)
             for image in chunk:
                 np.add(sum_image, image, out=sum_image)
-                products += _sum_products(image)
+                planes.reshape(3, -1)[:, :count] = image.reshape(-1, 3).T
+                products += np.vecdot(planes[:, None], planes[None]).astype(np.int64).sum(axis=2)
             self._add(len(chunk), sum_image.astype(np.int64), products)
         return self
 
@@ -56,16 +59,6 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self.sum_image_ += sum_image
         self.sum_products_ += products
         return self
-
-
-def _sum_products(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return the sum over the pixels of one image (H, W, 3) of RGB outer products: int64 (3, 3), exact."""
-    pixels = image.reshape(-1, 3)
-    planes = np.zeros((3, -(-len(pixels) // _CHUNK), _CHUNK), np.float32)
-    planes.reshape(3, -1)[:, : len(pixels)] = pixels.T
-    chunks = np.einsum("icp,jcp->ijc", planes, planes)
-    sums: npt.NDArray[np.int64] = chunks.astype(np.int64).sum(axis=2)
-    return sums
 
 
 def fit_eigenbasis(mean: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64]) -> PCA:
