@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from freelight.shards import Dataset, Statistics
 from freelight.shards.published import comparison_table, constants_snippet
@@ -46,7 +47,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def test_every_tool_is_an_executable_that_the_virtual_environment_runs() -> None:
-    for path in (TOOLS / "make_shards", TOOLS / "compute_pca"):
+    for path in (TOOLS / "make_shards", TOOLS / "compute_pca", TOOLS / "preview"):
         assert os.access(path, os.X_OK), f"chmod +x {path}"
         assert path.read_text().startswith("#!/usr/bin/env python3\n")
         assert len(path.read_text().splitlines()) <= 66, "one screen"
@@ -106,13 +107,14 @@ def test_pca_of_another_split(dataset: Dataset, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "val.json").read_text())["images"] == 20
 
 
-@pytest.mark.parametrize("tool", ["make_shards", "compute_pca"])
+@pytest.mark.parametrize("tool", ["make_shards", "compute_pca", "preview"])
 def test_help_names_every_option(tool: str) -> None:
     result = call(tool, "--help")
     assert result.exit_code == 0
     options = {
         "make_shards": "images out workers samples-per-shard quality size seed limit val-fraction class-names",
         "compute_pca": "shards split out workers",
+        "preview": "shards out split images draws lighting strength seed",
     }
     assert set(re.findall(r"--[a-z-]+", result.stdout)) >= {f"--{name}" for name in options[tool].split()}
 
@@ -170,6 +172,37 @@ def test_what_compute_pca_cannot_do_is_one_line_and_exit_code_2(
     result = call("compute_pca", *words.format(**names).split())
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1] == f"error: {message.format(**names)}"
+
+
+def test_a_preview_is_drawn_and_says_how_large_it_is(dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "preview.png"
+    result = call("preview", "--shards", dataset.folder, "--out", out, "--split", "val", "--images", "2")
+    assert result.exit_code == 0, result.output
+    with Image.open(out) as sheet:
+        assert result.stdout == f"{out}: {sheet.width} x {sheet.height} pixels\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--shards {tmp} --out {tmp}/x.png", "{tmp} is not a finished dataset (no dataset.json); make it with: "),
+        ("--shards {made} --out {tmp}/x.jpg", "--out {tmp}/x.jpg must end in .png"),
+        ("--shards {made} --out {tmp}/none/x.png", "[Errno 2] No such file or directory: '{tmp}/none/x.png.tmp'"),
+        ("--shards {made} --out {tmp}/x.png --split test", "{made} has no split 'test'; it has: train, val"),
+        ("--shards {made} --out {tmp}/x.png --images 0", "--images (=0) must lie in 1..50"),
+        ("--shards {made} --out {tmp}/x.png --strength -1", "lighting strength (=-1.0) must be 0 or more"),
+        ("--shards {made} --out {tmp}/x.png --seed -1", "seed (=-1) must not be negative"),
+    ],
+)
+def test_what_preview_cannot_do_is_one_line_and_exit_code_2(
+    words: str, message: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    names = {"tmp": tmp_path, "made": dataset.folder}
+    result = call("preview", *words.format(**names).split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {message.format(**names)}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_error_of_a_tool_run_by_path_has_no_traceback(tmp_path: Path) -> None:

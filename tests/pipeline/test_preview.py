@@ -1,0 +1,143 @@
+"""The contact sheet shows what the pipeline's own graph makes of the images: upright, in their colours, uncut."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from freelight.pipeline import Lighting, Transform, draw_epoch
+from freelight.pipeline.preview import OURS, Preview, draw_preview
+from freelight.pipeline.rendering import render, sweep_draws
+from freelight.pipeline.sheet import PAPER, below, beside, framed, text_box, tile
+from freelight.shards import Dataset, FreelightError, Statistics
+
+SIDE, LEFT, PITCH = 196, 30, 204
+"""Of the large tiles on the sheet: their side, where the first lies, and how far apart they are."""
+
+
+@pytest.fixture(scope="module")
+def sheet(dataset: Dataset, statistics: Statistics) -> npt.NDArray[np.uint8]:
+    preview = Preview(images=2, draws=3, lighting=Lighting(mode="std"), seed=4)
+    return np.asarray(draw_preview(dataset, dataset.split("train"), statistics, preview))
+
+
+def rows_with(sheet: npt.NDArray[np.uint8], picture: Image.Image, left: int) -> list[int]:
+    """Return the heights at which the picture lies on the sheet, to a grey level."""
+    wanted = np.asarray(picture).astype(int)
+    columns = sheet[:, left : left + picture.width].astype(int)
+    return [
+        top
+        for top in range(len(sheet) - picture.height)
+        if np.abs(columns[top] - wanted[0]).max() <= 1
+        and np.abs(columns[top : top + picture.height] - wanted).max() <= 1
+    ]
+
+
+def levels(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return values.transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8)
+
+
+def test_the_sheet_has_each_image_as_stored_and_as_every_epoch_of_training_shows_it(
+    sheet: npt.NDArray[np.uint8], statistics: Statistics, decoded: dict[str, npt.NDArray[np.uint8]]
+) -> None:
+    """The oracle is Pillow's decoder and numpy. Side by side on one height, and the next image lower down."""
+    pictures = decoded["train"]
+    transform = Transform(mean="none", lighting=Lighting(mode="std"))
+    heights = []
+    for sample in draw_epoch(len(pictures), seed=4, epoch=0).order[:2].tolist():
+        (height,) = rows_with(sheet, tile(pictures[sample], SIDE), LEFT)
+        for epoch in range(3):
+            draws = draw_epoch(len(pictures), seed=4, epoch=epoch)
+            view = levels(transform.apply(pictures[sample], draws, sample, statistics))
+            assert rows_with(sheet, tile(view, SIDE), LEFT + PITCH * (1 + epoch)) == [height]
+        heights.append(height)
+    assert heights[0] + SIDE < heights[1]
+
+
+def test_the_sheet_has_the_mean_image(sheet: npt.NDArray[np.uint8], statistics: Statistics) -> None:
+    assert len(rows_with(sheet, tile(statistics.mean_image.round().astype(np.uint8), SIDE), LEFT)) == 1
+
+
+def test_the_bars_are_as_long_as_the_eigenvalues_roots(sheet: npt.NDArray[np.uint8], statistics: Statistics) -> None:
+    roots = statistics.eigenvalue_roots
+    lengths = (sheet == OURS).all(axis=2).sum(axis=1)
+    found = sorted({int(length) for length in lengths if length > 5})
+    longest = max(121.78, float(roots.max()))
+    assert found == sorted(round(300 * float(root) / longest) for root in roots)
+
+
+def test_nothing_on_the_sheet_touches_its_edge(sheet: npt.NDArray[np.uint8]) -> None:
+    for edge in (sheet[:30], sheet[-30:], sheet[:, :30], sheet[:, -30:]):
+        assert (edge == PAPER).all()
+
+
+def test_a_sweep_moves_one_axis_at_a_time_by_that_many_deviations(
+    dataset: Dataset, statistics: Statistics, decoded: dict[str, npt.NDArray[np.uint8]]
+) -> None:
+    """Grey pixels far from black and white, so that nothing is clipped: the shift is that of the formula, rounded."""
+    sigmas = (-2, 0, 2)
+    draws = sweep_draws(range(3), sigmas)
+    lighting = Lighting(mode="std")
+    jpeg = dataset.split("val").read(0)
+    lit = render(
+        Transform(mean="none", lighting=lighting),
+        draws,
+        draws.order,
+        [jpeg] * 9,
+        image_size=256,
+        statistics=statistics,
+    )
+    window = decoded["val"][0][16:240, 16:240].astype(np.float64)
+    for row in range(3):
+        for column, sigma in enumerate(sigmas):
+            shift = sigma * 0.1 * statistics.eigenvalues[row] ** 0.5 * statistics.eigenvectors[:, row]
+            expected = (window + shift).round().clip(0, 255)
+            assert np.abs(lit[3 * row + column] - expected).max() <= 1
+
+
+def test_fewer_images_than_asked_for_and_no_lighting_are_drawn_too(dataset: Dataset, statistics: Statistics) -> None:
+    """More images than there are, and one draw: the sheet is as large as what is on it."""
+    preview = Preview(images=30, draws=1, lighting=Lighting(mode="off"))
+    drawn = draw_preview(dataset, dataset.split("val"), statistics, preview)
+    assert drawn.height > 20 * SIDE
+
+
+# The boxes.
+
+
+def test_text_is_not_cut_off_on_any_side() -> None:
+    """Letters that reach up, down and to both sides, and room around them."""
+    for size in (11, 13, 22, 40):
+        box = np.asarray(text_box("jgÅWf\nWjpqyQ|", size))
+        ink = (box != PAPER).any(axis=2)
+        assert ink.any()
+        assert not ink[0].any()
+        assert not ink[-1].any()
+        assert not ink[:, -1].any()
+
+
+def test_text_that_is_too_wide_ends_in_dots_within_the_width() -> None:
+    short, long = text_box("otter", 13, width=80), text_box("a rather long name of an otter", 13, width=80)
+    assert short.width == long.width == 80
+    shortened = [text_box(f"{'a rather long name'[:length]}...", 13, width=80) for length in range(5, 18)]
+    assert any(np.array_equal(np.asarray(long), np.asarray(box)) for box in shortened)
+
+
+def test_boxes_stand_beside_and_below_one_another_without_overlap() -> None:
+    red, blue = (Image.new("RGB", size, colour) for size, colour in (((3, 4), "red"), ((5, 2), "blue")))
+    row, column = np.asarray(beside([red, blue], 2)), np.asarray(below([red, blue], 1))
+    assert (row.shape, column.shape) == ((4, 10, 3), (7, 5, 3))
+    assert (row[:, :3] == (255, 0, 0)).all()
+    assert (row[:2, 5:] == (0, 0, 255)).all()
+    assert (column[5:] == (0, 0, 255)).all()
+    assert (np.asarray(beside([red, blue], 2, middle=True))[1:3, 5:] == (0, 0, 255)).all()
+    assert framed(red, 2).size == (7, 8)
+
+
+@pytest.mark.parametrize("arguments", [{"images": 0}, {"draws": 51}])
+def test_wrong_numbers_are_named(arguments: dict[str, int]) -> None:
+    ((name, value),) = arguments.items()
+    with pytest.raises(FreelightError, match=rf"--{name} \(={value}\) must lie in 1\.\.50"):
+        Preview(**arguments)
