@@ -57,8 +57,10 @@ class Checkpoint:
             content: dict[str, Any] = torch.load(path, weights_only=True)
         except FileNotFoundError:
             raise FreelightError(f"there is no checkpoint {path}") from None
+        except OSError:
+            raise
         except Exception as error:  # torch.load has no common error for files that are not its own
-            raise FreelightError(f"{path} is not a whole checkpoint ({error})") from error
+            raise FreelightError(f"{path} is damaged, or no checkpoint; name another, or delete it") from error
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
         content["network"] = NetworkConfig(**content["network"])

@@ -1,18 +1,21 @@
 """Start the processes of a run: one, or one a column; or join those that `torchrun` has started."""
 
+import functools
 import os
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import ProcessExitedException, spawn
+from torch.multiprocessing.spawn import ProcessException, ProcessExitedException, spawn
 
 from ..shards import FreelightError
-from ..shards.console import reports_errors
+from ..shards.atomic import atomic_write
 from .columns import Columns
 
 
@@ -28,29 +31,56 @@ def launch(work: Callable[[Columns, str], None], *, columns: int, backend: str |
         work(Columns(), "cuda:0" if torch.cuda.is_available() else "cpu")
         return
     gpus = torch.cuda.device_count()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", columns))  # processes on this machine
     if backend is None:
-        if 0 < gpus < columns:
-            raise FreelightError(
-                f"--columns {columns} needs {columns} GPUs, found {gpus}; on one GPU say --backend gloo, or --columns 1"
-            )
         backend = "nccl" if gpus else "gloo"
+    if backend == "nccl" and gpus < here:
+        raise FreelightError(
+            f"--columns {columns} needs {here} GPUs here, found {gpus}; on fewer say --backend gloo, or --columns 1"
+        )
     if "RANK" in os.environ:
         _join(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://", work, columns, backend)
         return
     with tempfile.TemporaryDirectory() as folder:
-        meeting = f"file://{Path(folder) / 'rendezvous'}"
         try:
-            spawn(_spawned, (columns, meeting, work, columns, backend), nprocs=columns)  # type: ignore[no-untyped-call]
-        except ProcessExitedException as error:
-            # The rank has already said why; the others were stopped.
-            sys.exit(error.exit_code if error.exit_code > 0 else 1)
+            spawn(_spawned, (Path(folder), work, columns, backend), nprocs=columns)  # type: ignore[no-untyped-call]
+        except ProcessException as error:
+            # One rank's failure ends the others, which may fail in turn: the reason is what a rank has written down.
+            reasons = sorted(Path(folder).glob("*.error"))
+            if reasons:
+                raise FreelightError(reasons[0].read_text()) from None
+            if isinstance(error, ProcessExitedException):
+                raise FreelightError(
+                    f"rank {error.error_index} ended ({error.msg}); the same command goes on from the last checkpoint"
+                ) from None
+            raise
 
 
-@reports_errors
-def _spawned(
-    rank: int, world_size: int, meeting: str, work: Callable[[Columns, str], None], columns: int, backend: str
-) -> None:
-    _join(rank, world_size, meeting, work, columns, backend)
+def _spawned(rank: int, folder: Path, work: Callable[[Columns, str], None], columns: int, backend: str) -> None:
+    _end_with(os.getppid())
+    reporting = functools.partial(_reporting, work, folder / f"{rank}.error")
+    _join(rank, columns, f"file://{folder / 'rendezvous'}", reporting, columns, backend)
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent is gone; torch only sends SIGINT then, which a job in the background ignores."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _reporting(work: Callable[[Columns, str], None], reason: Path, columns: Columns, device: str) -> None:
+    """Do `work`; write an error that a user is meant to read to `reason`, for the process that started this one."""
+    try:
+        work(columns, device)
+    except (FreelightError, OSError) as error:
+        with atomic_write(reason) as file:
+            file.write(str(error).encode())
+        sys.exit(2)
 
 
 def _join(

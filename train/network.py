@@ -40,7 +40,7 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.classes < 2:
             raise FreelightError(f"the network needs at least 2 classes, the data has {self.classes}")
-        if self.width <= 0:
+        if not 0 < self.width < math.inf:
             raise FreelightError(f"--width (={self.width}) must be positive")
         if not 0 <= self.dropout < 1:
             raise FreelightError(f"dropout (={self.dropout}) must lie in 0..1")
@@ -54,7 +54,7 @@ class AlexNet(nn.Module):
     """The network: 224x224 RGB pixels in 0-255 units, less the mean, (N, 3, 224, 224) -> logits (N, classes).
 
     columns: what this process holds. A parameter of one column is its part along dimension 0 of the whole net's, so
-    `whole_state` and `load_whole_state` speak of one logical network, whatever holds it. seed: of the weights.
+    `whole` and `load_whole` speak of one logical network, whatever holds it. seed: of the weights.
     """
 
     def __init__(self, config: NetworkConfig, columns: Columns = Columns(), *, seed: int = 0) -> None:  # noqa: B008

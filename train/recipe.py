@@ -1,6 +1,7 @@
 """Recipes: complete, named sets of training settings, stored in every checkpoint."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -38,8 +39,10 @@ class Recipe:
             if getattr(self, key) < 1:
                 raise FreelightError(f"{key} (={getattr(self, key)}) must be at least 1")
         for key in ("learning_rate", "momentum", "weight_decay", "lighting_strength", "plateau_drops"):
-            if getattr(self, key) < 0:
-                raise FreelightError(f"{key} (={getattr(self, key)}) must not be negative")
+            if not 0 <= getattr(self, key) < math.inf:
+                raise FreelightError(f"{key} (={getattr(self, key)}) must be 0 or more")
+        if not 0 < self.plateau_factor < math.inf:
+            raise FreelightError(f"plateau_factor (={self.plateau_factor}) must be positive")
 
     @property
     def training_transform(self) -> Transform:

@@ -1,16 +1,19 @@
 """Training: steps, validation each epoch, checkpoints, and the metrics of a run."""
 
+import dataclasses
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..pipeline import Batch, Loader
 from ..shards import Dataset, FreelightError, Statistics
+from ..shards.atomic import atomic_write
 from .checkpoint import LAST, Checkpoint
 from .columns import Columns
 from .dropout import DropoutMasks
@@ -44,6 +47,8 @@ class TrainingConfig:
         for name, value in (("--checkpoint-every", self.checkpoint_every), ("--log-every", self.log_every)):
             if value is not None and value < 1:
                 raise FreelightError(f"{name} (={value}) must be at least 1")
+        if not 0 <= self.seed < 2**32:
+            raise FreelightError(f"--seed (={self.seed}) must lie in 0..2**32 - 1")
 
 
 @dataclass
@@ -163,12 +168,15 @@ class Trainer:
     def _log(self, interval: Interval) -> None:
         measured = interval.metrics()
         if not torch.isfinite(interval.loss):
-            raise FreelightError(
-                f"the loss is {float(interval.loss)} at step {self.step} or shortly before; {self.config.out} keeps the "
-                "last checkpoint before it; try a smaller learning_rate (--set, with another --out)"
-            )
+            raise self._diverged(f"the loss is {float(interval.loss)}")
         progress = {"step": self.step, "epoch": self.training.epoch, "position": self.training.position}
         self._write({**progress, "learning_rate": self.schedule.learning_rate, **measured})
+
+    def _diverged(self, what: str) -> FreelightError:
+        return FreelightError(
+            f"{what} at step {self.step} or shortly before; {self.config.out} keeps the last checkpoint before it; "
+            "try a smaller learning_rate (--set, with another --out)"
+        )
 
     def _write(self, line: dict[str, Any]) -> None:
         if self.columns.rank == 0:
@@ -180,6 +188,8 @@ class Trainer:
         """Write `last.pt`: every column takes part, column 0 writes."""
         weights = self.network.whole(dict(self.network.named_parameters()))
         velocity = self.network.whole(self.optimizer.velocity)
+        if not all(torch.isfinite(weight).all() for weight in weights.values()):
+            raise self._diverged("weights are not finite")
         if self.columns.rank != 0:
             return
         Checkpoint(
@@ -203,35 +213,56 @@ class Trainer:
     def _resume(self) -> None:
         """Take up the run in `config.out`, if there is one: the same settings and data, or an error."""
         path = self.config.out / LAST
-        if not path.exists():
-            return
-        checkpoint = Checkpoint.load(path)
-        for name, begun, now in (
-            ("recipe", checkpoint.recipe, self.config.recipe),
-            ("network", checkpoint.network, self.network.config),
-            ("seed", checkpoint.seed, self.config.seed),
-            ("dataset", checkpoint.fingerprint, self.dataset.fingerprint),
-        ):
-            if begun != now:
-                raise FreelightError(
-                    f"{self.config.out} holds a run with another {name} ({begun}; now {now}); "
-                    "give the same settings to go on with it, or another --out"
-                )
+        if path.exists():
+            self._load(Checkpoint.load(path))
+        if self.columns.rank == 0:
+            self._forget_metrics_after(self.step)
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        begun = _settings(checkpoint.recipe, checkpoint.network, checkpoint.seed, checkpoint.fingerprint)
+        now = _settings(self.config.recipe, self.network.config, self.config.seed, self.dataset.fingerprint)
+        changed = [f"{name}: {begun[name]!r} then, {now[name]!r} now" for name in now if begun[name] != now[name]]
+        if changed:
+            raise FreelightError(
+                f"{self.config.out} holds a run with other settings ({'; '.join(changed)}); "
+                "give the same to go on with it, or another --out"
+            )
+        if not _same(checkpoint.statistics, self.statistics):
+            raise FreelightError(
+                f"{self.config.out} holds a run with other statistics than {self.config.shards} has now; "
+                f"make them again with: compute_pca --shards {self.config.shards}; or give another --out"
+            )
         self.network.load_whole(checkpoint.weights)
         for name, whole in checkpoint.velocity.items():
             self.optimizer.velocity[name].copy_(self.network.part(name, whole))
         self.step = checkpoint.progress["step"]
         self.training.load_state_dict(checkpoint.progress["loader"])
         self.schedule.load_state_dict(checkpoint.progress["schedule"])
-        if self.columns.rank == 0:
-            self._forget_metrics_after(self.step)
 
     def _forget_metrics_after(self, step: int) -> None:
         """Drop the metrics of steps that will be taken again."""
         path = self.config.out / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if not path.exists():
+            return
+        lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        with atomic_write(path) as file:
+            file.write("".join(f"{line}\n" for line in kept).encode())
+
+
+def _settings(recipe: Recipe, network: NetworkConfig, seed: int, fingerprint: str) -> dict[str, Any]:
+    """What must stay as it is for a run to be taken up."""
+    return {
+        **dataclasses.asdict(recipe),
+        **dataclasses.asdict(network),
+        "seed": seed,
+        "dataset": fingerprint[:12],
+    }
+
+
+def _same(one: Statistics, other: Statistics) -> bool:
+    names = [field.name for field in dataclasses.fields(Statistics)]
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
 def train(config: TrainingConfig, columns: Columns, device: str) -> None:

@@ -1,0 +1,90 @@
+"""What the trainer's tests share: the command `train` on the drawn dataset, and a run that it finished."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from freelight.shards import Dataset
+from freelight.train.cli import main
+
+PROGRAM = [sys.executable, "-m", "freelight.train"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+class Train:
+    """The command `train` with a small network on a dataset.
+
+    60 training samples in batches of 16 are 4 steps an epoch, the last of 12. The learning rate is a tenth of the
+    paper's: with the whole, rounding grows a thousandfold within ten steps of so small a network.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def words(self, out: Path, more: str = "") -> list[str]:
+        """Return the arguments, with `more` after and so above the usual ones."""
+        usual = "--width 0.05 --threads 1 --log-every 1 --epochs 2 --set batch_size=16 --set learning_rate=0.001"
+        return ["--shards", str(self.dataset.folder), "--out", str(out), *usual.split(), *more.split()]
+
+    def here(self, out: Path, more: str = "") -> Result:
+        """Run it in this process, which is quicker."""
+        return CliRunner().invoke(main, self.words(out, more))
+
+    def typed(self, out: Path, more: str = "") -> subprocess.CompletedProcess[str]:
+        """Run it as typed."""
+        words = [*PROGRAM, *self.words(out, more)]
+        return subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+    def begin(self, out: Path, more: str = "") -> subprocess.Popen[str]:
+        """Start it as typed, in a process group of its own."""
+        return subprocess.Popen(
+            [*PROGRAM, *self.words(out, more)],
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute with one thread a process: where others share the machine, threads of one step wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def train(dataset: Dataset) -> Train:
+    return Train(dataset)
+
+
+@pytest.fixture(scope="session")
+def train_on() -> type[Train]:
+    return Train
+
+
+@pytest.fixture(scope="session")
+def run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two epochs on one column, saved at step 3 on the way: read only."""
+    out = tmp_path_factory.mktemp("runs") / "one"
+    result = train.here(out, "--checkpoint-every 3")
+    assert result.exit_code == 0, result.output
+    return out
+
+
+@pytest.fixture(scope="session")
+def two_column_run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same on two columns, whose ranks the command started itself: read only."""
+    out = tmp_path_factory.mktemp("runs") / "two"
+    result = train.typed(out, "--columns 2")
+    assert result.returncode == 0, result.stderr
+    return out

@@ -1,0 +1,83 @@
+"""No rank outlives the others or the command, and nobody waits for the dead."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = "--columns 2 --epochs 90 --set plateau_epochs=90 --set batch_size=4"
+"""Far more than these tests wait for."""
+PATIENCE = 60
+"""Seconds until the others must have ended."""
+
+
+def ranks_of(command: subprocess.Popen[str]) -> list[int]:
+    """Return the process ids of the ranks that the command started, in their order."""
+    children = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def all_end(processes: list[int]) -> bool:
+    end = time.monotonic() + PATIENCE
+    while any(map(alive, processes)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(map(alive, processes))
+
+
+@pytest.fixture
+def command(train: Any, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run on two columns that has taken its first steps."""
+    started = train.begin(tmp_path, SETTINGS)
+    try:
+        while not (tmp_path / "metrics.jsonl").exists():
+            assert started.poll() is None, started.stderr.read()
+            time.sleep(0.05)
+        yield started
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+        started.stderr.close()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_when_one_rank_dies_the_command_ends_and_names_it(rank: int, command: subprocess.Popen[str]) -> None:
+    ranks = ranks_of(command)
+    assert len(ranks) == 2
+    os.kill(ranks[rank], signal.SIGKILL)
+    assert command.wait(PATIENCE) == 2
+    assert all_end(ranks)
+    last = command.stderr.read().splitlines()[-1]
+    assert last.startswith(
+        f"error: rank {rank} ended (process {rank} terminated with signal SIGKILL); the same command"
+    )
+
+
+def interrupt(command: subprocess.Popen[str]) -> None:
+    """Do as a terminal does for Ctrl-C: interrupt the whole group."""
+    os.killpg(command.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize("end", [subprocess.Popen.kill, subprocess.Popen.terminate, interrupt])
+def test_when_the_command_is_ended_no_rank_stays(
+    end: Callable[[subprocess.Popen[str]], None], command: subprocess.Popen[str]
+) -> None:
+    ranks = ranks_of(command)
+    end(command)
+    command.wait(PATIENCE)
+    assert all_end(ranks), "an orphan holds a GPU, and may write over what the next run saves"

@@ -1,0 +1,72 @@
+"""The update rule has the learning rate inside the velocity (paper section 5), also across a drop."""
+
+import numpy as np
+import torch
+
+from freelight.train import PaperSGD
+
+RATES = [0.01] * 10 + [0.001] * 10
+SHAPES = {"weight": (5, 3), "bias": (5,)}
+
+
+def gradients() -> list[dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in SHAPES.items()}
+        for _ in RATES
+    ]
+
+
+def parameters() -> dict[str, torch.nn.Parameter]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64))
+        for name, shape in SHAPES.items()
+    }
+
+
+def trajectory(optimizer: PaperSGD) -> list[dict[str, torch.Tensor]]:
+    """Take all steps; return the parameters after each."""
+    seen = []
+    for rate, given in zip(RATES, gradients(), strict=True):
+        for name, parameter in optimizer.parameters.items():
+            parameter.grad = given[name].clone()
+        optimizer.step(rate)
+        assert all(parameter.grad is None for parameter in optimizer.parameters.values())
+        seen.append({name: parameter.detach().clone() for name, parameter in optimizer.parameters.items()})
+    return seen
+
+
+def test_twenty_steps_across_a_drop_equal_a_plain_transcription() -> None:
+    optimizer = PaperSGD(parameters().items(), momentum=0.9, weight_decay=0.0005)
+    seen = trajectory(optimizer)
+    for name, parameter in parameters().items():
+        w, v = parameter.detach().numpy().copy(), np.zeros(SHAPES[name])
+        for rate, given, after in zip(RATES, gradients(), seen, strict=True):
+            v = 0.9 * v - 0.0005 * rate * w - rate * given[name].numpy()
+            w = w + v
+            np.testing.assert_allclose(after[name].numpy(), w, rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(optimizer.velocity[name].numpy(), v, rtol=1e-13, atol=1e-14)
+
+
+def test_torchs_sgd_is_the_same_until_the_drop_and_another_rule_after_it() -> None:
+    """What the design warns of: torch's momentum shrinks with the rate, the paper's velocity keeps its size."""
+    seen = trajectory(PaperSGD(parameters().items(), momentum=0.9, weight_decay=0.0005))
+    theirs = parameters()
+    sgd = torch.optim.SGD(theirs.values(), lr=RATES[0], momentum=0.9, weight_decay=0.0005)
+    for step, (rate, given) in enumerate(zip(RATES, gradients(), strict=True)):
+        for name, parameter in theirs.items():
+            parameter.grad = given[name].clone()
+        sgd.param_groups[0]["lr"] = rate
+        sgd.step()
+        same = all(torch.allclose(seen[step][name], theirs[name], rtol=1e-10, atol=1e-12) for name in SHAPES)
+        assert same == (step < 10), f"step {step}"
+
+
+def test_a_parameter_without_decay_or_momentum_follows_its_gradient_alone() -> None:
+    optimizer = PaperSGD(parameters().items(), momentum=0.0, weight_decay=0.0)
+    expected = {name: parameter.detach().clone() for name, parameter in parameters().items()}
+    trajectory(optimizer)
+    for name, start in expected.items():
+        moved = sum(rate * given[name] for rate, given in zip(RATES, gradients(), strict=True))
+        torch.testing.assert_close(optimizer.parameters[name].detach(), start - moved)

@@ -1,0 +1,343 @@
+"""The command `train`, end to end on drawn pictures: what it computes, what it leaves, what it refuses."""
+
+import copy
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from freelight.pipeline import Loader, draw_epoch
+from freelight.shards import Dataset, Statistics
+from freelight.train import AlexNet, Checkpoint, DropoutMasks, NetworkConfig, PaperSGD, Recipe, evaluate
+from freelight.train.cli import main
+
+STEP_FIELDS = [
+    *("step", "epoch", "position", "learning_rate", "loss"),
+    *("images_per_second", "images_per_second_without_wait", "wait_share"),
+]
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_a_run_leaves_its_checkpoint_and_its_metrics_and_nothing_else(run: Path, two_column_run: Path) -> None:
+    assert sorted(files(run)) == sorted(files(two_column_run)) == ["last.pt", "metrics.jsonl"]
+
+
+@pytest.mark.parametrize("columns", ["run", "two_column_run"])
+def test_metrics_have_a_line_a_step_and_a_line_an_epoch(columns: str, request: pytest.FixtureRequest) -> None:
+    lines = metrics(request.getfixturevalue(columns))
+    steps = [line for line in lines if "loss" in line]
+    epochs = [line for line in lines if "loss" not in line]
+    assert all(list(line) == STEP_FIELDS for line in steps)
+    assert [line["step"] for line in steps] == list(range(1, 9))
+    assert [(line["epoch"], line["position"]) for line in steps] == [(e, p) for e in (0, 1) for p in (16, 32, 48, 60)]
+    for line in steps:
+        assert 0 <= line["wait_share"] <= 1
+        assert 0 < line["images_per_second"] <= line["images_per_second_without_wait"]
+        assert line["learning_rate"] == 0.001
+    assert all(list(line) == ["step", "epoch", "val_top1", "val_top5"] for line in epochs)
+    assert [(line["step"], line["epoch"]) for line in epochs] == [(4, 0), (8, 1)]
+    assert all(0 <= line["val_top5"] <= line["val_top1"] <= 1 for line in epochs)
+    assert [line["step"] for line in lines] == sorted(line["step"] for line in lines)
+
+
+def test_two_columns_log_the_losses_and_errors_of_one_process(run: Path, two_column_run: Path) -> None:
+    for ours, theirs in zip(metrics(run), metrics(two_column_run), strict=True):
+        assert theirs.keys() == ours.keys()
+        for name in {"loss", "val_top1", "val_top5"} & ours.keys():
+            assert theirs[name] == pytest.approx(ours[name], rel=1e-4), ours["step"]
+
+
+def test_an_epoch_of_training_equals_a_plain_transcription(run: Path, dataset: Dataset) -> None:
+    """Order, draws, crops, flips, light, mean image, dropout, loss and update: written down again, in float64.
+
+    Four steps from the initial weights, the last on a short batch; DALI is not used.
+    """
+    split, statistics = dataset.split("train"), Statistics.load(dataset.folder)
+    draws = draw_epoch(len(split), seed=0, epoch=0)
+    network = AlexNet(NetworkConfig(classes=10, width=0.05), seed=0).double()
+    velocity = {name: torch.zeros_like(parameter) for name, parameter in network.named_parameters()}
+    untrained = copy.deepcopy(network)
+    expected, without_updates = [], []
+    for step, first in enumerate(range(0, 60, 16)):
+        samples = draws.order[first : first + 16].tolist()
+        decoded = [np.asarray(Image.open(io.BytesIO(split.read(sample)))) for sample in samples]
+        transform = Recipe().training_transform
+        views = [transform.apply(image, draws, i, statistics) for image, i in zip(decoded, samples, strict=True)]
+        labels = torch.from_numpy(split.samples["label"][samples].astype(np.int64))
+        images, masks = torch.from_numpy(np.stack(views)), DropoutMasks(0, step)
+        loss = F.cross_entropy(network(images, masks), labels)
+        network.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for name, w in network.named_parameters():
+                velocity[name] = 0.9 * velocity[name] - 0.0005 * 0.001 * w - 0.001 * w.grad
+                w += velocity[name]
+        expected.append(loss.item())
+        without_updates.append(F.cross_entropy(untrained(images, masks), labels).item())
+    losses = [line["loss"] for line in metrics(run) if "loss" in line][:4]
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert losses[3] != pytest.approx(without_updates[3], rel=3e-4), "steps that hardly move show little"
+
+
+def test_the_last_errors_logged_are_those_of_the_checkpoints_network(run: Path, dataset: Dataset) -> None:
+    trained = Checkpoint.load(run / "last.pt")
+    network = AlexNet(trained.network)
+    network.load_whole(trained.weights)
+    transform = trained.recipe.evaluation_transform(views=1)
+    settings = {"batch_size": 20, "transform": transform, "statistics": trained.statistics, "order": "sequential"}
+    errors = evaluate(network, Loader(dataset, "val", **settings))
+    assert (metrics(run)[-1]["val_top1"], metrics(run)[-1]["val_top5"]) == (errors.top1, errors.top5)
+    assert trained.progress["schedule"]["best"] == min(line["val_top1"] for line in metrics(run) if "val_top1" in line)
+
+
+def test_steps_take_the_schedules_rate_and_its_end_ends_the_run(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So small a rate improves nothing: every epoch after the first is a plateau. Here the second one ends training."""
+    taken: list[float] = []
+    step = PaperSGD.step
+
+    def listen(optimizer: PaperSGD, learning_rate: float) -> None:
+        taken.append(learning_rate)
+        step(optimizer, learning_rate)
+
+    monkeypatch.setattr(PaperSGD, "step", listen)
+    settings = "--epochs 9 --set learning_rate=1e-9 --set plateau_epochs=1 --set plateau_drops=1"
+    assert train.here(tmp_path, settings).exit_code == 0
+    assert taken == pytest.approx([1e-9] * 8 + [1e-10] * 4)
+    assert [line["learning_rate"] for line in metrics(tmp_path) if "loss" in line] == taken
+    assert len({line["val_top1"] for line in metrics(tmp_path) if "val_top1" in line}) == 1
+    again = train.here(tmp_path, settings)
+    assert again.stdout == f"{tmp_path}/last.pt: 12 steps, 3 epochs\n"
+    assert len(taken) == 12
+
+
+def test_the_command_reports_each_epoch_and_where_the_network_is(train: Any, tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "deep"
+    result = train.here(out, "--epochs 1 --log-every 3")
+    assert result.exit_code == 0, result.output
+    epoch, last = result.stdout.splitlines()
+    assert re.fullmatch(
+        r"epoch 1: step 4/4, loss \d\.\d{3}, \d+ images/s, data wait \d+\.\d%, "
+        r"val error \(centre view\) \d+\.\d% top-1, \d+\.\d% top-5",
+        epoch,
+    )
+    assert last == f"{out}/last.pt: 4 steps, 1 epochs"
+    assert [line["step"] for line in metrics(out)] == [3, 4, 4], "every third step, and the epoch's last"
+
+
+def test_the_same_command_on_a_finished_run_does_nothing_and_says_so(train: Any, run: Path) -> None:
+    before, times = files(run), [path.stat().st_mtime_ns for path in run.glob("*.pt")]
+    result = train.here(run, "--checkpoint-every 3")
+    assert (result.exit_code, result.stdout) == (0, f"{run}/last.pt: 8 steps, 2 epochs\n")
+    assert files(run) == before
+    assert [path.stat().st_mtime_ns for path in run.glob("*.pt")] == times
+
+
+@pytest.mark.parametrize(
+    ("setting", "difference"),
+    [
+        ("--set learning_rate=0.02", "learning_rate: 0.001 then, 0.02 now"),
+        ("--set batch_size=8", "batch_size: 16 then, 8 now"),
+        ("--epochs 3", "epochs: 2 then, 3 now"),
+        ("--width 0.06", "width: 0.05 then, 0.06 now"),
+        ("--set dropout=0.4 --seed 1", "dropout: 0.5 then, 0.4 now; seed: 0 then, 1 now"),
+    ],
+)
+def test_other_settings_on_the_same_out_are_an_error_naming_them(
+    setting: str, difference: str, train: Any, run: Path
+) -> None:
+    before = files(run)
+    result = train.here(run, setting)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"error: {run} holds a run with other settings ({difference}); "
+        "give the same to go on with it, or another --out\n"
+    )
+    assert files(run) == before
+
+
+def test_what_does_not_change_the_result_may_change(train: Any, run: Path) -> None:
+    assert train.here(run, "--threads 2 --log-every 7 --checkpoint-every 2").exit_code == 0
+
+
+def test_other_data_or_statistics_on_the_same_out_are_an_error(train_on: Any, run: Path, dataset_copy: Dataset) -> None:
+    folder = dataset_copy.folder
+    statistics = Statistics.load(folder)
+    statistics.mean_image[0, 0, 0] += 1
+    statistics.save(folder)
+    result = train_on(dataset_copy).here(run)
+    assert result.exit_code == 2
+    assert f"with other statistics than {folder} has now; make them again with: compute_pca --shards" in result.stderr
+    manifest = folder / "dataset.json"
+    digest = dataset_copy.manifest.splits["train"].shards[0].sha256
+    manifest.write_text(manifest.read_text().replace(digest, digest[::-1]))
+    result = train_on(dataset_copy).here(run)
+    assert result.exit_code == 2
+    assert f"dataset: '{dataset_copy.fingerprint[:12]}' then, '{Dataset(folder).fingerprint[:12]}' now" in result.stderr
+
+
+def test_metrics_of_a_run_that_died_before_its_first_checkpoint_are_forgotten(train: Any, tmp_path: Path) -> None:
+    """Its steps are taken again, so each must stand in the file once."""
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 9.0}\n{"step": 2, "lo')
+    assert train.here(tmp_path, "--epochs 1").exit_code == 0
+    assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 3, 4, 4]
+    assert metrics(tmp_path)[0]["loss"] < 9
+
+
+def test_missing_statistics_are_an_error_with_the_remedy(train_on: Any, dataset_copy: Dataset, tmp_path: Path) -> None:
+    folder = dataset_copy.folder
+    (folder / "statistics.npz").unlink()
+    result = train_on(dataset_copy).here(tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: {folder}/statistics.npz is missing; make it with: compute_pca --shards {folder}\n"
+
+
+@pytest.mark.slow
+def test_an_error_of_two_ranks_is_said_once(train_on: Any, dataset_copy: Dataset, tmp_path: Path) -> None:
+    folder = dataset_copy.folder
+    (folder / "statistics.npz").unlink()
+    result = train_on(dataset_copy).typed(tmp_path / "out", "--columns 2")
+    said = [line for line in result.stderr.splitlines() if "Terminating process" not in line]  # torch's remark
+    assert (result.returncode, result.stdout) == (2, "")
+    assert said == [f"error: {folder}/statistics.npz is missing; make it with: compute_pca --shards {folder}"]
+
+
+def test_a_dataset_without_val_is_an_error_with_the_remedy(
+    train_on: Any, dataset_copy: Dataset, tmp_path: Path
+) -> None:
+    manifest = dataset_copy.folder / "dataset.json"
+    content = json.loads(manifest.read_text())
+    del content["splits"]["val"]
+    manifest.write_text(json.dumps(content))
+    result = train_on(dataset_copy).here(tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.fullmatch(r"error: .* has no split 'val', which the schedule needs; .*--val-fraction\n", result.stderr)
+
+
+def test_a_sample_that_rotted_stops_the_run_naming_it(train_on: Any, dataset_copy: Dataset, tmp_path: Path) -> None:
+    shard = dataset_copy.folder / "train-000001.tar"
+    content = bytearray(shard.read_bytes())
+    split = dataset_copy.split("train")
+    content[int(split.samples["offset"][20]) + 500] ^= 1
+    shard.write_bytes(content)
+    result = train_on(dataset_copy).here(tmp_path / "out")
+    assert result.exit_code == 2
+    assert re.fullmatch(rf"error: .*train-000001\.tar: sample {split.key(20)} .*crc32 differs.*\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("often", "said"), [("--checkpoint-every 1", "weights are not finite at step 2"), ("", "the loss is nan at step 3")]
+)
+def test_a_run_that_diverges_stops_and_what_it_has_saved_is_of_before(
+    often: str, said: str, train: Any, tmp_path: Path
+) -> None:
+    """Weights are looked at before they are saved, though the loss is read only every third step."""
+    result = train.here(tmp_path, f"--set learning_rate=1e30 --log-every 3 {often}")
+    assert result.exit_code == 2
+    assert re.fullmatch(rf"error: {said} or shortly before; .*smaller learning_rate.*\n", result.stderr)
+    assert (tmp_path / "last.pt").exists() == bool(often)
+    if often:
+        trained = Checkpoint.load(tmp_path / "last.pt")
+        assert trained.progress["step"] == 1
+        assert all(torch.isfinite(weights).all() for weights in trained.weights.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--seed -1", "--seed (=-1) must lie in 0..2**32 - 1"),
+        ("--checkpoint-every 0", "--checkpoint-every (=0) must be at least 1"),
+        ("--log-every 0", "--log-every (=0) must be at least 1"),
+        ("--threads 0", "num_threads (=0) must be at least 1"),
+        ("--epochs 0", "epochs (=0) must be at least 1"),
+        ("--width 0", "--width (=0.0) must be positive"),
+        ("--set dropout=1.5", "dropout (=1.5) must lie in 0..1"),
+        ("--set bach_size=4", "--set 'bach_size=4': expected key=value"),
+        ("--columns 3", "3 is not in the range 1<=x<=2"),
+        ("--recipe sauce", "'sauce' is not 'paper'"),
+    ],
+)
+def test_what_it_cannot_do_is_a_line_and_exit_code_2(words: str, message: str, train: Any, tmp_path: Path) -> None:
+    result = train.here(tmp_path, words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.device_count() >= 2, reason="here are GPUs enough")
+def test_nccl_without_a_gpu_for_each_column_is_an_error_naming_the_way_out(train: Any, tmp_path: Path) -> None:
+    result = train.here(tmp_path, "--columns 2 --backend nccl")
+    assert result.exit_code == 2
+    assert re.fullmatch(r"error: --columns 2 needs 2 GPUs here, found \d; .*--backend gloo.*\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "message"),
+    [
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "--columns 1", "--columns 1 is one process, but torchrun started 2"),
+        ({"WORLD_SIZE": "4", "RANK": "0"}, "--columns 2", "--columns 2 is 2 processes, but torchrun started 4"),
+    ],
+)
+def test_another_number_of_processes_than_columns_is_an_error(
+    variables: dict[str, str], words: str, message: str, train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = train.here(tmp_path, words)
+    assert (result.exit_code, result.stderr) == (2, f"error: {message}\n")
+
+
+def test_train_is_installed_as_a_command() -> None:
+    (entry,) = entry_points(group="console_scripts", name="train")
+    assert entry.load() is main
+
+
+def test_python_m_runs_the_command_and_help_names_every_option() -> None:
+    words = [sys.executable, "-m", "freelight.train", "--help"]
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("Usage: train [OPTIONS]")
+    options = "shards out recipe set epochs columns width checkpoint-every log-every seed threads backend help"
+    assert set(re.findall(r"--[a-z-]+", result.stdout)) == {f"--{name}" for name in options.split()}
+
+
+@pytest.mark.slow
+def test_under_torchrun_the_two_ranks_train_the_same_network(train: Any, two_column_run: Path, tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [*launcher, "-m", "freelight.train", *train.words(tmp_path / "out", "--columns 2")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # torchrun would set it, and say so
+    result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == f"{tmp_path}/out/last.pt: 8 steps, 2 epochs"
+    assert len(result.stdout.splitlines()) == 3, "one rank alone reports"
+    ours, theirs = (Checkpoint.load(out / "last.pt") for out in (two_column_run, tmp_path / "out"))
+    for name, weights in ours.weights.items():
+        torch.testing.assert_close(theirs.weights[name], weights, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_an_error_under_torchrun_ends_both_ranks(train_on: Any, dataset_copy: Dataset, tmp_path: Path) -> None:
+    (dataset_copy.folder / "val-000000.tar").unlink()
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [*launcher, "-m", "freelight.train", *train_on(dataset_copy).words(tmp_path / "out", "--columns 2")]
+    result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 1
+    assert f"error: {dataset_copy.folder}/val-000000.tar is missing" in result.stderr
