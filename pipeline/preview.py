@@ -93,10 +93,10 @@ def _draws_section(
         rows.append(beside(boxes, _GAP))
     light = preview.lighting
     explanation = (
-        f"Each epoch shows the network another window of {transform.crop} x {transform.crop} pixels of an image (at so "
-        "many from its left and top),\nhalf of them mirrored, with red, green and blue shifted by so many grey levels "
-        f"of 255: lighting mode {light.mode},\nstrength {light.strength:g}. These are the first epochs with seed "
-        f"{preview.seed}, as the pipeline hands them out, but for the mean, which is not subtracted here."
+        f"Each epoch shows the network another window of {transform.crop} x {transform.crop} pixels of an image (its "
+        "place is given in pixels from left and top),\nhalf of them mirrored, with red, green and blue shifted by so many "
+        f"grey levels of 255: lighting mode {light.mode}, strength {light.strength:g}.\nThese are the first epochs with "
+        f"seed {preview.seed}, as the pipeline hands them out, but for the mean, which is not subtracted here."
     )
     return _section("What training sees", explanation, rows, _GAP)
 

@@ -1,6 +1,7 @@
 """The command `train`, end to end on drawn pictures: what it computes, what it leaves, what it refuses."""
 
 import copy
+import dataclasses
 import io
 import json
 import os
@@ -190,6 +191,7 @@ def test_other_data_or_statistics_on_the_same_out_are_an_error(train_on: Any, ru
     manifest = folder / "dataset.json"
     digest = dataset_copy.manifest.splits["train"].shards[0].sha256
     manifest.write_text(manifest.read_text().replace(digest, digest[::-1]))
+    dataclasses.replace(statistics, fingerprint=Dataset(folder).fingerprint).save(folder)
     result = train_on(dataset_copy).here(run)
     assert result.exit_code == 2
     assert f"dataset: '{dataset_copy.fingerprint[:12]}' then, '{Dataset(folder).fingerprint[:12]}' now" in result.stderr
