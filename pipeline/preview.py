@@ -94,9 +94,11 @@ def _draws_section(
     light = preview.lighting
     explanation = (
         f"Each epoch shows the network another window of {transform.crop} x {transform.crop} pixels of an image (its "
-        "place is given in pixels from left and top),\nhalf of them mirrored, with red, green and blue shifted by so many "
-        f"grey levels of 255: lighting mode {light.mode}, strength {light.strength:g}.\nThese are the first epochs with "
-        f"seed {preview.seed}, as the pipeline hands them out, but for the mean, which is not subtracted here."
+        "place is given in pixels from left and top),\n"
+        "half of them mirrored, with red, green and blue shifted by so many grey levels of 255: "
+        f"lighting mode {light.mode}, strength {light.strength:g}.\n"
+        f"These are the first epochs with seed {preview.seed}, as the pipeline hands them out, but for the mean, which is "
+        "not subtracted here."
     )
     return _section("What training sees", explanation, rows, _GAP)
 
