@@ -97,8 +97,8 @@ def _draws_section(
         "place is given in pixels from left and top),\n"
         "half of them mirrored, with red, green and blue shifted by so many grey levels of 255: "
         f"lighting mode {light.mode}, strength {light.strength:g}.\n"
-        f"These are the first epochs with seed {preview.seed}, as the pipeline hands them out, but for the mean, which is "
-        "not subtracted here."
+        f"These are the first epochs with seed {preview.seed}, as the pipeline hands them out, but for the mean, which "
+        "is not subtracted here."
     )
     return _section("What training sees", explanation, rows, _GAP)
 
