@@ -1,10 +1,8 @@
 """The loader: batches of a split as torch tensors, every sample exactly once an epoch, resumable at any batch."""
 
-import itertools
+import io
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,17 +10,19 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from nvidia.dali import Pipeline
+from PIL import Image
 from torch.utils.dlpack import from_dlpack
 
 from ..shards import Dataset, FreelightError, Statistics
-from .exchange import swap_shares
+from .exchange import check_shares, swap_shares, swap_sizes
 from .graph import Layout, define_pipeline, graph_inputs
 from .order import Order, draw_epoch, share_of
+from .reading import OnError, ReadAhead, SampleReader, Share
 from .transforms import Transform
 
 
 class Batch(NamedTuple):
-    """images: of the transform's dtype, (n, 3, crop, crop) or (n, 10, 3, crop, crop). labels: int64 (n,).
+    """images: of the transform's dtype, (n, 3, size, size) or (n, 10, 3, size, size). labels: int64 (n,).
 
     samples: int32 (n,), which samples of the split these are, on the CPU.
     """
@@ -30,36 +30,6 @@ class Batch(NamedTuple):
     images: torch.Tensor
     labels: torch.Tensor
     samples: npt.NDArray[np.int32]
-
-
-class _ReadAhead:
-    """The reads of one iteration, a few batches ahead of DALI: what its graph is fed."""
-
-    def __init__(self) -> None:
-        # Those under way, and those to come: memory holds a few batches of JPEGs, not an epoch.
-        self._under_way: deque[Future[list[Any]]] = deque()
-        self._to_come: Iterator[Future[list[Any]]] = iter(())
-        self._reader: ThreadPoolExecutor | None = None
-
-    def start(self, read: Callable[[Any], list[Any]], shares: list[Any], batches: int) -> None:
-        """Read `shares` one after the other in a thread, at most `batches` ahead."""
-        self._reader = reader = ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
-        self._to_come = (reader.submit(read, share) for share in shares)
-        self._under_way.extend(itertools.islice(self._to_come, batches))
-
-    def take(self) -> list[Any]:
-        """Return the next batch's inputs, or raise what went wrong with them."""
-        if not self._under_way:
-            raise StopIteration
-        self._under_way.extend(itertools.islice(self._to_come, 1))
-        return self._under_way.popleft().result()
-
-    def stop(self) -> None:
-        """Drop what nobody will take, and wait for the thread to end."""
-        if self._reader is not None:
-            self._reader.shutdown(cancel_futures=True)
-        self._under_way.clear()
-        self._to_come = iter(())
 
 
 class Loader:
@@ -72,6 +42,8 @@ class Loader:
     a CUDA device, where a batch is ready on the stream that is current when it is asked for; hold it for as long as any
     other stream uses it. prefetch: batches decoded ahead. group: the processes of these ranks, when they are to share
     every batch (model parallelism): each decodes its share once, they swap, and every rank gets the whole batch.
+    check_swaps: verify by hashes that all ranks hold the same. drop_last: leave a short last batch out. on_error:
+    `raise` for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` lists them with the reason).
 
     The state is (seed, epoch, position): breaking off an iteration and iterating again goes on after the last batch
     handed out, and so does another loader that `load_state_dict` has given the state, on any number of ranks.
@@ -96,6 +68,10 @@ class Loader:
         prefetch: int = 2,
         layout: Layout = "NCHW",
         group: dist.ProcessGroup | None = None,
+        check_swaps: bool = False,
+        drop_last: bool = False,
+        on_error: OnError = "raise",
+        max_skipped: int = 0,
     ) -> None:
         if batch_size < 1:
             raise FreelightError(f"batch_size (={batch_size}) must be at least 1")
@@ -108,7 +84,7 @@ class Loader:
         self.dataset = dataset
         self.split = dataset.split(split)
         self.batch_size = batch_size
-        self.transform = transform
+        self._transform = transform
         self.statistics = statistics
         self.seed = seed
         self.order: Order = order
@@ -119,18 +95,48 @@ class Loader:
         self.prefetch = prefetch
         self.layout: Layout = layout
         self.group = group
+        self.check_swaps = check_swaps
+        self.drop_last = drop_last
         self.wait_seconds = 0.0
         self._labels = self.split.samples["label"].astype(np.int64)
         self._epoch = 0
         self._position = 0
-        self._draws = draw_epoch(len(self.split), seed=seed, epoch=0, order=order)
+        self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
+        self._samples = len(self.split) // batch_size * batch_size if drop_last else len(self.split)
+        if self._samples == 0:
+            raise FreelightError(f"{split} has {len(self.split)} samples, fewer than a batch of {batch_size}")
+        self._draw(0)
         # An iteration takes the pipeline, and gives it back if it comes to its end; `_reads` is the running one's.
-        self._idle: tuple[_ReadAhead, Pipeline] | None = self._define()
-        self._reads: _ReadAhead | None = None
+        self._idle: tuple[ReadAhead, Pipeline] | None = self._define()
+        self._reads: ReadAhead | None = None
 
     def __len__(self) -> int:
         """Return the number of steps in an epoch, the same on every rank."""
-        return -(-len(self.split) // self.batch_size)
+        return -(-self._samples // self.batch_size)
+
+    @property
+    def transform(self) -> Transform:
+        """What is done to each image; another may be set at an epoch's boundary, but not inside an epoch."""
+        return self._transform
+
+    @transform.setter
+    def transform(self, transform: Transform) -> None:
+        if 0 < self._position < self._samples:
+            raise FreelightError("the transform may change at an epoch's boundary, not inside an epoch; see set_epoch")
+        self._break_off()
+        self._transform = transform
+        self._draw(self._epoch)
+        self._idle = self._define()
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of JPEGs this rank has read."""
+        return self._reader.bytes_read
+
+    @property
+    def skipped(self) -> dict[int, str]:
+        """The damaged samples that this rank has left out, with the reason."""
+        return self._reader.skipped
 
     @property
     def epoch(self) -> int:
@@ -144,9 +150,9 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Start `epoch` with the next iteration. Inside that epoch this changes nothing; at its end it starts over."""
-        if epoch != self._epoch or self._position >= len(self.split):
+        if epoch != self._epoch or self._position >= self._samples:
             self._break_off()
-            self._draws = draw_epoch(len(self.split), seed=self.seed, epoch=epoch, order=self.order)
+            self._draw(epoch)
             self._epoch, self._position = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -175,24 +181,23 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         self._break_off()
-        if self._position >= len(self.split):
+        if self._position >= self._samples:
             self.set_epoch(self._epoch + 1)
         steps = [
-            self._draws.order[first : first + self.batch_size]
-            for first in range(self._position, len(self.split), self.batch_size)
+            self._draws.order[first : min(first + self.batch_size, self._samples)]
+            for first in range(self._position, self._samples, self.batch_size)
         ]
-        shares = [share_of(step, self.rank, self.world_size) for step in steps]
-        handed_out = shares if self.group is None else steps
         reads, pipeline = self._idle or self._define()
         self._idle, self._reads = None, reads
         try:
-            reads.start(self._read, [share for share in shares if len(share)], self.prefetch + 2)
-            for step, share, samples in zip(steps, shares, handed_out, strict=True):
+            shares = [share_of(step, self.rank, self.world_size) for step in steps]
+            reads.start(self._read, shares, self.prefetch + 2)
+            for step in steps:
                 start = time.perf_counter()
-                images = self._run(pipeline) if len(share) else self._empty()
+                samples = reads.samples()
+                images = self._run(pipeline, samples) if len(samples) else self._empty()
                 if self.group is not None:
-                    sizes = [len(share_of(step, rank, self.world_size)) for rank in range(self.world_size)]
-                    images = swap_shares(images, sizes, self.group)
+                    images, samples = self._swap(images, samples, step, self.group)
                 labels = self._to_device(self._labels[samples])
                 self.wait_seconds += time.perf_counter() - start
                 self._position += len(step)
@@ -205,6 +210,13 @@ class Loader:
             if self._reads is reads:
                 self._break_off()
 
+    def _draw(self, epoch: int) -> None:
+        """Draw an epoch: the order, and each sample's window, flip and light."""
+        self._draws = draw_epoch(len(self.split), seed=self.seed, epoch=epoch, order=self.order)
+        if self.transform.is_random:
+            self._windows = self.transform.windows(self._draws, self.dataset.image_size)
+            self._flips = self.transform.flips(self._draws)
+
     def _break_off(self) -> None:
         """End the iteration under way, if there is one. Batches that nobody will take go with its pipeline."""
         if self._reads is not None:
@@ -212,8 +224,8 @@ class Loader:
             reads.stop()
             self.split.close()
 
-    def _define(self) -> tuple[_ReadAhead, Pipeline]:
-        reads = _ReadAhead()
+    def _define(self) -> tuple[ReadAhead, Pipeline]:
+        reads = ReadAhead()
         return reads, define_pipeline(
             self.transform,
             source=reads.take,
@@ -226,29 +238,64 @@ class Loader:
             layout=self.layout,
         )
 
-    def _read(self, share: npt.NDArray[np.int32]) -> list[Any]:
-        """Read one batch's JPEGs and look its draws up: what the graph is fed."""
-        inputs: dict[str, Any] = {"jpeg": [np.frombuffer(self.split.read(index), np.uint8) for index in share.tolist()]}
+    def _read(self, share: Share, later: Share) -> tuple[Share, list[Any]]:
+        """Read one batch's JPEGs and look its draws up: what the graph is fed. Damaged samples may be left out."""
+        self.split.announce(later)
+        share, jpegs = self._reader.read(share)
+        inputs: dict[str, Any] = {"jpeg": [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]}
         names = graph_inputs(self.transform)
-        if "top" in names:
-            offsets, flips = self.transform.random_windows(self._draws, share, self.dataset.image_size)
-            # DALI rounds fraction * span to the nearest pixel, so each offset comes out as drawn.
-            fractions = offsets.astype(np.float32) / max(1, self.transform.span(self.dataset.image_size))
-            inputs.update(top=fractions[:, 0].copy(), left=fractions[:, 1].copy(), flip=flips)
+        if "flip" in names:
+            windows, inputs["flip"] = self._windows[share], self._flips[share]
+            inputs.update(start=windows[:, :2].copy(), shape=windows[:, 2:].copy())
+            # DALI rounds fraction * largest offset to the nearest pixel, so each offset comes out as drawn.
+            fractions = windows[:, :2].astype(np.float32) / max(1, self.dataset.image_size - self.transform.crop.size)
+            inputs.update(top=fractions[:, 0].copy(), left=fractions[:, 1].copy())
         if "light" in names:
             assert self.statistics is not None
             inputs["light"] = self.transform.light_shifts(self._draws, share, self.statistics)
-        return [inputs[name] for name in names]
+        return share, [inputs[name] for name in names]
 
-    def _run(self, pipeline: Pipeline) -> torch.Tensor:
-        if self.device.type == "cpu":
-            (output,) = pipeline.run()
-        else:
-            with torch.cuda.device(self.device):
-                (output,) = pipeline.run(torch.cuda.current_stream())
+    def _run(self, pipeline: Pipeline, samples: Share) -> torch.Tensor:
+        try:
+            if self.device.type == "cpu":
+                (output,) = pipeline.run()
+            else:
+                with torch.cuda.device(self.device):
+                    (output,) = pipeline.run(torch.cuda.current_stream())
+        except RuntimeError as error:
+            if blame := self._blame(samples):
+                raise blame from error
+            raise
         # No copy: DALI's executor gives a buffer out again only when the tensor is gone.
         images: torch.Tensor = from_dlpack(output.as_tensor())
         return images
+
+    def _blame(self, samples: Share) -> FreelightError | None:
+        """Find the sample that DALI could not decode: it says which step failed, but not which picture."""
+        for sample in samples.tolist():
+            try:
+                with Image.open(io.BytesIO(self.split.read(sample))) as image:
+                    image.load()
+            except (OSError, SyntaxError, ValueError) as error:
+                return FreelightError(
+                    f"{self.split.describe(sample)} does not decode ({error}); make the dataset again"
+                )
+        return None
+
+    def _swap(
+        self, images: torch.Tensor, samples: Share, step: Share, group: dist.ProcessGroup
+    ) -> tuple[torch.Tensor, Share]:
+        """Give every rank of the group the whole batch, and say whose images it holds."""
+        if self._reader.on_error == "raise":
+            sizes = [len(share_of(step, rank, self.world_size)) for rank in range(self.world_size)]
+            whole = step
+        else:  # which samples were skipped, the others do not know
+            sizes = swap_sizes(len(samples), group, self.device)
+            whole = torch.cat(swap_shares(torch.from_numpy(samples).to(self.device), sizes, group)).cpu().numpy()
+        shares = swap_shares(images, sizes, group)
+        if self.check_swaps:
+            check_shares(shares, group)
+        return torch.cat(shares), whole
 
     def _to_device(self, labels: npt.NDArray[np.int64]) -> torch.Tensor:
         tensor = torch.from_numpy(labels)
@@ -256,11 +303,11 @@ class Loader:
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _empty(self) -> torch.Tensor:
-        shape: tuple[int, ...] = (3, self.transform.crop, self.transform.crop)
+        shape: tuple[int, ...] = (3, self.transform.crop.size, self.transform.crop.size)
         if self.layout == "NHWC":
             shape = (*shape[1:], shape[0])
-        if self.transform.views == "ten":
-            shape = (10, *shape)
+        if self.transform.views > 1:
+            shape = (self.transform.views, *shape)
         return torch.empty((0, *shape), dtype=getattr(torch, self.transform.dtype), device=self.device)
 
 

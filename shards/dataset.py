@@ -138,11 +138,18 @@ class Split:
         data = os.pread(self._descriptor(shard), length, int(row["offset"]))
         if len(data) != length or zlib.crc32(data) != row["crc32"]:
             fault = f"cut short ({len(data)} of {length} bytes)" if len(data) != length else "changed (crc32 differs)"
-            raise FreelightError(
-                f"{self.folder / self.info.shards[shard].name}: sample {self.key(index)} (from {self.sources[index]}) "
-                f"is {fault}; delete the folder and make the dataset again"
-            )
+            raise FreelightError(f"{self.describe(index)} is {fault}; delete the folder and make the dataset again")
         return data
+
+    def describe(self, index: int) -> str:
+        """Name a sample for people: its shard, key and source path."""
+        shard = self.info.shards[int(self.samples["shard"][index])].name
+        return f"{self.folder / shard}: sample {self.key(index)} (from {self.sources[index]})"
+
+    def announce(self, indices: npt.NDArray[np.int32]) -> None:
+        """Tell the kernel that these samples will be read soon, so that cold storage works ahead."""
+        for shard, offset, length in self.samples[["shard", "offset", "length"]][indices].tolist():
+            os.posix_fadvise(self._descriptor(shard), offset, length, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         """Close the shards' file descriptors; a later `read` opens them again."""
