@@ -1,0 +1,32 @@
+"""The bare loops over picture files that make_shards is measured against: read, decode, rescale, encode."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from freelight.shards import Rescaling, rescale_file
+
+
+def freelight_loop(paths: Sequence[Path], rescaling: Rescaling) -> int:
+    """Rescale every file as make_shards does, and drop the result; return how many."""
+    for path in paths:
+        rescale_file(path.read_bytes(), rescaling)
+    return len(paths)
+
+
+def pillow_loop(paths: Sequence[Path], rescaling: Rescaling) -> int:
+    """Do what anybody would write with Pillow: shorter side by BICUBIC, central crop, JPEG; return how many."""
+    size = rescaling.size
+    for path in paths:
+        with Image.open(path) as image:
+            picture = ImageOps.exif_transpose(image).convert("RGB")
+        short = min(picture.size)
+        width, height = (max(size, round(size * side / short)) for side in picture.size)
+        left, top = (width - size) // 2, (height - size) // 2
+        scaled = picture.resize((width, height), Image.Resampling.BICUBIC)
+        scaled.crop((left, top, left + size, top + size)).save(
+            io.BytesIO(), "JPEG", quality=rescaling.quality, subsampling=rescaling.subsampling
+        )
+    return len(paths)
