@@ -101,6 +101,12 @@ class Loader:
         self._labels = self.split.samples["label"].astype(np.int64)
         self._epoch = 0
         self._position = 0
+        split_bytes = sum(shard.bytes for shard in self.split.info.shards)
+        if dataset.cache is not None and order == "global" and dataset.cache.limit < split_bytes:
+            raise FreelightError(
+                f"a global order reads all of {split}'s {split_bytes} bytes at random, but the cache holds "
+                f"{dataset.cache.limit}: give cache_bytes={split_bytes}, or order='sequential'"
+            )
         self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
         self._samples = len(self.split) // batch_size * batch_size if drop_last else len(self.split)
         if self._samples == 0:
