@@ -63,6 +63,8 @@ class RandomResizedCrop(_Crop):
 
     scale: the window's share of the image's area, from a uniform distribution. ratio: width / height, its logarithm
     uniform. A window that does not fit is drawn again, ten times in all; after that it is the whole image.
+    Pixels are torchvision's to one grey level, but for the outermost ones where a window is shrunk: DALI repeats its
+    edge there. Crops far smaller than the windows show it.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)

@@ -29,16 +29,20 @@ def swap_sizes(own: int, group: dist.ProcessGroup, device: torch.device) -> list
     return [int(size) for size in sizes]
 
 
-def check_shares(shares: Sequence[torch.Tensor], group: dist.ProcessGroup) -> None:
-    """Raise `FreelightError` on every rank, naming those that hold another batch than the others sent (a collective).
+def check_shares(own: torch.Tensor, shares: Sequence[torch.Tensor], group: dist.ProcessGroup) -> None:
+    """Raise `FreelightError` on every rank, naming those that hold another batch than was sent (a collective).
 
-    Rank r's hash of its own share is what the others must have of it.
+    own: the share that this rank sent. shares: the batch that it holds.
     """
-    hashes = torch.tensor([zlib.crc32(share.cpu().contiguous().numpy().data) for share in shares])
-    held = torch.stack(swap_shares(hashes[None].to(shares[0].device), [1] * len(shares), group))[:, 0]
-    wrong = (held != held.diagonal()).any(dim=1).nonzero().flatten().tolist()
+    hashes = torch.tensor([_hash(own), *map(_hash, shares)], device=own.device)
+    table = torch.stack(swap_shares(hashes[None], [1] * len(shares), group))[:, 0]
+    wrong = (table[:, 1:] != table[:, 0]).any(dim=1).nonzero().flatten().tolist()
     if wrong:
         raise FreelightError(
             f"the ranks do not hold the same batch: rank {', '.join(map(str, wrong))} holds another than was sent; "
             "suspect its memory or network"
         )
+
+
+def _hash(tensor: torch.Tensor) -> int:
+    return zlib.crc32(tensor.cpu().contiguous().numpy().data)

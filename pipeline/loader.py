@@ -1,6 +1,5 @@
 """The loader: batches of a split as torch tensors, every sample exactly once an epoch, resumable at any batch."""
 
-import io
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,14 +9,13 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from nvidia.dali import Pipeline
-from PIL import Image
 from torch.utils.dlpack import from_dlpack
 
 from ..shards import Dataset, FreelightError, Statistics
 from .exchange import check_shares, swap_shares, swap_sizes
 from .graph import Layout, define_pipeline, graph_inputs
 from .order import Order, draw_epoch, share_of
-from .reading import OnError, ReadAhead, SampleReader, Share
+from .reading import OnError, ReadAhead, SampleReader, Share, UndecodableError
 from .transforms import Transform
 
 
@@ -108,9 +106,11 @@ class Loader:
                 f"{dataset.cache.limit}: give cache_bytes={split_bytes}, or order='sequential'"
             )
         self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
-        self._samples = len(self.split) // batch_size * batch_size if drop_last else len(self.split)
-        if self._samples == 0:
-            raise FreelightError(f"{split} has {len(self.split)} samples, fewer than a batch of {batch_size}")
+        if self._left(0) == 0:
+            raise FreelightError(
+                f"{split} has {len(self.split)} samples, fewer than a batch of {batch_size}: take smaller batches, or "
+                "drop_last=False"
+            )
         self._draw(0)
         # An iteration takes the pipeline, and gives it back if it comes to its end; `_reads` is the running one's.
         self._idle: tuple[ReadAhead, Pipeline] | None = self._define()
@@ -118,7 +118,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Return the number of steps in an epoch, the same on every rank."""
-        return -(-self._samples // self.batch_size)
+        return -(-self._left(0) // self.batch_size)
 
     @property
     def transform(self) -> Transform:
@@ -127,12 +127,16 @@ class Loader:
 
     @transform.setter
     def transform(self, transform: Transform) -> None:
-        if 0 < self._position < self._samples:
+        if self._position and self._left(self._position):
             raise FreelightError("the transform may change at an epoch's boundary, not inside an epoch; see set_epoch")
         self._break_off()
-        self._transform = transform
+        before, self._transform = self._transform, transform
+        try:
+            self._idle = self._define()
+        except FreelightError:
+            self._transform = before
+            raise
         self._draw(self._epoch)
-        self._idle = self._define()
 
     @property
     def bytes_read(self) -> int:
@@ -156,18 +160,19 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Start `epoch` with the next iteration. Inside that epoch this changes nothing; at its end it starts over."""
-        if epoch != self._epoch or self._position >= self._samples:
+        if epoch != self._epoch or not self._left(self._position):
             self._break_off()
             self._draw(epoch)
             self._epoch, self._position = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state after the last batch handed out: a few integers and the dataset's fingerprint."""
+        """Return the state after the last batch handed out: a few integers and what they belong to."""
         return {
             "fingerprint": self.dataset.fingerprint,
             "split": self.split.name,
             "seed": self.seed,
             "order": self.order,
+            "transform": repr(self.transform),
             "epoch": self._epoch,
             "position": self._position,
         }
@@ -175,10 +180,12 @@ class Loader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state, whatever the world size or batch size it was made with.
 
-        Raises `FreelightError` when the state is of another dataset, split, seed or order.
+        Raises `FreelightError` when the state is of another dataset, split, seed or order; or of another transform, if
+        it was made inside an epoch.
         """
         own = self.state_dict()
-        for key in ("fingerprint", "split", "seed", "order"):
+        inside = state["position"] > 0 and self._left(state["position"]) > 0
+        for key in ("fingerprint", "split", "seed", "order", *(["transform"] if inside else [])):
             if state[key] != own[key]:
                 raise FreelightError(f"the loader's state is of another {key}: {state[key]!r}, here {own[key]!r}")
         self._break_off()
@@ -187,11 +194,19 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         self._break_off()
-        if self._position >= self._samples:
+        if not self._left(self._position):
             self.set_epoch(self._epoch + 1)
+        while self._left(self._position):
+            try:
+                yield from self._iterate()
+            except UndecodableError as error:  # DALI's pipeline is of no use after it; the batch is due again
+                self._reader.skip(error.sample, error)
+
+    def _iterate(self) -> Iterator[Batch]:
+        end = self._position + self._left(self._position)
         steps = [
-            self._draws.order[first : min(first + self.batch_size, self._samples)]
-            for first in range(self._position, self._samples, self.batch_size)
+            self._draws.order[first : min(first + self.batch_size, end)]
+            for first in range(self._position, end, self.batch_size)
         ]
         reads, pipeline = self._idle or self._define()
         self._idle, self._reads = None, reads
@@ -215,6 +230,11 @@ class Loader:
         finally:
             if self._reads is reads:
                 self._break_off()
+
+    def _left(self, position: int) -> int:
+        """Return how many samples of an epoch are to come after so many, over all ranks."""
+        left = max(0, len(self.split) - position)
+        return left // self.batch_size * self.batch_size if self.drop_last else left
 
     def _draw(self, epoch: int) -> None:
         """Draw an epoch: the order, and each sample's window, flip and light."""
@@ -246,7 +266,7 @@ class Loader:
 
     def _read(self, share: Share, later: Share) -> tuple[Share, list[Any]]:
         """Read one batch's JPEGs and look its draws up: what the graph is fed. Damaged samples may be left out."""
-        self.split.announce(later)
+        self._reader.announce(later)
         share, jpegs = self._reader.read(share)
         inputs: dict[str, Any] = {"jpeg": [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]}
         names = graph_inputs(self.transform)
@@ -269,24 +289,11 @@ class Loader:
                 with torch.cuda.device(self.device):
                     (output,) = pipeline.run(torch.cuda.current_stream())
         except RuntimeError as error:
-            if blame := self._blame(samples):
-                raise blame from error
+            self._reader.prove_decodable(samples, error)
             raise
         # No copy: DALI's executor gives a buffer out again only when the tensor is gone.
         images: torch.Tensor = from_dlpack(output.as_tensor())
         return images
-
-    def _blame(self, samples: Share) -> FreelightError | None:
-        """Find the sample that DALI could not decode: it says which step failed, but not which picture."""
-        for sample in samples.tolist():
-            try:
-                with Image.open(io.BytesIO(self.split.read(sample))) as image:
-                    image.load()
-            except (OSError, SyntaxError, ValueError) as error:
-                return FreelightError(
-                    f"{self.split.describe(sample)} does not decode ({error}); make the dataset again"
-                )
-        return None
 
     def _swap(
         self, images: torch.Tensor, samples: Share, step: Share, group: dist.ProcessGroup
@@ -300,7 +307,7 @@ class Loader:
             whole = torch.cat(swap_shares(torch.from_numpy(samples).to(self.device), sizes, group)).cpu().numpy()
         shares = swap_shares(images, sizes, group)
         if self.check_swaps:
-            check_shares(shares, group)
+            check_shares(images, shares, group)
         return torch.cat(shares), whole
 
     def _to_device(self, labels: npt.NDArray[np.int64]) -> torch.Tensor:

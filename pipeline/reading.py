@@ -1,18 +1,29 @@
 """Read the samples of an epoch ahead of their use, checked, and skip damaged ones if that is wanted."""
 
+import io
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from ..shards import FreelightError, Split
 
 OnError = Literal["raise", "skip"]
 Share = npt.NDArray[np.int32]
+
+
+class UndecodableError(FreelightError):
+    """The bytes of `sample` are those that were written, but they are no picture."""
+
+    def __init__(self, message: str, sample: int) -> None:
+        super().__init__(message)
+        self.sample = sample
 
 
 class SampleReader:
@@ -32,6 +43,11 @@ class SampleReader:
         self.bytes_read = 0
         self.skipped: dict[int, str] = {}
 
+    def announce(self, share: Share) -> None:
+        """Have the storage work ahead for `share`; what is wrong with it, `read` will say."""
+        with suppress(FreelightError):
+            self.split.announce(share)
+
     def read(self, share: Share) -> tuple[Share, list[bytes]]:
         """Return the samples of `share` that are sound, and their JPEGs."""
         jpegs = {}
@@ -42,6 +58,9 @@ class SampleReader:
                 jpegs[sample] = self.split.read(sample)
             except FreelightError as error:
                 self.skip(sample, error)
+            except OSError as error:
+                where = self.split.describe(sample)
+                self.skip(sample, FreelightError(f"{where} cannot be read ({error.strerror}); check the storage"))
         self.bytes_read += sum(map(len, jpegs.values()))
         return np.array(list(jpegs), np.int32), list(jpegs.values())
 
@@ -54,6 +73,19 @@ class SampleReader:
             raise FreelightError(
                 f"more than max_skipped (={self.max_skipped}) samples are damaged; the latest: {error}"
             ) from error
+
+    def prove_decodable(self, share: Share, cause: Exception) -> None:
+        """Raise `UndecodableError` for the first sample of `share` that is no picture.
+
+        DALI says (`cause`) which of its steps failed, but not for which sample.
+        """
+        for sample in share.tolist():
+            try:
+                with Image.open(io.BytesIO(self.split.read(sample))) as image:
+                    image.load()
+            except (OSError, SyntaxError, ValueError) as error:
+                message = f"{self.split.describe(sample)} does not decode ({error}); make the dataset again"
+                raise UndecodableError(message, sample) from cause
 
 
 class ReadAhead:
@@ -88,6 +120,8 @@ class ReadAhead:
 
     def samples(self) -> Share:
         """Return the next batch's samples, which may be none."""
+        if not self._for_loader:  # shares that are empty, the graph does not ask for
+            self._submit(1)
         return self._for_loader.popleft().result()[0]
 
     def stop(self) -> None:

@@ -44,8 +44,10 @@ class Transform:
             raise FreelightError(f"transform: dtype {self.dtype!r} is not one of {', '.join(get_args(DType))}")
         if not 0 <= self.flip_probability <= 1:
             raise FreelightError(f"transform: flip_probability (={self.flip_probability}) must lie in 0..1")
-        if self.std is not None and min(self.std) <= 0:
-            raise FreelightError(f"transform: std (={self.std}) must be positive")
+        if not isinstance(self.mean, str) and len(self.mean) != 3:
+            raise FreelightError(f"transform: mean (={self.mean}) must be three numbers, RGB in 0-255 units")
+        if self.std is not None and (len(self.std) != 3 or min(self.std) <= 0):
+            raise FreelightError(f"transform: std (={self.std}) must be three positive numbers, RGB in 0-255 units")
         if self.dtype == "uint8" and (self.mean != "none" or self.shifts_light or self.std):
             raise FreelightError("transform: uint8 means crop and flip only; set mean='none', lighting off and no std")
         if isinstance(self.crop, RandomResizedCrop) and self.mean in ("image", "center window"):
