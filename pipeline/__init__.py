@@ -1,8 +1,21 @@
 """Online: a dataset directory -> augmented batches on a device. Any ImageNet model can use it without the trainer."""
 
+from .crops import CenterCrop, RandomCrop, RandomResizedCrop, TenCrop, Window
 from .lighting import Lighting
 from .loader import Batch, Loader
 from .order import EpochDraws, draw_epoch
-from .transforms import Transform, Window
+from .transforms import Transform
 
-__all__ = ["Batch", "EpochDraws", "Lighting", "Loader", "Transform", "Window", "draw_epoch"]
+__all__ = [
+    "Batch",
+    "CenterCrop",
+    "EpochDraws",
+    "Lighting",
+    "Loader",
+    "RandomCrop",
+    "RandomResizedCrop",
+    "TenCrop",
+    "Transform",
+    "Window",
+    "draw_epoch",
+]

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from nvidia.dali import Pipeline, fn, types
 
 from ..shards import FreelightError, Statistics
-from .order import EpochDraws
-from .transforms import Transform, Window, cut
+from .crops import CenterCrop, RandomResizedCrop, TenCrop, Window
+from .transforms import Choices, Transform
 
 Layout = Literal["NCHW", "NHWC"]
 
@@ -20,6 +20,8 @@ _INPUTS = {
     "jpeg": (types.UINT8, 1),  # the encoded bytes
     "top": (types.FLOAT, 0),  # the crop's place, as a fraction of the largest offset
     "left": (types.FLOAT, 0),
+    "start": (types.INT32, 1),  # a resized crop's place and shape: top, left; height, width; pixels
+    "shape": (types.INT32, 1),
     "flip": (types.INT32, 0),
     "light": (types.FLOAT, 1),  # RGB shift, grey levels
 }
@@ -27,32 +29,31 @@ _INPUTS = {
 
 def graph_inputs(transform: Transform) -> list[str]:
     """Name what the graph of `transform` is fed for each image, in order."""
-    if transform.views != "random":
+    if not transform.is_random:
         return ["jpeg"]
-    return ["jpeg", "top", "left", "flip", *(["light"] if transform.shifts_light else [])]
+    place = ["start", "shape"] if isinstance(transform.crop, RandomResizedCrop) else ["top", "left"]
+    return ["jpeg", *place, "flip", *(["light"] if transform.shifts_light else [])]
 
 
 def graph_feed(
     transform: Transform,
-    draws: EpochDraws,
+    choices: Choices | None,
     samples: npt.NDArray[np.int32],
     jpegs: Sequence[bytes],
     *,
     image_size: int,
-    statistics: Statistics | None,
 ) -> list[Any]:
     """Return what the graph is fed for `samples`, whose encoded images are `jpegs`: `graph_inputs(transform)`."""
     inputs: dict[str, Any] = {"jpeg": [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]}
-    names = graph_inputs(transform)
-    if "top" in names:
-        offsets, flips = transform.random_windows(draws, samples, image_size)
-        # DALI rounds fraction * span to the nearest pixel, so each offset comes out as drawn.
-        fractions = offsets.astype(np.float32) / max(1, transform.span(image_size))
-        inputs.update(top=fractions[:, 0].copy(), left=fractions[:, 1].copy(), flip=flips)
-    if "light" in names:
-        assert statistics is not None
-        inputs["light"] = transform.light_shifts(draws, samples, statistics)
-    return [inputs[name] for name in names]
+    if choices is not None:
+        windows = choices.windows[samples]
+        inputs.update(start=windows[:, :2].copy(), shape=windows[:, 2:].copy(), flip=choices.flips[samples])
+        # DALI rounds fraction * largest offset to the nearest pixel, so each offset comes out as drawn.
+        fractions = windows[:, :2].astype(np.float32) / max(1, image_size - transform.crop.size)
+        inputs.update(top=fractions[:, 0].copy(), left=fractions[:, 1].copy())
+        if choices.lights is not None:
+            inputs["light"] = choices.lights[samples]
+    return [inputs[name] for name in graph_inputs(transform)]
 
 
 def define_pipeline(
@@ -75,10 +76,12 @@ def define_pipeline(
     """
     if layout not in get_args(Layout):
         raise FreelightError(f"layout {layout!r} is not one of {', '.join(get_args(Layout))}")
-    transform.span(image_size)  # raises where the crop does not fit
+    if not isinstance(transform.crop, RandomResizedCrop):
+        transform.crop.span(image_size)  # raises where the crop does not fit
     if transform.needs_statistics and statistics is None:
         raise FreelightError("the transform subtracts a mean or changes the light: pass the dataset's statistics")
-    if statistics is not None and transform.mean == "image" and statistics.mean_image.shape[0] != image_size:
+    uses_image = transform.mean in ("image", "center window")
+    if uses_image and statistics is not None and statistics.mean_image.shape[0] != image_size:
         raise FreelightError(
             f"the mean image has side {statistics.mean_image.shape[0]}, the dataset's images {image_size}; "
             "run compute_pca on this dataset"
@@ -96,55 +99,71 @@ def define_pipeline(
         )
         inputs = dict(zip(names, nodes, strict=True))
         device = "cpu" if device_id is None else "gpu"
-        if transform.views == "random":
-            output = _random_view(transform, inputs, statistics, device)
+        if transform.is_random:
+            output = _random_view(transform, inputs, image_size, statistics, device)
         else:
             output = _fixed_views(transform, inputs["jpeg"], image_size, statistics, device)
         if layout == "NHWC":
-            output = fn.transpose(output, perm=[0, 2, 3, 1] if transform.views == "ten" else [1, 2, 0])
+            output = fn.transpose(output, perm=[0, 2, 3, 1] if transform.views > 1 else [1, 2, 0])
         pipeline.set_outputs(output)
     return pipeline
 
 
-def _random_view(transform: Transform, inputs: dict[str, Any], statistics: Statistics | None, device: str) -> Any:
-    """One crop of each image. Only the window is decoded; where a mean image is subtracted, its window is cut alike."""
-    place = {"crop": (transform.crop, transform.crop), "crop_pos_y": inputs["top"], "crop_pos_x": inputs["left"]}
-    window = fn.decoders.image_crop(inputs["jpeg"], device="cpu" if device == "cpu" else "mixed", **place)
-    if transform.dtype == "uint8":
-        return fn.crop_mirror_normalize(window, mirror=inputs["flip"], dtype=types.UINT8, output_layout="CHW")
-    light = inputs.get("light", np.zeros(3, np.float32).tolist())
-    if transform.mean != "image":
-        # One kernel: flip, cast, mean, lighting, which is a shift of the mean, and divisor.
-        channel_mean = np.zeros(3) if statistics is None else transform.subtracted(statistics).ravel()
-        mean = np.float32(channel_mean).tolist()
-        shifted = types.Constant(mean) - light if transform.shifts_light else mean
-        return fn.crop_mirror_normalize(
-            window,
-            mirror=inputs["flip"],
-            mean=shifted,
-            scale=1 / transform.divisor,
-            dtype=_DTYPES[transform.dtype],
-            output_layout="CHW",
+def _random_view(
+    transform: Transform, inputs: dict[str, Any], image_size: int, statistics: Statistics | None, device: str
+) -> Any:
+    """One crop of each image, of which only the window is decoded."""
+    decoder_device = "cpu" if device == "cpu" else "mixed"
+    size = [transform.crop.size, transform.crop.size]
+    if isinstance(transform.crop, RandomResizedCrop):
+        window = fn.decoders.image_slice(
+            inputs["jpeg"], inputs["start"], inputs["shape"], axis_names="HW", device=decoder_device
         )
-    assert statistics is not None
-    mean_image = types.Constant(statistics.mean_image, layout="HWC", device=device)
-    mean_window = fn.crop_mirror_normalize(
-        mean_image, mirror=inputs["flip"], mean=light, dtype=types.FLOAT, output_layout="CHW", **place
+        window = fn.resize(window, size=size, interp_type=types.INTERP_LINEAR, antialias=True)
+        place = {}
+    else:
+        place = {"crop": size, "crop_pos_y": inputs["top"], "crop_pos_x": inputs["left"]}
+        window = fn.decoders.image_crop(inputs["jpeg"], device=decoder_device, **place)
+    flip, light = inputs["flip"], inputs.get("light", [0.0, 0.0, 0.0])
+    if transform.mean == "image":
+        # The mean image's window is cut, flipped and lit alike; the image stays uint8 until it is subtracted.
+        assert statistics is not None
+        mean_image = types.Constant(statistics.mean_image, layout="HWC", device=device)
+        subtracted = fn.crop_mirror_normalize(
+            mean_image, mirror=flip, mean=light, dtype=types.FLOAT, output_layout="CHW", **place
+        )
+        flipped = fn.crop_mirror_normalize(window, mirror=flip, dtype=types.UINT8, output_layout="CHW")
+        return _scale(flipped - subtracted, transform, device)
+    if transform.dtype == "uint8":
+        return fn.crop_mirror_normalize(window, mirror=flip, dtype=types.UINT8, output_layout="CHW")
+    # One kernel: flip, cast, mean, and lighting, which is a shift of the mean.
+    mean = transform.channel_mean(statistics).tolist()
+    shifted = types.Constant(mean) - light if transform.shifts_light else mean
+    if transform.mean == "center window":
+        assert statistics is not None
+        centre = transform.mean_window(Window(0, 0, False), image_size, statistics)
+        lit = fn.crop_mirror_normalize(window, mirror=flip, mean=shifted, dtype=types.FLOAT, output_layout="CHW")
+        return _scale(lit - _constant(centre, device), transform, device)
+    return fn.crop_mirror_normalize(
+        window,
+        mirror=flip,
+        mean=shifted,
+        std=list(transform.divisors or (1.0, 1.0, 1.0)),
+        dtype=_DTYPES[transform.dtype],
+        output_layout="CHW",
     )
-    flipped = fn.crop_mirror_normalize(window, mirror=inputs["flip"], dtype=types.UINT8, output_layout="CHW")
-    centred = flipped - mean_window
-    return _cast(centred if transform.divisor == 1 else centred * (1 / transform.divisor), transform)
 
 
 def _fixed_views(transform: Transform, jpeg: Any, image_size: int, statistics: Statistics | None, device: str) -> Any:
     """The centre view, or ten views of an image that is decoded once."""
+    assert isinstance(transform.crop, CenterCrop | TenCrop)
     image = fn.decoders.image(jpeg, device="cpu" if device == "cpu" else "mixed")
-    span = max(1, transform.span(image_size))
+    span = max(1, transform.crop.span(image_size))
     views = []
-    for window in transform.fixed_windows(image_size):
+    for window in transform.crop.fixed_windows(image_size):
         view = fn.crop_mirror_normalize(
             image,
-            crop=(transform.crop, transform.crop),
+            crop=(transform.crop.size, transform.crop.size),
             crop_pos_y=window.top / span,
             crop_pos_x=window.left / span,
             mirror=int(window.flip),
@@ -152,18 +171,28 @@ def _fixed_views(transform: Transform, jpeg: Any, image_size: int, statistics: S
             output_layout="CHW",
         )
         if transform.dtype != "uint8":
-            view = _cast(view - _fixed_mean(transform, window, statistics, device), transform)
+            view = _scale(view - _fixed_mean(transform, window, image_size, statistics, device), transform, device)
         views.append(view)
-    return fn.stack(*views) if transform.views == "ten" else views[0]
+    return fn.stack(*views) if transform.views > 1 else views[0]
 
 
-def _fixed_mean(transform: Transform, window: Window, statistics: Statistics | None, device: str) -> Any:
-    """What is subtracted from one fixed view: float32 (3, crop, crop) or (3, 1, 1)."""
-    subtracted = np.zeros((1, 1, 3), np.float32) if statistics is None else transform.subtracted(statistics)
-    if transform.mean == "image":
-        subtracted = cut(subtracted, window, transform.crop)
-    return types.Constant(np.ascontiguousarray(subtracted.transpose(2, 0, 1)), layout="CHW", device=device)
+def _fixed_mean(
+    transform: Transform, window: Window, image_size: int, statistics: Statistics | None, device: str
+) -> Any:
+    """What is subtracted from one fixed view."""
+    if transform.mean in ("image", "center window"):
+        assert statistics is not None
+        return _constant(transform.mean_window(window, image_size, statistics), device)
+    return _constant(transform.channel_mean(statistics)[None, None], device)
 
 
-def _cast(node: Any, transform: Transform) -> Any:
+def _constant(pixels: npt.NDArray[np.float32], device: str) -> Any:
+    """Turn float32 (H, W, 3) into a constant of the graph, (3, H, W)."""
+    return types.Constant(np.ascontiguousarray(pixels.transpose(2, 0, 1)), layout="CHW", device=device)
+
+
+def _scale(node: Any, transform: Transform, device: str) -> Any:
+    """Divide by the transform's divisors, and cast to its dtype."""
+    if transform.divisors is not None:
+        node = node * _constant(np.array([[[1 / value for value in transform.divisors]]], dtype=np.float32), device)
     return node if transform.dtype == "float32" else fn.cast(node, dtype=_DTYPES[transform.dtype])

@@ -1,10 +1,7 @@
 """The loader: batches of a split as torch tensors, every sample exactly once an epoch, resumable at any batch."""
 
-import itertools
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +12,15 @@ from nvidia.dali import Pipeline
 from torch.utils.dlpack import from_dlpack
 
 from ..shards import Dataset, FreelightError, Statistics
-from .exchange import swap_shares
+from .exchange import check_shares, swap_shares, swap_sizes
 from .graph import Layout, define_pipeline, graph_feed
 from .order import Order, draw_epoch, share_of
+from .reading import OnError, ReadAhead, SampleReader, Share, UndecodableError
 from .transforms import Transform
 
 
 class Batch(NamedTuple):
-    """images: of the transform's dtype, (n, 3, crop, crop) or (n, 10, 3, crop, crop). labels: int64 (n,).
+    """images: of the transform's dtype, (n, 3, size, size) or (n, 10, 3, size, size). labels: int64 (n,).
 
     samples: int32 (n,), which samples of the split these are, on the CPU.
     """
@@ -30,36 +28,6 @@ class Batch(NamedTuple):
     images: torch.Tensor
     labels: torch.Tensor
     samples: npt.NDArray[np.int32]
-
-
-class _ReadAhead:
-    """The reads of one iteration, a few batches ahead of DALI: what its graph is fed."""
-
-    def __init__(self) -> None:
-        # Those under way, and those to come: memory holds a few batches of JPEGs, not an epoch.
-        self._under_way: deque[Future[list[Any]]] = deque()
-        self._to_come: Iterator[Future[list[Any]]] = iter(())
-        self._reader: ThreadPoolExecutor | None = None
-
-    def start(self, read: Callable[[Any], list[Any]], shares: list[Any], batches: int) -> None:
-        """Read `shares` one after the other in a thread, at most `batches` ahead."""
-        self._reader = reader = ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
-        self._to_come = (reader.submit(read, share) for share in shares)
-        self._under_way.extend(itertools.islice(self._to_come, batches))
-
-    def take(self) -> list[Any]:
-        """Return the next batch's inputs, or raise what went wrong with them."""
-        if not self._under_way:
-            raise StopIteration
-        self._under_way.extend(itertools.islice(self._to_come, 1))
-        return self._under_way.popleft().result()
-
-    def stop(self) -> None:
-        """Drop what nobody will take, and wait for the thread to end."""
-        if self._reader is not None:
-            self._reader.shutdown(cancel_futures=True)
-        self._under_way.clear()
-        self._to_come = iter(())
 
 
 class Loader:
@@ -72,6 +40,8 @@ class Loader:
     a CUDA device, where a batch is ready on the stream that is current when it is asked for; hold it for as long as any
     other stream uses it. prefetch: batches decoded ahead. group: the processes of these ranks, when they are to share
     every batch (model parallelism): each decodes its share once, they swap, and every rank gets the whole batch.
+    check_swaps: verify by hashes that all ranks hold the same. drop_last: leave a short last batch out. on_error:
+    `raise` for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` lists them with the reason).
 
     The state is (seed, epoch, position): breaking off an iteration and iterating again goes on after the last batch
     handed out, and so does another loader that `load_state_dict` has given the state, on any number of ranks.
@@ -96,6 +66,10 @@ class Loader:
         prefetch: int = 2,
         layout: Layout = "NCHW",
         group: dist.ProcessGroup | None = None,
+        check_swaps: bool = False,
+        drop_last: bool = False,
+        on_error: OnError = "raise",
+        max_skipped: int = 0,
     ) -> None:
         if batch_size < 1:
             raise FreelightError(f"batch_size (={batch_size}) must be at least 1")
@@ -108,7 +82,7 @@ class Loader:
         self.dataset = dataset
         self.split = dataset.split(split)
         self.batch_size = batch_size
-        self.transform = transform
+        self._transform = transform
         self.statistics = statistics
         self.seed = seed
         self.order: Order = order
@@ -119,18 +93,60 @@ class Loader:
         self.prefetch = prefetch
         self.layout: Layout = layout
         self.group = group
+        self.check_swaps = check_swaps
+        self.drop_last = drop_last
         self.wait_seconds = 0.0
         self._labels = self.split.samples["label"].astype(np.int64)
         self._epoch = 0
         self._position = 0
-        self._draws = draw_epoch(len(self.split), seed=seed, epoch=0, order=order)
+        split_bytes = sum(shard.bytes for shard in self.split.info.shards)
+        if dataset.cache is not None and order == "global" and dataset.cache.limit < split_bytes:
+            raise FreelightError(
+                f"a global order reads all of {split}'s {split_bytes} bytes at random, but the cache holds "
+                f"{dataset.cache.limit}: give cache_bytes={split_bytes}, or order='sequential'"
+            )
+        self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
+        if self._left(0) == 0:
+            raise FreelightError(
+                f"{split} has {len(self.split)} samples, fewer than a batch of {batch_size}: take smaller batches, or "
+                "drop_last=False"
+            )
         # An iteration takes the pipeline, and gives it back if it comes to its end; `_reads` is the running one's.
-        self._idle: tuple[_ReadAhead, Pipeline] | None = self._define()
-        self._reads: _ReadAhead | None = None
+        self._idle: tuple[ReadAhead, Pipeline] | None = self._define()
+        self._reads: ReadAhead | None = None
+        self._draw(0)
 
     def __len__(self) -> int:
         """Return the number of steps in an epoch, the same on every rank."""
-        return -(-len(self.split) // self.batch_size)
+        return -(-self._left(0) // self.batch_size)
+
+    @property
+    def transform(self) -> Transform:
+        """What is done to each image; another may be set at an epoch's boundary, but not inside an epoch."""
+        return self._transform
+
+    @transform.setter
+    def transform(self, transform: Transform) -> None:
+        if self._position and self._left(self._position):
+            raise FreelightError("the transform may change at an epoch's boundary, not inside an epoch; see set_epoch")
+        self._break_off()
+        before, self._transform = self._transform, transform
+        try:
+            self._idle = self._define()
+        except FreelightError:
+            self._transform = before
+            raise
+        self._draw(self._epoch)
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of JPEGs this rank has read."""
+        return self._reader.bytes_read
+
+    @property
+    def skipped(self) -> dict[int, str]:
+        """The damaged samples that this rank has left out, with the reason."""
+        return self._reader.skipped
 
     @property
     def epoch(self) -> int:
@@ -144,18 +160,19 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Start `epoch` with the next iteration. Inside that epoch this changes nothing; at its end it starts over."""
-        if epoch != self._epoch or self._position >= len(self.split):
+        if epoch != self._epoch or not self._left(self._position):
             self._break_off()
-            self._draws = draw_epoch(len(self.split), seed=self.seed, epoch=epoch, order=self.order)
+            self._draw(epoch)
             self._epoch, self._position = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state after the last batch handed out: a few integers and the dataset's fingerprint."""
+        """Return the state after the last batch handed out: a few integers and what they belong to."""
         return {
             "fingerprint": self.dataset.fingerprint,
             "split": self.split.name,
             "seed": self.seed,
             "order": self.order,
+            "transform": repr(self.transform),
             "epoch": self._epoch,
             "position": self._position,
         }
@@ -163,10 +180,12 @@ class Loader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state, whatever the world size or batch size it was made with.
 
-        Raises `FreelightError` when the state is of another dataset, split, seed or order.
+        Raises `FreelightError` when the state is of another dataset, split, seed or order; or of another transform, if
+        it was made inside an epoch.
         """
         own = self.state_dict()
-        for key in ("fingerprint", "split", "seed", "order"):
+        inside = state["position"] > 0 and self._left(state["position"]) > 0
+        for key in ("fingerprint", "split", "seed", "order", *(["transform"] if inside else [])):
             if state[key] != own[key]:
                 raise FreelightError(f"the loader's state is of another {key}: {state[key]!r}, here {own[key]!r}")
         self._break_off()
@@ -175,24 +194,31 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         self._break_off()
-        if self._position >= len(self.split):
+        if not self._left(self._position):
             self.set_epoch(self._epoch + 1)
+        while self._left(self._position):
+            try:
+                yield from self._iterate()
+            except UndecodableError as error:  # DALI's pipeline is of no use after it; the batch is due again
+                self._reader.skip(error.sample, error)
+
+    def _iterate(self) -> Iterator[Batch]:
+        end = self._position + self._left(self._position)
         steps = [
-            self._draws.order[first : first + self.batch_size]
-            for first in range(self._position, len(self.split), self.batch_size)
+            self._draws.order[first : min(first + self.batch_size, end)]
+            for first in range(self._position, end, self.batch_size)
         ]
-        shares = [share_of(step, self.rank, self.world_size) for step in steps]
-        handed_out = shares if self.group is None else steps
         reads, pipeline = self._idle or self._define()
         self._idle, self._reads = None, reads
         try:
-            reads.start(self._read, [share for share in shares if len(share)], self.prefetch + 2)
-            for step, share, samples in zip(steps, shares, handed_out, strict=True):
+            shares = [share_of(step, self.rank, self.world_size) for step in steps]
+            reads.start(self._read, shares, self.prefetch + 2)
+            for step in steps:
                 start = time.perf_counter()
-                images = self._run(pipeline) if len(share) else self._empty()
+                samples = reads.samples()
+                images = self._run(pipeline, samples) if len(samples) else self._empty()
                 if self.group is not None:
-                    sizes = [len(share_of(step, rank, self.world_size)) for rank in range(self.world_size)]
-                    images = swap_shares(images, sizes, self.group)
+                    images, samples = self._swap(images, samples, step, self.group)
                 labels = self._to_device(self._labels[samples])
                 self.wait_seconds += time.perf_counter() - start
                 self._position += len(step)
@@ -205,6 +231,16 @@ class Loader:
             if self._reads is reads:
                 self._break_off()
 
+    def _left(self, position: int) -> int:
+        """Return how many samples of an epoch are to come after so many, over all ranks."""
+        left = max(0, len(self.split) - position)
+        return left // self.batch_size * self.batch_size if self.drop_last else left
+
+    def _draw(self, epoch: int) -> None:
+        """Draw an epoch: the order, and each sample's window, flip and light."""
+        self._draws = draw_epoch(len(self.split), seed=self.seed, epoch=epoch, order=self.order)
+        self._choices = self.transform.choose(self._draws, self.dataset.image_size, self.statistics)
+
     def _break_off(self) -> None:
         """End the iteration under way, if there is one. Batches that nobody will take go with its pipeline."""
         if self._reads is not None:
@@ -212,8 +248,8 @@ class Loader:
             reads.stop()
             self.split.close()
 
-    def _define(self) -> tuple[_ReadAhead, Pipeline]:
-        reads = _ReadAhead()
+    def _define(self) -> tuple[ReadAhead, Pipeline]:
+        reads = ReadAhead()
         return reads, define_pipeline(
             self.transform,
             source=reads.take,
@@ -226,26 +262,40 @@ class Loader:
             layout=self.layout,
         )
 
-    def _read(self, share: npt.NDArray[np.int32]) -> list[Any]:
-        """Read one batch's JPEGs and look its draws up: what the graph is fed."""
-        return graph_feed(
-            self.transform,
-            self._draws,
-            share,
-            [self.split.read(index) for index in share.tolist()],
-            image_size=self.dataset.image_size,
-            statistics=self.statistics,
-        )
+    def _read(self, share: Share, later: Share) -> tuple[Share, list[Any]]:
+        """Read one batch's JPEGs and look its draws up: what the graph is fed. Damaged samples may be left out."""
+        self._reader.announce(later)
+        share, jpegs = self._reader.read(share)
+        return share, graph_feed(self.transform, self._choices, share, jpegs, image_size=self.dataset.image_size)
 
-    def _run(self, pipeline: Pipeline) -> torch.Tensor:
-        if self.device.type == "cpu":
-            (output,) = pipeline.run()
-        else:
-            with torch.cuda.device(self.device):
-                (output,) = pipeline.run(torch.cuda.current_stream())
+    def _run(self, pipeline: Pipeline, samples: Share) -> torch.Tensor:
+        try:
+            if self.device.type == "cpu":
+                (output,) = pipeline.run()
+            else:
+                with torch.cuda.device(self.device):
+                    (output,) = pipeline.run(torch.cuda.current_stream())
+        except RuntimeError as error:
+            self._reader.prove_decodable(samples, error)
+            raise
         # No copy: DALI's executor gives a buffer out again only when the tensor is gone.
         images: torch.Tensor = from_dlpack(output.as_tensor())
         return images
+
+    def _swap(
+        self, images: torch.Tensor, samples: Share, step: Share, group: dist.ProcessGroup
+    ) -> tuple[torch.Tensor, Share]:
+        """Give every rank of the group the whole batch, and say whose images it holds."""
+        if self._reader.on_error == "raise":
+            sizes = [len(share_of(step, rank, self.world_size)) for rank in range(self.world_size)]
+            whole = step
+        else:  # which samples were skipped, the others do not know
+            sizes = swap_sizes(len(samples), group, self.device)
+            whole = torch.cat(swap_shares(torch.from_numpy(samples).to(self.device), sizes, group)).cpu().numpy()
+        shares = swap_shares(images, sizes, group)
+        if self.check_swaps:
+            check_shares(images, shares, group)
+        return torch.cat(shares), whole
 
     def _to_device(self, labels: npt.NDArray[np.int64]) -> torch.Tensor:
         tensor = torch.from_numpy(labels)
@@ -253,11 +303,11 @@ class Loader:
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _empty(self) -> torch.Tensor:
-        shape: tuple[int, ...] = (3, self.transform.crop, self.transform.crop)
+        shape: tuple[int, ...] = (3, self.transform.crop.size, self.transform.crop.size)
         if self.layout == "NHWC":
             shape = (*shape[1:], shape[0])
-        if self.transform.views == "ten":
-            shape = (10, *shape)
+        if self.transform.views > 1:
+            shape = (self.transform.views, *shape)
         return torch.empty((0, *shape), dtype=getattr(torch, self.transform.dtype), device=self.device)
 
 

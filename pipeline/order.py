@@ -18,10 +18,13 @@ Order = Literal["global", "sequential"]
 class EpochDraws:
     """The draws of one epoch. All but `order` are indexed by sample, not by place in the order.
 
-    order: int32 (n,), the samples in the order in which they are seen. crop: float32 (n, 2) in [0, 1), the places of
-    the crop's top and left edge. flip: float32 (n,) in [0, 1). lighting: float32 (n, 3), standard normal.
+    seed, epoch: what they were drawn from. order: int32 (n,), the samples in the order in which they are seen.
+    crop: float32 (n, 2) in [0, 1), the places of the crop's top and left edge. flip: float32 (n,) in [0, 1).
+    lighting: float32 (n, 3), standard normal.
     """
 
+    seed: int
+    epoch: int
     order: npt.NDArray[np.int32]
     crop: npt.NDArray[np.float32]
     flip: npt.NDArray[np.float32]
@@ -38,6 +41,8 @@ def draw_epoch(samples: int, *, seed: int, epoch: int, order: Order = "global") 
     generator = np.random.Generator(np.random.Philox((seed, epoch)))
     permutation = generator.permutation(np.arange(samples, dtype=np.int32))
     return EpochDraws(
+        seed=seed,
+        epoch=epoch,
         order=permutation if order == "global" else np.arange(samples, dtype=np.int32),
         crop=generator.random((samples, 2), dtype=np.float32),
         flip=generator.random(samples, dtype=np.float32),

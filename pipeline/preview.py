@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..shards import Dataset, FreelightError, Split, Statistics
 from ..shards.published import PUBLISHED_ROOTS
+from .crops import CenterCrop, RandomCrop
 from .lighting import Lighting, LightingMode
 from .order import draw_epoch
 from .rendering import render, sweep_draws
@@ -38,7 +39,7 @@ class Preview:
 def draw_preview(dataset: Dataset, split: Split, statistics: Statistics, preview: Preview) -> Image.Image:
     """Draw the contact sheet. The crop is 7/8 of an image's side: the paper's 224 of 256."""
     size = dataset.image_size
-    transform = Transform(crop=max(1, size * 7 // 8), mean="none", lighting=preview.lighting)
+    transform = Transform(crop=RandomCrop(size=max(1, size * 7 // 8)), mean="none", lighting=preview.lighting)
     title = (
         f"{dataset.folder.resolve().name}: {len(split)} images of {split.name}, {size} x {size} pixels, "
         f"{len(dataset.manifest.classes)} classes"
@@ -72,7 +73,7 @@ def _draws_section(
     """One row an image: as it is stored, then as each epoch's draws show it."""
     jpegs = [split.read(index) for index in samples.tolist()]
     size = dataset.image_size
-    plain = Transform(crop=size, views="center", mean="none", dtype="uint8", lighting=Lighting(mode="off"))
+    plain = Transform(crop=CenterCrop(size=size), mean="none", dtype="uint8", lighting=Lighting(mode="off"))
     all_draws = [draw_epoch(len(split), seed=preview.seed, epoch=epoch) for epoch in range(preview.draws)]
     originals = render(plain, all_draws[0], samples, jpegs, image_size=size, statistics=None)
     views = [render(transform, draws, samples, jpegs, image_size=size, statistics=statistics) for draws in all_draws]
@@ -82,19 +83,20 @@ def _draws_section(
         name = info.name if info.name.isascii() else info.id
         boxes = [_captioned(tile(originals[row], _TILE), f"{name}\nas stored")]
         for epoch, (draws, pictures) in enumerate(zip(all_draws, views, strict=True)):
-            one = np.array([sample], np.int32)
-            ((top, left),), (flip,) = (found.tolist() for found in transform.random_windows(draws, one, size))
-            shift = transform.light_shifts(draws, one, statistics)[0].round().astype(int).tolist()
+            choices = transform.choose(draws, size, statistics)
+            assert choices is not None
+            top, left = choices.windows[sample, :2].tolist()
+            shift = transform.lighting.shifts(draws.lighting[[sample]], statistics)[0].round().astype(int).tolist()
             caption = (
-                f"epoch {epoch}, window at {left}, {top}\n{'mirrored' if flip else 'not mirrored'}, "
+                f"epoch {epoch}, window at {left}, {top}\n{'mirrored' if choices.flips[sample] else 'not mirrored'}, "
                 f"light {' '.join(f'{value:+d}' for value in shift)}"
             )
             boxes.append(_captioned(tile(pictures[row], _TILE), caption))
         rows.append(beside(boxes, _GAP))
     light = preview.lighting
     explanation = (
-        f"Each epoch shows the network another window of {transform.crop} x {transform.crop} pixels of an image (its "
-        "place is given in pixels from left and top),\n"
+        f"Each epoch shows the network another window of {transform.crop.size} x {transform.crop.size} pixels of an "
+        "image (its place is given in pixels from left and top),\n"
         "half of them mirrored, with red, green and blue shifted by so many grey levels of 255: "
         f"lighting mode {light.mode}, strength {light.strength:g}.\n"
         f"These are the first epochs with seed {preview.seed}, as the pipeline hands them out, but for the mean, which "

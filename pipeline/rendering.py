@@ -24,7 +24,8 @@ def render(
 
     samples: which rows of `draws` are used; jpegs: the encoded images that they are used on, of side `image_size`.
     """
-    feeds = iter([graph_feed(transform, draws, samples, jpegs, image_size=image_size, statistics=statistics)])
+    choices = transform.choose(draws, image_size, statistics)
+    feeds = iter([graph_feed(transform, choices, samples, jpegs, image_size=image_size)])
     pipeline = define_pipeline(
         transform,
         source=lambda: next(feeds),
@@ -47,6 +48,8 @@ def sweep_draws(axes: Sequence[int], sigmas: Sequence[float]) -> EpochDraws:
     for row, axis in enumerate(axes):
         lighting[row, :, axis] = sigmas
     return EpochDraws(
+        seed=0,
+        epoch=0,
         order=np.arange(count, dtype=np.int32),
         crop=np.full((count, 2), 0.5, np.float32),
         flip=np.ones(count, np.float32),

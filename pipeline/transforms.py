@@ -1,140 +1,175 @@
-"""What happens to an image between its shard and the network: crop, flip, mean, lighting, in that order.
+"""What happens to an image between its shard and the network: crop, flip, mean, lighting, scale, in that order.
 
 A transform is described here, with a plain numpy oracle beside it; `graph.py` builds the same in DALI.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from ..shards import FreelightError, Statistics
+from .crops import Crop, RandomCrop, RandomResizedCrop, TenCrop, Window, cut, shared
 from .lighting import Lighting
 from .order import EpochDraws
 
-Views = Literal["random", "center", "ten"]
-Mean = Literal["image", "channel", "none"]
+Mean = Literal["image", "center window", "channel", "none"]
 DType = Literal["uint8", "float16", "float32"]
+RGB = tuple[float, float, float]
 
 
-class Window(NamedTuple):
-    """A crop of an image: its top and left edge, pixels, and whether it is then flipped left to right."""
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """What a random transform does to each sample of an epoch; all indexed by sample.
 
-    top: int
-    left: int
-    flip: bool
+    windows: int32 (n, 4), top, left, height and width, pixels. flips: int32 (n,), 0 or 1. lights: float32 (n, 3), RGB
+    shifts in grey levels, or None.
+    """
+
+    windows: npt.NDArray[np.int32]
+    flips: npt.NDArray[np.int32]
+    lights: npt.NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """A recipe's preprocessing of one image.
+    """A recipe's preprocessing of one image; all values in 0-255 units, RGB.
 
-    crop: side of the square crop, pixels. views: `random` (each offset equally likely), `center`, or `ten` (paper
-    section 4.1: four corners and centre, then their reflections). flip_probability: of `random` views.
-    mean: what is subtracted: the mean `image` of the training set (it follows crop and flip), the `channel` means, or
-    `none`. lighting: of `random` views. dtype: `uint8` means crop and flip only.
+    crop: `RandomCrop`, `RandomResizedCrop`, `CenterCrop` or `TenCrop`. flip_probability: of random crops.
+    mean: what is subtracted: the mean `image` of the training set, cut and flipped as the image is; its
+    `center window`, for every crop alike (the 2012 code); the `channel` means; given channel means; or `none`.
+    lighting: of random crops. std: what the channels are divided by at last. dtype: `uint8` means crop and flip only.
     """
 
-    crop: int = 224
-    views: Views = "random"
+    crop: Crop = field(default_factory=RandomCrop)
     flip_probability: float = 0.5
-    mean: Mean = "image"
+    mean: Mean | RGB = "image"
     lighting: Lighting = field(default_factory=Lighting)
+    std: RGB | None = None
     dtype: DType = "float32"
 
     def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("views", self.views, get_args(Views)),
-            ("mean", self.mean, get_args(Mean)),
-            ("dtype", self.dtype, get_args(DType)),
-        ):
-            if value not in choices:
-                raise FreelightError(f"transform: {name} {value!r} is not one of {', '.join(choices)}")
-        if self.crop < 1:
-            raise FreelightError(f"transform: crop (={self.crop}) must be at least 1 pixel")
+        if isinstance(self.mean, str) and self.mean not in get_args(Mean):
+            raise FreelightError(f"transform: mean {self.mean!r} is not one of {', '.join(get_args(Mean))}, nor an RGB")
+        if self.dtype not in get_args(DType):
+            raise FreelightError(f"transform: dtype {self.dtype!r} is not one of {', '.join(get_args(DType))}")
         if not 0 <= self.flip_probability <= 1:
             raise FreelightError(f"transform: flip_probability (={self.flip_probability}) must lie in 0..1")
-        if self.dtype == "uint8" and (self.mean != "none" or self.shifts_light):
-            raise FreelightError("transform: uint8 means crop and flip only; set mean='none' and lighting off")
+        if not isinstance(self.mean, str) and len(self.mean) != 3:
+            raise FreelightError(f"transform: mean (={self.mean}) must be three numbers, RGB in 0-255 units")
+        if self.std is not None and (len(self.std) != 3 or min(self.std) <= 0):
+            raise FreelightError(f"transform: std (={self.std}) must be three positive numbers, RGB in 0-255 units")
+        if self.dtype == "uint8" and (self.mean != "none" or self.shifts_light or self.std):
+            raise FreelightError("transform: uint8 means crop and flip only; set mean='none', lighting off and no std")
+        if isinstance(self.crop, RandomResizedCrop) and self.mean in ("image", "center window"):
+            raise FreelightError("transform: a mean image does not fit resized crops; set mean='channel', or an RGB")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether crop and flip are drawn anew each epoch."""
+        return isinstance(self.crop, RandomCrop | RandomResizedCrop)
+
+    @property
+    def views(self) -> int:
+        """How many views of each image come out."""
+        return 10 if isinstance(self.crop, TenCrop) else 1
 
     @property
     def shifts_light(self) -> bool:
         """Whether an image's lighting is changed."""
-        return self.views == "random" and self.lighting.mode != "off"
+        return self.is_random and self.lighting.mode != "off"
 
     @property
-    def divisor(self) -> float:
-        """What the image less its mean is divided by: the lighting's divisor where the lighting is changed, else 1."""
-        return self.lighting.divisor if self.shifts_light else 1.0
+    def divisors(self) -> RGB | None:
+        """What the channels are divided by at last: std, and the lighting's divisor where the light is changed."""
+        divisor = self.lighting.divisor if self.shifts_light else 1.0
+        if self.std is None and divisor == 1:
+            return None
+        red, green, blue = self.std or (1.0, 1.0, 1.0)
+        return red * divisor, green * divisor, blue * divisor
 
     @property
     def needs_statistics(self) -> bool:
         """Whether the training set's mean or eigenbasis is used."""
-        return self.mean != "none" or self.shifts_light
+        return self.mean in get_args(Mean)[:3] or self.shifts_light
 
-    def span(self, image_size: int) -> int:
-        """Return the largest offset of a crop in an image of side `image_size`; there are span + 1 offsets an axis."""
-        if self.crop > image_size:
-            raise FreelightError(f"a crop of {self.crop} pixels does not fit the dataset's images of {image_size}")
-        return image_size - self.crop
+    def windows(self, draws: EpochDraws, image_size: int) -> npt.NDArray[np.int32]:
+        """Return the random windows of all samples: (n, 4) top, left, height, width, pixels."""
+        assert isinstance(self.crop, RandomCrop | RandomResizedCrop)
+        return self.crop.windows(draws, image_size)
 
-    def fixed_windows(self, image_size: int) -> list[Window]:
-        """Return the windows of the deterministic views, in order; none for `random`."""
-        span = self.span(image_size)
-        middle = (span // 2, span // 2)
-        if self.views == "center":
-            return [Window(*middle, False)]
-        if self.views == "ten":
-            corners = ((0, 0), (0, span), middle, (span, 0), (span, span))
-            return [Window(top, left, flip) for flip in (False, True) for top, left in corners]
-        return []
+    def flips(self, draws: EpochDraws) -> npt.NDArray[np.int32]:
+        """Return whether each sample's random crop is flipped: (n,), 0 or 1."""
+        drawn = draws.flip
+        if isinstance(self.crop, RandomCrop) and self.crop.shared_by > 1:
+            drawn = drawn[shared(len(drawn), self.crop.shared_by)]
+        return (drawn < self.flip_probability).astype(np.int32)
 
-    def random_windows(
-        self, draws: EpochDraws, samples: npt.NDArray[np.int32], image_size: int
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Return the `random` view's offsets (n, 2), top and left in pixels, and flips (n,), 0 or 1, of `samples`."""
-        offsets = (draws.crop[samples] * (self.span(image_size) + 1)).astype(np.int32)
-        return offsets, (draws.flip[samples] < self.flip_probability).astype(np.int32)
+    def choose(self, draws: EpochDraws, image_size: int, statistics: Statistics | None) -> Choices | None:
+        """Turn an epoch's draws into choices; None for the fixed views."""
+        if not self.is_random:
+            return None
+        lights = None
+        if self.shifts_light:
+            assert statistics is not None
+            lights = self.lighting.shifts(draws.lighting, statistics)
+        return Choices(self.windows(draws, image_size), self.flips(draws), lights)
 
-    def light_shifts(
-        self, draws: EpochDraws, samples: npt.NDArray[np.int32], statistics: Statistics
-    ) -> npt.NDArray[np.float32]:
-        """Return the lighting shifts of `samples`, (n, 3) RGB in grey levels."""
-        return self.lighting.shifts(draws.lighting[samples], statistics)
+    def channel_mean(self, statistics: Statistics | None) -> npt.NDArray[np.float32]:
+        """Return the channel means that are subtracted, (3,); zeros where a mean image is, or nothing."""
+        if self.mean == "channel":
+            assert statistics is not None
+            return statistics.mean.astype(np.float32)
+        return np.zeros(3, np.float32) if isinstance(self.mean, str) else np.array(self.mean, np.float32)
+
+    def mean_window(self, window: Window, image_size: int, statistics: Statistics) -> npt.NDArray[np.float32]:
+        """Return what of the mean image is subtracted from a crop in this window: (size, size, 3)."""
+        if self.mean == "center window":
+            middle = self.crop.span(image_size) // 2
+            window = Window(middle, middle, False)
+        return cut(statistics.mean_image, window, self.crop.size)
 
     def apply(
         self, image: npt.NDArray[np.uint8], draws: EpochDraws, sample: int, statistics: Statistics | None
-    ) -> npt.NDArray[np.uint8] | npt.NDArray[np.float64]:
+    ) -> npt.NDArray[Any]:
         """Transform one decoded image, uint8 (S, S, 3): the numpy oracle of the DALI graph.
 
-        Returns (3, crop, crop), or (10, 3, crop, crop) for ten views; uint8 or float64, 0-255 units, RGB.
+        Returns (3, size, size), or (10, 3, size, size) for ten views; uint8 or float64.
         """
-        size = image.shape[0]
-        if self.views == "random":
-            offsets, flips = self.random_windows(draws, np.array([sample], np.int32), size)
-            windows = [Window(int(offsets[0, 0]), int(offsets[0, 1]), bool(flips[0]))]
+        if isinstance(self.crop, RandomCrop | RandomResizedCrop):
+            top, left, height, width = self.windows(draws, image.shape[0])[sample].tolist()
+            if isinstance(self.crop, RandomResizedCrop):
+                image = _resize(image[top : top + height, left : left + width], self.crop.size)
+                top = left = 0
+            windows = [Window(top, left, bool(self.flips(draws)[sample]))]
         else:
-            windows = self.fixed_windows(size)
-        values: npt.NDArray[np.uint8] | npt.NDArray[np.float64] = image
-        if self.dtype != "uint8":
-            values = image.astype(np.float64) - (0 if statistics is None else self.subtracted(statistics))
+            windows = self.crop.fixed_windows(image.shape[0])
+        views = [self._finish(image, window, draws, sample, statistics).transpose(2, 0, 1) for window in windows]
+        return np.stack(views) if self.views > 1 else views[0]
+
+    def _finish(
+        self,
+        image: npt.NDArray[np.uint8],
+        window: Window,
+        draws: EpochDraws,
+        sample: int,
+        statistics: Statistics | None,
+    ) -> npt.NDArray[Any]:
+        view = cut(image, window, self.crop.size)
+        if self.dtype == "uint8":
+            return view
+        values = view - self.channel_mean(statistics).astype(np.float64)
+        if self.mean in ("image", "center window"):
+            assert statistics is not None
+            values -= self.mean_window(window, image.shape[0], statistics)
         if self.shifts_light:
             assert statistics is not None
-            shift = self.light_shifts(draws, np.array([sample]), statistics)[0].astype(np.float64)
-            values = (values + shift) / self.divisor
-        views = np.stack([cut(values, window, self.crop).transpose(2, 0, 1) for window in windows])
-        return views if self.views == "ten" else views[0]
-
-    def subtracted(self, statistics: Statistics) -> npt.NDArray[np.float32]:
-        """Return what is subtracted from a whole image: float32 broadcastable to (S, S, 3)."""
-        if self.mean == "image":
-            return statistics.mean_image
-        mean = statistics.mean if self.mean == "channel" else np.zeros(3)
-        return mean.astype(np.float32)[None, None]
+            values += self.lighting.shifts(draws.lighting[[sample]], statistics)[0]
+        return values if self.divisors is None else values / np.array(self.divisors)
 
 
-def cut(image: npt.NDArray, window: Window, crop: int) -> npt.NDArray:  # type: ignore[type-arg]  # any dtype
-    """Cut the window out of an (S, S, 3) array and flip it if it says so: (crop, crop, 3)."""
-    view = image[window.top : window.top + crop, window.left : window.left + crop]
-    return view[:, ::-1] if window.flip else view
+def _resize(window: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Scale to (size, size, 3) as torchvision does with Pillow: bilinear, antialiased when shrinking."""
+    return np.asarray(Image.fromarray(window).resize((size, size), Image.Resampling.BILINEAR))

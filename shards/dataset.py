@@ -17,10 +17,12 @@ import numpy.typing as npt
 
 from .atomic import atomic_write
 from .errors import FreelightError
+from .remote import ShardCache
 from .sources import ClassInfo
 
 MANIFEST = "dataset.json"
 SCHEMA = 1
+OPEN_FILES = 512  # at most so many shards at a time; the usual limit of a process is 1,024
 REJECTED = "rejected.jsonl"
 
 # One row a sample: which shard, where its JPEG lies in it (bytes), its label, and the JPEG's crc32.
@@ -99,10 +101,14 @@ class Manifest:
 class Split:
     """One split of a dataset: `samples` is its table (dtype `SAMPLE`), `read(i)` the checked JPEG bytes of sample i."""
 
-    def __init__(self, folder: Path, name: str, info: SplitInfo) -> None:
+    def __init__(self, folder: Path, name: str, info: SplitInfo, cache: ShardCache | None = None) -> None:
         self.folder = folder
         self.name = name
         self.info = info
+        self.cache = cache
+        if cache is not None:
+            for file, sha256 in info.files.items():
+                cache.fetch(file, sha256=sha256)
         path = folder / f"{name}.samples.npy"
         if not path.is_file():
             raise FreelightError(f"{path} is missing; make the dataset again")
@@ -138,25 +144,46 @@ class Split:
         data = os.pread(self._descriptor(shard), length, int(row["offset"]))
         if len(data) != length or zlib.crc32(data) != row["crc32"]:
             fault = f"cut short ({len(data)} of {length} bytes)" if len(data) != length else "changed (crc32 differs)"
-            raise FreelightError(
-                f"{self.folder / self.info.shards[shard].name}: sample {self.key(index)} (from {self.sources[index]}) "
-                f"is {fault}; delete the folder and make the dataset again"
-            )
+            raise FreelightError(f"{self.describe(index)} is {fault}; delete the folder and make the dataset again")
         return data
 
+    def describe(self, index: int) -> str:
+        """Name a sample for people: its shard, key and source path."""
+        shard = self.info.shards[int(self.samples["shard"][index])].name
+        return f"{self.folder / shard}: sample {self.key(index)} (from {self.sources[index]})"
+
+    def announce(self, indices: npt.NDArray[np.int32]) -> None:
+        """Tell the kernel that these samples will be read soon, so that cold storage, or the network, works ahead."""
+        if self.cache is not None:
+            for shard in np.unique(self.samples["shard"][indices]).tolist():
+                info = self.info.shards[shard]
+                self.cache.stage(info.name, info.bytes, info.sha256)
+            return
+        for shard, offset, length in self.samples[["shard", "offset", "length"]][indices].tolist():
+            os.posix_fadvise(self._descriptor(shard), offset, length, os.POSIX_FADV_WILLNEED)
+
     def close(self) -> None:
-        """Close the shards' file descriptors; a later `read` opens them again."""
+        """Close the shards' file descriptors, and end background fetches; a later `read` opens them again."""
         while self._files:
             os.close(self._files.popitem()[1])
+        if self.cache is not None:
+            self.cache.close()
 
     def _descriptor(self, shard: int) -> int:
         if shard not in self._files:
-            path = self.folder / self.info.shards[shard].name
-            try:
-                self._files[shard] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                raise FreelightError(f"{path} is missing, though the manifest lists it; copy it back") from None
+            while len(self._files) >= OPEN_FILES:
+                os.close(self._files.pop(next(iter(self._files))))
+            self._files[shard] = self._open(self.info.shards[shard])
         return self._files[shard]
+
+    def _open(self, info: ShardInfo) -> int:
+        if self.cache is not None:
+            return self.cache.open_shard(info.name, info.bytes, info.sha256)
+        path = self.folder / info.name
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise FreelightError(f"{path} is missing, though the manifest lists it; copy it back") from None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}  # a descriptor means another file in another process
@@ -167,10 +194,29 @@ class Split:
 
 
 class Dataset:
-    """A finished dataset directory: its `manifest`, and its splits by name."""
+    """A finished dataset directory: its `manifest`, and its splits by name.
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    folder: a path, or a URL that fsspec reads (s3://…); then shards are staged ahead of their use into the local folder
+    `cache`, at most `cache_bytes` of them. Read such a dataset in `sequential` order, or give the cache its whole size:
+    a global order asks for every shard all the time.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None, cache_bytes: int = 10**11
+    ) -> None:
+        self.cache: ShardCache | None = None
         self.folder = Path(folder)
+        if "://" in str(folder):
+            if cache is None:
+                raise FreelightError(f"{folder} is remote: name a local folder for its shards, cache=...")
+            self.cache = ShardCache(
+                str(folder),
+                Path(cache),
+                cache_bytes,
+                manifest=MANIFEST,
+                optional=("statistics.npz", "statistics.json"),
+            )
+            self.folder = self.cache.folder
         self.manifest = Manifest.load(self.folder)
 
     @property
@@ -187,4 +233,4 @@ class Dataset:
         """Open the split `name`. Raises `FreelightError` naming those that exist."""
         if name not in self.manifest.splits:
             raise FreelightError(f"{self.folder} has no split {name!r}; it has: {', '.join(self.manifest.splits)}")
-        return Split(self.folder, name, self.manifest.splits[name])
+        return Split(self.folder, name, self.manifest.splits[name], self.cache)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ..pipeline import Lighting, Transform
+from ..pipeline import CenterCrop, Lighting, TenCrop, Transform
 from ..pipeline.lighting import LightingMode
 from ..shards import FreelightError
 
@@ -51,7 +51,7 @@ class Recipe:
 
     def evaluation_transform(self, views: int) -> Transform:
         """The centre view (1) or the ten views (10), less the mean image."""
-        return Transform(views="center" if views == 1 else "ten", mean="image")
+        return Transform(crop=CenterCrop() if views == 1 else TenCrop(), mean="image")
 
     def override(self, settings: Iterable[str]) -> "Recipe":
         """Return this recipe with `key=value` settings changed, checked by name and type."""

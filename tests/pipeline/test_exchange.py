@@ -1,6 +1,7 @@
 """Ranks that train on the same batch decode each image once between them, and each gets the whole batch."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -10,9 +11,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from freelight.pipeline import Batch, Lighting, Loader, Transform
+from freelight.pipeline import Batch, Lighting, Loader, RandomCrop, Transform, exchange
 from freelight.pipeline.exchange import swap_shares
-from freelight.shards import Dataset, Split, Statistics
+from freelight.shards import Dataset, FreelightError, Split, Statistics
 
 
 def on_ranks(world_size: int, function: Callable[[int, dist.ProcessGroup], Any]) -> list[Any]:
@@ -30,8 +31,9 @@ def on_ranks(world_size: int, function: Callable[[int, dist.ProcessGroup], Any])
 def test_every_rank_gets_the_shares_in_order(sizes: list[int]) -> None:
     whole = torch.arange(sum(sizes) * 6, dtype=torch.uint8).reshape(-1, 2, 3)
     own = whole.split(sizes)
-    for swapped in on_ranks(len(sizes), lambda rank, group: swap_shares(own[rank], sizes, group)):
-        assert torch.equal(swapped, whole)
+    for shares in on_ranks(len(sizes), lambda rank, group: swap_shares(own[rank], sizes, group)):
+        assert [len(share) for share in shares] == sizes
+        assert torch.equal(torch.cat(shares), whole)
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
@@ -39,7 +41,7 @@ def test_a_group_sees_the_batches_of_a_single_rank_and_reads_each_sample_once(
     world_size: int, dataset: Dataset, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches of 19 leave a last one of 3, dealt 2 + 1 or one each, and their labels and samples are whole too."""
-    transform = Transform(crop=64, mean="channel", lighting=Lighting(mode="std"))
+    transform = Transform(crop=RandomCrop(size=64), mean="channel", lighting=Lighting(mode="std"))
 
     def batches(rank: int, group: dist.ProcessGroup | None, ranks: int = world_size) -> list[Batch]:
         return list(
@@ -65,3 +67,74 @@ def test_a_group_sees_the_batches_of_a_single_rank_and_reads_each_sample_once(
             assert torch.equal(ours.labels, theirs.labels)
             assert np.array_equal(ours.samples, theirs.samples)
     assert sorted(reads) == list(range(60))
+
+
+PLAIN = Transform(crop=RandomCrop(size=64), mean="none", lighting=Lighting(mode="off"), dtype="uint8")
+
+
+@pytest.mark.parametrize("share", [0, 1, 2])
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_the_check_names_the_rank_whose_batch_has_a_flipped_bit(
+    bad: int, share: int, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own share or in one that it got; every rank says so, and none waits for another."""
+    swap = exchange.swap_shares
+
+    def flips(own: torch.Tensor, sizes: Sequence[int], group: dist.ProcessGroup) -> list[torch.Tensor]:
+        shares = swap(own, sizes, group)
+        if own.ndim == 4 and group.rank() == bad and len(shares[share]):
+            shares[share][0, 1, 2, 3] ^= 16
+        return shares
+
+    def message(rank: int, group: dist.ProcessGroup) -> str:
+        loader = Loader(
+            dataset,
+            "train",
+            batch_size=7,
+            transform=PLAIN,
+            rank=rank,
+            world_size=3,
+            group=group,
+            check_swaps=True,
+        )
+        assert len(list(loader)) == 9, "nothing is wrong yet"
+        barrier.wait()
+        with pytest.raises(FreelightError) as caught:
+            next(iter(loader))
+        return str(caught.value)
+
+    barrier = threading.Barrier(3, lambda: monkeypatch.setattr("freelight.pipeline.loader.swap_shares", flips))
+    for said in on_ranks(3, message):
+        assert f"the ranks do not hold the same batch: rank {bad} holds another than was sent" in said
+
+
+def test_a_group_skips_what_any_of_its_ranks_finds_damaged(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch then has the same sound samples on every rank; in one with none at all, it is empty."""
+    order = Loader(dataset, "train", batch_size=6, transform=PLAIN)._draws.order.tolist()
+    bad = {order[0], order[2], *order[6:12], order[-1]}
+    read = Split.read
+
+    def damaged(self: Split, index: int) -> bytes:
+        if index in bad:
+            raise FreelightError(f"sample {index} is damaged")
+        return read(self, index)
+
+    monkeypatch.setattr(Split, "read", damaged)
+
+    def batches(rank: int, group: dist.ProcessGroup) -> tuple[list[Batch], dict[int, str]]:
+        settings: dict[str, Any] = {"on_error": "skip", "max_skipped": 6, "check_swaps": True}
+        loader = Loader(
+            dataset, "train", batch_size=6, transform=PLAIN, rank=rank, world_size=2, group=group, **settings
+        )
+        return list(loader), loader.skipped
+
+    alone = list(Loader(dataset, "train", batch_size=6, transform=PLAIN, on_error="skip", max_skipped=9))
+    (ours, skipped), (theirs, others) = on_ranks(2, batches)
+    assert skipped.keys() | others.keys() == bad
+    assert not skipped.keys() & others.keys()
+    assert [len(batch.samples) for batch in ours] == [4, 0, *[6] * 7, 5]
+    for batch, other, expected in zip(ours, theirs, alone, strict=True):
+        for its in (other, expected):
+            assert torch.equal(batch.images, its.images)
+            assert torch.equal(batch.labels, its.labels)
+            assert np.array_equal(batch.samples, its.samples)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from freelight.pipeline import Lighting, Loader, Transform
+from freelight.pipeline import Lighting, Loader, RandomCrop, Transform
 from freelight.pipeline.lighting import LightingMode
 from freelight.shards import Dataset, Rescaling, ShardSettings, Statistics, list_folders, make_shards, write_statistics
 
@@ -49,7 +49,7 @@ def noise(
 
     The window is the whole picture, unflipped, and no mean is subtracted; so with a divisor the input is divided too.
     """
-    transform = Transform(crop=SIDE, flip_probability=0, mean="none", lighting=lighting)
+    transform = Transform(crop=RandomCrop(size=SIDE), flip_probability=0, mean="none", lighting=lighting)
     loader = Loader(
         small, "train", batch_size=PICTURES, transform=transform, statistics=Statistics.load(small.folder), seed=seed
     )

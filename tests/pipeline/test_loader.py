@@ -1,5 +1,6 @@
 """The loader hands out every sample exactly once an epoch, on any number of ranks, wherever it was stopped."""
 
+import dataclasses
 import gc
 import json
 import signal
@@ -16,11 +17,23 @@ import numpy as np
 import pytest
 import torch
 
-from freelight.pipeline import Batch, Lighting, Loader, Transform, draw_epoch
+from freelight.pipeline import (
+    Batch,
+    CenterCrop,
+    Lighting,
+    Loader,
+    RandomCrop,
+    RandomResizedCrop,
+    TenCrop,
+    Transform,
+    draw_epoch,
+)
+from freelight.pipeline.crops import Crop
+from freelight.pipeline.reading import UndecodableError
 from freelight.shards import Dataset, FreelightError, Split, Statistics
 
 # Small crops are quick to decode; what they hold still tells pictures, offsets and flips apart.
-SMALL = Transform(crop=96, mean="none", lighting=Lighting(mode="off"), dtype="uint8")
+SMALL = Transform(crop=RandomCrop(size=96), mean="none", lighting=Lighting(mode="off"), dtype="uint8")
 
 
 def make(dataset: Dataset, split: str = "train", *, batch_size: int = 16, **settings: Any) -> Loader:
@@ -102,11 +115,11 @@ def test_labels_are_the_samples_tables(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("views", ["random", "ten"])
+@pytest.mark.parametrize("crop", [RandomCrop(size=32), RandomResizedCrop(size=32), TenCrop(size=32)])
 def test_an_empty_share_has_the_shape_and_type_of_the_others(
-    views: str, layout: str, dataset: Dataset, statistics: Statistics
+    crop: Crop, layout: str, dataset: Dataset, statistics: Statistics
 ) -> None:
-    transform = Transform(crop=32, views=views, mean="channel", dtype="float16")  # type: ignore[arg-type]
+    transform = Transform(crop=crop, mean="channel", dtype="float16")
     loader = make(
         dataset, "val", batch_size=19, world_size=2, rank=1, layout=layout, transform=transform, statistics=statistics
     )
@@ -209,6 +222,87 @@ def test_a_state_of_a_later_epoch_and_of_an_epochs_end(dataset: Dataset) -> None
     assert list(Seen(other)) == draw_epoch(60, seed=0, epoch=4).order.tolist()
 
 
+CENTER = dataclasses.replace(SMALL, crop=CenterCrop(size=96))
+
+
+def test_the_transform_changes_between_epochs_and_resumes_bit_equal_on_either_side(dataset: Dataset) -> None:
+    """Killed in the last epoch before the change, at the boundary itself, or after it."""
+
+    def run(loader: Loader, *, stop: int = 9) -> tuple[list[tuple[int, Seen]], dict[str, Any]]:
+        """Take up to `stop` steps, of four an epoch, with CENTER from epoch 1 on."""
+        seen: list[tuple[int, Seen]] = []
+        while len(seen) < stop:
+            if loader.epoch == 0 and loader.position == 60:
+                loader.set_epoch(1)
+                loader.transform = CENTER
+            for batch in loader:
+                seen.append((loader.epoch, Seen([batch])))
+                if len(seen) == stop:
+                    break
+        return seen, json.loads(json.dumps(loader.state_dict()))
+
+    whole, _ = run(make(dataset))
+    assert [epoch for epoch, _ in whole] == [0] * 4 + [1] * 4 + [2]
+    views = dict(Seen(make(dataset, transform=CENTER)))
+    for epoch, seen in whole:
+        assert (epoch > 0) == (seen.items() <= views.items())
+    for stop in (3, 4, 5, 8):
+        before, state = run(make(dataset), stop=stop)
+        other = make(dataset, transform=SMALL if stop <= 4 else CENTER)
+        other.load_state_dict(state)
+        assert before + run(other, stop=9 - stop)[0] == whole
+
+
+def test_inside_an_epoch_the_transform_stays(dataset: Dataset, whole: Seen) -> None:
+    loader = make(dataset)
+    seen = Seen([next(iter(loader))])
+    with pytest.raises(FreelightError, match="may change at an epoch's boundary, not inside an epoch"):
+        loader.transform = CENTER
+    assert loader.transform == SMALL
+    state = loader.state_dict()
+    with pytest.raises(FreelightError, match=r"of another transform: .*RandomCrop.*, here .*CenterCrop"):
+        make(dataset, transform=CENTER).load_state_dict(state)
+    assert seen.add_all(loader) == whole
+    make(dataset, transform=CENTER).load_state_dict(loader.state_dict())
+
+
+def test_a_transform_that_cannot_work_leaves_the_loader_as_it_was(dataset: Dataset, whole: Seen) -> None:
+    loader = make(dataset)
+    with pytest.raises(FreelightError, match="pass the dataset's statistics"):
+        loader.transform = Transform()
+    assert loader.transform == SMALL
+    assert Seen(loader) == whole
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(16, 3), (20, 3), (59, 1), (60, 1)])
+def test_a_short_last_batch_can_be_dropped(batch_size: int, steps: int, dataset: Dataset, whole: Seen) -> None:
+    loaders = [make(dataset, batch_size=batch_size, drop_last=True, rank=rank, world_size=2) for rank in range(2)]
+    for epoch in range(2):
+        seen = Seen()
+        sizes = []
+        for batches in zip(*loaders, strict=True):
+            sizes.append(sum(len(seen_by.samples) for seen_by in batches))
+            for batch in batches:
+                seen.add(batch)
+        assert sizes == [batch_size] * steps == [batch_size] * len(loaders[0])
+        assert list(map(set, (seen,))) == [
+            set(draw_epoch(60, seed=0, epoch=epoch).order[: batch_size * steps].tolist())
+        ]
+        assert epoch or seen.items() <= whole.items()
+        assert loaders[0].epoch == epoch
+
+
+def test_where_short_batches_are_dropped_a_state_goes_on_with_whole_ones_of_another_size(dataset: Dataset) -> None:
+    loader = make(dataset, batch_size=8, drop_last=True)
+    next(iter(loader))
+    other = make(dataset, batch_size=16, drop_last=True)
+    other.load_state_dict(loader.state_dict())
+    assert [len(batch.samples) for batch in other] == [16, 16, 16]
+    assert other.position == 56
+    assert [len(batch.samples) for batch in other] == [16, 16, 16], "the next epoch"
+    assert other.epoch == 1
+
+
 @pytest.mark.parametrize(
     ("split", "changes", "reason"),
     [
@@ -241,7 +335,7 @@ def test_a_state_of_another_dataset_is_refused(dataset: Dataset, dataset_copy: D
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_a_batch_stays_as_it_was_when_later_ones_come(dtype: str, dataset: Dataset) -> None:
     """Batches are DALI's own memory, without a copy: it must not be filled again while anyone holds it."""
-    transform = Transform(crop=96, mean="none", lighting=Lighting(mode="off"), dtype=dtype)  # type: ignore[arg-type]
+    transform = dataclasses.replace(SMALL, dtype=dtype)
     loader = make(dataset, batch_size=4, transform=transform)
     held, checksums = [], []
     for _ in range(2):
@@ -304,11 +398,129 @@ def test_a_picture_that_dali_cannot_decode_does_not_end_the_loader(
     sound = loader.split.read
     monkeypatch.setattr(loader.split, "read", lambda index: sound(index)[:300] if index == bad else sound(index))
     seen = Seen()
-    with pytest.raises(RuntimeError, match=r"decoders\.image_crop"):
+    with pytest.raises(FreelightError, match=r"does not decode \(.*\); make the dataset again") as caught:
         seen.add_all(loader)
+    shard = loader.split.info.shards[int(loader.split.samples["shard"][bad])].name
+    for part in (shard, loader.split.key(bad), loader.split.sources[bad]):
+        assert part in str(caught.value)
+    assert "decoders.image_crop" in str(caught.value.__cause__)
     assert len(seen) == loader.position == 32, "the batches before it were sound"
     monkeypatch.undo()
     assert seen.add_all(loader) == whole
+
+
+def half(jpeg: bytes) -> bytes:
+    """Cut a JPEG where its header is whole: cut inside it, DALI's decoder sometimes kills the process."""
+    return jpeg[: len(jpeg) // 2]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 60])
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_pictures_that_dali_cannot_decode_are_skipped_within_the_budget(
+    prefetch: int, batch_size: int, dataset: Dataset, whole: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them, neighbours in the order. In the next epoch they are not even tried."""
+    loader = make(dataset, batch_size=batch_size, prefetch=prefetch, on_error="skip", max_skipped=2)
+    bad = draw_epoch(60, seed=0, epoch=0).order[32:34].tolist()
+    sound = loader.split.read
+    monkeypatch.setattr(loader.split, "read", lambda index: half(sound(index)) if index in bad else sound(index))
+    assert Seen(loader) == {sample: seen for sample, seen in whole.items() if sample not in bad}
+    assert list(loader.skipped) == bad
+    assert all("does not decode" in reason for reason in loader.skipped.values())
+    monkeypatch.setattr(UndecodableError, "__init__", None)
+    assert Seen(loader).keys() == whole.keys() - set(bad)
+    assert loader.epoch == 1
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_damaged_samples_are_skipped_and_counted_and_all_ranks_end_together(
+    world_size: int, dataset_copy: Dataset, whole: Seen
+) -> None:
+    """A flipped byte; then a shard cut short during the epoch; then one gone in the next."""
+    ranks = [
+        make(dataset_copy, batch_size=6, rank=rank, world_size=world_size, on_error="skip", max_skipped=60)
+        for rank in range(world_size)
+    ]
+    split = ranks[0].split
+    flipped = int(draw_epoch(60, seed=0, epoch=0).order[20])
+    flip_byte(dataset_copy, split, flipped)
+    cut = dataset_copy.folder / "train-000002.tar"
+    seen, steps = Seen(), 0
+    for batches in zip(*ranks, strict=True):
+        steps += 1
+        for batch in batches:
+            seen.add(batch)
+        if steps == 2:
+            with cut.open("r+b") as file:
+                file.truncate(10_000)
+    assert steps == len(ranks[0]) == 10
+    skipped: dict[int, str] = {}
+    for loader in ranks:
+        skipped |= loader.skipped
+    assert seen == {sample: its for sample, its in whole.items() if sample not in skipped}
+    assert set(skipped) - {flipped} <= set(np.flatnonzero(split.samples["shard"] == 2).tolist())
+    assert len(skipped) > 2
+    for sample, reason in skipped.items():
+        assert ("changed (crc32 differs)" if sample == flipped else "cut short") in reason
+        assert split.key(sample) in reason
+        assert split.sources[sample] in reason
+
+    (dataset_copy.folder / "train-000000.tar").unlink()
+    sizes = [sum(len(batch.samples) for batch in batches) for batches in zip(*ranks, strict=True)]
+    gone = set(np.flatnonzero(split.samples["shard"] == 0).tolist())
+    skipped = {}
+    for loader in ranks:
+        skipped |= loader.skipped
+    assert gone <= set(skipped)
+    assert all("train-000000.tar is missing" in skipped[sample] for sample in gone - {flipped})
+    assert sum(sizes) == 60 - len(skipped)
+    assert len(sizes) == 10
+
+
+def test_one_damaged_sample_too_many_ends_it_with_the_reason(dataset_copy: Dataset) -> None:
+    loader = make(dataset_copy, batch_size=4, on_error="skip", max_skipped=2)
+    for place in (20, 30, 41):
+        flip_byte(dataset_copy, loader.split, int(draw_epoch(60, seed=0, epoch=0).order[place]))
+    seen = Seen()
+    with pytest.raises(FreelightError, match=r"more than max_skipped \(=2\) samples are damaged; the latest: .*crc32"):
+        seen.add_all(loader)
+    assert 20 <= len(seen) < 40
+
+
+def test_an_io_error_names_the_sample(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a failing disk gives it."""
+
+    def fails(*arguments: Any) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    loader = make(dataset)
+    monkeypatch.setattr("os.pread", fails)
+    with pytest.raises(
+        FreelightError, match=r"train-.*: sample \d{8} \(from .*\) cannot be read \(Input/output error\)"
+    ):
+        list(loader)
+
+
+def test_storage_hears_of_each_sample_once_before_it_is_read(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the first batches, which are read at once."""
+    told: list[int] = []
+    ahead: list[int] = []
+    announce, read = Split.announce, Split.read
+
+    def noted(self: Split, samples: Any) -> None:
+        told.extend(samples.tolist())
+        announce(self, samples)
+
+    def compared(self: Split, sample: int) -> bytes:
+        ahead.append(told.index(sample) - len(ahead) if sample in told else -1)
+        return read(self, sample)
+
+    monkeypatch.setattr(Split, "announce", noted)
+    monkeypatch.setattr(Split, "read", compared)
+    order = np.concatenate([batch.samples for batch in make(dataset, batch_size=4, prefetch=1)])
+    assert told == order[12:].tolist()
+    assert ahead[:12] == [-1] * 12
+    assert -1 not in ahead[12:]
 
 
 def main_thread_waits_in(function: str) -> bool:
@@ -447,10 +659,16 @@ next(iteration)
         ({"layout": "HWC"}, "layout 'HWC' is not one of NCHW, NHWC"),
         ({"device": "meta"}, "device 'meta' is neither the CPU nor a CUDA device"),
         (
-            {"transform": Transform(crop=257, mean="none", lighting=Lighting(mode="off"))},
+            {"transform": Transform(crop=RandomCrop(size=257), mean="none", lighting=Lighting(mode="off"))},
             "a crop of 257 pixels does not",
         ),
         ({"transform": Transform()}, "pass the dataset's statistics"),
+        (
+            {"batch_size": 61, "drop_last": True},
+            "train has 60 samples, fewer than a batch of 61: take smaller batches, or drop_last=False",
+        ),
+        ({"on_error": "ignore"}, "on_error 'ignore' is not one of raise, skip"),
+        ({"max_skipped": -1}, r"max_skipped \(=-1\) must not be negative"),
     ],
 )
 def test_what_cannot_work_is_refused_when_the_loader_is_made(

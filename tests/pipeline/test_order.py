@@ -4,15 +4,20 @@ import zlib
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import scipy.stats
 
-from freelight.pipeline import Transform, draw_epoch
+from freelight.pipeline import EpochDraws, RandomCrop, RandomResizedCrop, Transform, draw_epoch
 from freelight.pipeline.order import share_of
 from freelight.shards import FreelightError
 
 MANY = 200_000
 OFFSETS = 33  # of a 224 crop in 256 pixels
+
+
+def offsets_of(draws: EpochDraws, size: int = 224) -> npt.NDArray[np.int32]:
+    return Transform(crop=RandomCrop(size=size)).windows(draws, 256)[:, :2]
 
 
 def test_every_epoch_is_another_permutation() -> None:
@@ -52,18 +57,16 @@ def test_draws_belong_to_samples_not_to_places_in_the_order() -> None:
     for name in ("crop", "flip", "lighting"):
         assert np.array_equal(getattr(shuffled, name), getattr(written, name)), name
 
-    every = np.arange(100, dtype=np.int32)
-    some = np.array([7, 99, 0, 7], np.int32)
-    offsets, flips = Transform().random_windows(shuffled, every, 256)
-    some_offsets, some_flips = Transform().random_windows(written, some, 256)
-    assert np.array_equal(some_offsets, offsets[some])
-    assert np.array_equal(some_flips, flips[some])
+    for crop in (RandomCrop(), RandomCrop(shared_by=32), RandomResizedCrop()):
+        transform = Transform(crop=crop, mean="none")
+        assert np.array_equal(transform.windows(shuffled, 256), transform.windows(written, 256))
+        assert np.array_equal(transform.flips(shuffled), transform.flips(written))
 
 
 def test_all_33_offsets_are_equally_likely_both_ends_included() -> None:
     """Rounding a uniform number to the nearest offset would give the two ends half their weight."""
     draws = draw_epoch(MANY, seed=0, epoch=0)
-    offsets, _ = Transform().random_windows(draws, np.arange(MANY, dtype=np.int32), 256)
+    offsets = offsets_of(draws)
     for axis in range(2):
         counts = np.bincount(offsets[:, axis], minlength=OFFSETS)
         assert len(counts) == OFFSETS
@@ -79,14 +82,13 @@ def test_the_largest_draw_is_still_an_offset() -> None:
     draws = draw_epoch(1, seed=0, epoch=0)
     draws.crop[:] = np.nextafter(np.float32(1), np.float32(0))
     for crop in range(1, 257):
-        offsets, _ = Transform(crop=crop).random_windows(draws, np.zeros(1, np.int32), 256)
-        assert offsets.tolist() == [[256 - crop, 256 - crop]]
+        assert offsets_of(draws, crop).tolist() == [[256 - crop, 256 - crop]]
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.5, 0.9, 1.0])
 def test_flips_have_their_probability_and_nothing_to_do_with_the_offsets(probability: float) -> None:
     draws = draw_epoch(MANY, seed=0, epoch=0)
-    offsets, flips = Transform(flip_probability=probability).random_windows(draws, np.arange(MANY, dtype=np.int32), 256)
+    offsets, flips = offsets_of(draws), Transform(flip_probability=probability).flips(draws)
     assert set(np.unique(flips)) <= {0, 1}
     sigma = np.sqrt(probability * (1 - probability) / MANY)
     assert abs(flips.mean() - probability) <= 4 * sigma

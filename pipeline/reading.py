@@ -1,0 +1,138 @@
+"""Read the samples of an epoch ahead of their use, checked, and skip damaged ones if that is wanted."""
+
+import io
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..shards import FreelightError, Split
+
+OnError = Literal["raise", "skip"]
+Share = npt.NDArray[np.int32]
+
+
+class UndecodableError(FreelightError):
+    """The bytes of `sample` are those that were written, but they are no picture."""
+
+    def __init__(self, message: str, sample: int) -> None:
+        super().__init__(message)
+        self.sample = sample
+
+
+class SampleReader:
+    """Read batches of JPEGs of a split; count `bytes_read`, and what was skipped in `skipped`: sample -> reason.
+
+    on_error: `raise` for a damaged sample, or `skip` up to `max_skipped` of them.
+    """
+
+    def __init__(self, split: Split, *, on_error: OnError = "raise", max_skipped: int = 0) -> None:
+        if on_error not in get_args(OnError):
+            raise FreelightError(f"on_error {on_error!r} is not one of {', '.join(get_args(OnError))}")
+        if max_skipped < 0:
+            raise FreelightError(f"max_skipped (={max_skipped}) must not be negative")
+        self.split = split
+        self.on_error = on_error
+        self.max_skipped = max_skipped
+        self.bytes_read = 0
+        self.skipped: dict[int, str] = {}
+
+    def announce(self, share: Share) -> None:
+        """Have the storage work ahead for `share`; what is wrong with it, `read` will say."""
+        with suppress(FreelightError):
+            self.split.announce(share)
+
+    def read(self, share: Share) -> tuple[Share, list[bytes]]:
+        """Return the samples of `share` that are sound, and their JPEGs."""
+        jpegs = {}
+        for sample in share.tolist():
+            if sample in self.skipped:
+                continue
+            try:
+                jpegs[sample] = self.split.read(sample)
+            except FreelightError as error:
+                self.skip(sample, error)
+            except OSError as error:
+                where = self.split.describe(sample)
+                self.skip(sample, FreelightError(f"{where} cannot be read ({error.strerror}); check the storage"))
+        self.bytes_read += sum(map(len, jpegs.values()))
+        return np.array(list(jpegs), np.int32), list(jpegs.values())
+
+    def skip(self, sample: int, error: FreelightError) -> None:
+        """Leave a damaged sample out from now on; raise `error` where that is not wanted, or no longer."""
+        if self.on_error == "raise":
+            raise error
+        self.skipped[sample] = str(error)
+        if len(self.skipped) > self.max_skipped:
+            raise FreelightError(
+                f"more than max_skipped (={self.max_skipped}) samples are damaged; the latest: {error}"
+            ) from error
+
+    def prove_decodable(self, share: Share, cause: Exception) -> None:
+        """Raise `UndecodableError` for the first sample of `share` that is no picture.
+
+        DALI says (`cause`) which of its steps failed, but not for which sample.
+        """
+        for sample in share.tolist():
+            try:
+                with Image.open(io.BytesIO(self.split.read(sample))) as image:
+                    image.load()
+            except (OSError, SyntaxError, ValueError) as error:
+                message = f"{self.split.describe(sample)} does not decode ({error}); make the dataset again"
+                raise UndecodableError(message, sample) from cause
+
+
+class ReadAhead:
+    """The reads of one iteration, a few batches ahead of DALI: what its graph is fed, and whose samples these are."""
+
+    def __init__(self) -> None:
+        # Those to come are submitted one by one: memory holds a few batches of JPEGs, not an epoch.
+        self._to_come: Iterator[Future[tuple[Share, list[Any]]]] = iter(())
+        self._for_graph: deque[Future[tuple[Share, list[Any]]]] = deque()
+        self._for_loader: deque[Future[tuple[Share, list[Any]]]] = deque()
+        self._reader: ThreadPoolExecutor | None = None
+
+    def start(self, read: Callable[[Share, Share], tuple[Share, list[Any]]], shares: list[Share], ahead: int) -> None:
+        """Read `shares` one after the other in a thread, at most `ahead` before they are asked for.
+
+        `read(share, later)` returns the samples that are sound and their inputs; `later` is a share further ahead.
+        """
+        self._reader = reader = ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
+        nothing = np.empty(0, np.int32)
+        later = itertools.chain(shares[ahead:], itertools.repeat(nothing))
+        self._to_come = (reader.submit(read, share, soon) for share, soon in zip(shares, later, strict=False))
+        self._submit(ahead)
+
+    def take(self) -> list[Any]:
+        """Return the next batch's inputs, or raise what went wrong with them. Empty shares are passed over."""
+        while self._for_graph:
+            self._submit(1)
+            samples, inputs = self._for_graph.popleft().result()
+            if len(samples):
+                return inputs
+        raise StopIteration
+
+    def samples(self) -> Share:
+        """Return the next batch's samples, which may be none."""
+        if not self._for_loader:  # shares that are empty, the graph does not ask for
+            self._submit(1)
+        return self._for_loader.popleft().result()[0]
+
+    def stop(self) -> None:
+        """Drop what nobody will take, and wait for the thread to end."""
+        if self._reader is not None:
+            self._reader.shutdown(cancel_futures=True)
+        self._for_graph.clear()
+        self._for_loader.clear()
+        self._to_come = iter(())
+
+    def _submit(self, reads: int) -> None:
+        for future in itertools.islice(self._to_come, reads):
+            self._for_graph.append(future)
+            self._for_loader.append(future)

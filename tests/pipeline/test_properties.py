@@ -1,0 +1,126 @@
+"""Whatever the sizes, and wherever it is interrupted: every sample exactly once an epoch, as it would have been."""
+
+import functools
+import json
+import sys
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+from benchmarks.repeated import repeat_samples
+
+from freelight.pipeline import Batch, Lighting, Loader, RandomCrop, RandomResizedCrop, Transform
+from freelight.shards import (
+    Dataset,
+    Rescaling,
+    ShardSettings,
+    Statistics,
+    compute_statistics,
+    list_folders,
+    make_shards,
+)
+
+Pixels = dict[int, tuple[int, int]]
+"""Label and checksum of the pixels, by sample."""
+
+OFF = Lighting(mode="off")
+TRANSFORMS = (
+    Transform(crop=RandomCrop(size=24), mean="none", lighting=OFF, dtype="uint8"),
+    Transform(crop=RandomCrop(size=24, shared_by=4), mean="center window", lighting=Lighting(mode="std")),
+    Transform(crop=RandomResizedCrop(size=16), mean="channel", lighting=OFF, dtype="float16"),
+)
+
+# A number of ranks, a global batch, and the steps after which they are stopped.
+LEG = st.tuples(st.integers(1, 4), st.integers(1, 30), st.integers(0, 12))
+
+
+@pytest.fixture(scope="module")
+def small(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The 60 pictures of train at 32 pixels."""
+    source = list_folders(pictures, val_fraction=None, class_names=pictures / "class-names.tsv", seed=0)
+    folder = tmp_path_factory.mktemp("small") / "dataset"
+    make_shards(source, folder, ShardSettings(rescaling=Rescaling(size=32), samples_per_shard=16))
+    made = Dataset(folder)
+    compute_statistics(made).save(folder)
+    return made
+
+
+@pytest.fixture(scope="module")
+def sized(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the function that makes datasets of so many samples."""
+    return functools.cache(lambda size: repeat_samples(small, "train", size, tmp_path_factory.mktemp("sized") / "set"))
+
+
+def add(seen: Pixels, batches: Iterable[Batch]) -> None:
+    for batch in batches:
+        for image, label, sample in zip(batch.images, batch.labels, batch.samples.tolist(), strict=True):
+            assert sample not in seen, f"sample {sample} came twice"
+            seen[sample] = (int(label), zlib.crc32(image.numpy().tobytes()))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(
+    size=st.integers(1, 70),
+    epoch=st.integers(0, 3),
+    transform=st.sampled_from(TRANSFORMS),
+    interrupted=st.lists(LEG, max_size=3),
+    last=LEG,
+)
+def test_any_chain_of_ranks_batches_and_interruptions_sees_each_sample_once(
+    sized: Any,
+    size: int,
+    epoch: int,
+    transform: Transform,
+    interrupted: list[tuple[int, int, int]],
+    last: tuple[int, int, int],
+) -> None:
+    """With the pixels, draws and label that one undisturbed rank gives it in that epoch."""
+    dataset = sized(size)
+
+    def ranks(world_size: int, batch_size: int) -> list[Loader]:
+        return [
+            Loader(
+                dataset,
+                "train",
+                batch_size=batch_size,
+                transform=transform,
+                statistics=Statistics.load(dataset.folder),
+                seed=5,
+                rank=rank,
+                world_size=world_size,
+                num_threads=1,
+            )
+            for rank in range(world_size)
+        ]
+
+    (alone,) = ranks(1, size)
+    alone.set_epoch(epoch)
+    whole: Pixels = {}
+    add(whole, alone)
+    assert sorted(whole) == list(range(size))
+
+    alone.load_state_dict({**alone.state_dict(), "position": 0})
+    state = json.dumps(alone.state_dict())
+    seen: Pixels = {}
+    for world_size, batch_size, steps in [*interrupted, (*last[:2], size)]:
+        loaders = ranks(world_size, batch_size)
+        for loader in loaders:
+            loader.load_state_dict(json.loads(state))
+        if loaders[0].position == size:  # the next iteration would be the next epoch's
+            break
+        for _, batches in zip(range(steps), zip(*loaders, strict=True), strict=False):
+            shares = [len(batch.samples) for batch in batches]
+            assert max(shares) - min(shares) <= 1
+            add(seen, batches)
+        states = {json.dumps(loader.state_dict()) for loader in loaders}
+        assert len(states) == 1, "the ranks are not at the same step"
+        (state,) = states
+        assert json.loads(state)["position"] == len(seen)
+    assert seen == whole

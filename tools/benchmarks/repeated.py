@@ -1,0 +1,34 @@
+"""A dataset of any number of samples over the shards of a small one: its table repeats their rows."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from freelight.shards import Dataset, FreelightError
+from freelight.shards.statistics import STATISTICS
+
+
+def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> Dataset:
+    """Make a dataset in `folder` whose `split` has so many samples, in links to the shards of another's split.
+
+    Rows stand in the order of the shards, as they do in a written table.
+    """
+    if samples < 1:
+        raise FreelightError(f"samples (={samples}) must be at least 1")
+    given = dataset.split(split)
+    rows = np.sort(np.arange(samples) % len(given))
+    folder.mkdir(parents=True)
+    for name in (*(shard.name for shard in given.info.shards), STATISTICS):
+        if (dataset.folder / name).exists():
+            (folder / name).symlink_to((dataset.folder / name).absolute())
+    np.save(folder / f"{split}.samples.npy", given.samples[rows])
+    sources = "".join(f"{given.sources[row]}\n" for row in rows.tolist())
+    (folder / f"{split}.sources.txt").write_text(sources, encoding="utf-8", errors="surrogateescape")
+    counts = np.bincount(given.samples["shard"][rows], minlength=len(given.info.shards)).tolist()
+    shards = tuple(
+        dataclasses.replace(shard, samples=count) for shard, count in zip(given.info.shards, counts, strict=True)
+    )
+    info = dataclasses.replace(given.info, samples=samples, shards=shards, files={})
+    dataclasses.replace(dataset.manifest, splits={split: info}).save(folder)
+    return Dataset(folder)
