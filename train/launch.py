@@ -24,6 +24,7 @@ def launch(work: Callable[[Columns, str], None], *, columns: int, backend: str |
 
     columns: how many processes, each holding so many columns that there are two in all. backend: `nccl` or `gloo`; by
     default NCCL with a GPU for each process, and gloo on the CPU. Under `torchrun`, this process is one of those.
+    Raises `FreelightError` with the reason, once, when a process that was started here ends before its time.
     """
     if columns == 1:
         if int(os.environ.get("WORLD_SIZE", "1")) != 1:
@@ -48,7 +49,7 @@ def launch(work: Callable[[Columns, str], None], *, columns: int, backend: str |
             # One rank's failure ends the others, which may fail in turn: the reason is what a rank has written down.
             reasons = sorted(Path(folder).glob("*.error"))
             if reasons:
-                raise FreelightError(reasons[0].read_text()) from None
+                raise FreelightError(os.fsdecode(reasons[0].read_bytes())) from None
             if isinstance(error, ProcessExitedException):
                 raise FreelightError(
                     f"rank {error.error_index} ended ({error.msg}); the same command goes on from the last checkpoint"
@@ -79,7 +80,7 @@ def _reporting(work: Callable[[Columns, str], None], reason: Path, columns: Colu
         work(columns, device)
     except (FreelightError, OSError) as error:
         with atomic_write(reason) as file:
-            file.write(str(error).encode())
+            file.write(os.fsencode(str(error)))  # file names may be of any bytes
         sys.exit(2)
 
 

@@ -174,7 +174,7 @@ class Trainer:
 
     def _diverged(self, what: str) -> FreelightError:
         return FreelightError(
-            f"{what} at step {self.step} or shortly before; {self.config.out} keeps the last checkpoint before it; "
+            f"{what} at step {self.step} or shortly before, and nothing of that is saved; "
             "try a smaller learning_rate (--set, with another --out)"
         )
 
@@ -251,13 +251,8 @@ class Trainer:
 
 
 def _settings(recipe: Recipe, network: NetworkConfig, seed: int, fingerprint: str) -> dict[str, Any]:
-    """What must stay as it is for a run to be taken up."""
-    return {
-        **dataclasses.asdict(recipe),
-        **dataclasses.asdict(network),
-        "seed": seed,
-        "dataset": fingerprint[:12],
-    }
+    """Return what must stay as it is for a run to be taken up."""
+    return {**dataclasses.asdict(recipe), **dataclasses.asdict(network), "seed": seed, "dataset": fingerprint[:12]}
 
 
 def _same(one: Statistics, other: Statistics) -> bool:

@@ -127,9 +127,10 @@ def test_with_one_view_it_says_the_centre_views_errors(
 def test_a_network_of_two_columns_is_evaluated_in_one_process(
     command: click.Command, two_column_run: Path, dataset: Dataset
 ) -> None:
-    result = call(command, "--checkpoint", two_column_run / "last.pt", "--shards", dataset.folder, "--split", "train")
+    words = ["--checkpoint", two_column_run / "last.pt", "--shards", dataset.folder]
+    result = call(command, *words, "--split", "train", "--views", "1")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("60 images of train, 10 views: ")
+    assert result.stdout.startswith("60 images of train, 1 view: ")
 
 
 def test_it_needs_no_statistics_of_the_data_it_looks_at(
@@ -137,7 +138,8 @@ def test_it_needs_no_statistics_of_the_data_it_looks_at(
 ) -> None:
     for path in dataset_copy.folder.glob("statistics.*"):
         path.unlink()
-    own, copy = (call(command, "--checkpoint", run / "last.pt", "--shards", d.folder) for d in (dataset, dataset_copy))
+    words = ["--checkpoint", run / "last.pt", "--views", "1", "--shards"]
+    own, copy = (call(command, *words, folder) for folder in (dataset.folder, dataset_copy.folder))
     assert (copy.exit_code, copy.stdout) == (0, own.stdout)
 
 
@@ -152,7 +154,8 @@ def test_classes_in_another_order_are_matched_and_the_errors_stay(
     samples = np.load(folder / "val.samples.npy")
     samples["label"] = np.argsort(order)[samples["label"]]
     np.save(folder / "val.samples.npy", samples)
-    own, other = (call(command, "--checkpoint", run / "last.pt", "--shards", d) for d in (dataset.folder, folder))
+    words = ["--checkpoint", run / "last.pt", "--views", "1", "--shards"]
+    own, other = (call(command, *words, shards) for shards in (dataset.folder, folder))
     said, errors = other.stdout.splitlines()
     assert said == "the dataset's classes are in another order than the checkpoint's; labels were matched by class id"
     assert errors == own.stdout.strip()

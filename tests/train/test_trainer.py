@@ -255,7 +255,7 @@ def test_a_run_that_diverges_stops_and_what_it_has_saved_is_of_before(
     """Weights are looked at before they are saved, though the loss is read only every third step."""
     result = train.here(tmp_path, f"--set learning_rate=1e30 --log-every 3 {often}")
     assert result.exit_code == 2
-    assert re.fullmatch(rf"error: {said} or shortly before; .*smaller learning_rate.*\n", result.stderr)
+    assert re.fullmatch(rf"error: {said} or shortly before, .*smaller learning_rate.*\n", result.stderr)
     assert (tmp_path / "last.pt").exists() == bool(often)
     if often:
         trained = Checkpoint.load(tmp_path / "last.pt")
