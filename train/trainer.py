@@ -230,7 +230,7 @@ class Trainer:
         if not _same(checkpoint.statistics, self.statistics):
             raise FreelightError(
                 f"{self.config.out} holds a run with other statistics than {self.config.shards} has now; "
-                f"make them again with: compute_pca --shards {self.config.shards}; or give another --out"
+                "put the old ones back, or give another --out"
             )
         self.network.load_whole(checkpoint.weights)
         for name, whole in checkpoint.velocity.items():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from freelight.pipeline import Batch, Loader, Transform
+from freelight.pipeline import Batch, CenterCrop, Loader, TenCrop, Transform
 from freelight.shards import Dataset
 from freelight.train import AlexNet, Errors, evaluate, predict
 
@@ -77,13 +77,15 @@ def test_a_label_map_gives_the_errors_of_the_relabelled_data() -> None:
     assert evaluate(reader(9), [batch(logits, theirs.tolist())]) != expected
 
 
-@pytest.mark.parametrize("views", ["center", "ten"])
-def test_each_sample_of_a_split_counts_once_also_in_the_short_last_batch(views: str, dataset: Dataset) -> None:
-    transform = Transform(views=views, mean="none")  # type: ignore[arg-type]
+@pytest.mark.parametrize("crop", [CenterCrop(), TenCrop()])
+def test_each_sample_of_a_split_counts_once_also_in_the_short_last_batch(
+    crop: CenterCrop | TenCrop, dataset: Dataset
+) -> None:
+    transform = Transform(crop=crop, mean="none")
     loader = Loader(dataset, "val", batch_size=8, transform=transform, order="sequential", num_threads=1)
     network = reader(10)
     assert evaluate(network, loader).images == 20
-    assert network.seen == 20 * (10 if views == "ten" else 1)
+    assert network.seen == 20 * transform.views
     again = [labels for _, labels in predict(network, loader)]
     assert [len(labels) for labels in again] == [8, 8, 4]
     assert torch.cat(again).tolist() == dataset.split("val").samples["label"].tolist()

@@ -187,7 +187,7 @@ def test_other_data_or_statistics_on_the_same_out_are_an_error(train_on: Any, ru
     statistics.save(folder)
     result = train_on(dataset_copy).here(run)
     assert result.exit_code == 2
-    assert f"with other statistics than {folder} has now; make them again with: compute_pca --shards" in result.stderr
+    assert f"with other statistics than {folder} has now; put the old ones back, or give another --out" in result.stderr
     manifest = folder / "dataset.json"
     digest = dataset_copy.manifest.splits["train"].shards[0].sha256
     manifest.write_text(manifest.read_text().replace(digest, digest[::-1]))
