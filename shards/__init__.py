@@ -2,16 +2,21 @@
 
 from .dataset import Dataset, Manifest, Split
 from .errors import FreelightError
-from .making import ShardSettings, make_shards
+from .layouts import list_images
+from .making import make_shards
 from .rescale import Rescaling, rescale_file
+from .settings import ShardSettings
 from .shard import ShardRecord
-from .sources import Source, list_folders
+from .sources import Source
+from .staging import OrderedSource
 from .statistics import RGBMoments, Statistics, compute_statistics
+from .summary import preview, summarize
 
 __all__ = [
     "Dataset",
     "FreelightError",
     "Manifest",
+    "OrderedSource",
     "RGBMoments",
     "Rescaling",
     "ShardRecord",
@@ -20,7 +25,9 @@ __all__ = [
     "Split",
     "Statistics",
     "compute_statistics",
-    "list_folders",
+    "list_images",
     "make_shards",
+    "preview",
     "rescale_file",
+    "summarize",
 ]

@@ -39,18 +39,26 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """A split as the manifest lists it. `files` maps each other file of the split to its sha256."""
+    """A split as the manifest lists it.
+
+    labelled: False where labels are -1. kinds: samples that were "colour", "greyscale" or "cmyk" in the source.
+    files: maps each other file of the split to its sha256.
+    """
 
     samples: int
     labelled: bool
     rejected: int
+    kinds: dict[str, int]
     shards: tuple[ShardInfo, ...]
     files: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of `dataset.json`: classes in label order, image size in pixels, how it was made, the splits."""
+    """The contents of `dataset.json`: classes in label order, image size in pixels, how it was made, the splits.
+
+    label_order: "wnid" (sorted ids) or "ilsvrc" (the devkit's). files: sha256 of files that are no split's.
+    """
 
     classes: tuple[ClassInfo, ...]
     label_order: str
@@ -58,6 +66,7 @@ class Manifest:
     made_with: dict[str, Any]
     source: dict[str, Any]
     splits: dict[str, SplitInfo]
+    files: dict[str, str]
 
     @functools.cached_property
     def fingerprint(self) -> str:

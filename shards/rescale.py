@@ -8,6 +8,7 @@ import functools
 import io
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,11 @@ def decode_picture(data: bytes) -> Image.Image:
     CMYK, greyscale, palette, alpha (dropped) and 16-bit files become RGB; EXIF orientation is applied, and an
     unreadable EXIF block is ignored. Raises `FreelightError` with the reason for what cannot be decoded whole.
     """
+    return _decode(data)[0]
+
+
+def _decode(data: bytes) -> tuple[Image.Image, str]:
+    """Return the picture, and its kind as `Rescaled` says it."""
     if not data:
         raise FreelightError("cannot decode: the file is empty")
     try:
@@ -63,13 +69,19 @@ def decode_picture(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore")  # about metadata mostly; what makes the pixels unsound is an error
             image: Image.Image = Image.open(io.BytesIO(data))
             image.load()
-            return _to_rgb(_upright(image))
+            return _to_rgb(_upright(image)), _kind(image.mode)
     except MemoryError:
         raise
     except UnidentifiedImageError as error:  # its own text holds a memory address, another one each time
         raise FreelightError("cannot decode: not a picture in a known format") from error
     except Exception as error:  # Pillow's readers raise nearly anything; one bad file must not stop a million
         raise FreelightError(f"cannot decode: {error}") from error
+
+
+def _kind(mode: str) -> str:
+    if mode == "CMYK":
+        return "cmyk"
+    return "greyscale" if mode in ("1", "L", "LA", "La", "F") or mode.startswith("I") else "colour"
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -132,13 +144,26 @@ def encode_jpeg(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
     return buffer.getvalue()
 
 
+class Rescaled(NamedTuple):
+    """A rescaled picture: its JPEG, and what the file held: "colour", "greyscale" or "cmyk"."""
+
+    jpeg: bytes
+    kind: str
+
+
 def rescale_file(data: bytes, rescaling: Rescaling) -> bytes:
-    """Turn the bytes of a picture file into those of the rescaled JPEG, proven to decode.
+    """Turn the bytes of a picture file into those of the rescaled JPEG: `rescale_picture` without the kind."""
+    return rescale_picture(data, rescaling).jpeg
+
+
+def rescale_picture(data: bytes, rescaling: Rescaling) -> Rescaled:
+    """Turn the bytes of a picture file into the rescaled JPEG, proven to decode.
 
     Raises `FreelightError` with the reason when the picture is not sound.
     """
-    jpeg = encode_jpeg(rescale(decode_picture(data), rescaling.size), rescaling.quality)
+    image, kind = _decode(data)
+    jpeg = encode_jpeg(rescale(image, rescaling.size), rescaling.quality)
     check = Image.open(io.BytesIO(jpeg))
     check.draft("RGB", (rescaling.size // 8, rescaling.size // 8))  # reads every code, skips most of the transform
     check.load()
-    return jpeg
+    return Rescaled(jpeg, kind)

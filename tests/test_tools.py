@@ -58,10 +58,14 @@ def test_pictures_to_shards_to_eigenbasis_as_typed(pictures: Path, dataset: Data
     words = ["--images", pictures, "--out", out, "--class-names", pictures / "class-names.tsv"]
     made = run("make_shards", *words, "--samples-per-shard", "16")
     assert made.returncode == 0, made.stderr
-    train, val, last = made.stdout.splitlines()
-    assert re.fullmatch(r"train: 60 samples of 10 classes in 4 shards, \d+\.\d MB, 3 rejected", train)
-    assert re.fullmatch(r"val: 20 samples of 10 classes in 2 shards, \d+\.\d MB, 0 rejected", val)
-    assert last == f"dataset {out}, fingerprint {dataset.fingerprint[:12]}"
+    train, val, rejects, last = made.stdout.splitlines()
+    spread = r"6 to 6 a class, mean 6\.0; 1 cmyk, 1 greyscale in the source"
+    assert re.fullmatch(rf"train: 60 samples of 10 classes in 4 shards, \d+\.\d MB, 3 rejected; {spread}", train)
+    assert re.fullmatch(
+        r"val: 20 samples of 10 classes in 2 shards, \d+\.\d MB, 0 rejected; 2 to 2 a class, mean 2\.0", val
+    )
+    assert rejects == f"rejects and their reasons: {out}/rejected.jsonl"
+    assert last == f"dataset {out}, labels in wnid order, fingerprint {dataset.fingerprint[:12]}"
     assert len(made.stderr.splitlines()) <= 1, "off a terminal the progress bar is one line at most"
 
     computed = run("compute_pca", "--shards", out)
@@ -121,7 +125,8 @@ def test_help_names_every_option(tool: str) -> None:
     result = call(tool, "--help")
     assert result.exit_code == 0
     options = {
-        "make_shards": "images out workers samples-per-shard quality size seed limit val-fraction class-names",
+        "make_shards": "images out layout workers samples-per-shard quality size seed limit val-fraction class-names "
+        "classes label-order max-rejected dry-run",
         "compute_pca": "shards split workers",
     }
     assert set(re.findall(r"--[a-z-]+", result.stdout)) >= {f"--{name}" for name in options[tool].split()}
@@ -130,10 +135,10 @@ def test_help_names_every_option(tool: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--images {tmp}/none --out {tmp}/out", "--images {tmp}/none is not a folder"),
+        ("--images {tmp}/none --out {tmp}/out", "--images {tmp}/none is not a folder or an archive"),
         ("--images {tmp}/empty --out {tmp}/out", "{tmp}/empty has no class folders"),
         ("--images {pictures} --out {tmp}", "--out {tmp} is not empty and was not begun by make_shards"),
-        ("--images {pictures} --out {tmp}/out --val-fraction 0.1", "--val-fraction is for one level of classes"),
+        ("--images {pictures} --out {tmp}/out --val-fraction 0.1", "--val-fraction is for train alone, but"),
         ("--images {pictures} --out {tmp}/out --class-names {tmp}/none", "No such file or directory: '{tmp}/none'"),
         ("--images {pictures} --out {tmp}/out --class-names /bin/true", "/bin/true is not UTF-8 text"),
         ("--images {pictures} --out {tmp}/file", "Not a directory: '{tmp}/file"),

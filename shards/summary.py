@@ -1,0 +1,59 @@
+"""What a person wants to know of a dataset, or of a source before it is made one, in a few lines."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .dataset import Dataset
+from .making import deal_shards
+from .settings import ShardSettings
+from .sources import Source
+from .staging import OrderedSource
+
+
+def class_spread(labels: npt.NDArray[np.int64], classes: int) -> str:
+    """Return the least, most and mean number of images a class, in words."""
+    if not len(labels) or labels.min() < 0:
+        return "no labels"
+    counts = np.bincount(labels, minlength=classes)
+    return f"{counts.min()} to {counts.max()} a class, mean {counts.mean():.1f}"
+
+
+def summarize(folder: Path) -> Iterator[str]:
+    """Yield a line for each split of a finished dataset, one for the rejects, and one for the whole."""
+    dataset = Dataset(folder)
+    manifest = dataset.manifest
+    for name, split in manifest.splits.items():
+        megabytes = sum(shard.bytes for shard in split.shards) / 1e6
+        labels = dataset.split(name).samples["label"].astype(np.int64)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in split.kinds.items() if kind != "colour")
+        yield (
+            f"{name}: {split.samples} samples of {len(manifest.classes)} classes in {len(split.shards)} shards, "
+            f"{megabytes:.1f} MB, {split.rejected} rejected; {class_spread(labels, len(manifest.classes))}"
+            + (f"; {kinds} in the source" if kinds else "")
+        )
+    if any(split.rejected for split in manifest.splits.values()):
+        yield f"rejects and their reasons: {folder / 'rejected.jsonl'}"
+    yield f"dataset {folder}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
+
+
+def preview(source: Source | OrderedSource, settings: ShardSettings) -> Iterator[str]:
+    """Yield the lines of a dry run: what was found, and what would be made of it."""
+    yield f"{source.root}: layout {source.layout}"
+    if isinstance(source, OrderedSource):
+        for file in sorted({piece.file for piece in source.pieces}):
+            yield f"  {file}, {(source.root / file).stat().st_size / 1e6:.1f} MB"
+        yield "this layout is read in order, once; its images are counted and labelled as they are staged"
+        return
+    tasks = deal_shards(source, settings)
+    for name, images in source.splits.items():
+        labels = np.fromiter((image.label for image in images), np.int64, len(images))
+        yield (
+            f"{name}: {len(images)} images of {len(source.classes)} classes, "
+            f"{sum(image.bytes for image in images) / 1e6:.1f} MB; {class_spread(labels, len(source.classes))}; "
+            f"{sum(task.split == name for task in tasks)} shards"
+        )
+    for left in source.left_out:
+        yield f"left out: {left.path} ({left.reason})"
