@@ -11,6 +11,7 @@ from .sources import Source
 from .staging import OrderedSource
 from .statistics import RGBMoments, Statistics, compute_statistics
 from .summary import preview, summarize
+from .verify import ShardCheck, verify_dataset
 
 __all__ = [
     "Dataset",
@@ -19,6 +20,7 @@ __all__ = [
     "OrderedSource",
     "RGBMoments",
     "Rescaling",
+    "ShardCheck",
     "ShardRecord",
     "ShardSettings",
     "Source",
@@ -30,4 +32,5 @@ __all__ = [
     "preview",
     "rescale_file",
     "summarize",
+    "verify_dataset",
 ]

@@ -95,7 +95,7 @@ def begin(out: Path, plan: dict[str, Any]) -> None:
             )
         for folder in (out, out / PARTIAL):
             for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-                leftover.unlink()
+                leftover.unlink(missing_ok=True)
         return
     with atomic_write(path) as file:
         file.write(json.dumps(plan, indent=1).encode())

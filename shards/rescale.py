@@ -7,13 +7,14 @@ shorter side is 256, then the window at `(length - 256) // 2` is cut out. Only t
 import functools
 import io
 import warnings
+import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from .errors import FreelightError
 
@@ -38,6 +39,9 @@ class Rescaling:
         if not 1 <= self.quality <= 100:
             raise FreelightError(f"--quality (={self.quality}) must lie in 1..100")
 
+
+# What a picture that is gzipped once more may come to, bytes: the largest of ImageNet is a tenth of it.
+MAX_UNZIPPED = 128 << 20
 
 # EXIF orientation -> what makes the picture upright; 1 is upright.
 _UPRIGHT = {
@@ -64,12 +68,13 @@ def _decode(data: bytes) -> tuple[Image.Image, str]:
     """Return the picture, and its kind as `Rescaled` says it."""
     if not data:
         raise FreelightError("cannot decode: the file is empty")
+    data = _unzipped(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata mostly; what makes the pixels unsound is an error
             image: Image.Image = Image.open(io.BytesIO(data))
             image.load()
-            return _to_rgb(_upright(image)), _kind(image.mode)
+            return _upright(_to_rgb(image), image), _kind(image.mode)
     except MemoryError:
         raise
     except UnidentifiedImageError as error:  # its own text holds a memory address, another one each time
@@ -78,28 +83,45 @@ def _decode(data: bytes) -> tuple[Image.Image, str]:
         raise FreelightError(f"cannot decode: {error}") from error
 
 
+def _unzipped(data: bytes) -> bytes:
+    """Return the content of a gzip file, of which ImageNet has one named .JPEG; other data as they are."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        reader = zlib.decompressobj(wbits=31)
+        content = reader.decompress(data, MAX_UNZIPPED)
+    except zlib.error as error:
+        raise FreelightError(f"cannot decode: damaged gzip ({error})") from error
+    if not reader.eof:
+        raise FreelightError(f"cannot decode: gzip cut short, or of more than {MAX_UNZIPPED >> 20} MiB")
+    return content
+
+
 def _kind(mode: str) -> str:
     if mode == "CMYK":
         return "cmyk"
     return "greyscale" if mode in ("1", "L", "LA", "La", "F") or mode.startswith("I") else "colour"
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation, unless the block is corrupt: ImageNet has such over pixels that are sound.
+def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation of `image`, unless its block is corrupt: ImageNet has such over sound pixels.
 
     `ImageOps.exif_transpose` also writes the block anew, and fails on a damaged one after the orientation is known.
     """
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
-        return image
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+        return rgb
+    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to 8-bit RGB; alpha is dropped."""
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips at 255
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
+        # Adobe's CMYK is inverted, which Pillow undoes; without Adobe's marker it is not, as libjpeg and DALI hold.
+        image = ImageChops.invert(image)
     return image.convert("RGB")
 
 

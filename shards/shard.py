@@ -93,6 +93,18 @@ class _HashingFile:
         return self.file.write(data)
 
 
+def tar_writer(file: Any) -> Any:
+    """Return the `webdataset.TarWriter` of a shard: no owner and no time, and bytes as they are given."""
+    from webdataset import TarWriter  # takes a second, since it imports torch: not for every command
+
+    return TarWriter(file, user="", group="", mtime=0, encoder=False)
+
+
+def label_text(label: int) -> bytes:
+    """Return the content of a sample's `.cls`: five ASCII digits, or -1."""
+    return b"-1" if label == UNLABELLED else f"{label:0{LABEL_DIGITS}d}".encode()
+
+
 def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: Path) -> ShardRecord:
     """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return what was written.
 
@@ -100,14 +112,12 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
     decoded are left out and listed with their reasons, so keys may have gaps. Owner and times are fixed: same input,
     same bytes.
     """
-    from webdataset import TarWriter  # takes a second, since it imports torch: not for every command
-
     samples: list[WrittenSample] = []
     rejected: list[dict[str, str]] = []
     index_lines: list[str] = []
     with atomic_write(folder / task.name) as file:
         tar_file = _HashingFile(file)
-        with TarWriter(tar_file, user="", group="", mtime=0, encoder=False) as tar:
+        with tar_writer(tar_file) as tar:
             for key, image in enumerate(task.images, task.first_key):
                 data = source.read(image)  # a source that changes is no bad picture: this error stops the job
                 try:
@@ -115,7 +125,7 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
                 except FreelightError as error:
                     rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
                     continue
-                label = b"-1" if image.label == UNLABELLED else f"{image.label:0{LABEL_DIGITS}d}".encode()
+                label = label_text(image.label)
                 label_at = tar.tarstream.offset + TAR_BLOCK
                 jpeg_at = label_at + 2 * TAR_BLOCK  # the label's block, then the picture's header
                 tar.write({"__key__": f"{key:08d}", "cls": label, "jpg": jpeg})
