@@ -50,6 +50,7 @@ def make_shards(
     settings: ShardSettings,
     *,
     workers: int = 1,
+    cluster: str | None = None,
     max_rejected: float | None = None,
     watch: "Watch[ShardRecord] | None" = None,
     watch_staging: "Watch[Staged] | None" = None,
@@ -58,12 +59,14 @@ def make_shards(
 
     A finished shard has a record under `out/.partial`; a restart redoes only those without. `watch(records, total)`
     sees every record as it is finished (`total`: images to do), for a progress bar. An ordered source is staged first,
-    under `watch_staging`. max_rejected: how many images may be left out, a share of all where it is below 1; None: any.
-    Raises `FreelightError` when it is exceeded, when `out` holds something else or another run writes it, or when
+    under `watch_staging`. workers, cluster: as in `run_tasks`. max_rejected: how many images may be left out, a share
+    of all where it is below 1; None: any number.
+    Raises `FreelightError` when that is exceeded, when `out` holds something else or another run writes it, or when
     nothing of a split can be decoded.
     """
     if source.layout in ("folders", "kaggle") and out.resolve().is_relative_to(source.root.resolve()):
         raise FreelightError(f"--out {out} lies within --images {source.root}, which would list it; choose another")
+    source, out = replace(source, root=source.root.absolute()), out.absolute()  # a cluster's workers start elsewhere
     described = describe_source(source)
     if (out / MANIFEST).exists():
         return _finished(source, out, settings, described)
@@ -78,11 +81,13 @@ def make_shards(
                 settings.rescaling,
                 partial / STAGED,
                 workers=workers,
+                cluster=cluster,
                 watch=lambda items: sink(budget.check(items, None), None),
             )
         settings = settings.resolve(source)
         tasks = deal_shards(source, settings)
-        records = _write(source, out, settings, tasks, workers, budget, watch or (lambda items, total: items))
+        run = functools.partial(run_tasks, workers=workers, cluster=cluster)
+        records = _write(source, out, settings, tasks, run, budget, watch or (lambda items, total: items))
         manifest = _finish(source, out, settings, described, tasks, records)
         shutil.rmtree(partial)
     return manifest
@@ -113,8 +118,8 @@ def _write(
     out: Path,
     settings: ShardSettings,
     tasks: list[ShardTask],
-    workers: int,
-    budget: "Budget",
+    run: Callable[[Callable[[ShardTask], ShardRecord], list[ShardTask]], Iterable[ShardRecord]],
+    budget: Budget,
     watch: "Watch[ShardRecord]",
 ) -> dict[str, ShardRecord]:
     """Write the shards that have no record yet; return the records of all, by the shard's name."""
@@ -123,7 +128,7 @@ def _write(
     # Without its lists, which every task would carry to its process: 100 MB for ImageNet.
     write = functools.partial(_write_and_record, replace(source, splits={}, left_out=()), settings, out)
     total = sum(len(task.images) for task in tasks)
-    chain = itertools.chain(list(records.values()), run_tasks(write, missing, workers=workers))
+    chain = itertools.chain(list(records.values()), run(write, missing))
     for record in watch(budget.check(chain, total + len(source.left_out), len(source.left_out)), total):
         records[record.name] = record
     return records

@@ -50,5 +50,6 @@ class ShardSettings:
             "samples_per_shard": self.samples_per_shard,
             "freelight": metadata.version("freelight"),
             "pillow": PIL.__version__,
+            "simplejpeg": metadata.version("simplejpeg"),
             "libjpeg": features.version("libjpeg_turbo") or features.version("jpg"),
         }

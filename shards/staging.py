@@ -83,6 +83,7 @@ def stage(
     folder: Path,
     *,
     workers: int,
+    cluster: str | None,
     watch: Callable[[Iterable[Staged]], Iterable[Staged]],
 ) -> Source:
     """Rescale every picture of `source` into `folder`, but those staged already, and return it as a source of its own.
@@ -91,7 +92,7 @@ def stage(
     """
     folder.mkdir(exist_ok=True)
     function = functools.partial(_stage_segment, source.root, source.labelling.wanted(), rescaling, folder)
-    for _ in watch(run_tasks(function, _segments(source, folder), workers=workers)):
+    for _ in watch(run_tasks(function, _segments(source, folder), workers=workers, cluster=cluster)):
         pass
     return _listed(source, folder)
 

@@ -126,7 +126,7 @@ def test_help_names_every_option(tool: str) -> None:
     assert result.exit_code == 0
     options = {
         "make_shards": "images out layout workers samples-per-shard quality size seed limit val-fraction class-names "
-        "classes label-order max-rejected dry-run",
+        "classes label-order max-rejected dry-run resampling cluster",
         "compute_pca": "shards split workers",
         "verify_shards": "shards level workers",
     }

@@ -315,11 +315,13 @@ def test_the_output_has_the_quality_asked_for(quality: int) -> None:
     ("fields", "message"),
     [
         ({"size": 0}, r"--size \(=0\) must be at least 1 pixel"),
+        ({"size": 65501}, r"--size \(=65501\) must be .* at most 65500 "),
+        ({"resampling": "box"}, r"--resampling \(=box\) must be one of authors, bicubic, bilinear, lanczos"),
         ({"quality": 0}, r"--quality \(=0\) must lie in 1\.\.100"),
         ({"quality": 101}, r"--quality \(=101\) must lie in 1\.\.100"),
     ],
 )
-def test_settings_out_of_range_are_named(fields: dict[str, int], message: str) -> None:
+def test_settings_out_of_range_are_named(fields: dict[str, object], message: str) -> None:
     with pytest.raises(FreelightError, match=message):
         Rescaling(**fields)  # type: ignore[arg-type]
 
@@ -374,3 +376,31 @@ def test_extraneous_bytes_before_a_marker_are_passed_over() -> None:
     place = data.index(b"\xff\xdb")
     padded = data[:place] + b"\xff" * 7 + data[place:] + b"garbage after the end"
     assert rescale_file(padded, Rescaling(size=32)) == rescale_file(data, Rescaling(size=32))
+
+
+@pytest.mark.parametrize("name", ["bicubic", "bilinear", "lanczos"])
+@pytest.mark.parametrize(("width", "height"), [(451, 333), (60, 91)])
+def test_another_resampling_is_pillows_of_the_whole_picture_then_cropped(name: str, width: int, height: int) -> None:
+    picture = Image.fromarray(noisy(width, height))
+    sides = scaled_sides(width, height, 96)
+    left, top = (sides[0] - 96) // 2, (sides[1] - 96) // 2
+    whole = picture.resize(sides, Image.Resampling[name.upper()]).crop((left, top, left + 96, top + 96))
+    apart = np.abs(rescale(picture, 96, name) - np.asarray(whole).astype(np.int16))
+    assert np.mean(apart > 1) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["authors", "bicubic", "lanczos"])
+def test_a_picture_of_the_size_asked_for_keeps_its_pixels(name: str) -> None:
+    """CIFAR's 32x32: no resampling filter may touch them."""
+    pixels = noisy(32, 32)
+    assert np.array_equal(rescale(Image.fromarray(pixels), 32, name), pixels)
+
+
+def test_the_fast_decoder_gives_pillows_pixels(colours: Image.Image) -> None:
+    for picture, options in (
+        (colours, {"subsampling": "4:2:0"}),
+        (colours, {"subsampling": "4:4:4", "progressive": True}),
+        (colours.convert("L"), {}),
+    ):
+        data = encoded(picture, "JPEG", **options)
+        assert np.array_equal(np.asarray(decode_picture(data)), decoded(data))
