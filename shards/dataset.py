@@ -41,13 +41,15 @@ class ShardInfo:
 class SplitInfo:
     """A split as the manifest lists it.
 
-    labelled: False where labels are -1. kinds: samples that were "colour", "greyscale" or "cmyk" in the source.
+    labelled: False where labels are -1. per_class: min, max and mean number of samples, None without labels.
+    kinds: samples that were "colour", "greyscale" or "cmyk" in the source.
     files: maps each other file of the split to its sha256.
     """
 
     samples: int
     labelled: bool
     rejected: int
+    per_class: dict[str, float] | None
     kinds: dict[str, int]
     shards: tuple[ShardInfo, ...]
     files: dict[str, str]

@@ -61,6 +61,11 @@ class ShardRecord:
         return f"{self.split}-{self.shard:06d}.tar"
 
     @property
+    def index_name(self) -> str:
+        """The index's file name."""
+        return f"{self.split}-{self.shard:06d}.idx"
+
+    @property
     def images(self) -> int:
         """How many pictures of the source were dealt with."""
         return len(self.samples) + len(self.rejected)

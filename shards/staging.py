@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from .atomic import atomic_write
 from .errors import FreelightError
-from .executor import run_tasks
 from .labelling import Labelling, arrange
 from .rescale import Rescaled, Rescaling, rescale_picture
 from .sources import UNLABELLED, ByClass, Listing, Source, SourceImage
@@ -82,8 +81,7 @@ def stage(
     rescaling: Rescaling,
     folder: Path,
     *,
-    workers: int,
-    cluster: str | None,
+    run: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]],
     watch: Callable[[Iterable[Staged]], Iterable[Staged]],
 ) -> Source:
     """Rescale every picture of `source` into `folder`, but those staged already, and return it as a source of its own.
@@ -92,7 +90,7 @@ def stage(
     """
     folder.mkdir(exist_ok=True)
     function = functools.partial(_stage_segment, source.root, source.labelling.wanted(), rescaling, folder)
-    for _ in watch(run_tasks(function, _segments(source, folder), workers=workers, cluster=cluster)):
+    for _ in watch(run(function, _segments(source, folder))):
         pass
     return _listed(source, folder)
 

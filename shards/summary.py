@@ -1,42 +1,35 @@
 """What a person wants to know of a dataset, or of a source before it is made one, in a few lines."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from .dataset import Dataset
-from .making import deal_shards
+from .dataset import REJECTED, Manifest
+from .making import deal_shards, spread
 from .settings import ShardSettings
 from .sources import Source
 from .staging import OrderedSource
 
 
-def class_spread(labels: npt.NDArray[np.int64], classes: int) -> str:
-    """Return the least, most and mean number of images a class, in words."""
-    if not len(labels) or labels.min() < 0:
+def _spread(counts: dict[str, float] | None) -> str:
+    if counts is None:
         return "no labels"
-    counts = np.bincount(labels, minlength=classes)
-    return f"{counts.min()} to {counts.max()} a class, mean {counts.mean():.1f}"
+    return "{min} to {max} a class, mean {mean:.1f}".format(**counts)
 
 
-def summarize(folder: Path) -> Iterator[str]:
-    """Yield a line for each split of a finished dataset, one for the rejects, and one for the whole."""
-    dataset = Dataset(folder)
-    manifest = dataset.manifest
+def summarize(manifest: Manifest, out: object) -> Iterator[str]:
+    """Yield a line for each split of the dataset at `out`, one for the rejects, and one for the whole."""
     for name, split in manifest.splits.items():
         megabytes = sum(shard.bytes for shard in split.shards) / 1e6
-        labels = dataset.split(name).samples["label"].astype(np.int64)
         kinds = ", ".join(f"{count} {kind}" for kind, count in split.kinds.items() if kind != "colour")
         yield (
             f"{name}: {split.samples} samples of {len(manifest.classes)} classes in {len(split.shards)} shards, "
-            f"{megabytes:.1f} MB, {split.rejected} rejected; {class_spread(labels, len(manifest.classes))}"
+            f"{megabytes:.1f} MB, {split.rejected} rejected; {_spread(split.per_class)}"
             + (f"; {kinds} in the source" if kinds else "")
         )
     if any(split.rejected for split in manifest.splits.values()):
-        yield f"rejects and their reasons: {folder / 'rejected.jsonl'}"
-    yield f"dataset {folder}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
+        yield f"rejects and their reasons: {out}/{REJECTED}"
+    yield f"dataset {out}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
 
 
 def preview(source: Source | OrderedSource, settings: ShardSettings) -> Iterator[str]:
@@ -50,9 +43,10 @@ def preview(source: Source | OrderedSource, settings: ShardSettings) -> Iterator
     tasks = deal_shards(source, settings)
     for name, images in source.splits.items():
         labels = np.fromiter((image.label for image in images), np.int64, len(images))
+        counts = spread(np.bincount(labels, minlength=len(source.classes))) if labels.min() >= 0 else None
         yield (
             f"{name}: {len(images)} images of {len(source.classes)} classes, "
-            f"{sum(image.bytes for image in images) / 1e6:.1f} MB; {class_spread(labels, len(source.classes))}; "
+            f"{sum(image.bytes for image in images) / 1e6:.1f} MB; {_spread(counts)}; "
             f"{sum(task.split == name for task in tasks)} shards"
         )
     for left in source.left_out:

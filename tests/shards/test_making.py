@@ -514,7 +514,7 @@ def test_tasks_do_not_carry_the_listing_to_their_processes(
     """For ImageNet it is 100 MB and 8 seconds of pickling, a task."""
     seen: list[Source] = []
 
-    def run(function: object, tasks: Iterable[object], *, workers: int) -> Iterator[ShardRecord]:
+    def run(function: object, tasks: Iterable[object], **options: object) -> Iterator[ShardRecord]:
         seen.append(function.args[0])  # type: ignore[attr-defined]
         raise Stop
         yield

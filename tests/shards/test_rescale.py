@@ -315,7 +315,7 @@ def test_the_output_has_the_quality_asked_for(quality: int) -> None:
     ("fields", "message"),
     [
         ({"size": 0}, r"--size \(=0\) must be at least 1 pixel"),
-        ({"size": 65501}, r"--size \(=65501\) must be .* at most 65500 "),
+        ({"size": 65501}, r"--size \(=65501\) must be .* at most 65500"),
         ({"resampling": "box"}, r"--resampling \(=box\) must be one of authors, bicubic, bilinear, lanczos"),
         ({"quality": 0}, r"--quality \(=0\) must lie in 1\.\.100"),
         ({"quality": 101}, r"--quality \(=101\) must lie in 1\.\.100"),
