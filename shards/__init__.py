@@ -3,27 +3,37 @@
 from .computing import compute_statistics, write_statistics
 from .dataset import Dataset, Manifest, Split
 from .errors import FreelightError
-from .making import ShardSettings, make_shards
+from .layouts import list_images
+from .making import make_shards
 from .moments import RGBMoments
 from .rescale import Rescaling, rescale_file
+from .settings import ShardSettings
 from .shard import ShardRecord
-from .sources import Source, list_folders
+from .sources import Source
+from .staging import OrderedSource
 from .statistics import Statistics
+from .summary import preview, summarize
+from .verify import ShardCheck, verify_dataset
 
 __all__ = [
     "Dataset",
     "FreelightError",
     "Manifest",
+    "OrderedSource",
     "RGBMoments",
     "Rescaling",
+    "ShardCheck",
     "ShardRecord",
     "ShardSettings",
     "Source",
     "Split",
     "Statistics",
     "compute_statistics",
-    "list_folders",
+    "list_images",
     "make_shards",
+    "preview",
     "rescale_file",
+    "summarize",
+    "verify_dataset",
     "write_statistics",
 ]

@@ -1,6 +1,8 @@
 """Write a file so that it is there whole, or not at all."""
 
+import glob
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +15,14 @@ TEMPORARY_SUFFIX = ".tmp"
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Yield a binary file that takes the name `path` when the block ends without an error.
 
-    The bytes go to `path` + ".tmp", are fsynced and renamed; the folder is fsynced too, so that the name survives
-    a power cut. After an error (disk full, say) the temporary file is gone and an older `path` is untouched.
+    The bytes go to `path` + a random part + ".tmp", are fsynced and renamed; the folder is fsynced too, so that the
+    name survives a power cut. After an error (disk full, say) the temporary file is gone and an older `path` is
+    untouched. What a killed writer of the same `path` left is removed first; had it lived on, its own rename fails.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    for leftover in path.parent.glob(f"{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "wb") as file:
             yield file

@@ -2,6 +2,8 @@
 
 import functools
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec, TypeVar
 
@@ -30,12 +32,32 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def progress(items: Iterable[T], *, length: int, label: str, weight: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
-    """Yield `items` while a bar on stderr advances by `weight(item)` of `length` for each.
+# Seconds over which the shown rate is measured: shards done before a restart are no speed of this run for long.
+RATE_WINDOW = 30
 
-    Off a terminal only the label is printed, so that logs stay short.
+
+def progress(
+    items: Iterable[T], *, length: int | None, label: str, weight: Callable[[T], int] = lambda _: 1
+) -> Iterator[T]:
+    """Yield `items` while a bar on stderr advances by `weight(item)` of `length` for each, with the rate per second.
+
+    `length` None: how many there are is not known; the bar only counts. Off a terminal only the label is printed, so
+    that logs stay short.
     """
-    with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True) as bar:
+    nothing: Iterator[T] = iter(tuple[T]())  # no length, by which the bar knows that there is none
+    done, recent = 0, deque([(time.monotonic(), 0)])
+    with click.progressbar(
+        nothing, length=length, label=label, file=sys.stderr, show_pos=True, item_show_func=_rate
+    ) as bar:
         for item in items:
             yield item
-            bar.update(weight(item))
+            done += weight(item)
+            now = time.monotonic()
+            recent.append((now, done))
+            while now - recent[0][0] > RATE_WINDOW and len(recent) > 2:
+                recent.popleft()
+            bar.update(weight(item), (done - recent[0][1]) / max(now - recent[0][0], 1e-3))  # type: ignore[arg-type]
+
+
+def _rate(rate: object) -> str | None:
+    return None if rate is None else f"{rate:.0f}/s"

@@ -41,18 +41,28 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """A split as the manifest lists it. `files` maps each other file of the split to its sha256."""
+    """A split as the manifest lists it.
+
+    labelled: False where labels are -1. per_class: min, max and mean number of samples, None without labels.
+    kinds: samples that were "colour", "greyscale" or "cmyk" in the source.
+    files: maps each other file of the split to its sha256.
+    """
 
     samples: int
     labelled: bool
     rejected: int
+    per_class: dict[str, float] | None
+    kinds: dict[str, int]
     shards: tuple[ShardInfo, ...]
     files: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of `dataset.json`: classes in label order, image size in pixels, how it was made, the splits."""
+    """The contents of `dataset.json`: classes in label order, image size in pixels, how it was made, the splits.
+
+    label_order: "wnid" (sorted ids) or "ilsvrc" (the devkit's). files: sha256 of files that are no split's.
+    """
 
     classes: tuple[ClassInfo, ...]
     label_order: str
@@ -60,6 +70,7 @@ class Manifest:
     made_with: dict[str, Any]
     source: dict[str, Any]
     splits: dict[str, SplitInfo]
+    files: dict[str, str]
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -71,7 +82,13 @@ class Manifest:
     def save(self, folder: Path) -> None:
         """Write `dataset.json` into `folder`, atomically."""
         with atomic_write(folder / MANIFEST) as file:
-            file.write((json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n").encode())
+            file.write(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the contents of `dataset.json`, which end in a hash of themselves: one flipped byte shows."""
+        content = {"schema": SCHEMA, **asdict(self)}
+        content["sha256"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return (json.dumps(content, indent=1) + "\n").encode()
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -87,6 +104,7 @@ class Manifest:
             raise FreelightError(f"{path} is not valid JSON ({error}); make the dataset again") from None
         if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
             raise FreelightError(f"{path} is not of schema {SCHEMA}, which this version reads; make the dataset again")
+        content.pop("sha256", None)  # verify_shards looks at it
         try:
             content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
             content["splits"] = {
@@ -118,6 +136,8 @@ class Split:
             raise FreelightError(f"{path} cannot be read ({error}); make the dataset again") from None
         if self.samples.dtype != SAMPLE or len(self.samples) != info.samples:
             raise FreelightError(f"{path} does not match the manifest ({info.samples} samples); make the dataset again")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != info.files.get(path.name):
+            raise FreelightError(f"{path} was changed after it was written; copy it back, or make the dataset again")
         self._files: dict[int, int] = {}
 
     def __len__(self) -> int:

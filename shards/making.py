@@ -2,59 +2,39 @@
 
 import functools
 import hashlib
+import itertools
 import json
-import math
-import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import PIL
-from PIL import features
+import numpy.typing as npt
 
-from .atomic import TEMPORARY_SUFFIX, atomic_write
+from .atomic import atomic_write
 from .dataset import MANIFEST, REJECTED, SAMPLE, Manifest, ShardInfo, SplitInfo
 from .errors import FreelightError
 from .executor import run_tasks
-from .rescale import Rescaling
+from .output import Output, open_output
+from .plan import PARTIAL, PLAN, begin, describe_source, difference, exclusive, source_times
+from .rejects import Budget
+from .settings import ShardSettings
 from .shard import ShardRecord, ShardTask, write_shard
 from .sources import Source
+from .staging import OrderedSource, Staged, stage
 
-# Records of finished shards live here until the manifest is written.
-PARTIAL = ".partial"
-PLAN = "plan.json"
+STAGED = "staged"
+Done = TypeVar("Done", Staged, ShardRecord)
+# (what is finished as it comes, images to do or None where that is not known) -> the same, watched.
+Watch = Callable[[Iterable[Done], int | None], Iterable[Done]]
+Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShardSettings:
-    """What, beside the source, decides every byte of a dataset.
-
-    samples_per_shard: None means a 32nd of the largest split, but 100 to 2,000: a small set still keeps workers busy,
-    and ImageNet's 641 shards stay within the usual 1,024 open files. limit: keep at most so many images a split,
-    after the shuffle.
-    """
-
-    rescaling: Rescaling = field(default_factory=Rescaling)
-    samples_per_shard: int | None = None
-    seed: int = 0
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("--samples-per-shard", self.samples_per_shard, 1),
-            ("--limit", self.limit, 1),
-            ("--seed", self.seed, 0),
-        ):
-            if value is not None and value < least:
-                raise FreelightError(f"{name} (={value}) must be at least {least}")
-
-    def resolve(self, source: Source) -> "ShardSettings":
-        """Return these settings with the number of samples per shard filled in."""
-        largest = max(min(len(images), self.limit or len(images)) for images in source.splits.values())
-        return replace(self, samples_per_shard=self.samples_per_shard or min(2000, max(100, math.ceil(largest / 32))))
+def spread(counts: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Return the least, the most and the mean of the numbers of samples of the classes."""
+    return {"min": int(counts.min()), "max": int(counts.max()), "mean": round(float(counts.mean()), 1)}
 
 
 def deal_shards(source: Source, settings: ShardSettings) -> list[ShardTask]:
@@ -72,174 +52,206 @@ def deal_shards(source: Source, settings: ShardSettings) -> list[ShardTask]:
 
 
 def make_shards(
-    source: Source,
-    out: Path,
+    source: Source | OrderedSource,
+    out: Path | str,
     settings: ShardSettings,
     *,
     workers: int = 1,
-    watch: Callable[[Iterable[ShardRecord], int], Iterable[ShardRecord]] = lambda records, total: records,
+    cluster: str | None = None,
+    max_rejected: float | None = None,
+    watch: "Watch[ShardRecord] | None" = None,
+    watch_staging: "Watch[Staged] | None" = None,
 ) -> Manifest:
     """Write the dataset directory `out`, or finish one that was begun with the same source and settings.
 
+    `out` may be an fsspec URL: each shard is made locally and put whole; that one run alone writes there is then the
+    caller's to see to.
     A finished shard has a record under `out/.partial`; a restart redoes only those without. `watch(records, total)`
-    sees every record as it is finished (`total`: images to do), for a progress bar. Raises `FreelightError` when `out`
-    holds something else, or when nothing of a split can be decoded.
+    sees every record as it is finished (`total`: images to do), for a progress bar. An ordered source is staged first,
+    under `watch_staging`. workers, cluster: as in `run_tasks`. max_rejected: how many images may be left out, a share
+    of all where it is below 1; None: any number.
+    Raises `FreelightError` when that is exceeded, when `out` holds something else or another run writes it, or when
+    nothing of a split can be decoded.
     """
-    settings = settings.resolve(source)
-    made_with = _made_with(settings)
-    tasks = deal_shards(source, settings)
+    with open_output(out) as output:
+        return _make(
+            replace(source, root=source.root.absolute()),  # a cluster's workers start elsewhere
+            output,
+            settings,
+            functools.partial(run_tasks, workers=workers, cluster=cluster),
+            Budget(max_rejected),
+            watch or (lambda items, total: items),
+            watch_staging or (lambda items, total: items),
+        )
+
+
+def _make(
+    source: Source | OrderedSource,
+    output: Output,
+    settings: ShardSettings,
+    run: Run,
+    budget: Budget,
+    watch: "Watch[ShardRecord]",
+    watch_staging: "Watch[Staged]",
+) -> Manifest:
+    out = output.folder
+    if source.layout in ("folders", "kaggle") and out.resolve().is_relative_to(source.root.resolve()):
+        raise FreelightError(f"--out {out} lies within --images {source.root}, which would list it; choose another")
+    described = describe_source(source)
     if (out / MANIFEST).exists():
-        manifest = Manifest.load(out)
-        before, now = {**manifest.made_with, **manifest.source}, {**made_with, **_describe(source)}
-        if before != now:
-            raise FreelightError(
-                f"{out} is a finished dataset with other settings or another source ({_difference(before, now)}); "
-                "choose another --out"
+        return _finished(source, output, settings, described)
+    with exclusive(out) as partial:
+        plan_settings = settings if isinstance(source, OrderedSource) else settings.resolve(source)
+        begin(out, {**plan_settings.made_with(), **described, "times": source_times(source)})
+        output.publish(f"{PARTIAL}/{PLAN}")
+        if isinstance(source, OrderedSource):
+            if output.url is not None:
+                raise FreelightError(
+                    f"layout {source.layout} is staged under --out, which must be a folder for that, not {output.url}"
+                )
+            source = stage(
+                source,
+                settings.rescaling,
+                partial / STAGED,
+                run=run,
+                watch=lambda items: watch_staging(budget.check(items, None), None),
             )
-        shutil.rmtree(out / PARTIAL, ignore_errors=True)  # left by a stop after the manifest was written
-        return manifest
-    partial = _begin(out, {**made_with, **_describe(source), "times": _digest(source, times=True)})
-    records = {path.stem: ShardRecord.load(path) for path in sorted(partial.glob("*.record"))}
-    missing = [task for task in tasks if Path(task.name).stem not in records]
-    # Without its lists, which every task would carry to its process: 100 MB for ImageNet.
-    write = functools.partial(_write_and_record, replace(source, splits={}), settings.rescaling, out)
-    fresh = run_tasks(write, missing, workers=workers)
-    for record in watch(_chain(list(records.values()), fresh), sum(len(task.images) for task in tasks)):
-        records[f"{record.split}-{record.shard:06d}"] = record
-    by_split = {
-        split: [records[Path(task.name).stem] for task in tasks if task.split == split] for split in source.splits
-    }
-    manifest = Manifest(
-        classes=source.classes,
-        label_order="sorted id",
-        image_size=settings.rescaling.size,
-        made_with=made_with,
-        source=_describe(source),
-        splits={split: _finish_split(out, split, found) for split, found in by_split.items()},
-    )
-    with atomic_write(out / REJECTED) as file:
-        for found in by_split.values():
-            for record in found:
-                file.writelines(json.dumps(reject).encode() + b"\n" for reject in record.rejected)
-    manifest.save(out)
-    shutil.rmtree(partial)
+        settings = settings.resolve(source)
+        tasks = deal_shards(source, settings)
+        records = _write(source, output, settings, tasks, run, budget, watch)
+        manifest = _finish(source, output, settings, described, tasks, records)
+        output.remove(PARTIAL)
     return manifest
 
 
-def _chain(done: list[ShardRecord], fresh: Iterable[ShardRecord]) -> Iterator[ShardRecord]:
-    yield from done
-    yield from fresh
+def _finished(
+    source: Source | OrderedSource, output: Output, settings: ShardSettings, described: dict[str, object]
+) -> Manifest:
+    """Return the manifest of a finished dataset, provided that it was made of this source with these settings."""
+    manifest = Manifest.load(output.folder)
+    if isinstance(source, Source):
+        settings = settings.resolve(source)
+    now = {**settings.made_with(), **described}
+    before = {**manifest.made_with, **manifest.source}
+    if settings.samples_per_shard is None:  # of an ordered source, which would have to be read to tell
+        now["samples_per_shard"] = before["samples_per_shard"]
+    if before != now:
+        raise FreelightError(
+            f"{output.url or output.folder} is a finished dataset with other settings or another source "
+            f"({difference(before, now)}); choose another --out"
+        )
+    output.remove(PARTIAL)  # left by a stop after the manifest was written
+    return manifest
 
 
-def _write_and_record(source: Source, rescaling: Rescaling, out: Path, task: ShardTask) -> ShardRecord:
-    record = write_shard(source, task, rescaling, out)
-    record.save(out / PARTIAL / f"{Path(task.name).stem}.record")
+def _write(
+    source: Source,
+    output: Output,
+    settings: ShardSettings,
+    tasks: list[ShardTask],
+    run: Run,
+    budget: Budget,
+    watch: "Watch[ShardRecord]",
+) -> dict[str, ShardRecord]:
+    """Write the shards that have no record yet; return the records of all, by the shard's name."""
+    records = {record.name: record for record in _load_records(output)}
+    missing = [task for task in tasks if task.name not in records]
+    # Without its lists, which every task would carry to its process: 100 MB for ImageNet.
+    write = functools.partial(_write_and_record, replace(source, splits={}, left_out=()), settings, output)
+    total = sum(len(task.images) for task in tasks)
+    chain = itertools.chain(list(records.values()), run(write, missing))
+    for record in watch(budget.check(chain, total + len(source.left_out), len(source.left_out)), total):
+        records[record.name] = record
+    return records
+
+
+def _load_records(output: Output) -> Iterator[ShardRecord]:
+    """Yield the records of shards that are there with their size; the others are made again."""
+    for path in sorted((output.folder / PARTIAL).glob("*.record")):
+        record = ShardRecord.load(path)
+        if output.size(record.name) == record.bytes and output.size(record.index_name) is not None:
+            yield record
+
+
+def _write_and_record(source: Source, settings: ShardSettings, output: Output, task: ShardTask) -> ShardRecord:
+    stem = Path(task.name).stem
+    path = f"{PARTIAL}/{stem}.record"
+    with output.writing(task.name, f"{stem}.idx", path) as folder:
+        record = write_shard(source, task, settings.rescaling, folder)
+        record.save(folder / path)
     return record
 
 
-def _made_with(settings: ShardSettings) -> dict[str, Any]:
-    return {
-        **asdict(settings.rescaling),
-        "seed": settings.seed,
-        "limit": settings.limit,
-        "samples_per_shard": settings.samples_per_shard,
-        "freelight": metadata.version("freelight"),
-        "pillow": PIL.__version__,
-        "libjpeg": features.version("libjpeg_turbo") or features.version("jpg"),
+def _finish(
+    source: Source,
+    output: Output,
+    settings: ShardSettings,
+    described: dict[str, object],
+    tasks: list[ShardTask],
+    records: dict[str, ShardRecord],
+) -> Manifest:
+    """Write the tables, the rejects and at last the manifest."""
+    by_split = {split: [records[task.name] for task in tasks if task.split == split] for split in source.splits}
+    rejected = {
+        split: [
+            *(left._asdict() for left in source.left_out if left.split == split),
+            *(reject for record in found for reject in record.rejected),
+        ]
+        for split, found in by_split.items()
     }
+    lines = b"".join(json.dumps(reject).encode() + b"\n" for rejects in rejected.values() for reject in rejects)
+    classes = len(source.classes)
+    splits = {split: _finish_split(output, split, found, rejected[split], classes) for split, found in by_split.items()}
+    with atomic_write(output.folder / REJECTED) as file:
+        file.write(lines)
+    manifest = Manifest(
+        classes=source.classes,
+        label_order=source.label_order,
+        image_size=settings.rescaling.size,
+        made_with=settings.made_with(),
+        source=described,
+        splits=splits,
+        files={REJECTED: hashlib.sha256(lines).hexdigest()},
+    )
+    manifest.save(output.folder)
+    output.publish(REJECTED, MANIFEST)
+    return manifest
 
 
-def _describe(source: Source) -> dict[str, Any]:
-    counts = {split: len(images) for split, images in source.splits.items()}
-    return {
-        "layout": source.layout,
-        "name": source.root.resolve().name,
-        "images": counts,
-        "listing": _digest(source, times=False),
-    }
-
-
-def _digest(source: Source, *, times: bool) -> str:
-    """Hash the classes and the pictures' paths, labels and sizes.
-
-    With `times`, which a copy of the source does not share, theirs too: tells when the source changes between a stop
-    and a restart.
-    """
-    digest = hashlib.sha256()
-    for info in source.classes:
-        digest.update(f"{info.id}\0{info.name}\n".encode(errors="surrogateescape"))
-    for split, images in source.splits.items():
-        for image in images:
-            fields = (split, image.path, image.label, image.bytes, *((image.mtime_ns,) if times else ()))
-            digest.update(("\0".join(map(str, fields)) + "\n").encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-# What it means that a hash differs.
-_HASHES = {
-    "listing": "other classes, or pictures of other paths or sizes",
-    "times": "pictures written at other times",
-}
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    changed = [key for key in now if before.get(key) != now.get(key)]
-    return "; ".join(_HASHES.get(key) or f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in changed)
-
-
-def _begin(out: Path, plan: dict[str, Any]) -> Path:
-    """Return the folder of records, made or found; refuse an `out` that was begun otherwise or holds other files."""
-    partial = out / PARTIAL
-    path = partial / PLAN
-    if path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        if begun != plan:
-            raise FreelightError(
-                f"{out} was begun with other settings or another source "
-                f"({_difference(begun, plan)}); "
-                "give the same ones, or delete it, or choose another --out"
-            )
-        for leftover in out.glob(f"*{TEMPORARY_SUFFIX}"):
-            leftover.unlink()
-        return partial
-    if out.exists() and any(entry.name != PARTIAL for entry in out.iterdir()):
-        raise FreelightError(f"--out {out} is not empty and was not begun by make_shards; choose another")
-    partial.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(json.dumps(plan, indent=1).encode())
-    return partial
-
-
-def _finish_split(out: Path, split: str, records: list[ShardRecord]) -> SplitInfo:
+def _finish_split(
+    output: Output, split: str, records: list[ShardRecord], rejected: list[dict[str, str]], classes: int
+) -> SplitInfo:
     """Write the samples table and the list of sources of a split; drop shards in which nothing was left."""
     kept = [record for record in records if record.samples]
+    if not kept:
+        raise FreelightError(f"no image of the split {split!r} can be decoded; the first: {rejected[-1]}")
     for record in records:
         if not record.samples:
-            for suffix in ("tar", "idx"):
-                (out / f"{split}-{record.shard:06d}.{suffix}").unlink(missing_ok=True)
-    rejected = [reject for record in records for reject in record.rejected]
-    if not kept:
-        raise FreelightError(f"no image of the split {split!r} can be decoded; the first: {rejected[0]}")
+            output.remove(record.name)
+            output.remove(record.index_name)
     rows = [
         (shard, sample.offset, sample.length, sample.label, sample.crc32)
         for shard, record in enumerate(kept)
         for sample in record.samples
     ]
-    with atomic_write(out / f"{split}.samples.npy") as file:
-        np.save(file, np.array(rows, dtype=SAMPLE))
+    table = np.array(rows, dtype=SAMPLE)
+    with atomic_write(output.folder / f"{split}.samples.npy") as file:
+        np.save(file, table)
     paths = "".join(f"{sample.path}\n" for record in kept for sample in record.samples)
-    with atomic_write(out / f"{split}.sources.txt") as file:
+    with atomic_write(output.folder / f"{split}.sources.txt") as file:
         file.write(paths.encode(errors="surrogateescape"))
-    files = {f"{split}-{record.shard:06d}.idx": record.index_sha256 for record in kept}
+    files = {record.index_name: record.index_sha256 for record in kept}
     for name in (f"{split}.samples.npy", f"{split}.sources.txt"):
-        files[name] = hashlib.sha256((out / name).read_bytes()).hexdigest()
+        output.publish(name)
+        files[name] = hashlib.sha256((output.folder / name).read_bytes()).hexdigest()
+    labelled = bool((table["label"] >= 0).all())
+    counts = np.bincount(table["label"], minlength=classes) if labelled else None
     return SplitInfo(
         samples=len(rows),
-        labelled=True,
+        labelled=labelled,
         rejected=len(rejected),
-        shards=tuple(
-            ShardInfo(f"{split}-{record.shard:06d}.tar", len(record.samples), record.bytes, record.sha256)
-            for record in kept
-        ),
+        per_class=None if counts is None else spread(counts),
+        kinds=dict(sorted(Counter(sample.kind for record in kept for sample in record.samples).items())),
+        shards=tuple(ShardInfo(record.name, len(record.samples), record.bytes, record.sha256) for record in kept),
         files=files,
     )

@@ -5,12 +5,13 @@ import json
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from .atomic import atomic_write
 from .errors import FreelightError
-from .rescale import Rescaling, rescale_file
-from .sources import Source, SourceImage
+from .rescale import Rescaling, rescale_picture
+from .sources import UNLABELLED, Source, SourceImage
+from .staging import unstage
 
 TAR_BLOCK = 512
 LABEL_DIGITS = 5
@@ -31,14 +32,14 @@ class ShardTask:
         return f"{self.split}-{self.shard:06d}.tar"
 
 
-@dataclass(frozen=True)
-class WrittenSample:
-    """A sample of a written shard: where its JPEG lies in the tar (bytes), its label, its crc32, where it came from."""
+class WrittenSample(NamedTuple):
+    """A sample of a written shard: where its JPEG lies in the tar (bytes), its label, crc32, kind and source path."""
 
     offset: int
     length: int
     label: int
     crc32: int
+    kind: str
     path: str
 
 
@@ -54,6 +55,21 @@ class ShardRecord:
     samples: tuple[WrittenSample, ...]
     rejected: tuple[dict[str, str], ...]
 
+    @property
+    def name(self) -> str:
+        """The tar's file name."""
+        return f"{self.split}-{self.shard:06d}.tar"
+
+    @property
+    def index_name(self) -> str:
+        """The index's file name."""
+        return f"{self.split}-{self.shard:06d}.idx"
+
+    @property
+    def images(self) -> int:
+        """How many pictures of the source were dealt with."""
+        return len(self.samples) + len(self.rejected)
+
     def save(self, path: Path) -> None:
         """Write the record to `path`, atomically."""
         with atomic_write(path) as file:
@@ -63,7 +79,7 @@ class ShardRecord:
     def load(cls, path: Path) -> "ShardRecord":
         """Read a record that `save` wrote."""
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        content["samples"] = tuple(WrittenSample(**sample) for sample in content["samples"])
+        content["samples"] = tuple(WrittenSample(*sample) for sample in content["samples"])
         content["rejected"] = tuple(content["rejected"])
         return cls(**content)
 
@@ -82,35 +98,46 @@ class _HashingFile:
         return self.file.write(data)
 
 
+def tar_writer(file: Any) -> Any:
+    """Return the `webdataset.TarWriter` of a shard: no owner and no time, and bytes as they are given."""
+    from webdataset import TarWriter  # takes a second, since it imports torch: not for every command
+
+    return TarWriter(file, user="", group="", mtime=0, encoder=False)
+
+
+def label_text(label: int) -> bytes:
+    """Return the content of a sample's `.cls`: five ASCII digits, or -1."""
+    return b"-1" if label == UNLABELLED else f"{label:0{LABEL_DIGITS}d}".encode()
+
+
 def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: Path) -> ShardRecord:
     """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return what was written.
 
-    A sample is `<key>.cls` (the label in five ASCII digits) and `<key>.jpg`. Pictures that cannot be decoded are left
-    out and listed with their reasons, so keys may have gaps. Owner and times are fixed: same input, same bytes.
+    A sample is `<key>.cls` (the label in five ASCII digits, or -1 for none) and `<key>.jpg`. Pictures that cannot be
+    decoded are left out and listed with their reasons, so keys may have gaps. Owner and times are fixed: same input,
+    same bytes.
     """
-    from webdataset import TarWriter  # takes a second, since it imports torch: not for every command
-
     samples: list[WrittenSample] = []
     rejected: list[dict[str, str]] = []
     index_lines: list[str] = []
     with atomic_write(folder / task.name) as file:
         tar_file = _HashingFile(file)
-        with TarWriter(tar_file, user="", group="", mtime=0, encoder=False) as tar:
+        with tar_writer(tar_file) as tar:
             for key, image in enumerate(task.images, task.first_key):
                 data = source.read(image)  # a source that changes is no bad picture: this error stops the job
                 try:
-                    jpeg = rescale_file(data, rescaling)
+                    jpeg, kind = unstage(data) if source.rescaled else rescale_picture(data, rescaling)
                 except FreelightError as error:
                     rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
                     continue
-                label = f"{image.label:0{LABEL_DIGITS}d}".encode()
+                label = label_text(image.label)
                 label_at = tar.tarstream.offset + TAR_BLOCK
                 jpeg_at = label_at + 2 * TAR_BLOCK  # the label's block, then the picture's header
                 tar.write({"__key__": f"{key:08d}", "cls": label, "jpg": jpeg})
                 index_lines.append(
                     f"cls {label_at} {len(label)} {key:08d}.cls jpg {jpeg_at} {len(jpeg)} {key:08d}.jpg\n"
                 )
-                samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), image.path))
+                samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), kind, image.path))
     index = f"v1.2 {len(samples)}\n{''.join(index_lines)}".encode()
     with atomic_write((folder / task.name).with_suffix(".idx")) as file:
         file.write(index)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from freelight.shards import Dataset, ShardSettings, compute_statistics, list_folders, make_shards
+from freelight.shards import Dataset, ShardSettings, compute_statistics, list_images, make_shards
 from freelight.shards.drawing import draw_pictures
 
 TRAIN_PER_CLASS, VAL_PER_CLASS, SAMPLES_PER_SHARD = 6, 2, 16
@@ -29,7 +29,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dataset(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The dataset made of `pictures`, at 256 pixels: 60 samples in four shards, 20 in two, with statistics."""
-    source = list_folders(pictures, val_fraction=None, class_names=pictures / "class-names.tsv", seed=0)
+    source = list_images(pictures, val_fraction=None, class_names=pictures / "class-names.tsv", seed=0)
     folder = tmp_path_factory.mktemp("made") / "dataset"
     make_shards(source, folder, ShardSettings(samples_per_shard=SAMPLES_PER_SHARD))
     made = Dataset(folder)

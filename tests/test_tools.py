@@ -47,7 +47,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def test_every_tool_is_an_executable_that_the_virtual_environment_runs() -> None:
-    for path in (TOOLS / "make_shards", TOOLS / "compute_pca", TOOLS / "preview"):
+    for path in (TOOLS / name for name in ("make_shards", "verify_shards", "compute_pca", "preview")):
         assert os.access(path, os.X_OK), f"chmod +x {path}"
         assert path.read_text().startswith("#!/usr/bin/env python3\n")
         assert len(path.read_text().splitlines()) <= 66, "one screen"
@@ -59,10 +59,14 @@ def test_pictures_to_shards_to_eigenbasis_as_typed(pictures: Path, dataset: Data
     words = ["--images", pictures, "--out", out, "--class-names", pictures / "class-names.tsv"]
     made = run("make_shards", *words, "--samples-per-shard", "16")
     assert made.returncode == 0, made.stderr
-    train, val, last = made.stdout.splitlines()
-    assert re.fullmatch(r"train: 60 samples of 10 classes in 4 shards, \d+\.\d MB, 3 rejected", train)
-    assert re.fullmatch(r"val: 20 samples of 10 classes in 2 shards, \d+\.\d MB, 0 rejected", val)
-    assert last == f"dataset {out}, fingerprint {dataset.fingerprint[:12]}"
+    train, val, rejects, last = made.stdout.splitlines()
+    spread = r"6 to 6 a class, mean 6\.0; 1 cmyk, 1 greyscale in the source"
+    assert re.fullmatch(rf"train: 60 samples of 10 classes in 4 shards, \d+\.\d MB, 3 rejected; {spread}", train)
+    assert re.fullmatch(
+        r"val: 20 samples of 10 classes in 2 shards, \d+\.\d MB, 0 rejected; 2 to 2 a class, mean 2\.0", val
+    )
+    assert rejects == f"rejects and their reasons: {out}/rejected.jsonl"
+    assert last == f"dataset {out}, labels in wnid order, fingerprint {dataset.fingerprint[:12]}"
     assert len(made.stderr.splitlines()) <= 1, "off a terminal the progress bar is one line at most"
 
     computed = run("compute_pca", "--shards", out)
@@ -107,12 +111,14 @@ def test_pca_of_another_split(dataset: Dataset, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "val.json").read_text())["images"] == 20
 
 
-@pytest.mark.parametrize("tool", ["make_shards", "compute_pca", "preview"])
+@pytest.mark.parametrize("tool", ["make_shards", "verify_shards", "compute_pca", "preview"])
 def test_help_names_every_option(tool: str) -> None:
     result = call(tool, "--help")
     assert result.exit_code == 0
     options = {
-        "make_shards": "images out workers samples-per-shard quality size seed limit val-fraction class-names",
+        "make_shards": "images out layout workers samples-per-shard quality size seed limit val-fraction class-names "
+        "classes label-order max-rejected dry-run resampling cluster",
+        "verify_shards": "shards level workers",
         "compute_pca": "shards split out workers",
         "preview": "shards out split images draws lighting strength seed",
     }
@@ -122,10 +128,10 @@ def test_help_names_every_option(tool: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--images {tmp}/none --out {tmp}/out", "--images {tmp}/none is not a folder"),
+        ("--images {tmp}/none --out {tmp}/out", "--images {tmp}/none is not a folder or an archive"),
         ("--images {tmp}/empty --out {tmp}/out", "{tmp}/empty has no class folders"),
         ("--images {pictures} --out {tmp}", "--out {tmp} is not empty and was not begun by make_shards"),
-        ("--images {pictures} --out {tmp}/out --val-fraction 0.1", "--val-fraction is for one level of classes"),
+        ("--images {pictures} --out {tmp}/out --val-fraction 0.1", "--val-fraction is for train alone, but"),
         ("--images {pictures} --out {tmp}/out --class-names {tmp}/none", "No such file or directory: '{tmp}/none'"),
         ("--images {pictures} --out {tmp}/out --class-names /bin/true", "/bin/true is not UTF-8 text"),
         ("--images {pictures} --out {tmp}/file", "Not a directory: '{tmp}/file"),
@@ -133,6 +139,9 @@ def test_help_names_every_option(tool: str) -> None:
         ("--images {pictures} --out {tmp}/out --size 0", "--size (=0) must be at least 1 pixel"),
         ("--images {pictures} --out {tmp}/out --quality 101", "--quality (=101) must lie in 1..100"),
         ("--images {pictures} --out {tmp}/out --seed -1", "--seed (=-1) must be at least 0"),
+        ("--images {pictures} --out {tmp}/out --layout none", "--layout (=none) must be one of ilsvrc2012, ilsvrc2010"),
+        ("--images {pictures} --out {tmp}/out --label-order ilsvrc", "--label-order ilsvrc needs the numbers of the"),
+        ("--images {pictures} --out {tmp}/out --max-rejected 2", "images are rejected, but --max-rejected allows 2;"),
         ("--images {pictures} --out {tmp}/out --limit 0", "--limit (=0) must be at least 1"),
         ("--images {pictures} --out {tmp}/out --samples-per-shard 0", "--samples-per-shard (=0) must be at least 1"),
     ],
@@ -215,3 +224,32 @@ def test_a_missing_option_exits_2_and_names_it() -> None:
     result = call("make_shards", "--images", ".")
     assert result.exit_code == 2
     assert "Missing option '--out'" in result.stderr
+
+
+def test_a_dry_run_says_what_would_be_made_and_writes_nothing(pictures: Path, tmp_path: Path) -> None:
+    result = call(
+        "make_shards", "--images", pictures, "--out", tmp_path / "out", "--dry-run", "--samples-per-shard", 16
+    )
+    assert result.exit_code == 0, result.output
+    first, train, val = result.stdout.splitlines()
+    assert first == f"{pictures}: layout folders"
+    assert re.fullmatch(r"train: 63 images of 10 classes, \d+\.\d MB; 6 to 9 a class, mean 6\.3; 4 shards", train)
+    assert re.fullmatch(r"val: 20 images of 10 classes, \d+\.\d MB; 2 to 2 a class, mean 2\.0; 2 shards", val)
+    assert not (tmp_path / "out").exists()
+
+
+def test_verify_shards_names_a_bad_sample_and_exits_1(dataset_copy: Dataset) -> None:
+    folder = dataset_copy.folder
+    sound = run("verify_shards", "--shards", folder, "--level", "decode")
+    assert (sound.returncode, sound.stdout) == (0, f"{folder}: every byte is as it was written\n")
+    split = dataset_copy.split("train")
+    with (folder / "train-000000.tar").open("r+b") as file:
+        file.seek(int(split.samples["offset"][2]) + 99)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 4]))
+    damaged = run("verify_shards", "--shards", folder)
+    line, last = damaged.stdout.splitlines()
+    assert damaged.returncode == 1
+    assert line == f"{folder}/train-000000.tar: the sample from {split.sources[2]} is changed (crc32 differs)"
+    assert last == f"{folder}: 1 problems"

@@ -1,6 +1,8 @@
 """A job killed with SIGKILL, at any moment, is finished by the same command to the same bytes."""
 
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,7 +65,7 @@ def records(count: int) -> Callable[[Path], bool]:
 
 MOMENTS = {
     "folder-made": exists(".partial"),
-    "first-shard-begun": exists("train-000000.tar.tmp"),
+    "first-shard-begun": lambda out: bool(list(out.glob("train-000000.tar.*.tmp"))),
     "first-shard-named": exists("train-000000.tar"),
     "two-records": records(2),
     "nine-records": records(9),
@@ -101,5 +103,30 @@ def test_two_workers_killed_once_and_one_worker_after_them_end_with_the_same_byt
     out = tmp_path / "out"
     kill_when(MOMENTS[moment], command(images, out, 2), out)
     assert not (out / "dataset.json").exists()
+    subprocess.run(command(images, out, 1), check=True, capture_output=True)
+    assert files(out) == whole
+
+
+def test_killed_at_20_random_moments_it_ends_with_the_same_bytes(
+    images: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Each kill falls anywhere within the time in which shards are written; the folder goes on from kill to kill."""
+    out = tmp_path / "out"
+    rng = random.Random(0)
+    kills = 0
+    while kills < 20:
+        words = command(images, out, 1 + kills % 2)
+        job = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (out / ".partial" / "lock").exists() and job.poll() is None:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.6))
+        if job.poll() is None:
+            os.killpg(job.pid, signal.SIGKILL)
+            kills += 1
+        job.wait()
+        if (out / "dataset.json").exists():  # finished before all kills: begin anew
+            subprocess.run(command(images, out, 1), check=True, capture_output=True)
+            assert files(out) == whole
+            shutil.rmtree(out)
     subprocess.run(command(images, out, 1), check=True, capture_output=True)
     assert files(out) == whole

@@ -25,7 +25,7 @@ from freelight.shards import (
     ShardRecord,
     ShardSettings,
     Source,
-    list_folders,
+    list_images,
     make_shards,
     rescale_file,
 )
@@ -48,7 +48,7 @@ def identities(root: Path) -> dict[str, tuple[int, int]]:
 
 
 def source_of(pictures: Path) -> Source:
-    return list_folders(pictures, val_fraction=None, class_names=pictures / "class-names.tsv", seed=0)
+    return list_images(pictures, val_fraction=None, class_names=pictures / "class-names.tsv", seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -452,7 +452,7 @@ def few(tmp_path: Path) -> Path:
 
 
 def listed(images: Path) -> Source:
-    return list_folders(images, val_fraction=None, class_names=None, seed=0)
+    return list_images(images, val_fraction=None, class_names=None, seed=0)
 
 
 def test_a_shard_of_only_bad_pictures_is_dropped_and_the_rest_reads_on(few: Path, tmp_path: Path) -> None:
@@ -514,7 +514,7 @@ def test_tasks_do_not_carry_the_listing_to_their_processes(
     """For ImageNet it is 100 MB and 8 seconds of pickling, a task."""
     seen: list[Source] = []
 
-    def run(function: object, tasks: Iterable[object], *, workers: int) -> Iterator[ShardRecord]:
+    def run(function: object, tasks: Iterable[object], **options: object) -> Iterator[ShardRecord]:
         seen.append(function.args[0])  # type: ignore[attr-defined]
         raise Stop
         yield

@@ -1,16 +1,17 @@
 """Rescaling is the authors': the whole picture scaled by area or bicubic, then the window at (size - 256) // 2."""
 
+import gzip
 import io
 import struct
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageChops, JpegImagePlugin
 
 from freelight.shards import FreelightError, Rescaling, rescale_file
 from freelight.shards.drawing import draw_picture
-from freelight.shards.rescale import decode_picture, rescale
+from freelight.shards.rescale import decode_picture, rescale, rescale_picture
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -314,10 +315,92 @@ def test_the_output_has_the_quality_asked_for(quality: int) -> None:
     ("fields", "message"),
     [
         ({"size": 0}, r"--size \(=0\) must be at least 1 pixel"),
+        ({"size": 65501}, r"--size \(=65501\) must be .* at most 65500"),
+        ({"resampling": "box"}, r"--resampling \(=box\) must be one of authors, bicubic, bilinear, lanczos"),
         ({"quality": 0}, r"--quality \(=0\) must lie in 1\.\.100"),
         ({"quality": 101}, r"--quality \(=101\) must lie in 1\.\.100"),
     ],
 )
-def test_settings_out_of_range_are_named(fields: dict[str, int], message: str) -> None:
+def test_settings_out_of_range_are_named(fields: dict[str, object], message: str) -> None:
     with pytest.raises(FreelightError, match=message):
         Rescaling(**fields)  # type: ignore[arg-type]
+
+
+def test_a_gzip_compressed_jpeg_is_the_jpeg() -> None:
+    """ImageNet 2010 has one named .JPEG; one that is cut or unpacks without end is rejected."""
+    data = encoded(noisy(300, 280), "JPEG")
+    assert rescale_file(gzip.compress(data), Rescaling()) == rescale_file(data, Rescaling())
+    with pytest.raises(FreelightError, match="cannot decode: gzip cut short"):
+        rescale_file(gzip.compress(data)[:-20], Rescaling())
+    with pytest.raises(FreelightError, match="damaged gzip"):
+        rescale_file(b"\x1f\x8bnonsense", Rescaling())
+    with pytest.raises(FreelightError, match="more than 128 MiB"):
+        rescale_file(gzip.compress(bytes(129 << 20), 1), Rescaling())
+
+
+def without_adobe_marker(data: bytes) -> bytes:
+    place = data.index(b"\xff\xee")
+    return data[:place] + data[place + 2 + int.from_bytes(data[place + 2 : place + 4]) :]
+
+
+def test_cmyk_without_adobes_marker_is_not_inverted(colours: Image.Image) -> None:
+    """Adobe's files, ImageNet's among them, store CMYK inverted and say so by a marker; others do not."""
+    cmyk = colours.convert("CMYK")
+    plain = without_adobe_marker(encoded(ImageChops.invert(cmyk), "JPEG", quality=95))
+    adobe = encoded(cmyk, "JPEG", quality=95)
+    assert "adobe" in Image.open(io.BytesIO(adobe)).info
+    for data in (plain, adobe):
+        apart = np.abs(decoded(rescale_file(data, Rescaling())) - np.asarray(colours))
+        assert np.median(apart) <= 2
+        assert rescale_picture(data, Rescaling()).kind == "cmyk"
+
+
+def test_the_kind_of_a_picture_is_what_its_file_held(colours: Image.Image) -> None:
+    for data, kind in (
+        (encoded(colours, "JPEG"), "colour"),
+        (encoded(colours.convert("L"), "JPEG"), "greyscale"),
+        (encoded(colours.convert("LA"), "PNG"), "greyscale"),
+        (encoded(colours.convert("RGBA"), "PNG"), "colour"),
+    ):
+        assert rescale_picture(data, Rescaling()).kind == kind
+
+
+def test_a_gif_is_its_first_frame(colours: Image.Image) -> None:
+    frames = colours.quantize(64)
+    data = encoded(frames, "GIF", save_all=True, append_images=[Image.new("RGB", frames.size)])
+    assert np.array_equal(np.asarray(decode_picture(data)), np.asarray(frames.convert("RGB")))
+
+
+def test_extraneous_bytes_before_a_marker_are_passed_over() -> None:
+    data = encoded(noisy(64, 48), "JPEG")
+    place = data.index(b"\xff\xdb")
+    padded = data[:place] + b"\xff" * 7 + data[place:] + b"garbage after the end"
+    assert rescale_file(padded, Rescaling(size=32)) == rescale_file(data, Rescaling(size=32))
+
+
+@pytest.mark.parametrize("name", ["bicubic", "bilinear", "lanczos"])
+@pytest.mark.parametrize(("width", "height"), [(451, 333), (60, 91)])
+def test_another_resampling_is_pillows_of_the_whole_picture_then_cropped(name: str, width: int, height: int) -> None:
+    picture = Image.fromarray(noisy(width, height))
+    sides = scaled_sides(width, height, 96)
+    left, top = (sides[0] - 96) // 2, (sides[1] - 96) // 2
+    whole = picture.resize(sides, Image.Resampling[name.upper()]).crop((left, top, left + 96, top + 96))
+    apart = np.abs(rescale(picture, 96, name) - np.asarray(whole).astype(np.int16))
+    assert np.mean(apart > 1) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["authors", "bicubic", "lanczos"])
+def test_a_picture_of_the_size_asked_for_keeps_its_pixels(name: str) -> None:
+    """CIFAR's 32x32: no resampling filter may touch them."""
+    pixels = noisy(32, 32)
+    assert np.array_equal(rescale(Image.fromarray(pixels), 32, name), pixels)
+
+
+def test_the_fast_decoder_gives_pillows_pixels(colours: Image.Image) -> None:
+    for picture, options in (
+        (colours, {"subsampling": "4:2:0"}),
+        (colours, {"subsampling": "4:4:4", "progressive": True}),
+        (colours.convert("L"), {}),
+    ):
+        data = encoded(picture, "JPEG", **options)
+        assert np.array_equal(np.asarray(decode_picture(data)), decoded(data))

@@ -18,7 +18,7 @@ from freelight.shards import (
     ShardSettings,
     Statistics,
     compute_statistics,
-    list_folders,
+    list_images,
     make_shards,
 )
 
@@ -99,7 +99,7 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         path = root / "images" / "ab"[index % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.random.default_rng(index).integers(0, 256, (40, 30), dtype=np.uint8)).save(path)
-    source = list_folders(root / "images", val_fraction=None, class_names=None, seed=0)
+    source = list_images(root / "images", val_fraction=None, class_names=None, seed=0)
     make_shards(source, root / "dataset", ShardSettings(rescaling=Rescaling(size=24), samples_per_shard=2))
     return Dataset(root / "dataset")
 

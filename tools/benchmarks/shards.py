@@ -20,7 +20,7 @@ from benchmarks.process import process_contender
 from benchmarks.report import Floor, Report
 from benchmarks.rescaling_loops import freelight_loop, pillow_loop
 from benchmarks.timing import Contender, Lap, Timings, interleave, one_core, timed
-from freelight.shards import FreelightError, Rescaling, ShardSettings, Source, list_folders, make_shards
+from freelight.shards import FreelightError, Rescaling, ShardSettings, Source, list_images, make_shards
 from freelight.shards.console import progress
 from freelight.shards.rescale import decode_picture, rescale
 
@@ -44,7 +44,10 @@ def command(images: Path, limit: int | None, size: int, quality: int, peers: Pat
     """
     machine = machine_facts(("pillow", "numpy", "scipy", "joblib", "webdataset"))
     rescaling = Rescaling(size=size, quality=quality)
-    listed = _draw(list_folders(images, val_fraction=None, class_names=None, seed=0), limit)
+    given = list_images(images)
+    if not isinstance(given, Source):
+        raise FreelightError(f"--images {images} can only be read in order; give a folder, or plain tars")
+    listed = _draw(given, limit)
     source, decibels = _measure_fidelity(listed, size)
     paths = [source.root / image.path for image in source.splits["train"]]
     with _img2dataset(peers, paths, rescaling) as peer:

@@ -1,12 +1,13 @@
 """Class-folder trees are listed in one order, labelled by sorted class id; what is amiss is named with its remedy."""
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from freelight.shards import FreelightError, Source, list_folders
+from freelight.shards import FreelightError, Source, list_images
 
 
 def tree(root: Path, *files: str) -> Path:
@@ -21,7 +22,7 @@ def tree(root: Path, *files: str) -> Path:
 def listed(
     images: Path, *, val_fraction: float | None = None, class_names: Path | None = None, seed: int = 0
 ) -> Source:
-    return list_folders(images, val_fraction=val_fraction, class_names=class_names, seed=seed)
+    return list_images(images, val_fraction=val_fraction, class_names=class_names, seed=seed)
 
 
 def pairs(source: Source, split: str) -> list[tuple[str, int]]:
@@ -83,10 +84,20 @@ def test_class_names_come_from_tabbed_or_spaced_lines(tmp_path: Path) -> None:
         ([], {}, "{images} has no class folders; expected {images}/<class>/<image>"),
         (["val/a/1.jpg"], {}, "{images} has val/ but no train/; give the folder that holds train/, or"),
         (["train/1.jpg"], {}, "{images}/train has no class folders"),
-        (["train/a/1.jpg", "val/b/1.jpg"], {}, "{images}/val has the class 'b', which {images}/train lacks"),
-        (["train/a/1.jpg", "val/1.jpg"], {}, "no images for the split 'val' under {images}"),
-        (["train/a/1.jpg"], {"val_fraction": 0.1}, "--val-fraction is for one level of classes"),
-        (["a/1.jpg"], {"val_fraction": 0.1}, "no images for the split 'val'"),
+        (
+            ["train/a/1.jpg", "val/b/1.jpg"],
+            {},
+            "the split 'val' of {images} (layout folders) has the class 'b', which train lacks",
+        ),
+        (
+            ["train/a/1.jpg", "val/1.jpg"],
+            {},
+            "{images}/val has no class folders; expected {images}/val/<class>/<image> (its files have no labels",
+        ),
+        (["train/a/1.jpg", "val/a/1.jpg"], {"val_fraction": 0.1}, "--val-fraction is for train alone, but {images}"),
+        (["train/a/.x.jpg"], {}, "class 'a' of {images} (layout folders) has no images in train, but would take"),
+        (["a/1.jpg"], {"val_fraction": 0.1}, "--val-fraction (=0.1) gives val no image"),
+        (["a/1.jpg"], {"val_fraction": 0.9}, "--val-fraction (=0.9) leaves train no image of class 'a', which has 1"),
         (["a/1.jpg"], {"val_fraction": 1.0}, r"--val-fraction (=1.0) must lie between 0 and 1"),
         (["a/1.jpg"], {"val_fraction": float("nan")}, r"--val-fraction (=nan) must lie between 0 and 1"),
         (["a/one\ntwo.jpg"], {}, "holds a line break; rename it"),
@@ -135,3 +146,56 @@ def test_a_picture_that_changed_since_it_was_listed_is_an_error(tmp_path: Path) 
     (tmp_path / "train/a/1.jpg").write_bytes(b"longer than it was")
     with pytest.raises(FreelightError, match=r"1\.jpg changed while it was read: 13 bytes listed, 18 found"):
         source.read(source.splits["train"][0])
+
+
+def test_nothing_is_skipped_in_silence(tmp_path: Path) -> None:
+    """Files beside the classes and hidden things are listed as left out; the class names given are no loss."""
+    images = tree(tmp_path, "cat/1.jpg", "readme.txt", "names.tsv", ".git/1.jpg", "cat/.hidden/2.jpg", "cat/.3.jpg")
+    (images / "names.tsv").write_text("cat\tthe cat\n")
+    source = listed(images, class_names=images / "names.tsv")
+    assert pairs(source, "train") == [("cat/1.jpg", 0)]
+    assert {(left.path, left.reason) for left in source.left_out} == {
+        ("readme.txt", "not in a class folder"),
+        (".git", "hidden"),
+        ("cat/.hidden", "hidden"),
+        ("cat/.3.jpg", "hidden"),
+    }
+    assert list(listed(images, class_names=None).left_out) != list(source.left_out), "then names.tsv is one more"
+
+
+def test_a_flat_test_folder_is_a_split_without_labels(tmp_path: Path) -> None:
+    source = listed(tree(tmp_path, "train/a/1.jpg", "test/2.jpg", "test/1.jpg"))
+    assert pairs(source, "test") == [("test/1.jpg", -1), ("test/2.jpg", -1)]
+
+
+def test_a_subset_of_classes_is_labelled_by_itself(tmp_path: Path) -> None:
+    images = tree(tmp_path / "images", *(f"{split}/{name}/1.jpg" for split in ("train", "val") for name in "abcd"))
+    (tmp_path / "subset.txt").write_text("d\nb and a name\n")
+    source = list_images(images, classes=tmp_path / "subset.txt")
+    assert [info.id for info in source.classes] == ["b", "d"]
+    assert pairs(source, "val") == [("val/b/1.jpg", 0), ("val/d/1.jpg", 1)]
+    (tmp_path / "subset.txt").write_text("e\n")
+    with pytest.raises(FreelightError, match=r"subset\.txt names the class 'e', which .* lacks"):
+        list_images(images, classes=tmp_path / "subset.txt")
+
+
+def test_a_class_with_two_lines_of_names_is_an_error(tmp_path: Path) -> None:
+    images = tree(tmp_path / "images", "train/a/1.jpg")
+    (tmp_path / "names.tsv").write_text("a\tone\na\ttwo\n")
+    with pytest.raises(FreelightError, match=r"names\.tsv:2: the class 'a' has a line already"):
+        listed(images, class_names=tmp_path / "names.tsv")
+
+
+def test_an_unreadable_folder_stops_the_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`os.walk` would pass over it, and a class would lose images without a word."""
+    images = tree(tmp_path, "train/a/deep/1.jpg", "train/a/2.jpg")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("deep"):
+            raise PermissionError(f"Permission denied: {path}")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="deep"):
+        listed(images)

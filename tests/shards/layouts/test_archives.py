@@ -1,0 +1,181 @@
+"""The official archives and Kaggle's tree give the same pictures under the same labels, read in place."""
+
+import io
+import re
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+
+from freelight.shards import FreelightError, ShardSettings, Source, list_images, make_shards
+from freelight.shards.rescale import Rescaling
+
+Contents = dict[str, list[tuple[str | None, bytes]]]
+Reader = Callable[[Source], Contents]
+Tar = Callable[..., bytes]
+TINY = ShardSettings(rescaling=Rescaling(size=16), samples_per_shard=5)
+
+
+def listed(images: Path, **options: Any) -> Source:
+    source = list_images(images, **options)
+    assert isinstance(source, Source)
+    return source
+
+
+def test_ilsvrc_2012_archives(ilsvrc2012: Path, expected: Contents, contents_of: Reader) -> None:
+    source = listed(ilsvrc2012)
+    assert source.layout == "ilsvrc2012"
+    assert contents_of(source) == expected
+    assert [info.name for info in source.classes] == ["tench", "sea snake", "kit fox", "crane"]
+    assert source.splits["train"][0].path == "ILSVRC2012_img_train.tar/n01440764.tar/n01440764_10.JPEG"
+    assert [image.label for image in source.splits["val"]] == sorted(image.label for image in source.splits["val"])
+    assert not source.left_out
+
+
+def test_ilsvrc_2010_archives_with_patched_pictures_and_public_test_labels(
+    ilsvrc2010: Path, expected: Contents, contents_of: Reader
+) -> None:
+    source = listed(ilsvrc2010)
+    found = contents_of(source)
+    assert source.layout == "ilsvrc2010"
+    assert {split: found[split] for split in ("train", "val")} == {split: expected[split] for split in ("train", "val")}
+    labelled = dict(zip(("n03126707", "n01440764", "n01440764"), [d for _, d in expected["test"]], strict=True))
+    assert {wnid for wnid, _ in found["test"]} == set(labelled)
+    assert sorted(data for _, data in found["test"]) == sorted(data for _, data in expected["test"])
+    assert [(left.path, left.reason) for left in source.left_out] == [
+        ("patch_images.tar/n09999999_1.JPEG", "replaces no picture")
+    ]
+
+
+def test_kaggles_tree(kaggle: Path, expected: Contents, contents_of: Reader) -> None:
+    source = listed(kaggle)
+    assert source.layout == "kaggle"
+    assert contents_of(source) == expected
+    assert source.classes[1].name == "sea snake, and more"
+
+
+def test_the_same_pictures_make_the_same_shards_whatever_the_layout(
+    ilsvrc2012: Path, kaggle: Path, tmp_path: Path
+) -> None:
+    """So a dataset made from Kaggle's copy is that made from the official archives, byte for byte."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    make_shards(listed(ilsvrc2012), one, TINY)
+    make_shards(listed(kaggle), other, TINY)
+    shards = sorted(path.name for path in one.glob("*-0*"))
+    assert shards == sorted(path.name for path in other.glob("*-0*"))
+    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in shards)
+
+
+def test_splits_without_labels_say_so(ilsvrc2012: Path, tmp_path: Path) -> None:
+    manifest = make_shards(listed(ilsvrc2012), tmp_path / "out", TINY)
+    assert {name: split.labelled for name, split in manifest.splits.items()} == {
+        "train": True,
+        "val": True,
+        "test": False,
+    }
+    with tarfile.open(tmp_path / "out" / "test-000000.tar") as tar:
+        labels = [tar.extractfile(member).read() for member in tar if member.name.endswith(".cls")]  # type: ignore[union-attr]
+    assert labels == [b"-1"] * 3
+
+
+def test_label_order_ilsvrc_is_the_devkits(ilsvrc2012: Path, expected: Contents, contents_of: Reader) -> None:
+    source = listed(ilsvrc2012, label_order="ilsvrc")
+    assert source.label_order == "ilsvrc"
+    assert [info.id for info in source.classes] == ["n02119789", "n03126707", "n01751748", "n01440764"]
+    assert contents_of(source) == expected
+    assert [i.path for i in source.splits["train"]] == [i.path for i in listed(ilsvrc2012).splits["train"]]
+
+
+def test_line_1_of_the_ground_truth_490_is_n01751748_is_label_65(tmp_path: Path, tar: Tar) -> None:
+    """The known mapping, on archives with a thousand classes: 65 of them sort before n01751748."""
+    wnids = [f"n015{k:05d}" for k in range(65)] + ["n01751748"] + [f"n02{k:06d}" for k in range(934)]
+    order = list(np.random.default_rng(0).permutation([wnid for wnid in wnids if wnid != "n01751748"]))
+    order.insert(489, "n01751748")
+    fields = ["ILSVRC2012_ID", "WNID", "words", "num_children"]
+    table = np.zeros((1001, 1), dtype=[(name, object) for name in fields])
+    for place, wnid in enumerate(order):
+        table[place, 0] = (place + 1, str(wnid), "a name", 0)
+    table[1000, 0] = (1001, "n00001740", "entity", 3)
+    mat = io.BytesIO()
+    scipy.io.savemat(mat, {"synsets": table})
+    with tarfile.open(tmp_path / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as devkit:
+        for name, data in (
+            ("meta.mat", mat.getvalue()),
+            ("ILSVRC2012_validation_ground_truth.txt", b"490\n1\n1000\n"),
+        ):
+            info = tarfile.TarInfo(f"ILSVRC2012_devkit_t12/data/{name}")
+            info.size = len(data)
+            devkit.addfile(info, io.BytesIO(data))
+    classes = [(f"{wnid}.tar", tar([(f"{wnid}_1.JPEG", wnid.encode())])) for wnid in wnids]
+    (tmp_path / "ILSVRC2012_img_train.tar").write_bytes(tar(classes))
+    val = [(f"ILSVRC2012_val_{number:08d}.JPEG", b"%d" % number) for number in (3, 1, 2)]
+    (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(tar(val))
+    source = listed(tmp_path)
+    labels = {source.read(image): image.label for image in source.splits["val"]}
+    assert source.classes[65].id == "n01751748"
+    assert labels == {b"1": 65, b"2": wnids.index(order[0]), b"3": wnids.index(order[999])}
+    assert listed(tmp_path, label_order="ilsvrc").classes[489].id == "n01751748"
+
+
+def test_fall_2011_is_a_tar_of_class_tars_split_half_and_half(mini: Any, tar: Tar, tmp_path: Path) -> None:
+    (tmp_path / "fall11_whole.tar").write_bytes(tar([*mini.class_tars(), ("README", b"hello")]))
+    for images in (tmp_path, tmp_path / "fall11_whole.tar"):
+        source = listed(images, val_fraction=0.5)
+        assert source.layout == "fall2011"
+        assert {split: len(found) for split, found in source.splits.items()} == {"train": 4, "val": 8}
+        assert [(left.path, left.reason) for left in source.left_out] == [
+            ("fall11_whole.tar/README", "no class is known from its path")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "ILSVRC2012_devkit_t12.tar.gz").unlink(), "has no ILSVRC2012_devkit_t12.tar.gz, which holds"),
+        (
+            lambda f: (f / "ILSVRC2012_img_train.tar").unlink(),
+            "has no ILSVRC2012_img_train.tar, which says the classes",
+        ),
+        (lambda f: (f / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(b"x" * 900), "cannot be read"),
+    ],
+)
+def test_an_archive_that_is_missing_or_damaged_is_named(
+    damage: Callable[[Path], object], message: str, ilsvrc2012: Path
+) -> None:
+    damage(ilsvrc2012)
+    with pytest.raises(FreelightError, match=re.escape(message)):
+        listed(ilsvrc2012)
+
+
+def test_a_validation_archive_of_another_release_is_an_error(ilsvrc2012: Path, mini: Any, tar: Tar) -> None:
+    short = mini.devkit(2012, top="ILSVRC2012_devkit_t12", truth=["n01440764"] * 7)
+    (ilsvrc2012 / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(short)
+    with pytest.raises(FreelightError, match=r"img_val\.tar has 6 pictures, its ground truth 7 lines"):
+        listed(ilsvrc2012)
+
+
+def test_kaggles_val_must_be_whole(kaggle: Path) -> None:
+    next((kaggle / "ILSVRC/Data/CLS-LOC/val").iterdir()).unlink()
+    with pytest.raises(FreelightError, match=r"val lacks ILSVRC2012_val_\d+, which LOC_val_solution\.csv lists"):
+        listed(kaggle)
+
+
+def test_a_layout_that_is_named_must_be_there(ilsvrc2012: Path) -> None:
+    with pytest.raises(FreelightError, match="is not of --layout kaggle; expected ILSVRC/Data/CLS-LOC/train"):
+        listed(ilsvrc2012, layout="kaggle")
+    with pytest.raises(FreelightError, match=r"--layout \(=imagenet\) must be one of ilsvrc2012, .*folders"):
+        listed(ilsvrc2012, layout="imagenet")
+
+
+def test_an_archive_that_changed_since_it_was_listed_is_an_error(ilsvrc2012: Path) -> None:
+    source = listed(ilsvrc2012)
+    archive = ilsvrc2012 / "ILSVRC2012_img_train.tar"
+    shutil.copyfile(archive, ilsvrc2012 / "copy")
+    (ilsvrc2012 / "copy").replace(archive)
+    with pytest.raises(FreelightError, match=r"img_train\.tar changed while it was read"):
+        source.read(source.splits["train"][0])

@@ -1,0 +1,101 @@
+"""A Dask cluster gives the bytes that this machine's processes give, though it loses a worker on the way."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from freelight.shards.drawing import draw_pictures
+
+TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def make(images: Path, out: Path, *more: str) -> list[str]:
+    options = ["--images", str(images), "--out", str(out), "--samples-per-shard", "8", "--size", "64"]
+    return [sys.executable, str(TOOL), *options, *more]
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} never came"
+        time.sleep(0.05)
+
+
+class Cluster:
+    """A scheduler and two workers, processes of their own on loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        file = folder / "scheduler.json"
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+        scheduler = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        worker = [
+            "distributed.cli.dask_worker",
+            "--host",
+            "127.0.0.1",
+            "--no-nanny",
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+        ]
+        start = [sys.executable, "-m"]
+        common = ["--scheduler-file", str(file)]
+        self.processes = [subprocess.Popen([*start, *scheduler, *common], **quiet)]  # type: ignore[call-overload]
+        wait_for(file)
+        self.workers = [subprocess.Popen([*start, *worker, *common], **quiet) for _ in range(2)]  # type: ignore[call-overload]
+        self.processes += self.workers
+        self.address = json.loads(file.read_text())["address"]
+        count = "import distributed, sys; c = distributed.Client(sys.argv[1]); c.wait_for_workers(2, timeout=60)"
+        subprocess.run([sys.executable, "-c", count, self.address], check=True, capture_output=True)
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    pytest.importorskip("distributed")
+    (tmp_path / "cluster").mkdir()
+    running = Cluster(tmp_path / "cluster")
+    yield running
+    running.stop()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(cluster: Cluster, tmp_path: Path) -> None:
+    images = tmp_path / "pictures"
+    draw_pictures(images, train_per_class=40, val_per_class=8)
+    subprocess.run(make(images, tmp_path / "local"), check=True, capture_output=True)
+    out = tmp_path / "out"
+    job = subprocess.Popen(
+        make(images, out, "--cluster", cluster.address), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while len(list((out / ".partial").glob("*.record"))) < 4:
+        assert job.poll() is None, job.stdout.read()  # type: ignore[union-attr]
+        time.sleep(0.005)
+    os.kill(cluster.workers[0].pid, signal.SIGKILL)
+    assert not (out / "dataset.json").exists(), "the kill came too late"
+    text, _ = job.communicate(timeout=120)
+    assert job.returncode == 0, text
+    assert files(out) == files(tmp_path / "local")
+
+
+def test_a_cluster_that_is_not_there_is_one_line(pictures: Path, tmp_path: Path) -> None:
+    words = make(pictures, tmp_path / "out", "--cluster", "tcp://127.0.0.1:9")
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert re.search(r"error: --cluster tcp://127\.0\.0\.1:9: no Dask scheduler answers there", result.stderr)
+    assert "Traceback" not in result.stderr
