@@ -10,11 +10,9 @@ from typing import IO, Any, NamedTuple
 from .atomic import atomic_write
 from .errors import FreelightError
 from .rescale import Rescaling, rescale_picture
-from .sources import UNLABELLED, Source, SourceImage
+from .sources import Source, SourceImage
 from .staging import unstage
-
-TAR_BLOCK = 512
-LABEL_DIGITS = 5
+from .tarfiles import TarWriter, label_text
 
 
 @dataclass(frozen=True)
@@ -98,18 +96,6 @@ class _HashingFile:
         return self.file.write(data)
 
 
-def tar_writer(file: Any) -> Any:
-    """Return the `webdataset.TarWriter` of a shard: no owner and no time, and bytes as they are given."""
-    from webdataset import TarWriter  # takes a second, since it imports torch: not for every command
-
-    return TarWriter(file, user="", group="", mtime=0, encoder=False)
-
-
-def label_text(label: int) -> bytes:
-    """Return the content of a sample's `.cls`: five ASCII digits, or -1."""
-    return b"-1" if label == UNLABELLED else f"{label:0{LABEL_DIGITS}d}".encode()
-
-
 def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: Path) -> ShardRecord:
     """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return what was written.
 
@@ -122,22 +108,20 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
     index_lines: list[str] = []
     with atomic_write(folder / task.name) as file:
         tar_file = _HashingFile(file)
-        with tar_writer(tar_file) as tar:
-            for key, image in enumerate(task.images, task.first_key):
-                data = source.read(image)  # a source that changes is no bad picture: this error stops the job
-                try:
-                    jpeg, kind = unstage(data) if source.rescaled else rescale_picture(data, rescaling)
-                except FreelightError as error:
-                    rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
-                    continue
-                label = label_text(image.label)
-                label_at = tar.tarstream.offset + TAR_BLOCK
-                jpeg_at = label_at + 2 * TAR_BLOCK  # the label's block, then the picture's header
-                tar.write({"__key__": f"{key:08d}", "cls": label, "jpg": jpeg})
-                index_lines.append(
-                    f"cls {label_at} {len(label)} {key:08d}.cls jpg {jpeg_at} {len(jpeg)} {key:08d}.jpg\n"
-                )
-                samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), kind, image.path))
+        tar = TarWriter(tar_file)
+        for key, image in enumerate(task.images, task.first_key):
+            data = source.read(image)  # a source that changes is no bad picture: this error stops the job
+            try:
+                jpeg, kind = unstage(data) if source.rescaled else rescale_picture(data, rescaling)
+            except FreelightError as error:
+                rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
+                continue
+            name = f"{key:08d}"
+            label_at, jpeg_at = tar.add_sample(name, image.label, jpeg)
+            label_length = len(label_text(image.label))
+            index_lines.append(f"cls {label_at} {label_length} {name}.cls jpg {jpeg_at} {len(jpeg)} {name}.jpg\n")
+            samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), kind, image.path))
+        tar.close()
     index = f"v1.2 {len(samples)}\n{''.join(index_lines)}".encode()
     with atomic_write((folder / task.name).with_suffix(".idx")) as file:
         file.write(index)

@@ -16,7 +16,8 @@ from PIL import Image
 from .dataset import MANIFEST, Dataset, ShardInfo
 from .errors import FreelightError
 from .executor import run_tasks
-from .shard import TAR_BLOCK, label_text, tar_writer
+from .tarfiles import TarWriter, label_text
+from .tarwalk import BLOCK
 
 LEVELS = ("hash", "crc", "decode")
 
@@ -110,7 +111,7 @@ def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
     if zlib.crc32(jpeg) != row["crc32"]:
         return "is changed (crc32 differs)"
     label = label_text(int(row["label"]))
-    if data[offset - 2 * TAR_BLOCK :][: len(label)] != label:
+    if data[offset - 2 * BLOCK :][: len(label)] != label:
         return f"has another label in its .cls than {label.decode()}"
     if decode:
         try:
@@ -128,10 +129,10 @@ def _changed_frames(data: bytes, path: Path, task: _Task) -> Iterator[str]:
     try:
         keys = [line.split()[-1].split(".")[0] for line in path.with_suffix(".idx").read_text().splitlines()[1:]]
         buffer = io.BytesIO()
-        with tar_writer(buffer) as tar:
-            for key, row in zip(keys, task.rows, strict=True):
-                jpeg = data[int(row["offset"]) :][: int(row["length"])]
-                tar.write({"__key__": key, "cls": label_text(int(row["label"])), "jpg": jpeg})
+        tar = TarWriter(buffer)
+        for key, row in zip(keys, task.rows, strict=True):
+            tar.add_sample(key, int(row["label"]), data[int(row["offset"]) :][: int(row["length"])])
+        tar.close()
     except (OSError, ValueError, IndexError):
         yield f"{path} was changed after it was written, and so was its index: make the dataset again"
         return
@@ -140,7 +141,7 @@ def _changed_frames(data: bytes, path: Path, task: _Task) -> Iterator[str]:
     apart = np.flatnonzero(
         np.frombuffer(expected.ljust(count, b"\1"), np.uint8) != np.frombuffer(data.ljust(count, b"\2"), np.uint8)
     )
-    ends = (task.rows["offset"] + task.rows["length"] + TAR_BLOCK - 1) // TAR_BLOCK * TAR_BLOCK
+    ends = (task.rows["offset"] + task.rows["length"] + BLOCK - 1) // BLOCK * BLOCK
     for place in np.unique(np.searchsorted(ends, apart, side="right")).tolist():
         where = f"the sample from {task.sources[place]}" if place < len(ends) else "the end"
         yield f"{path}: {where} is changed around its picture (tar header, label or padding)"
