@@ -9,15 +9,21 @@ import io
 import warnings
 import zlib
 from dataclasses import dataclass
+from importlib import metadata
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import scipy.sparse
-import simplejpeg
 from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from .errors import FreelightError
+
+try:
+    import simplejpeg  # the extra `fast`: Pillow's pixels in three quarters of its time
+except ModuleNotFoundError:
+    simplejpeg = None
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -107,7 +113,9 @@ def _decode(data: bytes) -> tuple[Pixels, str]:
 
 
 def _decode_jpeg(data: bytes) -> Pixels | None:
-    """Decode a sound JPEG by simplejpeg: Pillow's pixels in three quarters of its time. None: Pillow must judge."""
+    """Decode a sound JPEG by simplejpeg. None: Pillow must, or must judge."""
+    if simplejpeg is None:
+        return None
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
         return pixels
@@ -231,5 +239,22 @@ def rescale_picture(data: bytes, rescaling: Rescaling) -> Rescaled:
     """
     pixels, kind = _decode(data)
     jpeg = encode_jpeg(_rescale_pixels(pixels, rescaling.size, rescaling.resampling), rescaling.quality)
-    simplejpeg.decode_jpeg(jpeg, min_height=1, min_width=1)  # at an eighth: reads every code, skips most of the rest
+    _prove_decodable(jpeg)
     return Rescaled(jpeg, kind)
+
+
+def _prove_decodable(jpeg: bytes) -> None:
+    """Decode at an eighth of the size: that reads every code, and skips most of the rest."""
+    if simplejpeg is not None:
+        simplejpeg.decode_jpeg(jpeg, min_height=1, min_width=1)
+        return
+    with Image.open(io.BytesIO(jpeg)) as image:
+        image.draft("RGB", (image.width // 8, image.height // 8))
+        image.load()
+
+
+def jpeg_decoder() -> str:
+    """Name what decodes the sources' JPEGs, with its version."""
+    if simplejpeg is None:
+        return f"Pillow {PIL.__version__}"
+    return f"simplejpeg {metadata.version('simplejpeg')}"

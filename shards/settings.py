@@ -9,7 +9,7 @@ import PIL
 from PIL import features
 
 from .errors import FreelightError
-from .rescale import Rescaling
+from .rescale import Rescaling, jpeg_decoder
 from .sources import Source
 
 
@@ -50,6 +50,6 @@ class ShardSettings:
             "samples_per_shard": self.samples_per_shard,
             "freelight": metadata.version("freelight"),
             "pillow": PIL.__version__,
-            "simplejpeg": metadata.version("simplejpeg"),
+            "jpeg_decoder": jpeg_decoder(),
             "libjpeg": features.version("libjpeg_turbo") or features.version("jpg"),
         }
