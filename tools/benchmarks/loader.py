@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import click
@@ -36,6 +38,7 @@ TRANSFORMS = {
 BARE, WEBDATASET = "decode and crop", "webdataset + torchvision"
 FFCV = {"uint8": "FFCV, uint8", "float32": "FFCV, float32", "raw": "FFCV, raw pixels"}
 IMAGENET = 1_281_167
+FEW, STEPS = 4, 20  # pictures that a ResNet-50 is to learn, all in one batch, and in how many steps
 
 
 @benchmark
@@ -49,7 +52,8 @@ def command(shards: Path, batch: int, epochs: int, memory_epochs: int, peers: Pa
 
     For each kind of mean: the loader, and its own DALI graph over JPEGs that are in memory already. Beside them DALI's
     decoding and cropping without a flip; FFCV on the same JPEGs, and on raw pixels; webdataset with torchvision's v2
-    transforms in two processes. Then the loader's memory, and its start on as many samples as ImageNet has.
+    transforms in two processes. Then the loader's memory, its start on as many samples as ImageNet has, and the
+    README's lines for torchvision's ResNet-50 on a few of the pictures.
     """
     machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
     dataset, statistics = Dataset(shards), Statistics.load(shards)
@@ -78,6 +82,7 @@ def command(shards: Path, batch: int, epochs: int, memory_epochs: int, peers: Pa
     memory = _probe("memory", shards, 256, memory_epochs)
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
         start = _probe("start", repeat_samples(dataset, "train", IMAGENET, Path(folder, "large")).folder)
+        lines = _readme_lines(repeat_samples(dataset, "train", FEW, Path(folder, "few")), peers)
     return Report(
         benchmark="loader",
         item="images",
@@ -90,6 +95,7 @@ def command(shards: Path, batch: int, epochs: int, memory_epochs: int, peers: Pa
             Floor(name="growth of memory from epoch 5 on", value=memory["growth_percent"], unit="%", at_most=2),
             Floor(name=f"first batch of {IMAGENET:,} samples", value=start["seconds"], unit="s", at_most=3),
             Floor(name="order and draws of these", value=start["draws_mb"], unit="MB", at_most=200),
+            lines,
         ),
         figures=tuple(_figures(timings)),
         notes=(f"{len(jpegs)} JPEGs of {sum(map(len, jpegs)) / len(jpegs) / 1000:.1f} kB on average",),
@@ -140,13 +146,29 @@ def _peer(name: str, peer: str, module: str, words: tuple[str, ...], home: Path)
         yield contender
 
 
+def _readme_lines(few: Dataset, home: Path) -> Floor:
+    """Run the README's training in torchvision's environment: the loss must fall."""
+    name, at_most = f"loss of the README's ResNet-50, last of {STEPS} steps / first", 0.9
+    python = find_peer("torchvision", home)
+    if python is None:
+        return Floor(name=name, value=None, because=f"torchvision is absent (not made in {home})", at_most=at_most)
+    words = (few.folder, FEW, STEPS, sysconfig.get_path("purelib"))
+    losses = _run_module("benchmarks.readme_block", *words, python=python)
+    return Floor(name=name, value=mean(losses[-5:]) / mean(losses[:5]), at_most=at_most)
+
+
 def _probe(*words: object) -> dict[str, float]:
     """Measure the loader in a process that has done nothing else."""
-    command = [sys.executable, "-P", "-m", "benchmarks.loader_probe", *map(str, words)]
+    found: dict[str, float] = _run_module("benchmarks.loader_probe", *words)
+    return found
+
+
+def _run_module(module: str, *words: object, python: Path = Path(sys.executable)) -> Any:
+    """Run one of our modules to its end, and return the JSON it says last."""
+    command = [str(python), "-P", "-m", module, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ended.returncode:
         reason = ended.stderr.strip().splitlines()
         raise FreelightError(f"{' '.join(command)} failed: {reason[-1] if reason else ended.returncode}")
-    found: dict[str, float] = json.loads(ended.stdout)
-    return found
+    return json.loads(ended.stdout.splitlines()[-1])
