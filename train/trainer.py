@@ -164,8 +164,8 @@ class Trainer:
         measured = interval.metrics()
         if not torch.isfinite(interval.loss):
             raise FreelightError(
-                f"the loss is {float(interval.loss)} at step {self.step} or shortly before; {self.config.out} keeps the "
-                "last checkpoint before it; try a smaller learning_rate (--set, with another --out)"
+                f"the loss is {float(interval.loss)} at step {self.step} or shortly before; {self.config.out} keeps "
+                "the last checkpoint before it; try a smaller learning_rate (--set, with another --out)"
             )
         progress = {"step": self.step, "epoch": self.training.epoch, "position": self.training.position}
         self._write({**progress, "learning_rate": self.schedule.learning_rate, **measured})

@@ -27,7 +27,7 @@ from PIL import Image
 from benchmarks.protocol import serve
 
 
-class Picture(np.ndarray):  # type: ignore[type-arg]
+class Picture(np.ndarray):
     """Pixels that remember the JPEG they came from."""
 
     jpeg: Any

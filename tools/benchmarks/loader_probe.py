@@ -51,4 +51,4 @@ def _memory_mb() -> float:
 
 if __name__ == "__main__":
     what, *arguments = sys.argv[1:]
-    print(json.dumps({"start": measure_start, "memory": measure_memory}[what](*arguments)))
+    print(json.dumps(measure_start(*arguments) if what == "start" else measure_memory(*arguments)))
