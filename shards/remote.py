@@ -24,8 +24,9 @@ T = TypeVar("T")
 class ShardCache:
     """Files of `url` (anything that fsspec reads) in `folder`, which all processes of a machine may share.
 
-    limit: bytes of shards to keep; those used longest ago go first. manifest: the file that tells one dataset from
-    another. optional: files to take along if they are there, fetched anew each time since they may change.
+    limit: bytes of shards to keep, beside those on their way; those used longest ago go first. manifest: the file that
+    tells one dataset from another. optional: files to take along if they are there, fetched anew each time since they
+    may change.
     """
 
     def __init__(self, url: str, folder: Path, limit: int, *, manifest: str, optional: Sequence[str] = ()) -> None:

@@ -431,7 +431,7 @@ def test_the_executable_lists_its_benchmarks_and_refuses_others() -> None:
     main = runpy.run_path(str(path))["main"]
     result = call(main, "--help")
     assert result.exit_code == 0
-    assert re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE) == ["shards", "pca", "peers"]
+    assert re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE) == ["shards", "pca", "loader", "peers"]
     assert call(main, "nonsense").exit_code == 2
     assert call(main, "peers", "nonsense").exit_code == 2
 

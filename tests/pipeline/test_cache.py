@@ -1,0 +1,125 @@
+"""A dataset behind a URL: served by an S3-compatible server on loopback, staged, verified, bounded, and resumable."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+
+from freelight.pipeline import Lighting, Loader, Transform
+from freelight.shards import Dataset, FreelightError, Statistics, remote
+
+pytestmark = [
+    # Third parties': datetime.utcnow in botocore, sessions that s3fs closes at exit.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+PIXELS = Transform(dtype="uint8", mean="none", lighting=Lighting(mode="off"))
+
+
+class Server:
+    """An S3-compatible server on loopback that can be stopped and started again, its objects kept."""
+
+    def __init__(self) -> None:
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self.server.start()
+        self.port = self.server.get_host_and_port()[1]
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def start(self) -> None:
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
+        self.server.start()
+
+
+@pytest.fixture
+def server(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    for key, value in {**environment, "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(key, value)
+    server = Server()
+    endpoint = f"http://127.0.0.1:{server.port}"
+    monkeypatch.setitem(
+        fsspec.config.conf, "s3", {"endpoint_url": endpoint, "config_kwargs": {"retries": {"max_attempts": 0}}}
+    )
+    monkeypatch.setattr(remote, "RETRY_SECONDS", (0.05, 0.05))
+    s3 = fsspec.filesystem("s3", skip_instance_cache=True)
+    if not s3.exists("bucket"):  # the server keeps its objects for as long as this process lives
+        s3.mkdir("bucket")
+    for path in dataset.folder.iterdir():
+        if path.is_file():
+            s3.put_file(str(path), f"bucket/set/{path.name}")
+    yield server
+    server.stop()
+
+
+def pixels(dataset: Dataset, **options: object) -> dict[int, bytes]:
+    """Return an epoch's pixels by sample."""
+    loader = Loader(dataset, "train", batch_size=7, transform=PIXELS, **options)  # type: ignore[arg-type]
+    found = {}
+    for batch in loader:
+        for sample, image in zip(batch.samples.tolist(), batch.images.numpy(), strict=True):
+            found[sample] = image.tobytes()
+    return found
+
+
+def test_a_full_epoch_through_the_cache_has_the_local_pixels(server: Server, dataset: Dataset, tmp_path: Path) -> None:
+    far = Dataset("s3://bucket/set", cache=tmp_path)
+    assert far.fingerprint == dataset.fingerprint
+    np.testing.assert_array_equal(Statistics.load(far.folder).mean_image, Statistics.load(dataset.folder).mean_image)
+    assert pixels(far) == pixels(dataset)
+    shards = {shard.name for shard in dataset.manifest.splits["train"].shards}
+    assert {path.name for path in far.folder.glob("*.tar")} == shards
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("freelight")]
+
+
+def test_the_cache_stays_bounded_in_sequential_order(server: Server, dataset: Dataset, tmp_path: Path) -> None:
+    shards = dataset.manifest.splits["train"].shards
+    limit = 2 * max(shard.bytes for shard in shards)
+    far = Dataset("s3://bucket/set", cache=tmp_path, cache_bytes=limit)
+    assert pixels(far, order="sequential") == pixels(dataset, order="sequential")
+    assert len(list(far.folder.glob("*.tar"))) < len(shards)
+    with pytest.raises(FreelightError, match=r"a global order .* give cache_bytes=\d+, or order='sequential'"):
+        Loader(far, "train", batch_size=7, transform=PIXELS)
+
+
+def test_a_shard_that_is_not_the_manifests_is_refused(server: Server, dataset: Dataset, tmp_path: Path) -> None:
+    name = dataset.manifest.splits["train"].shards[0].name
+    damaged = bytearray((dataset.folder / name).read_bytes())
+    damaged[2000] ^= 1
+    fsspec.filesystem("s3").pipe_file(f"bucket/set/{name}", bytes(damaged))
+    with pytest.raises(FreelightError, match=rf"s3://bucket/set/{name} is not what the manifest says"):
+        pixels(Dataset("s3://bucket/set", cache=tmp_path), order="sequential")
+    assert not list(tmp_path.rglob(f"{name}*.tmp"))
+
+
+def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
+    server: Server, dataset: Dataset, tmp_path: Path
+) -> None:
+    limit = 2 * max(shard.bytes for shard in dataset.manifest.splits["train"].shards)
+    far = Dataset("s3://bucket/set", cache=tmp_path, cache_bytes=limit)
+    loader = Loader(far, "train", batch_size=5, transform=PIXELS, order="sequential")
+    seen: list[int] = []
+    with pytest.raises(FreelightError, match=r"s3://bucket/set/train-\d+.tar cannot be read, after 3 tries"):
+        for batch in loader:
+            seen += batch.samples.tolist()
+            if len(seen) == 5:
+                server.stop()
+    assert 0 < len(seen) < len(loader.split)
+    server.start()
+    for batch in loader:
+        seen += batch.samples.tolist()
+    assert seen == list(range(len(loader.split))), "the restart goes on after the last batch handed out"
+
+
+def test_what_is_missing_is_named(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(FreelightError, match="name a local folder for its shards, cache="):
+        Dataset("s3://bucket/set")
+    with pytest.raises(FreelightError, match=r"s3://bucket/none/dataset.json is missing"):
+        Dataset("s3://bucket/none", cache=tmp_path)

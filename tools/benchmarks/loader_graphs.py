@@ -1,0 +1,85 @@
+"""DALI driven as plainly as can be, over JPEGs in memory: what the loader and its graph are measured against."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from nvidia.dali import Pipeline, fn, types
+from torch.utils.dlpack import from_dlpack
+
+from freelight.pipeline import Transform, draw_epoch
+from freelight.pipeline.graph import define_pipeline, graph_inputs
+from freelight.shards import Dataset, Statistics
+
+
+class Feed:
+    """The callback of `fn.external_source`: batches of JPEGs with their drawn arguments, epoch after epoch."""
+
+    def __init__(self, jpegs: list[Any], draws: dict[str, Any], batch: int) -> None:
+        self.jpegs = jpegs
+        self.draws = draws
+        self.batch = batch
+        self.first = 0
+
+    def __call__(self) -> list[Any]:
+        """Return the next batch; at the end of an epoch raise `StopIteration`, after which another begins."""
+        if self.first >= len(self.jpegs):
+            self.first = 0
+            raise StopIteration
+        span = slice(self.first, self.first + self.batch)
+        self.first += self.batch
+        return [self.jpegs[span], *(values[span] for values in self.draws.values())]
+
+
+def read_jpegs(dataset: Dataset) -> list[Any]:
+    """Read every JPEG of train into memory, in the order in which the loader sees them first."""
+    split = dataset.split("train")
+    order = draw_epoch(len(split), seed=0, epoch=0).order
+    return [np.frombuffer(split.read(sample), np.uint8) for sample in order.tolist()]
+
+
+def own_graph(
+    transform: Transform, dataset: Dataset, jpegs: list[Any], statistics: Statistics, batch: int
+) -> Callable[[], Iterator[Any]]:
+    """Return an epoch of the loader's own graph of `transform`, over `jpegs`."""
+    draws = draw_epoch(len(jpegs), seed=0, epoch=0)
+    windows = transform.windows(draws, dataset.image_size)
+    places = windows[:, :2].astype(np.float32) / (dataset.image_size - transform.crop.size)
+    arguments = {"top": places[:, 0].copy(), "left": places[:, 1].copy(), "flip": transform.flips(draws)}
+    if transform.shifts_light:
+        arguments["light"] = transform.light_shifts(draws, np.arange(len(jpegs), dtype=np.int32), statistics)
+    assert graph_inputs(transform) == ["jpeg", *arguments]
+    pipeline = define_pipeline(
+        transform,
+        source=Feed(jpegs, arguments, batch),
+        image_size=dataset.image_size,
+        statistics=statistics,
+        batch_size=batch,
+        num_threads=2,
+        prefetch=3,  # as the loader has it by itself
+        device_id=None,
+    )
+    return lambda: _epoch(pipeline)
+
+
+def bare_graph(jpegs: list[Any], batch: int) -> Callable[[], Iterator[Any]]:
+    """Return an epoch of DALI's decoding and cropping alone: no flip, uint8, (n, 224, 224, 3)."""
+    places = np.random.default_rng(0).integers(0, 33, (len(jpegs), 2)).astype(np.float32) / 32
+    feed = Feed(jpegs, {"top": places[:, 0].copy(), "left": places[:, 1].copy()}, batch)
+    pipeline = Pipeline(batch_size=batch, num_threads=2, device_id=None, prefetch_queue_depth=3)
+    with pipeline:
+        jpeg, top, left = fn.external_source(
+            feed, num_outputs=3, dtype=[types.UINT8, types.FLOAT, types.FLOAT], ndim=[1, 0, 0]
+        )
+        pipeline.set_outputs(fn.decoders.image_crop(jpeg, crop=[224, 224], crop_pos_y=top, crop_pos_x=left))
+    return lambda: _epoch(pipeline)
+
+
+def _epoch(pipeline: Pipeline) -> Iterator[Any]:
+    while True:
+        try:
+            (output,) = pipeline.run()
+        except StopIteration:
+            pipeline.reset()
+            return
+        yield from_dlpack(output.as_tensor())
