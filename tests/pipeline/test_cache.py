@@ -106,15 +106,18 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
     far = Dataset("s3://bucket/set", cache=tmp_path, cache_bytes=limit)
     loader = Loader(far, "train", batch_size=5, transform=PIXELS, order="sequential")
     seen: list[int] = []
-    with pytest.raises(FreelightError, match=r"s3://bucket/set/train-\d+.tar cannot be read, after 3 tries"):
+
+    def go_on(*, stop_after: int) -> None:
         for batch in loader:
-            seen += batch.samples.tolist()
-            if len(seen) == 5:
+            seen.extend(batch.samples.tolist())
+            if len(seen) == stop_after:
                 server.stop()
+
+    with pytest.raises(FreelightError, match=r"s3://bucket/set/train-\d+.tar cannot be read, after 3 tries"):
+        go_on(stop_after=5)
     assert 0 < len(seen) < len(loader.split)
     server.start()
-    for batch in loader:
-        seen += batch.samples.tolist()
+    go_on(stop_after=0)
     assert seen == list(range(len(loader.split))), "the restart goes on after the last batch handed out"
 
 

@@ -91,7 +91,7 @@ def test_any_chain_of_ranks_batches_and_interruptions_sees_each_sample_once(
                 "train",
                 batch_size=batch_size,
                 transform=transform,
-                statistics=Statistics.load(dataset.folder / "statistics.npz"),
+                statistics=Statistics.load(dataset.folder),
                 seed=5,
                 rank=rank,
                 world_size=world_size,

@@ -8,7 +8,7 @@ from nvidia.dali import Pipeline, fn, types
 from torch.utils.dlpack import from_dlpack
 
 from freelight.pipeline import Transform, draw_epoch
-from freelight.pipeline.graph import define_pipeline, graph_inputs
+from freelight.pipeline.graph import define_pipeline, graph_feed, graph_inputs
 from freelight.shards import Dataset, Statistics
 
 
@@ -43,12 +43,10 @@ def own_graph(
 ) -> Callable[[], Iterator[Any]]:
     """Return an epoch of the loader's own graph of `transform`, over `jpegs`."""
     draws = draw_epoch(len(jpegs), seed=0, epoch=0)
-    windows = transform.windows(draws, dataset.image_size)
-    places = windows[:, :2].astype(np.float32) / (dataset.image_size - transform.crop.size)
-    arguments = {"top": places[:, 0].copy(), "left": places[:, 1].copy(), "flip": transform.flips(draws)}
-    if transform.shifts_light:
-        arguments["light"] = transform.light_shifts(draws, np.arange(len(jpegs), dtype=np.int32), statistics)
-    assert graph_inputs(transform) == ["jpeg", *arguments]
+    choices = transform.choose(draws, dataset.image_size, statistics)
+    samples = np.arange(len(jpegs), dtype=np.int32)
+    _, *fed = graph_feed(transform, choices, samples, jpegs, image_size=dataset.image_size)
+    arguments = dict(zip(graph_inputs(transform)[1:], fed, strict=True))
     pipeline = define_pipeline(
         transform,
         source=Feed(jpegs, arguments, batch),

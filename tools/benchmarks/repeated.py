@@ -1,11 +1,12 @@
 """A dataset of any number of samples over the shards of a small one: its table repeats their rows."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from freelight.shards import Dataset, FreelightError
+from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.shards.statistics import STATISTICS
 
 
@@ -19,16 +20,21 @@ def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> 
     given = dataset.split(split)
     rows = np.sort(np.arange(samples) % len(given))
     folder.mkdir(parents=True)
-    for name in (*(shard.name for shard in given.info.shards), STATISTICS):
-        if (dataset.folder / name).exists():
-            (folder / name).symlink_to((dataset.folder / name).absolute())
+    for shard in given.info.shards:
+        (folder / shard.name).symlink_to((dataset.folder / shard.name).absolute())
     np.save(folder / f"{split}.samples.npy", given.samples[rows])
     sources = "".join(f"{given.sources[row]}\n" for row in rows.tolist())
     (folder / f"{split}.sources.txt").write_text(sources, encoding="utf-8", errors="surrogateescape")
+    tables = (f"{split}.samples.npy", f"{split}.sources.txt")
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tables}
     counts = np.bincount(given.samples["shard"][rows], minlength=len(given.info.shards)).tolist()
     shards = tuple(
         dataclasses.replace(shard, samples=count) for shard, count in zip(given.info.shards, counts, strict=True)
     )
-    info = dataclasses.replace(given.info, samples=samples, shards=shards, files={})
+    info = dataclasses.replace(given.info, samples=samples, shards=shards, files=files)
     dataclasses.replace(dataset.manifest, splits={split: info}).save(folder)
-    return Dataset(folder)
+    repeated = Dataset(folder)
+    if (dataset.folder / STATISTICS).exists():
+        statistics = Statistics.load(dataset.folder)
+        dataclasses.replace(statistics, fingerprint=repeated.fingerprint).save(folder)
+    return repeated
