@@ -18,17 +18,18 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from freelight.shards import FreelightError, Rescaling
+from freelight.shards import Dataset, FreelightError, Rescaling
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from benchmarks import peers, shards
+from benchmarks import loader, peers, shards
 from benchmarks.command import benchmark
 from benchmarks.fidelity import exact_rescale, psnr
 from benchmarks.machine import machine_facts
 from benchmarks.memory import children, peak_memory_mb
 from benchmarks.peers import PEERS, STAMP, Peer, find_peer, make_peer
 from benchmarks.process import process_contender
+from benchmarks.repeated import repeat_samples
 from benchmarks.report import Figure, Floor, Report
 from benchmarks.rescaling_loops import freelight_loop, pillow_loop
 from benchmarks.timing import Contender, Lap, Timings, interleave, one_core, timed
@@ -442,3 +443,44 @@ def test_no_peer_is_an_extra_of_ours() -> None:
     configured = (TOOLS.parent / "setup.cfg").read_text()
     for name in PEERS:
         assert not re.search(rf"^\s*{name}\b", configured, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_loader_by_path_on_a_tiny_dataset_without_peers(dataset: Dataset, tmp_path: Path) -> None:
+    """Nothing is asserted of the times, so floors may be missed; all of ours is there, and all the peers are absent."""
+    record = tmp_path / "record.json"
+    words = ("--shards", dataset.folder, "--rounds", "1", "--memory-epochs", "6", "--peers", tmp_path)
+    result = run("loader", *words, "--record", record)
+    assert result.returncode in (0, 1), result.stderr
+    written = json.loads(record.read_text())
+    absent = {contender["name"]: contender["absent"] for contender in written["contenders"] if contender["absent"]}
+    assert absent == {
+        name: f"not made in {tmp_path}: tools/benchmark peers {'ffcv' if 'FFCV' in name else 'torchvision'}"
+        for name in (loader.WEBDATASET, *loader.FFCV.values())
+    }
+    for contender in written["contenders"]:
+        assert contender["absent"] or contender["laps"][0]["items"] == 2 * 60
+    floors = {floor["name"]: floor for floor in written["floors"]}
+    unchecked = [name for name, floor in floors.items() if floor["met"] is None]
+    assert len(floors) == 16
+    assert len(unchecked) == 4
+    assert all("FFCV" in name or "torchvision" in name or "ResNet-50" in name for name in unchecked)
+    assert 0 < floors["order and draws of these"]["value"] < 200
+
+
+def test_loader_refuses_what_cannot_be_measured(dataset: Dataset, tmp_path: Path) -> None:
+    result = call(loader.command, "--shards", tmp_path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not a finished dataset" in result.stderr
+    with pytest.raises(FreelightError, match=r"samples \(=0\) must be at least 1"):
+        repeat_samples(dataset, "train", 0, tmp_path / "none")
+
+
+def test_a_repeated_dataset_reads_the_rows_it_repeats(dataset: Dataset, tmp_path: Path) -> None:
+    """In the order of the shards, each row twice or once; labels and sources go with them."""
+    given = dataset.split("train")
+    made = repeat_samples(dataset, "train", 100, tmp_path / "more").split("train")
+    rows = [row for row in range(60) for _ in range(1 + (row < 40))]
+    assert [made.read(index) for index in range(100)] == [given.read(row) for row in rows]
+    assert made.samples["label"].tolist() == given.samples["label"][rows].tolist()
+    assert made.sources == [given.sources[row] for row in rows]
