@@ -30,19 +30,23 @@ def write_statistics(
     *,
     out: Path | None = None,
     workers: int = 1,
+    cluster: str | None = None,
     watch: Watch = lambda parts, total: parts,
 ) -> Statistics:
     """Compute a split's statistics and save them, or finish what was begun, or read what is there already.
 
     out: the `.npz` file to write; by default the dataset's `statistics.npz`, which is for the training split alone.
-    The bits do not depend on `workers`, nor on kills and restarts: each finished shard is recorded. Statistics of an
-    earlier dataset in the same directory are replaced; any other file named by `out` is left alone, and an error.
+    The bits do not depend on `workers` or `cluster`, nor on kills and restarts: each finished shard is recorded.
+    Statistics of an earlier dataset in the same directory are replaced; any other file named by `out` is left alone,
+    and an error.
     """
     dataset.split(split)  # raises where there is none
     path = _destination(dataset, split, out)
     found = _finished(path, dataset, split, own=out is None)
     if found is None:
-        found = compute_statistics(dataset, split, workers=workers, record=unfinished_path(path), watch=watch)
+        found = compute_statistics(
+            dataset, split, workers=workers, cluster=cluster, record=unfinished_path(path), watch=watch
+        )
         found.save(path)
     unfinished_path(path).unlink(missing_ok=True)
     return found
@@ -53,10 +57,11 @@ def compute_statistics(
     split: str = TRAINING_SPLIT,
     *,
     workers: int = 1,
+    cluster: str | None = None,
     record: Path | None = None,
     watch: Watch = lambda parts, total: parts,
 ) -> Statistics:
-    """Compute a split's statistics in one pass over its shards. The bits do not depend on `workers`.
+    """Compute a split's statistics in one pass over its shards, by `run_tasks`: who does it does not change a bit.
 
     record: file to keep the sums of finished shards in, and to go on from. `watch(parts, total)` sees the sums of every
     shard as it is finished, those recorded first (`total`: images), for a progress bar.
@@ -64,7 +69,7 @@ def compute_statistics(
     info = dataset.split(split).info
     done = _Done.load(record, dataset, split) if record else _Done.nothing(len(info.shards))
     task = functools.partial(shard_moments, dataset, split)
-    fresh = run_tasks(task, np.flatnonzero(~done.shards).tolist(), workers=workers)
+    fresh = run_tasks(task, np.flatnonzero(~done.shards).tolist(), workers=workers, cluster=cluster)
 
     def parts() -> Iterator[RGBMoments]:
         if done.shards.any():

@@ -119,7 +119,7 @@ def test_help_names_every_option(tool: str) -> None:
         "make_shards": "images out layout workers samples-per-shard quality size seed limit val-fraction class-names "
         "classes label-order max-rejected dry-run resampling cluster",
         "verify_shards": "shards level workers",
-        "compute_pca": "shards split out workers",
+        "compute_pca": "shards split out workers cluster",
         "preview": "shards out split images draws lighting strength seed",
     }
     assert set(re.findall(r"--[a-z-]+", result.stdout)) >= {f"--{name}" for name in options[tool].split()}

@@ -16,6 +16,7 @@ from .trainer import TrainingConfig, train
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder of the run; a begun one is resumed."
 )
+@click.option("--statistics", type=click.Path(path_type=Path), help="Another .npz of compute_pca.  [default: SHARDS']")
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting of the recipe.")
 @click.option("--epochs", type=int, help="At most so many epochs.  [default: the recipe's]")
@@ -30,6 +31,7 @@ from .trainer import TrainingConfig, train
 def main(
     shards: Path,
     out: Path,
+    statistics: Path | None,
     recipe: str,
     settings: tuple[str, ...],
     epochs: int | None,
@@ -46,6 +48,7 @@ def main(
     config = TrainingConfig(
         shards=shards,
         out=out,
+        statistics=statistics,
         recipe=RECIPES[recipe].override(overrides),
         width=width,
         seed=seed,

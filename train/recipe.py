@@ -18,7 +18,7 @@ class Recipe:
     batch_size: images a step. learning_rate: at first, for all parameters. weight_decay: of weights and biases.
     epochs: at most. plateau_*: divide the rate by `factor` after `epochs` epochs without a new best centre-view top-1
     error on val; after `drops` drops the next plateau ends training. dropout: in fc6, fc7.
-    lighting, lighting_strength: see `freelight.pipeline.Lighting`.
+    lighting, lighting_strength, lighting_divisor: see `freelight.pipeline.Lighting`.
     """
 
     name: str = "paper"
@@ -33,6 +33,7 @@ class Recipe:
     dropout: float = 0.5
     lighting: LightingMode = "eigenvalue"
     lighting_strength: float = 0.1
+    lighting_divisor: float = 1.0
 
     def __post_init__(self) -> None:
         for key in ("batch_size", "epochs", "plateau_epochs"):
@@ -41,13 +42,15 @@ class Recipe:
         for key in ("learning_rate", "momentum", "weight_decay", "lighting_strength", "plateau_drops"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise FreelightError(f"{key} (={getattr(self, key)}) must be 0 or more")
-        if not 0 < self.plateau_factor < math.inf:
-            raise FreelightError(f"plateau_factor (={self.plateau_factor}) must be positive")
+        for key in ("plateau_factor", "lighting_divisor"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise FreelightError(f"{key} (={getattr(self, key)}) must be positive")
 
     @property
     def training_transform(self) -> Transform:
         """Random crop and flip, less the mean image, lit."""
-        return Transform(mean="image", lighting=Lighting(mode=self.lighting, strength=self.lighting_strength))
+        lighting = Lighting(mode=self.lighting, strength=self.lighting_strength, divisor=self.lighting_divisor)
+        return Transform(mean="image", lighting=lighting)
 
     def evaluation_transform(self, views: int) -> Transform:
         """The centre view (1) or the ten views (10), less the mean image."""

@@ -31,12 +31,14 @@ METRICS = "metrics.jsonl"
 class TrainingConfig:
     """One training run. checkpoint_every: steps between checkpoints inside an epoch; None: at epochs' ends only.
 
-    log_every: steps between lines of metrics. num_threads: that decode, in each process.
+    statistics: a file of `compute_pca` to take in place of the dataset's own. log_every: steps between lines of
+    metrics. num_threads: that decode, in each process.
     """
 
     shards: Path
     out: Path
     recipe: Recipe
+    statistics: Path | None = None
     width: float = 1.0
     seed: int = 0
     checkpoint_every: int | None = None
@@ -88,7 +90,7 @@ class Trainer:
                 f"{config.shards} has no split 'val', which the schedule needs; "
                 "make it with a val/ folder, or with make_shards --val-fraction"
             )
-        self.statistics = Statistics.load(config.shards)
+        self.statistics = Statistics.load(config.statistics or config.shards)
         self.network = AlexNet(
             NetworkConfig(classes=len(self.dataset.manifest.classes), width=config.width, dropout=recipe.dropout),
             columns,

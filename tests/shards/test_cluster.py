@@ -10,8 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from freelight.shards import Dataset, compute_statistics
 from freelight.shards.drawing import draw_pictures
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
@@ -99,3 +101,10 @@ def test_a_cluster_that_is_not_there_is_one_line(pictures: Path, tmp_path: Path)
     assert result.returncode == 2
     assert re.search(r"error: --cluster tcp://127\.0\.0\.1:9: no Dask scheduler answers there", result.stderr)
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_cluster_computes_the_same_statistics(cluster: Cluster, dataset: Dataset) -> None:
+    on_cluster = compute_statistics(dataset, cluster=cluster.address)
+    for name, value in vars(compute_statistics(dataset)).items():
+        np.testing.assert_array_equal(getattr(on_cluster, name), value)

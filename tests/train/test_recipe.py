@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from freelight.pipeline import CenterCrop, RandomCrop, TenCrop
+from freelight.pipeline import CenterCrop, Lighting, RandomCrop, TenCrop
 from freelight.shards import FreelightError
 from freelight.train import RECIPES, Recipe
 
@@ -25,6 +25,7 @@ PAPER = RECIPES["paper"]
         ("dropout", 0.5),
         ("lighting", "eigenvalue"),
         ("lighting_strength", 0.1),
+        ("lighting_divisor", 1.0),
         ("name", "paper"),
     ],
 )
@@ -46,6 +47,8 @@ def test_papers_test_views_are_the_centre_or_ten_less_the_mean_image_without_lig
 
 def test_settings_are_changed_by_name_and_type_and_the_rest_stay() -> None:
     settings = ["batch_size=4", "learning_rate=1e-3", "lighting=off", "lighting_strength=0", "epochs=3", "epochs=2"]
+    lit = PAPER.override(["lighting=std", "lighting_divisor=1.1"]).training_transform
+    assert lit.lighting == Lighting(mode="std", strength=0.1, divisor=1.1)
     changed = PAPER.override(settings)
     assert changed == Recipe(batch_size=4, learning_rate=0.001, lighting="off", lighting_strength=0.0, epochs=2)
     assert isinstance(changed.batch_size, int)
@@ -78,6 +81,6 @@ def test_a_setting_that_cannot_be_is_an_error_naming_it(setting: str, message: s
 
 
 def test_no_setting_is_not_a_number() -> None:
-    for setting in ("momentum", "weight_decay", "lighting_strength", "plateau_factor"):
+    for setting in ("momentum", "weight_decay", "lighting_strength", "lighting_divisor", "plateau_factor"):
         with pytest.raises(FreelightError, match=setting):
             Recipe(**{setting: math.nan})  # type: ignore[arg-type]

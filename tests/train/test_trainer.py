@@ -180,6 +180,22 @@ def test_what_does_not_change_the_result_may_change(train: Any, run: Path) -> No
     assert train.here(run, "--threads 2 --log-every 7 --checkpoint-every 2").exit_code == 0
 
 
+def test_statistics_of_another_file_are_taken_only_if_named(
+    train: Any, dataset: Dataset, tmp_path: Path, run: Path
+) -> None:
+    """And stay with the run: its checkpoint holds them, and it is not taken up with others."""
+    theirs = Statistics.load(dataset.folder)
+    theirs.mean_image[:] = 100
+    theirs.save(tmp_path / "theirs.npz")
+    result = train.here(tmp_path / "run", f"--epochs 1 --statistics {tmp_path / 'theirs.npz'}")
+    assert result.exit_code == 0, result.output
+    assert (Checkpoint.load(tmp_path / "run" / "last.pt").statistics.mean_image == 100).all()
+    assert (Checkpoint.load(run / "last.pt").statistics.mean_image != 100).any()
+    assert train.here(tmp_path / "run", "--epochs 1").exit_code == 2
+    missing = train.here(tmp_path / "other", f"--statistics {tmp_path / 'none.npz'}")
+    assert (missing.exit_code, missing.stderr.startswith(f"error: {tmp_path / 'none.npz'} is missing")) == (2, True)
+
+
 def test_other_data_or_statistics_on_the_same_out_are_an_error(train_on: Any, run: Path, dataset_copy: Dataset) -> None:
     folder = dataset_copy.folder
     statistics = Statistics.load(folder)
@@ -317,7 +333,9 @@ def test_python_m_runs_the_command_and_help_names_every_option() -> None:
     words = [sys.executable, "-m", "freelight.train", "--help"]
     result = subprocess.run(words, capture_output=True, text=True, check=True)
     assert result.stdout.startswith("Usage: train [OPTIONS]")
-    options = "shards out recipe set epochs columns width checkpoint-every log-every seed threads backend help"
+    options = (
+        "shards out statistics recipe set epochs columns width checkpoint-every log-every seed threads backend help"
+    )
     assert set(re.findall(r"--[a-z-]+", result.stdout)) == {f"--{name}" for name in options.split()}
 
 
