@@ -1,6 +1,7 @@
 """Drawn pictures and a dataset made of them, for every test: read only. A test that changes files copies them first."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,12 @@ from freelight.shards import Dataset, ShardSettings, compute_statistics, list_im
 from freelight.shards.drawing import draw_pictures
 
 TRAIN_PER_CLASS, VAL_PER_CLASS, SAMPLES_PER_SHARD = 6, 2, 16
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let Ctrl-C interrupt, in this process and its children: a job in the background begins with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """What the trainer's tests share: the command `train` on the drawn dataset, and a run that it finished."""
 
+import functools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,8 +43,8 @@ class Train:
         words = [*PROGRAM, *self.words(out, more)]
         return subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
-    def begin(self, out: Path, more: str = "") -> subprocess.Popen[str]:
-        """Start it as typed, in a process group of its own."""
+    def begin(self, out: Path, more: str = "", *, background: bool = False) -> subprocess.Popen[str]:
+        """Start it as typed, in its own process group; in the `background` it ignores SIGINT, as for a shell."""
         return subprocess.Popen(
             [*PROGRAM, *self.words(out, more)],
             env=ENVIRONMENT,
@@ -50,6 +52,7 @@ class Train:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN) if background else None,
         )
 
 

@@ -40,9 +40,15 @@ def all_end(processes: list[int]) -> bool:
 
 
 @pytest.fixture
-def command(train: Any, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def background() -> bool:
+    """Whether the command ignores SIGINT, as one that a shell has put into the background."""
+    return False
+
+
+@pytest.fixture
+def command(train: Any, tmp_path: Path, background: bool) -> Iterator[subprocess.Popen[str]]:
     """A run on two columns that has taken its first steps."""
-    started = train.begin(tmp_path, SETTINGS)
+    started = train.begin(tmp_path, SETTINGS, background=background)
     try:
         while not (tmp_path / "metrics.jsonl").exists():
             assert started.poll() is None, started.stderr.read()
@@ -73,7 +79,15 @@ def interrupt(command: subprocess.Popen[str]) -> None:
     os.killpg(command.pid, signal.SIGINT)
 
 
-@pytest.mark.parametrize("end", [subprocess.Popen.kill, subprocess.Popen.terminate, interrupt])
+@pytest.mark.parametrize(
+    ("end", "background"),
+    [
+        (subprocess.Popen.kill, False),
+        (subprocess.Popen.kill, True),
+        (subprocess.Popen.terminate, False),
+        (interrupt, False),
+    ],
+)
 def test_when_the_command_is_ended_no_rank_stays(
     end: Callable[[subprocess.Popen[str]], None], command: subprocess.Popen[str]
 ) -> None:
