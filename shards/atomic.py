@@ -12,12 +12,13 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def atomic_write(path: str | os.PathLike[str], *, sync_folder: bool = True) -> Iterator[IO[bytes]]:
     """Yield a binary file that takes the name `path` when the block ends without an error.
 
     The bytes go to `path` + a random part + ".tmp", are fsynced and renamed; the folder is fsynced too, so that the
     name survives a power cut. After an error (disk full, say) the temporary file is gone and an older `path` is
     untouched. What a killed writer of the same `path` left is removed first; had it lived on, its own rename fails.
+    sync_folder=False leaves the name to the folder's next sync, for files that a restart would miss and make again.
     """
     path = Path(path)
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"):
@@ -32,6 +33,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if not sync_folder:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -70,7 +70,7 @@ class ShardRecord:
 
     def save(self, path: Path) -> None:
         """Write the record to `path`, atomically."""
-        with atomic_write(path) as file:
+        with atomic_write(path, sync_folder=False) as file:
             file.write(json.dumps(asdict(self)).encode())
 
     @classmethod
@@ -106,7 +106,7 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
     samples: list[WrittenSample] = []
     rejected: list[dict[str, str]] = []
     index_lines: list[str] = []
-    with atomic_write(folder / task.name) as file:
+    with atomic_write(folder / task.name, sync_folder=False) as file:
         tar_file = _HashingFile(file)
         tar = TarWriter(tar_file)
         for key, image in enumerate(task.images, task.first_key):
@@ -123,7 +123,7 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
             samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), kind, image.path))
         tar.close()
     index = f"v1.2 {len(samples)}\n{''.join(index_lines)}".encode()
-    with atomic_write((folder / task.name).with_suffix(".idx")) as file:
+    with atomic_write((folder / task.name).with_suffix(".idx"), sync_folder=False) as file:
         file.write(index)
     return ShardRecord(
         split=task.split,
