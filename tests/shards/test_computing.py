@@ -58,7 +58,7 @@ def test_shards_in_reversed_order_give_the_same_files(
 ) -> None:
     seen: list[int] = []
 
-    def backwards(function: Callable[[int], Any], tasks: list[int], *, workers: int) -> Iterator[Any]:
+    def backwards(function: Callable[[int], Any], tasks: list[int], *, workers: int, cluster: None) -> Iterator[Any]:
         for task in reversed(tasks):
             seen.append(task)
             yield function(task)
@@ -86,7 +86,7 @@ def test_a_stopped_job_goes_on_where_it_was_and_gives_the_same_files(
 
     monkeypatch.setattr(
         "freelight.shards.computing.run_tasks",
-        lambda function, tasks, *, workers: map(function, done.extend(tasks) or tasks),
+        lambda function, tasks, *, workers, cluster: map(function, done.extend(tasks) or tasks),
     )
     write_statistics(bare, watch=watch)
     assert done == list(range(shards, 4)), "a finished shard was read again"
