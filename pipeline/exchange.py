@@ -1,7 +1,7 @@
 """Let ranks that train on the same batch decode each image once: each decodes its share, then they swap."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.distributed as dist
@@ -12,15 +12,29 @@ from ..shards import FreelightError
 def swap_shares(own: torch.Tensor, sizes: Sequence[int], group: dist.ProcessGroup) -> list[torch.Tensor]:
     """Return every rank's share, on every rank of `group`; they are the batch in the order of the ranks.
 
-    own: this rank's share, `sizes[rank]` rows. The collective wants equal sizes, so shorter shares travel padded.
+    own: this rank's share, `sizes[rank]` rows.
+    """
+    return begin_swap(own, sizes, group)()
+
+
+def begin_swap(own: torch.Tensor, sizes: Sequence[int], group: dist.ProcessGroup) -> Callable[[], list[torch.Tensor]]:
+    """Begin to swap as `swap_shares` does; what this returns waits for the end of it, and gives the shares.
+
+    The collective wants equal sizes, so shorter shares travel padded.
     """
     padded = own
     if len(own) < max(sizes):
         padded = own.new_zeros((max(sizes), *own.shape[1:]))
         padded[: len(own)] = own
     shares = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(shares, padded.contiguous(), group=group)
-    return [share[:size] for share, size in zip(shares, sizes, strict=True)]
+    work = dist.all_gather(shares, padded.contiguous(), group=group, async_op=True)
+
+    def finish() -> list[torch.Tensor]:
+        assert work is not None
+        work.wait()
+        return [share[:size] for share, size in zip(shares, sizes, strict=True)]
+
+    return finish
 
 
 def swap_sizes(own: int, group: dist.ProcessGroup, device: torch.device) -> list[int]:

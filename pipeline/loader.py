@@ -1,7 +1,7 @@
 """The loader: batches of a split as torch tensors, every sample exactly once an epoch, resumable at any batch."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +12,14 @@ from nvidia.dali import Pipeline
 from torch.utils.dlpack import from_dlpack
 
 from ..shards import Dataset, FreelightError, Statistics
-from .exchange import check_shares, swap_shares, swap_sizes
+from .exchange import begin_swap, check_shares, swap_shares, swap_sizes
 from .graph import Layout, define_pipeline, graph_feed
 from .order import Order, draw_epoch, share_of
 from .reading import OnError, ReadAhead, SampleReader, Share, UndecodableError
 from .transforms import Transform
+
+Decoded = tuple[Share, torch.Tensor, Share]
+"""A step's samples on all ranks; the images of those that are here; and which those are."""
 
 
 class Batch(NamedTuple):
@@ -213,18 +216,18 @@ class Loader:
         try:
             shares = [share_of(step, self.rank, self.world_size) for step in steps]
             reads.start(self._read, shares, self.prefetch + 2)
-            for step in steps:
-                start = time.perf_counter()
-                samples = reads.samples()
-                images = self._run(pipeline, samples) if len(samples) else self._empty()
-                if self.group is not None:
-                    images, samples = self._swap(images, samples, step, self.group)
+            batches = self._decode(reads, pipeline, steps)
+            if self.group is not None:
+                batches = self._swap(batches, self.group)
+            start = time.perf_counter()
+            for step, images, samples in batches:
                 labels = self._to_device(self._labels[samples])
                 self.wait_seconds += time.perf_counter() - start
                 self._position += len(step)
                 yield Batch(images, labels, samples)
                 if self._reads is not reads:
                     raise FreelightError("this iteration is over: another was begun, or the loader was moved; use that")
+                start = time.perf_counter()
             _run_out(pipeline)
             self._idle = reads, pipeline
         finally:
@@ -282,20 +285,48 @@ class Loader:
         images: torch.Tensor = from_dlpack(output.as_tensor())
         return images
 
-    def _swap(
-        self, images: torch.Tensor, samples: Share, step: Share, group: dist.ProcessGroup
-    ) -> tuple[torch.Tensor, Share]:
-        """Give every rank of the group the whole batch, and say whose images it holds."""
+    def _decode(self, reads: ReadAhead, pipeline: Pipeline, steps: list[Share]) -> Iterator[Decoded]:
+        """Yield each step, and the images and samples of this rank's share of it."""
+        for step in steps:
+            samples = reads.samples()
+            yield step, self._run(pipeline, samples) if len(samples) else self._empty(), samples
+
+    def _swap(self, shares: Iterator[Decoded], group: dist.ProcessGroup) -> Iterator[Decoded]:
+        """Give every rank of the group the whole batch: each is swapped while the one before it is being used."""
+        finish: Callable[[], Decoded] | None = None
+        try:
+            for step, images, samples in shares:
+                begun = self._begin_swap(step, images, samples, group)
+                if finish is not None:
+                    yield finish()
+                finish = begun
+        except UndecodableError:
+            if finish is not None:  # the other ranks have begun this one too
+                yield finish()
+            raise
+        if finish is not None:
+            yield finish()
+
+    def _begin_swap(
+        self, step: Share, images: torch.Tensor, samples: Share, group: dist.ProcessGroup
+    ) -> Callable[[], Decoded]:
         if self._reader.on_error == "raise":
-            sizes = [len(share_of(step, rank, self.world_size)) for rank in range(self.world_size)]
-            whole = step
+            first = self.rank - group.rank()  # a group's ranks follow one another
+            ranks = range(first, first + group.size())
+            dealt = [share_of(step, rank, self.world_size) for rank in ranks]
+            sizes, whole = [len(share) for share in dealt], np.concatenate(dealt)
         else:  # which samples were skipped, the others do not know
             sizes = swap_sizes(len(samples), group, self.device)
             whole = torch.cat(swap_shares(torch.from_numpy(samples).to(self.device), sizes, group)).cpu().numpy()
-        shares = swap_shares(images, sizes, group)
-        if self.check_swaps:
-            check_shares(images, shares, group)
-        return torch.cat(shares), whole
+        swapped = begin_swap(images, sizes, group)
+
+        def finish() -> Decoded:
+            shares = swapped()
+            if self.check_swaps:
+                check_shares(images, shares, group)
+            return step, torch.cat(shares), whole
+
+        return finish
 
     def _to_device(self, labels: npt.NDArray[np.int64]) -> torch.Tensor:
         tensor = torch.from_numpy(labels)

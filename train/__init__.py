@@ -1,26 +1,31 @@
 """AlexNet as its authors trained it: the network in two columns, the update rule, checkpoints and evaluation."""
 
+from .architectures import NetworkConfig
 from .checkpoint import Checkpoint
 from .columns import Columns
 from .dropout import DropoutMasks
 from .evaluation import Errors, evaluate, predict
-from .network import AlexNet, NetworkConfig
+from .mesh import Mesh
+from .network import Network
 from .optimizer import PaperSGD
 from .recipe import RECIPES, Recipe
-from .schedule import Plateau
+from .schedule import LearningRates
+from .signals import StopRequest
 from .trainer import Trainer, TrainingConfig
 
 __all__ = [
     "RECIPES",
-    "AlexNet",
     "Checkpoint",
     "Columns",
     "DropoutMasks",
     "Errors",
+    "LearningRates",
+    "Mesh",
+    "Network",
     "NetworkConfig",
     "PaperSGD",
-    "Plateau",
     "Recipe",
+    "StopRequest",
     "Trainer",
     "TrainingConfig",
     "evaluate",

@@ -1,8 +1,8 @@
 """The collectives by which the two columns of the network meet. Everything that crosses processes stands here.
 
-The network has two columns (paper section 3.2). One process holds both, or two processes hold one each; then column
-`rank` of a tensor with C channels is its `rank`-th half along the channels, and of a parameter its `rank`-th part
-along dimension 0.
+The network has two columns (paper section 3.2), or one. One process holds all of them, or two processes hold one each;
+then column `rank` of a tensor with C channels is its `rank`-th half along the channels, and of a parameter its
+`rank`-th part along dimension 0.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,10 @@ import torch.distributed as dist
 
 from ..shards import FreelightError
 
-COLUMNS = 2
-
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns this process holds: all of them (`processes` = 1), or column `rank` of two.
+    """Which columns this process holds: all of them (`processes` = 1), or column `rank` of so many.
 
     group: the processes that hold one network between them.
     """
@@ -27,14 +25,11 @@ class Columns:
     rank: int = 0
     group: dist.ProcessGroup | None = None
 
-    def __post_init__(self) -> None:
-        if self.processes not in (1, COLUMNS):
-            raise FreelightError(f"--columns (={self.processes}) must be 1 or {COLUMNS}")
-
-    @property
-    def held(self) -> int:
-        """How many columns this process holds."""
-        return COLUMNS // self.processes
+    def held_of(self, columns: int) -> int:
+        """Return how many of a network's columns this process holds; `FreelightError` if they do not divide."""
+        if columns % self.processes:
+            raise FreelightError(f"the network has {columns} column, which --columns {self.processes} cannot divide")
+        return columns // self.processes
 
     def part(self, rows: int) -> slice:
         """Return this process's part of `rows` rows; the first column takes the odd one."""

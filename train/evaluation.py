@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..pipeline import Batch
-from .network import AlexNet
+from .network import Network
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,17 @@ class Errors:
 
 
 @torch.no_grad()
-def predict(network: AlexNet, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def predict(network: Network, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield the class probabilities (n, classes), averaged over views, and the labels (n,) of each batch."""
     for images, labels, _ in batches:
+        if not len(labels):  # other ranks have the rest of the last batch
+            continue
         views = images.flatten(0, 1) if images.ndim == 5 else images
         probabilities = network(views).softmax(dim=1)
         yield probabilities.reshape(len(labels), -1, probabilities.shape[1]).mean(dim=1), labels
 
 
-def evaluate(network: AlexNet, batches: Iterable[Batch], label_map: torch.Tensor | None = None) -> Errors:
+def evaluate(network: Network, batches: Iterable[Batch], label_map: torch.Tensor | None = None) -> Errors:
     """Count a network's errors. label_map: the network's label for each of the data's labels, where they differ."""
     images, correct = 0, torch.zeros(2, dtype=torch.int64)
     for probabilities, labels in predict(network, batches):

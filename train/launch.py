@@ -1,66 +1,110 @@
-"""Start the processes of a run: one, or one a column; or join those that `torchrun` has started."""
+"""Start the processes of a run: one, or one a column of each replica; or join those that `torchrun` has started."""
 
 import functools
 import os
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import ProcessException, ProcessExitedException, spawn
+from torch.multiprocessing.spawn import ProcessContext, ProcessException, ProcessExitedException, spawn
 
 from ..shards import FreelightError
 from ..shards.atomic import atomic_write
-from .columns import Columns
+from .mesh import Mesh
+from .signals import StopRequest
+
+Work = Callable[[Mesh, str, StopRequest], None]
 
 
-def launch(work: Callable[[Columns, str], None], *, columns: int, backend: str | None) -> None:
-    """Call `work(columns, device)` in every process of a run, and return when all have ended.
+def launch(work: Work, *, columns: int, replicas: int | None, backend: str | None) -> None:
+    """Call `work(mesh, device, stop)` in every process of a run, and return when all have ended.
 
-    columns: how many processes, each holding so many columns that there are two in all. backend: `nccl` or `gloo`; by
-    default NCCL with a GPU for each process, and gloo on the CPU. Under `torchrun`, this process is one of those.
-    Raises `FreelightError` with the reason, once, when a process that was started here ends before its time.
+    columns: processes that hold one network between them. replicas: of the network; by default one, or under
+    `torchrun` as many as there are processes for. backend: `nccl` or `gloo`; by default NCCL with a GPU for each
+    process, and gloo on the CPU. Under `torchrun`, this process is one of those that it started.
+
+    SIGTERM and SIGINT set `stop.number` in every process; after `work` has returned, this one then exits with 128 +
+    that number. Raises `FreelightError` with the reason, once, when a process that was started here ends before its
+    time.
     """
-    if columns == 1:
-        if int(os.environ.get("WORLD_SIZE", "1")) != 1:
-            raise FreelightError(f"--columns 1 is one process, but torchrun started {os.environ['WORLD_SIZE']}")
-        work(Columns(), "cuda:0" if torch.cuda.is_available() else "cpu")
-        return
+    started = int(os.environ.get("WORLD_SIZE", "0"))  # by torchrun
+    if replicas is None:
+        replicas = max(1, started // columns)
+    processes = columns * replicas
+    if started not in (0, processes):
+        raise FreelightError(
+            f"--columns {columns} with {replicas} replicas are {processes} processes, but torchrun started {started}"
+        )
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))  # processes on this machine
     gpus = torch.cuda.device_count()
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", columns))  # processes on this machine
     if backend is None:
         backend = "nccl" if gpus else "gloo"
-    if backend == "nccl" and gpus < here:
+    if backend == "nccl" and processes > 1 and gpus < here:
         raise FreelightError(
-            f"--columns {columns} needs {here} GPUs here, found {gpus}; on fewer say --backend gloo, or --columns 1"
+            f"--columns {columns} with {replicas} replicas needs {here} GPUs here, found {gpus}; "
+            "on fewer say --backend gloo, or --columns 1"
         )
-    if "RANK" in os.environ:
-        _join(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://", work, columns, backend)
-        return
+    if not gpus:
+        # Large tensors come in large pages: asked for anew each step, small ones cost the CPU more than the sums.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if started or processes == 1:
+        with StopRequest() as stop:
+            if processes == 1:
+                work(Mesh(), "cuda:0" if gpus else "cpu", stop)
+            else:
+                _join(int(os.environ["RANK"]), processes, "env://", work, columns, backend, stop)
+    else:
+        stop = _spawn(work, processes, columns, backend)
+    if stop.number:
+        sys.exit(128 + stop.number)
+
+
+def _spawn(work: Work, processes: int, columns: int, backend: str) -> StopRequest:
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            spawn(_spawned, (Path(folder), work, columns, backend), nprocs=columns)  # type: ignore[no-untyped-call]
-        except ProcessException as error:
-            # One rank's failure ends the others, which may fail in turn: the reason is what a rank has written down.
-            reasons = sorted(Path(folder).glob("*.error"))
-            if reasons:
-                raise FreelightError(os.fsdecode(reasons[0].read_bytes())) from None
-            if isinstance(error, ProcessExitedException):
-                raise FreelightError(
-                    f"rank {error.error_index} ended ({error.msg}); the same command goes on from the last checkpoint"
-                ) from None
-            raise
+        arguments = (Path(folder), work, processes, columns, backend)
+        context: ProcessContext | None = None
+
+        def pass_on() -> None:
+            for process in context.processes if context else ():
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGTERM)
+
+        with StopRequest(told=pass_on) as stop:
+            context = spawn(_spawned, arguments, nprocs=processes, join=False)  # type: ignore[no-untyped-call]
+            assert context is not None
+            if stop.number:
+                pass_on()
+            try:
+                while not context.join():
+                    pass
+            except ProcessException as error:
+                # One rank's failure ends the others, which may fail in turn: the reason is what a rank has written.
+                reasons = sorted(Path(folder).glob("*.error"))
+                if reasons:
+                    raise FreelightError(os.fsdecode(reasons[0].read_bytes())) from None
+                if not isinstance(error, ProcessExitedException):
+                    raise
+                if not stop.number:  # else it was told to stop before it could listen
+                    raise FreelightError(
+                        f"rank {error.error_index} ended ({error.msg}); "
+                        "the same command goes on from the last checkpoint"
+                    ) from None
+        return stop
 
 
-def _spawned(rank: int, folder: Path, work: Callable[[Columns, str], None], columns: int, backend: str) -> None:
+def _spawned(rank: int, folder: Path, work: Work, processes: int, columns: int, backend: str) -> None:
     _end_with(os.getppid())
     reporting = functools.partial(_reporting, work, folder / f"{rank}.error")
-    _join(rank, columns, f"file://{folder / 'rendezvous'}", reporting, columns, backend)
+    with StopRequest() as stop:
+        _join(rank, processes, f"file://{folder / 'rendezvous'}", reporting, columns, backend, stop)
 
 
 def _end_with(parent: int) -> None:
@@ -74,31 +118,35 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _reporting(work: Callable[[Columns, str], None], reason: Path, columns: Columns, device: str) -> None:
+def _reporting(work: Work, reason: Path, mesh: Mesh, device: str, stop: StopRequest) -> None:
     """Do `work`; write an error that a user is meant to read to `reason`, for the process that started this one."""
     try:
-        work(columns, device)
+        work(mesh, device, stop)
     except (FreelightError, OSError) as error:
         with atomic_write(reason) as file:
             file.write(os.fsencode(str(error)))  # file names may be of any bytes
         sys.exit(2)
 
 
-def _join(
-    rank: int, world_size: int, meeting: str, work: Callable[[Columns, str], None], columns: int, backend: str
-) -> None:
-    if world_size != columns:
-        raise FreelightError(f"--columns {columns} is {columns} processes, but torchrun started {world_size}")
+def _join(rank: int, processes: int, meeting: str, work: Work, columns: int, backend: str, stop: StopRequest) -> None:
     gpus = torch.cuda.device_count()
-    device = f"cuda:{rank % gpus}" if gpus else "cpu"
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    device = f"cuda:{int(os.environ.get('LOCAL_RANK', rank)) % gpus}" if gpus else "cpu"
     if gpus:
         torch.cuda.set_device(device)
     else:
-        torch.set_num_threads(max(1, torch.get_num_threads() // world_size))
-    dist.init_process_group(
-        backend, init_method=meeting, rank=rank, world_size=world_size, timeout=timedelta(minutes=10)
-    )
+        torch.set_num_threads(max(1, torch.get_num_threads() // here))
     try:
-        work(Columns(processes=columns, rank=rank, group=dist.group.WORLD), device)
+        dist.init_process_group(
+            backend, init_method=meeting, rank=rank, world_size=processes, timeout=timedelta(minutes=10)
+        )
+    except dist.DistNetworkError as error:
+        port = os.environ.get("MASTER_PORT")
+        raise FreelightError(
+            f"rank {rank} cannot meet the others at {os.environ.get('MASTER_ADDR')}:{port} ({error}); "
+            "if the port is in use, give torchrun another --master-port"
+        ) from None
+    try:
+        work(Mesh.join(columns=columns, device=device), device, stop)
     finally:
         dist.destroy_process_group()

@@ -1,123 +1,143 @@
-"""AlexNet (paper section 3.5), written once, as columns: grouped in one process, or one column in each of two."""
+"""A network written once, as columns: grouped in one process, or one column in each of two."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..shards import FreelightError
-from .columns import COLUMNS, Columns, part_sizes
+from .architectures import NetworkConfig
+from .columns import Columns, part_sizes
 from .dropout import DropoutMasks
-from .normalization import ResponseNorm
+from .layers import (
+    Activation,
+    Convolution,
+    FullyConnected,
+    Layer,
+    NormalizeAcross,
+    NormalizeWithin,
+    Pooling,
+    Shape,
+    input_shapes,
+)
+from .normalization import EAGER, compiled, normalize_across, normalize_within
+from .randomness import generator_for
 
-# Inputs of each output of a layer at width 1.
-FAN_IN = {
-    "conv1": 3 * 11 * 11,
-    "conv2": 48 * 5 * 5,
-    "conv3": 256 * 3 * 3,
-    "conv4": 192 * 3 * 3,
-    "conv5": 192 * 3 * 3,
-    "fc6": 256 * 6 * 6,
-    "fc7": 4096,
-    "fc8": 4096,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """What decides the shape of the network.
-
-    classes: of the last layer. width: multiplies the maps and neurons of every layer but the last. dropout:
-    probability in fc6 and fc7.
-    """
-
-    classes: int
-    width: float = 1.0
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.classes < 2:
-            raise FreelightError(f"the network needs at least 2 classes, the data has {self.classes}")
-        if not 0 < self.width < math.inf:
-            raise FreelightError(f"--width (={self.width}) must be positive")
-        if not 0 <= self.dropout < 1:
-            raise FreelightError(f"dropout (={self.dropout}) must lie in 0..1")
-
-    def scaled(self, maps: int) -> int:
-        """Return the maps of one column of a layer that has `maps` at width 1."""
-        return max(1, round(maps * self.width))
+CROP = 224
+"""Side of the crops of ImageNet's networks, pixels."""
 
 
-class AlexNet(nn.Module):
-    """The network: 224x224 RGB pixels in 0-255 units, less the mean, (N, 3, 224, 224) -> logits (N, classes).
+class Network(nn.Module):
+    """AlexNet or a relative: RGB crops in 0-255 units, less the mean, (N, 3, crop, crop) -> logits (N, classes).
 
     columns: what this process holds. A parameter of one column is its part along dimension 0 of the whole net's, so
-    `whole` and `load_whole` speak of one logical network, whatever holds it. seed: of the weights.
+    `whole` and `load_whole` speak of one logical network, whatever holds it. crop: side of the images, pixels.
+    seed: of the weights. compile_: fuse the normalisation with a compiler, where there is one.
     """
 
-    def __init__(self, config: NetworkConfig, columns: Columns = Columns(), *, seed: int = 0) -> None:  # noqa: B008
+    def __init__(
+        self,
+        config: NetworkConfig,
+        *,
+        classes: int,
+        crop: int = CROP,
+        columns: Columns = Columns(),  # noqa: B008
+        seed: int = 0,
+        compile_: bool = False,
+    ) -> None:
         super().__init__()
+        if classes < 2:
+            raise FreelightError(f"the network needs at least 2 classes, the data has {classes}")
         self.config = config
+        self.classes = classes
         self.columns = columns
-        c1, c2, c3, c4, c5, fc = (config.scaled(maps) for maps in (48, 128, 192, 192, 128, 2048))
-        held = columns.held
-        # "Own" layers see their own column's maps only; the others see both columns'.
-        self.conv1 = nn.Conv2d(3, c1 * held, 11, stride=4)
-        self.conv2 = nn.Conv2d(c1 * held, c2 * held, 5, padding=2, groups=held)
-        self.conv3 = nn.Conv2d(c2 * COLUMNS, c3 * held, 3, padding=1)
-        self.conv4 = nn.Conv2d(c3 * held, c4 * held, 3, padding=1, groups=held)
-        self.conv5 = nn.Conv2d(c4 * held, c5 * held, 3, padding=1, groups=held)
-        self.fc6 = nn.Linear(c5 * COLUMNS * 6 * 6, fc * held)
-        self.fc7 = nn.Linear(fc * COLUMNS, fc * held)
-        self.fc8 = nn.Linear(fc * COLUMNS, part_sizes(config.classes, columns.processes)[columns.rank])
-        self.norm = ResponseNorm(held)
-        self._initialize(seed)
+        self.held = columns.held_of(config.columns)
+        self.layers = config.layers()
+        self.compile_ = compile_
+        self._weighted = {layer.name: layer for layer in self.layers if isinstance(layer, Convolution | FullyConnected)}
+        for layer, shape in zip(self.layers, input_shapes(self.layers, crop), strict=True):
+            if isinstance(layer, Convolution | FullyConnected):
+                self.add_module(layer.name, self._module(layer, shape))
+        self._initialize(crop, seed)
 
     def forward(self, images: torch.Tensor, masks: DropoutMasks | None = None) -> torch.Tensor:
         """Return the logits; with `masks` as in training, without as at test."""
-        join = self.columns.join
-        # 55 outputs: 224 padded by 3 on the right and bottom only (the 2012 code's ceiling division).
-        x = F.relu(self.conv1(F.pad(images, (0, 3, 0, 3))))
-        x = F.max_pool2d(self.norm(x), 3, 2)
-        x = F.relu(self.conv2(x))
-        x = F.max_pool2d(self.norm(x), 3, 2)
-        x = F.relu(self.conv3(join(x)))
-        x = F.relu(self.conv4(x))
-        x = F.max_pool2d(F.relu(self.conv5(x)), 3, 2)
-        x = self._drop(F.relu(self.fc6(join(x).flatten(1))), "fc6", masks)
-        x = self._drop(F.relu(self.fc7(join(x))), "fc7", masks)
-        return self.columns.join_logits(self.fc8(join(x)), self.config.classes)
+        x, stages = images, compiled(images.device.type) if self.compile_ else EAGER
+        for layer in self.layers:
+            if isinstance(layer, Convolution | FullyConnected):
+                x = self._weigh(x, layer)
+            elif isinstance(layer, Activation):
+                x = torch.relu(x) if layer.function == "relu" else torch.tanh(x)
+            elif isinstance(layer, Pooling):
+                pool = F.max_pool2d if layer.kind == "max" else F.avg_pool2d
+                x = pool(x, layer.window, layer.stride, ceil_mode=layer.ceil)
+            elif isinstance(layer, NormalizeAcross):
+                x = normalize_across(x, layer, self.held, stages)
+            elif isinstance(layer, NormalizeWithin):
+                x = normalize_within(x, layer, stages)
+            elif masks is None:
+                x = x * (1 - layer.probability)
+            else:
+                x = masks.apply(x, layer.name, layer.probability, self.columns)
+        return self.columns.join_logits(x, self.classes)
 
-    def _drop(self, x: torch.Tensor, layer: str, masks: DropoutMasks | None) -> torch.Tensor:
-        if masks is None:
-            return x * (1 - self.config.dropout)
-        return masks.apply(x, layer, self.config.dropout, self.columns)
+    def _weigh(self, x: torch.Tensor, layer: Convolution | FullyConnected) -> torch.Tensor:
+        if layer.sees == "all":
+            x = self.columns.join(x)
+        if isinstance(layer, FullyConnected):
+            x = x.flatten(1)
+        else:
+            before, after = layer.border(x.shape[-1])
+            if before != after:
+                x = F.pad(x, (before, after, before, after))
+        weighed: torch.Tensor = self.get_submodule(layer.name)(x)
+        return weighed
+
+    def _module(self, layer: Convolution | FullyConnected, shape: Shape) -> nn.Module:
+        rows = part_sizes(self.whole_rows(layer.name), self.columns.processes)[self.columns.rank]
+        groups = self.held if layer.sees == "own" else 1
+        if isinstance(layer, FullyConnected):
+            inputs = layer.fan_in(shape, self.config.columns)
+            return nn.Linear(inputs, rows) if groups == 1 else _GroupedLinear(inputs, rows, groups)
+        inputs = layer.inputs(shape, self.config.columns) * groups
+        if layer.local:
+            return _LocallyConnected(inputs, rows, layer, shape.side)
+        before, after = layer.border(shape.side)
+        padding = before if before == after else 0  # an uneven border is added in `_weigh`
+        return nn.Conv2d(inputs, rows, layer.kernel, stride=layer.stride, padding=padding, groups=groups)
 
     @torch.no_grad()
-    def _initialize(self, seed: int) -> None:
-        """Draw weights from N(0, 0.01), biases 1 in conv2, 4, 5, fc6, fc7 and 0 elsewhere (paper section 5).
+    def _initialize(self, crop: int, seed: int) -> None:
+        """Draw normal weights and fill the biases as the layers say (paper section 5).
 
-        With a width below 1 the standard deviation is `0.01 * sqrt(fan-in at width 1 / fan-in)`, so that sums keep
-        the size they have in the full net. Each column draws the whole parameter and keeps its part.
+        With a width below 1, or smaller crops, the standard deviation is the layer's times
+        `sqrt(fan-in of the full net / fan-in)`, so that sums keep the size they have in the full net. Each column draws
+        the whole parameter and keeps its part; a layer's weights depend on the seed and its name.
         """
-        for index, (name, layer) in enumerate(self.named_children()):
-            if not isinstance(layer, nn.Conv2d | nn.Linear):
-                continue
-            assert layer.bias is not None
-            rows = self.whole_rows(f"{name}.weight")
-            deviation = 0.01 * math.sqrt(FAN_IN[name] / layer.weight[0].numel())
-            generator = torch.Generator().manual_seed(seed * 100 + index)
-            drawn = torch.empty((rows, *layer.weight.shape[1:])).normal_(0, deviation, generator=generator)
-            layer.weight.copy_(drawn[self.columns.part(rows)])
-            layer.bias.fill_(float(name in ("conv2", "conv4", "conv5", "fc6", "fc7")))
+        fan_in = self._fan_ins(self.config.layers(), crop)
+        full = self._fan_ins(self.config.layers(width=1), crop if self.config.is_for_cifar else CROP)
+        for name, layer in self._weighted.items():
+            weight = self.get_parameter(f"{name}.weight")
+            rows = self.whole_rows(name)
+            deviation = layer.std * math.sqrt(full[name] / fan_in[name])
+            drawn = torch.empty((rows, *weight.shape[1:]))
+            drawn.normal_(0, deviation, generator=generator_for("cpu", seed, name))
+            weight.copy_(drawn[self.columns.part(rows)])
+            self.get_parameter(f"{name}.bias").fill_(layer.bias)
+
+    def _fan_ins(self, layers: tuple[Layer, ...], crop: int) -> dict[str, int]:
+        return {
+            layer.name: layer.fan_in(shape, self.config.columns)
+            for layer, shape in zip(layers, input_shapes(layers, crop), strict=True)
+            if isinstance(layer, Convolution | FullyConnected)
+        }
 
     def whole_rows(self, name: str) -> int:
-        """Return the rows (dimension 0) of a parameter in the whole network."""
-        if name.startswith("fc8."):
-            return self.config.classes
-        return self.get_parameter(name).shape[0] * self.columns.processes
+        """Return the rows (dimension 0) that a layer's, or a parameter's, tensors have in the whole network."""
+        layer = self._weighted[name.partition(".")[0]]
+        rows = layer.maps if isinstance(layer, Convolution) else layer.neurons
+        return self.classes if rows is None else rows * self.config.columns
 
     def whole(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Turn tensors of the parameters' names and shapes into the whole network's, on the CPU (a collective)."""
@@ -135,3 +155,37 @@ class AlexNet(nn.Module):
         """Load the whole network's weights, of which this process keeps its part."""
         for name, parameter in self.named_parameters():
             parameter.copy_(self.part(name, weights[name]))
+
+
+class _GroupedLinear(nn.Module):
+    """A fully connected layer in groups: each group of outputs sees its own group of inputs alone."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = zip(x.chunk(self.groups, dim=1), self.weight.chunk(self.groups), strict=True)
+        return torch.cat([F.linear(part, weight) for part, weight in parts], dim=1) + self.bias
+
+
+class _LocallyConnected(nn.Module):
+    """A convolution with other weights at every place.
+
+    weight: (maps, places, inputs * kernel**2). bias: (maps, places).
+    """
+
+    def __init__(self, inputs: int, maps: int, layer: Convolution, side: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.side = layer.output(Shape(inputs, side)).side
+        self.weight = nn.Parameter(torch.empty(maps, self.side**2, inputs * layer.kernel**2))
+        self.bias = nn.Parameter(torch.empty(maps, self.side**2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert isinstance(self.layer.padding, int)
+        windows = F.unfold(x, self.layer.kernel, padding=self.layer.padding, stride=self.layer.stride)
+        places: torch.Tensor = torch.einsum("nip,mpi->nmp", windows, self.weight) + self.bias
+        return places.reshape(*places.shape[:2], self.side, self.side)

@@ -1,32 +1,39 @@
 """The paper's update rule (section 5): the learning rate is inside the velocity."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
+from .recipe import Recipe
+
 
 class PaperSGD:
-    """v <- momentum v - decay lr w - lr g;  w <- w + v.
+    """v <- momentum v - decay lr w - lr g;  w <- w + v, with a rate and a decay for each parameter.
 
     `torch.optim.SGD` keeps the learning rate outside the velocity, so that after a drop its old velocity shrinks at
-    once; here it keeps its size, as in the paper and the 2012 code.
+    once; here it keeps its size, as in the paper and the 2012 code. Frozen parameters stay as they are, velocity too.
     """
 
-    def __init__(
-        self, parameters: Iterable[tuple[str, torch.nn.Parameter]], *, momentum: float, weight_decay: float
-    ) -> None:
+    def __init__(self, parameters: Iterable[tuple[str, torch.nn.Parameter]], recipe: Recipe) -> None:
         self.parameters = dict(parameters)
-        self.momentum = momentum
-        self.weight_decay = weight_decay
+        self.momentum = recipe.momentum
         self.velocity = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
+        self.decays = {
+            name: recipe.layer_decays.of(
+                name, recipe.bias_weight_decay if name.endswith(".bias") else recipe.weight_decay
+            )
+            for name in self.parameters
+        }
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Update every parameter from its gradient, and drop the gradient."""
+    def step(self, rate: Callable[[str], float | None]) -> None:
+        """Update every parameter from its gradient, and drop the gradient. rate: of a parameter; None: frozen."""
         for name, weight in self.parameters.items():
             assert weight.grad is not None, name
-            self.velocity[name].mul_(self.momentum)
-            self.velocity[name].add_(weight, alpha=-self.weight_decay * learning_rate)
-            self.velocity[name].add_(weight.grad, alpha=-learning_rate)
-            weight.add_(self.velocity[name])
+            learning_rate = rate(name)
+            if learning_rate is not None:
+                self.velocity[name].mul_(self.momentum)
+                self.velocity[name].add_(weight, alpha=-self.decays[name] * learning_rate)
+                self.velocity[name].add_(weight.grad, alpha=-learning_rate)
+                weight.add_(self.velocity[name])
             weight.grad = None

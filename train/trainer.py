@@ -1,126 +1,141 @@
-"""Training: steps, validation each epoch, checkpoints, and the metrics of a run."""
+"""Training: steps, validation each epoch, and when to save."""
 
-import dataclasses
-import json
+import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..pipeline import Batch, Loader
+from ..pipeline import Batch, Loader, Transform, draw_epoch
 from ..shards import Dataset, FreelightError, Statistics
 from ..shards.atomic import atomic_write
-from .checkpoint import LAST, Checkpoint
-from .columns import Columns
+from .checkpoint import Checkpoint
+from .columns import part_sizes
 from .dropout import DropoutMasks
 from .evaluation import Errors, evaluate
-from .network import AlexNet, NetworkConfig
+from .figures import kernel_sheet
+from .mesh import Mesh
+from .monitor import Monitor, norm
+from .network import Network
 from .optimizer import PaperSGD
-from .progress import Progress
+from .progress import Progress, summary
 from .recipe import Recipe
-from .schedule import Plateau
+from .run import RunFolder
+from .schedule import LearningRates
+from .signals import StopRequest
+from .taking_up import check_same_run, copy_matching
 
-METRICS = "metrics.jsonl"
+SAVE, STOP = 1, 2
+"""What a process may wish for after a step; the greatest wish of all is done."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One training run. checkpoint_every: steps between checkpoints inside an epoch; None: at epochs' ends only.
+    """One training run.
 
-    statistics: a file of `compute_pca` to take in place of the dataset's own. log_every: steps between lines of
-    metrics. num_threads: that decode, in each process.
+    shards: dataset directory, or URL, then with a local folder for its shards, `cache` of at most `cache_bytes`.
+    statistics: a file of `compute_pca` to take in place of the dataset's own. init_from: a checkpoint whose layers a
+    new run begins with, where they fit. checkpoint_every, checkpoint_minutes: between checkpoints inside an epoch;
+    None: at epochs' ends only. keep: so many most recent checkpoints. log_every: steps between lines of metrics.
+    num_threads: that decode, in each process. compile_: fuse the normalisation with a compiler, where there is one.
+    channels_last: the memory order of activations. tensorboard: write events, too.
     """
 
-    shards: Path
+    shards: str
     out: Path
     recipe: Recipe
+    cache: Path | None = None
+    cache_bytes: int = 10**11
     statistics: Path | None = None
-    width: float = 1.0
+    init_from: Path | None = None
     seed: int = 0
     checkpoint_every: int | None = None
+    checkpoint_minutes: float | None = None
+    keep: int = 2
     log_every: int = 10
     num_threads: int = 2
+    compile_: bool = True
+    channels_last: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (("--checkpoint-every", self.checkpoint_every), ("--log-every", self.log_every)):
+        for name, value in (
+            ("--checkpoint-every", self.checkpoint_every),
+            ("--log-every", self.log_every),
+            ("--keep", self.keep),
+        ):
             if value is not None and value < 1:
                 raise FreelightError(f"{name} (={value}) must be at least 1")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise FreelightError(f"--checkpoint-minutes (={self.checkpoint_minutes}) must be positive")
         if not 0 <= self.seed < 2**32:
             raise FreelightError(f"--seed (={self.seed}) must lie in 0..2**32 - 1")
 
 
-@dataclass
-class Interval:
-    """What was measured since the last line of metrics. loss: the sum over steps, left on the device."""
-
-    loss: torch.Tensor
-    steps: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    wait_seconds: float = 0.0
-
-    def metrics(self) -> dict[str, float]:
-        """Return the mean loss, images/s with and without the wait for data, and the wait's share of the time."""
-        return {
-            "loss": float(self.loss) / self.steps,
-            "images_per_second": self.images / self.seconds,
-            "images_per_second_without_wait": self.images / (self.seconds - self.wait_seconds),
-            "wait_share": self.wait_seconds / self.seconds,
-        }
+class StoppedError(Exception):
+    """The run was asked to stop, and is to be saved as it is."""
 
 
 class Trainer:
-    """One process's part of a run: it holds `columns` of the network. `run` trains to the end of the schedule.
+    """One process's part of a run, at its place in the `mesh`. `run` trains to the end of the schedule.
 
-    A run that was begun in `config.out` is taken up after its last checkpoint.
+    A run that was begun in `config.out` is taken up after its last checkpoint. stop: asks to stop at the next step.
     """
 
-    def __init__(self, config: TrainingConfig, columns: Columns, device: str) -> None:
+    def __init__(self, config: TrainingConfig, mesh: Mesh, device: str, stop: StopRequest) -> None:
         self.config = config
-        self.columns = columns
+        self.mesh = mesh
         self.device = device
+        self.stop = stop
         recipe = config.recipe
-        self.dataset = Dataset(config.shards)
+        self.dataset = Dataset(config.shards, cache=config.cache, cache_bytes=config.cache_bytes)
         if "val" not in self.dataset.manifest.splits:
             raise FreelightError(
                 f"{config.shards} has no split 'val', which the schedule needs; "
                 "make it with a val/ folder, or with make_shards --val-fraction"
             )
-        self.statistics = Statistics.load(config.statistics or config.shards)
-        self.network = AlexNet(
-            NetworkConfig(classes=len(self.dataset.manifest.classes), width=config.width, dropout=recipe.dropout),
-            columns,
+        self.statistics = Statistics.load(config.statistics or self.dataset.folder)
+        self.network = Network(
+            recipe.network,
+            classes=len(self.dataset.manifest.classes),
+            crop=recipe.crop_size,
+            columns=mesh.columns,
             seed=config.seed,
-        ).to(device)
-        self.optimizer = PaperSGD(
-            self.network.named_parameters(), momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
-        self.schedule = Plateau(recipe)
+            compile_=config.compile_,
+        ).to(device, torch.float64 if recipe.precision == "float64" else torch.float32)
+        if config.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.finish_gradients = mesh.sum_gradients(self.network)
+        self.optimizer = PaperSGD(self.network.named_parameters(), recipe)
+        self.rates = LearningRates(recipe)
         self.step = 0
-        self.training = self._loader("train", recipe.training_transform)
+        self.training = self._loader("train", recipe.training_transform(0))
         self.validation = self._loader("val", recipe.evaluation_transform(views=1))
-        self.progress = Progress(len(self.training))
-        self._resume()
+        self.monitor = Monitor(mesh, device)
+        self.folder = RunFolder(config.out, keep=config.keep)
+        self._last_save = time.monotonic()
+        self._begin()
+        events = config.out / "tensorboard" if config.tensorboard and mesh.rank == 0 else None
+        self.progress = Progress(len(self.training), events=events, step=self.step)
 
-    def run(self) -> Errors | None:
-        """Train until the schedule ends; return the last validation errors (None if nothing was left to do)."""
-        errors = None
-        while not self.schedule.finished and self.training.epoch < self.config.recipe.epochs:
-            self._train_epoch()
-            errors = evaluate(self.network, self.validation)
-            self._write(
-                {"step": self.step, "epoch": self.training.epoch, "val_top1": errors.top1, "val_top5": errors.top5}
-            )
-            self.schedule.update(errors.top1)
-            self.training.set_epoch(self.training.epoch + 1)
-            self._save()
-        return errors
+    def run(self) -> None:
+        """Train until the schedule ends, or until asked to stop."""
+        try:
+            while not self.rates.finished(self.training.epoch):
+                if self.training.position < len(self.training.split):
+                    self._train_epoch()
+                self._validate()
+        except StoppedError:
+            self._save(best=False)
+            self._say(f"stopped by {self.stop.name}; the same command goes on after step {self.step}, which is saved")
+        else:
+            self._say(f"{self.folder.last}: {summary(self.folder.read())}")
 
-    def _loader(self, split: str, transform: Any) -> Loader:
+    def _loader(self, split: str, transform: Transform) -> Loader:
         return Loader(
             self.dataset,
             split,
@@ -128,78 +143,169 @@ class Trainer:
             transform=transform,
             statistics=self.statistics,
             seed=self.config.seed,
-            order="global" if split == "train" else "sequential",
-            rank=self.columns.rank,
-            world_size=self.columns.processes,
-            group=self.columns.group,
+            order=self.config.recipe.order if split == "train" else "sequential",
+            rank=self.mesh.rank,
+            world_size=self.mesh.world_size,
+            group=self.mesh.columns.group,
             device=self.device,
             num_threads=self.config.num_threads,
         )
 
     def _train_epoch(self) -> None:
-        interval = self._new_interval()
-        start, waited = time.perf_counter(), self.training.wait_seconds
+        self.monitor.begin(self.training.wait_seconds)
+        position = self.training.position
         for batch in self.training:
-            interval.loss += self._train_step(batch)
-            interval.steps += 1
-            interval.images += len(batch.labels)
-            last = self.training.position == len(self.training.split)
-            if last or self.step % self.config.log_every == 0:
-                interval.seconds = time.perf_counter() - start
-                interval.wait_seconds = self.training.wait_seconds - waited
-                self._log(interval)
-                interval = self._new_interval()
-                start, waited = time.perf_counter(), self.training.wait_seconds
+            images, position = self.training.position - position, self.training.position
+            last = position == len(self.training.split)
+            log = last or (self.step + 1) % self.config.log_every == 0
+            norms = self._train_step(batch, images, measure=log)
+            if log:
+                self._log(norms)
+            wish = self._wish()
+            if wish == STOP:
+                raise StoppedError
             # At the epoch's end the checkpoint follows the validation, which the schedule needs.
-            if not last and self.config.checkpoint_every and self.step % self.config.checkpoint_every == 0:
-                self._save()
+            if wish == SAVE and not last:
+                self._save(best=False)
 
-    def _train_step(self, batch: Batch) -> torch.Tensor:
-        """Take one step; return the mean loss over the global batch, on the device."""
-        masks = DropoutMasks(self.config.seed, self.step)
-        logits = self.network(batch.images, masks)
-        loss = F.cross_entropy(logits, batch.labels, reduction="sum") / len(batch.labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step(self.schedule.learning_rate)
+    def _train_step(self, batch: Batch, images: int, *, measure: bool) -> dict[str, float]:
+        """Take one step on this replica's share of `images` images; return norms if they are to be measured."""
+        # A replica whose share is empty computes on a blank image that does not count, since the others wait for it.
+        blank = len(batch.labels) == 0
+        # Dropout's masks are those of the whole batch, of which this replica has its rows.
+        shares = part_sizes(images, self.mesh.world_size)
+        first = 0 if blank else sum(shares[: self.mesh.replica * self.mesh.columns.processes])
+        masks = DropoutMasks(self.config.seed, self.step, batch=images, first=first)
+        inputs = self._inputs(batch.images.new_zeros((1, *batch.images.shape[1:])) if blank else batch.images)
+        labels = batch.labels.new_zeros(1) if blank else batch.labels
+        with self._autocast():
+            logits = self.network(inputs, masks)
+        loss = F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), labels, reduction="sum")
+        loss = loss * 0 if blank else loss
+        (loss / images).backward()  # type: ignore[no-untyped-call]
+        self.finish_gradients()
+        wrong = (logits.detach().argmax(dim=1) != labels).sum() * (not blank)
+        norms = {}
+        if measure:
+            gradients = (parameter.grad for parameter in self.network.parameters() if parameter.grad is not None)
+            norms["gradient_norm"] = norm(gradients, self.mesh)
+        epoch = self.training.epoch
+        self.optimizer.step(lambda name: self.rates.rate(name, epoch))
         self.step += 1
-        return loss.detach()
+        self.monitor.add(self.step, loss.detach(), wrong, images)
+        if measure:
+            norms["weight_norm"] = norm(self.network.parameters(), self.mesh)
+        return norms
 
-    def _new_interval(self) -> Interval:
-        return Interval(loss=torch.zeros((), device=self.device))
+    def _inputs(self, images: torch.Tensor) -> torch.Tensor:
+        if self.config.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return images.double() if self.config.recipe.precision == "float64" else images
 
-    def _log(self, interval: Interval) -> None:
-        measured = interval.metrics()
-        if not torch.isfinite(interval.loss):
-            raise self._diverged(f"the loss is {float(interval.loss)}")
-        progress = {"step": self.step, "epoch": self.training.epoch, "position": self.training.position}
-        self._write({**progress, "learning_rate": self.schedule.learning_rate, **measured})
+    def _autocast(self) -> torch.autocast:
+        enabled = self.config.recipe.precision == "bfloat16"
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=enabled)
 
-    def _diverged(self, what: str) -> FreelightError:
-        return FreelightError(
-            f"{what} at step {self.step} or shortly before, and nothing of that is saved; "
+    def _validate(self) -> None:
+        """Measure the validation errors, and with them end the epoch."""
+        with self._autocast():
+            own = evaluate(self.network, self._until_stopped(self.validation))
+        counts = self.mesh.sum_replicas([own.images, own.wrong_top1, own.wrong_top5])
+        errors = Errors(*map(round, counts))
+        best = self.rates.update(errors.top1)
+        self._write({"step": self.step, "epoch": self.training.epoch, "val_top1": errors.top1, "val_top5": errors.top5})
+        kernels = self.network.whole({"conv1.weight": self.network.get_parameter("conv1.weight")})["conv1.weight"]
+        if self.mesh.rank == 0:
+            sheet = kernel_sheet(kernels, columns=self.network.config.columns)
+            with atomic_write(self.config.out / "kernels.png") as file:
+                sheet.save(file, "PNG")
+            self.progress.kernels(sheet, self.step)
+        self._begin_epoch(self.training.epoch + 1)
+        self._save(best=best)
+
+    def _until_stopped(self, batches: Loader) -> Iterator[Batch]:
+        batches.set_epoch(self.training.epoch)
+        for batch in batches:
+            if self.mesh.agree(STOP if self.stop.number else 0) == STOP:
+                raise StoppedError
+            yield batch._replace(images=self._inputs(batch.images))
+
+    def _begin_epoch(self, epoch: int) -> None:
+        self.training.set_epoch(epoch)
+        transform = self.config.recipe.training_transform(epoch)
+        if transform != self.training.transform:
+            self.training.transform = transform
+
+    def _wish(self) -> int:
+        """Return what all processes do now: stop, save or go on."""
+        every, minutes = self.config.checkpoint_every, self.config.checkpoint_minutes
+        due = every is not None and self.step % every == 0
+        due = due or (minutes is not None and time.monotonic() - self._last_save > 60 * minutes)
+        return self.mesh.agree(STOP if self.stop.number else SAVE if due else 0)
+
+    def _log(self, norms: dict[str, float]) -> None:
+        measured = self.monitor.metrics(self.training.wait_seconds)
+        self._raise_if_diverged()
+        epoch = self.training.epoch
+        self._write(
+            {
+                "step": self.step,
+                "epoch": epoch,
+                "position": self.training.position,
+                "learning_rate": self.rates.base_rate(epoch, bias=False),
+                "bias_learning_rate": self.rates.base_rate(epoch, bias=True),
+                **measured,
+                **norms,
+            }
+        )
+        self.monitor.begin(self.training.wait_seconds)
+
+    def _raise_if_diverged(self) -> None:
+        """Raise `FreelightError` if a loss was not finite: at which step, on which samples, and what is left."""
+        step = self.monitor.first_bad_step()
+        if step is None:
+            return
+        epoch, place = divmod(step - 1, len(self.training))
+        batch_size, split = self.config.recipe.batch_size, self.training.split
+        order = draw_epoch(len(split), seed=self.config.seed, epoch=epoch, order=self.config.recipe.order).order
+        samples = order[place * batch_size : (place + 1) * batch_size].tolist()
+        keys = ", ".join(split.key(sample) for sample in samples[:8])
+        saved = f"{self.folder.last} is of before" if self.folder.last.exists() else "nothing was saved before"
+        raise FreelightError(
+            f"the loss of step {step} is not finite (epoch {epoch}, samples of {split.name} {keys}"
+            f"{', ...' if len(samples) > 8 else ''}); {saved}, nothing of after it is saved; "
             "try a smaller learning_rate (--set, with another --out)"
         )
 
     def _write(self, line: dict[str, Any]) -> None:
-        if self.columns.rank == 0:
-            with open(self.config.out / METRICS, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-            self.progress(line)
+        if self.mesh.rank == 0:
+            self.folder.write(line)
+            self.progress.line(line)
 
-    def _save(self) -> None:
-        """Write `last.pt`: every column takes part, column 0 writes."""
-        weights = self.network.whole(dict(self.network.named_parameters()))
-        velocity = self.network.whole(self.optimizer.velocity)
-        if not all(torch.isfinite(weight).all() for weight in weights.values()):
-            raise self._diverged("weights are not finite")
-        if self.columns.rank != 0:
-            return
-        Checkpoint(
-            network=self.network.config,
+    def _say(self, text: str) -> None:
+        if self.mesh.rank == 0:
+            print(text, flush=True)
+
+    def _save(self, *, best: bool) -> None:
+        """Save the run as it is: every column of the first replica takes part, its first one writes."""
+        self._raise_if_diverged()
+        if not math.isfinite(norm(self.network.parameters(), self.mesh)):
+            raise FreelightError(
+                f"after step {self.step} the weights are not finite, and nothing of them is saved; "
+                "try a smaller learning_rate (--set, with another --out)"
+            )
+        self._last_save = time.monotonic()
+        if self.mesh.replica == 0:
+            checkpoint = self._checkpoint()
+            if self.mesh.rank == 0:
+                self.folder.save(checkpoint, best=best)
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
             recipe=self.config.recipe,
             seed=self.config.seed,
-            weights=weights,
-            velocity=velocity,
+            weights=self.network.whole(dict(self.network.named_parameters())),
+            velocity=self.network.whole(self.optimizer.velocity),
             class_ids=[info.id for info in self.dataset.manifest.classes],
             class_names=[info.name for info in self.dataset.manifest.classes],
             image_size=self.dataset.image_size,
@@ -208,63 +314,54 @@ class Trainer:
             progress={
                 "step": self.step,
                 "loader": self.training.state_dict(),
-                "schedule": self.schedule.state_dict(),
+                "schedule": self.rates.state_dict(),
             },
-        ).save(self.config.out / LAST)
+        )
 
-    def _resume(self) -> None:
-        """Take up the run in `config.out`, if there is one: the same settings and data, or an error."""
-        path = self.config.out / LAST
-        if path.exists():
-            self._load(Checkpoint.load(path))
-        if self.columns.rank == 0:
-            self._forget_metrics_after(self.step)
+    def _begin(self) -> None:
+        """Take up the run in `config.out`, if there is one; else begin one, from another's layers if so asked."""
+        checkpoint = self.folder.load()
+        if checkpoint is not None:
+            self._take_up(checkpoint)
+        elif self.config.init_from is not None:
+            copied = copy_matching(Checkpoint.load(self.config.init_from), self.network, self.dataset)
+            self._say(f"{self.config.init_from}: {copied}")
+        if self.mesh.rank == 0:
+            self.folder.forget_after(self.step)
 
-    def _load(self, checkpoint: Checkpoint) -> None:
-        begun = _settings(checkpoint.recipe, checkpoint.network, checkpoint.seed, checkpoint.fingerprint)
-        now = _settings(self.config.recipe, self.network.config, self.config.seed, self.dataset.fingerprint)
-        changed = [f"{name}: {begun[name]!r} then, {now[name]!r} now" for name in now if begun[name] != now[name]]
-        if changed:
-            raise FreelightError(
-                f"{self.config.out} holds a run with other settings ({'; '.join(changed)}); "
-                "give the same to go on with it, or another --out"
-            )
-        if not _same(checkpoint.statistics, self.statistics):
-            raise FreelightError(
-                f"{self.config.out} holds a run with other statistics than {self.config.shards} has now; "
-                "put the old ones back, or give another --out"
-            )
+    def _take_up(self, checkpoint: Checkpoint) -> None:
+        check_same_run(
+            checkpoint,
+            recipe=self.config.recipe,
+            seed=self.config.seed,
+            dataset=self.dataset,
+            statistics=self.statistics,
+            where=self.config.out,
+        )
         self.network.load_whole(checkpoint.weights)
         for name, whole in checkpoint.velocity.items():
             self.optimizer.velocity[name].copy_(self.network.part(name, whole))
         self.step = checkpoint.progress["step"]
+        self._begin_epoch(checkpoint.progress["loader"]["epoch"])
         self.training.load_state_dict(checkpoint.progress["loader"])
-        self.schedule.load_state_dict(checkpoint.progress["schedule"])
-
-    def _forget_metrics_after(self, step: int) -> None:
-        """Drop the metrics of steps that will be taken again."""
-        path = self.config.out / METRICS
-        if not path.exists():
-            return
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        with atomic_write(path) as file:
-            file.write("".join(f"{line}\n" for line in kept).encode())
+        self.rates.load_state_dict(checkpoint.progress["schedule"])
 
 
-def _settings(recipe: Recipe, network: NetworkConfig, seed: int, fingerprint: str) -> dict[str, Any]:
-    """Return what must stay as it is for a run to be taken up."""
-    return {**dataclasses.asdict(recipe), **dataclasses.asdict(network), "seed": seed, "dataset": fingerprint[:12]}
+def train(config: TrainingConfig, mesh: Mesh, device: str, stop: StopRequest) -> None:
+    """Train, or take up, the run of `config` in this process, at its place in the mesh."""
+    try:
+        Trainer(config, mesh, device, stop).run()
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(error) from None
+    except RuntimeError as error:
+        if "not enough memory" not in str(error):  # as torch's allocator for the CPU says
+            raise
+        raise _out_of_memory(error) from None
 
 
-def _same(one: Statistics, other: Statistics) -> bool:
-    names = [field.name for field in dataclasses.fields(Statistics)]
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
-
-
-def train(config: TrainingConfig, columns: Columns, device: str) -> None:
-    """Train, or take up, the run of `config` in this process, which holds `columns`; column 0 reports the end."""
-    trainer = Trainer(config, columns, device)
-    trainer.run()
-    if columns.rank == 0:
-        print(f"{config.out / LAST}: {trainer.step} steps, {trainer.training.epoch} epochs", flush=True)
+def _out_of_memory(error: Exception) -> FreelightError:
+    reason = str(error).strip().splitlines()[0]
+    return FreelightError(
+        f"out of memory ({reason}); take a smaller batch (--set batch_size=64, and the learning rate with it), "
+        "two processes (--columns 2) or more replicas, or a narrower network (--width)"
+    )

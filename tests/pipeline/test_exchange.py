@@ -78,13 +78,13 @@ def test_the_check_names_the_rank_whose_batch_has_a_flipped_bit(
     bad: int, share: int, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In its own share or in one that it got; every rank says so, and none waits for another."""
-    swap = exchange.swap_shares
+    swap = exchange.begin_swap
 
-    def flips(own: torch.Tensor, sizes: Sequence[int], group: dist.ProcessGroup) -> list[torch.Tensor]:
-        shares = swap(own, sizes, group)
-        if own.ndim == 4 and group.rank() == bad and len(shares[share]):
+    def flips(own: torch.Tensor, sizes: Sequence[int], group: dist.ProcessGroup) -> Callable[[], list[torch.Tensor]]:
+        shares = swap(own, sizes, group)()
+        if group.rank() == bad and len(shares[share]):
             shares[share][0, 1, 2, 3] ^= 16
-        return shares
+        return lambda: shares
 
     def message(rank: int, group: dist.ProcessGroup) -> str:
         loader = Loader(
@@ -103,7 +103,7 @@ def test_the_check_names_the_rank_whose_batch_has_a_flipped_bit(
             next(iter(loader))
         return str(caught.value)
 
-    barrier = threading.Barrier(3, lambda: monkeypatch.setattr("freelight.pipeline.loader.swap_shares", flips))
+    barrier = threading.Barrier(3, lambda: monkeypatch.setattr("freelight.pipeline.loader.begin_swap", flips))
     for said in on_ranks(3, message):
         assert f"the ranks do not hold the same batch: rank {bad} holds another than was sent" in said
 

@@ -31,8 +31,10 @@ class Train:
 
     def words(self, out: Path, more: str = "") -> list[str]:
         """Return the arguments, with `more` after and so above the usual ones."""
-        usual = "--width 0.05 --threads 1 --log-every 1 --epochs 2 --set batch_size=16 --set learning_rate=0.001"
-        return ["--shards", str(self.dataset.folder), "--out", str(out), *usual.split(), *more.split()]
+        usual = "--no-compile --width 0.05 --threads 1 --log-every 1 --epochs 2"
+        settings = "--set batch_size=16 --set learning_rate=0.001"
+        words = [*usual.split(), *settings.split(), *more.split()]
+        return ["--shards", str(self.dataset.folder), "--out", str(out), *words]
 
     def here(self, out: Path, more: str = "") -> Result:
         """Run it in this process, which is quicker."""

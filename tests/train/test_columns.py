@@ -10,7 +10,7 @@ import torch.multiprocessing
 import torch.nn.functional as F
 
 from freelight.shards import FreelightError
-from freelight.train import AlexNet, Columns, DropoutMasks, NetworkConfig
+from freelight.train import Columns, DropoutMasks, Network, NetworkConfig
 from freelight.train.columns import _Join, _JoinLogits, part_sizes
 
 TOLERANCE = 1e-9
@@ -41,7 +41,7 @@ def train_once(case: Case, columns: Columns) -> Pass:
     generator = torch.Generator().manual_seed(case.images)
     images = torch.randint(-128, 128, (case.images, 3, 224, 224), generator=generator).double()
     labels = torch.randint(case.classes, (case.images,), generator=generator)
-    network = AlexNet(NetworkConfig(classes=case.classes, width=0.05), columns, seed=1).double()
+    network = Network(NetworkConfig(width=0.05), classes=case.classes, columns=columns, seed=1).double()
     logits = network(images, DropoutMasks(seed=2, step=3))
     loss = F.cross_entropy(logits, labels)
     loss.backward()
@@ -75,7 +75,7 @@ def one_column(rank: int, folder: Path) -> None:
                 function, backward = faults[case.fault]
                 patch.setattr(function, "backward", staticmethod(backward))
             results[case] = train_once(case, columns)._asdict()
-    network = AlexNet(NetworkConfig(classes=7, width=0.05), columns, seed=1)
+    network = Network(NetworkConfig(width=0.05), classes=7, columns=columns, seed=1)
     torch.save(network.whole(dict(network.named_parameters())), folder / f"whole-{rank}.pt")
     torch.save({tuple(case): result for case, result in results.items()}, folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -147,7 +147,7 @@ def test_a_sum_in_place_of_the_logits_slice_doubles_every_gradient(columns_resul
 def test_either_column_can_tell_the_whole_networks_parameters(rank: int, columns_folder: Path) -> None:
     """What a checkpoint holds, for an odd class count: a part of unequal size must not bring padding along."""
     told = torch.load(columns_folder / f"whole-{rank}.pt", weights_only=True)
-    whole = dict(AlexNet(NetworkConfig(classes=7, width=0.05), seed=1).named_parameters())
+    whole = dict(Network(NetworkConfig(width=0.05), classes=7, seed=1).named_parameters())
     assert told.keys() == whole.keys()
     for name, parameter in whole.items():
         assert torch.equal(told[name], parameter), name
@@ -163,12 +163,12 @@ def test_the_first_column_takes_the_odd_row(rows: int, sizes: list[int]) -> None
 def test_one_process_holds_both_columns_and_passes_tensors_through() -> None:
     columns = Columns()
     x = torch.zeros(2, 3)
-    assert (columns.held, Columns(processes=2).held) == (2, 1)
+    assert (columns.held_of(2), Columns(processes=2).held_of(2), columns.held_of(1)) == (2, 1, 1)
     assert columns.join(x) is x
     assert columns.join_logits(x, 3) is x
     assert columns.gather_rows(x, 2) is x
 
 
-def test_three_columns_are_an_error() -> None:
-    with pytest.raises(FreelightError, match=r"--columns \(=3\) must be 1 or 2"):
-        Columns(processes=3)
+def test_a_network_of_one_column_on_two_processes_is_an_error() -> None:
+    with pytest.raises(FreelightError, match="the network has 1 column, which --columns 2 cannot divide"):
+        Network(NetworkConfig(architecture="half"), classes=7, columns=Columns(processes=2))

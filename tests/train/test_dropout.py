@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from freelight.train import AlexNet, Columns, DropoutMasks, NetworkConfig
+from freelight.train import Columns, DropoutMasks, Network, NetworkConfig
 
 
 def mask(
@@ -64,7 +64,7 @@ def test_at_test_the_network_multiplies_by_the_probability_of_being_kept() -> No
     """Constant activations make the logits tell the factor, once for each of fc6 and fc7."""
     logits = {}
     for dropout in (0.0, 0.5, 0.2):
-        network = AlexNet(NetworkConfig(classes=3, width=0.02, dropout=dropout))
+        network = Network(NetworkConfig(width=0.02, dropout=dropout), classes=3)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.fill_(0.01 if name.startswith(("fc7.w", "fc8.w")) else float(name == "fc6.bias"))

@@ -22,7 +22,7 @@ from PIL import Image
 
 from freelight.pipeline import Loader
 from freelight.shards import Dataset, Statistics
-from freelight.train import AlexNet, Checkpoint, predict
+from freelight.train import Checkpoint, Network, predict
 
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate"
 ERRORS = re.compile(r"20 images of val, (1 view|10 views): top-1 error (.*)%, top-5 error (.*)%")
@@ -54,11 +54,9 @@ def call(command: click.Command, *words: str | Path) -> Result:
 
 
 @pytest.fixture(scope="module")
-def network(run: Path) -> AlexNet:
+def network(run: Path) -> Network:
     trained = Checkpoint.load(run / "last.pt")
-    network = AlexNet(trained.network)
-    network.load_whole(trained.weights)
-    return network
+    return trained.network()
 
 
 def crops(image: npt.NDArray[np.float32], views: int) -> npt.NDArray[np.float32]:
@@ -69,7 +67,7 @@ def crops(image: npt.NDArray[np.float32], views: int) -> npt.NDArray[np.float32]
 
 
 @torch.no_grad()
-def plain_probabilities(network: AlexNet, dataset: Dataset, split: str, views: int) -> torch.Tensor:
+def plain_probabilities(network: Network, dataset: Dataset, split: str, views: int) -> torch.Tensor:
     """Look at the pictures one by one, decoded by Pillow: (samples, classes)."""
     mean, samples = Statistics.load(dataset.folder).mean_image, dataset.split(split)
     found = []
@@ -82,7 +80,7 @@ def plain_probabilities(network: AlexNet, dataset: Dataset, split: str, views: i
 
 @pytest.mark.parametrize("views", [1, 10])
 def test_predictions_equal_a_plain_loop_over_explicit_crops(
-    views: int, run: Path, network: AlexNet, dataset: Dataset
+    views: int, run: Path, network: Network, dataset: Dataset
 ) -> None:
     trained = Checkpoint.load(run / "last.pt")
     loader = Loader(
@@ -97,14 +95,14 @@ def test_predictions_equal_a_plain_loop_over_explicit_crops(
     torch.testing.assert_close(predicted, plain_probabilities(network, dataset, "val", views), rtol=0, atol=1e-5)
 
 
-def plain_errors(network: AlexNet, dataset: Dataset, views: int) -> list[float]:
+def plain_errors(network: Network, dataset: Dataset, views: int) -> list[float]:
     """Return the top-1 and top-5 error of val, per cent."""
     best = plain_probabilities(network, dataset, "val", views).argsort(dim=1, descending=True)
     hits = best == torch.from_numpy(dataset.split("val").samples["label"].astype(np.int64))[:, None]
     return [100 * (1 - hits[:, :first].any(dim=1).double().mean().item()) for first in (1, 5)]
 
 
-def test_as_typed_it_says_the_ten_view_errors_of_the_plain_loop(run: Path, network: AlexNet, dataset: Dataset) -> None:
+def test_as_typed_it_says_the_ten_view_errors_of_the_plain_loop(run: Path, network: Network, dataset: Dataset) -> None:
     result = typed("--checkpoint", run / "last.pt", "--shards", dataset.folder)
     assert result.returncode == 0, result.stderr
     said = ERRORS.fullmatch(result.stdout.strip())
@@ -114,7 +112,7 @@ def test_as_typed_it_says_the_ten_view_errors_of_the_plain_loop(run: Path, netwo
 
 
 def test_with_one_view_it_says_the_centre_views_errors(
-    command: click.Command, run: Path, network: AlexNet, dataset: Dataset
+    command: click.Command, run: Path, network: Network, dataset: Dataset
 ) -> None:
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder]
     result = call(command, *words, "--views", "1", "--batch-size", "7")

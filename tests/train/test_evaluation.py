@@ -9,7 +9,7 @@ import torch
 
 from freelight.pipeline import Batch, CenterCrop, Loader, TenCrop, Transform
 from freelight.shards import Dataset
-from freelight.train import AlexNet, Errors, evaluate, predict
+from freelight.train import Errors, Network, evaluate, predict
 
 
 class Reader(torch.nn.Module):
@@ -26,8 +26,8 @@ class Reader(torch.nn.Module):
         return images.flatten(1)[:, : self.classes]
 
 
-def reader(classes: int) -> AlexNet:
-    return cast(AlexNet, Reader(classes))
+def reader(classes: int) -> Network:
+    return cast(Network, Reader(classes))
 
 
 def batch(logits: torch.Tensor, labels: Iterable[int]) -> Batch:
@@ -93,6 +93,6 @@ def test_each_sample_of_a_split_counts_once_also_in_the_short_last_batch(
 
 def test_evaluating_leaves_gradients_as_they_are() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 4))
-    evaluate(cast(AlexNet, network), [batch(torch.zeros(2, 4), [0, 1])])
+    evaluate(cast(Network, network), [batch(torch.zeros(2, 4), [0, 1])])
     assert all(parameter.grad is None for parameter in network.parameters())
     assert torch.is_grad_enabled()

@@ -1,15 +1,18 @@
 """The network is the paper's: its sizes, its formula, its initialisation, and columns that are slices of the whole."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from freelight.shards import FreelightError
-from freelight.train import AlexNet, Columns, DropoutMasks, NetworkConfig
+from freelight.train import Columns, DropoutMasks, Network, NetworkConfig
+from freelight.train.layers import NormalizeAcross
+from freelight.train.normalization import normalize_across
 
-FULL = NetworkConfig(classes=1000)
+FULL = NetworkConfig()
 BIASED = ("conv2", "conv4", "conv5", "fc6", "fc7")
 
 # paper.md section 3: outputs, inputs of each output.
@@ -26,14 +29,14 @@ LAYERS = {
 
 
 @pytest.fixture(scope="module")
-def full() -> AlexNet:
+def full() -> Network:
     """The network at width 1, drawn."""
-    return AlexNet(FULL, seed=5)
+    return Network(FULL, classes=1000, seed=5)
 
 
 def test_it_has_exactly_60965224_parameters_in_layers_of_the_papers_sizes() -> None:
     with torch.device("meta"):
-        network = AlexNet(FULL)
+        network = Network(FULL, classes=1000)
     counts = {
         name: layer.weight.numel() + layer.bias.numel()
         for name, layer in network.named_children()
@@ -46,7 +49,7 @@ def test_it_has_exactly_60965224_parameters_in_layers_of_the_papers_sizes() -> N
 def test_its_maps_are_55_27_13_and_6_pixels_wide() -> None:
     seen = {}
     with torch.device("meta"):
-        network = AlexNet(FULL)
+        network = Network(FULL, classes=1000)
         for name, layer in network.named_children():
             layer.register_forward_hook(
                 lambda _, inputs, output, name=name: seen.update({name: (tuple(inputs[0].shape), tuple(output.shape))})
@@ -66,9 +69,9 @@ def test_its_maps_are_55_27_13_and_6_pixels_wide() -> None:
 @pytest.mark.parametrize("classes", [7, 10])
 def test_a_columns_parameters_are_slices_of_the_whole_networks_along_dimension_0(classes: int) -> None:
     """An odd class goes to the first column. If this failed, one column could not load what two wrote."""
-    config = NetworkConfig(classes=classes, width=0.05)
-    whole = dict(AlexNet(config, seed=3).named_parameters())
-    columns = [AlexNet(config, Columns(processes=2, rank=rank), seed=3) for rank in range(2)]
+    config = NetworkConfig(width=0.05)
+    whole = dict(Network(config, classes=classes, seed=3).named_parameters())
+    columns = [Network(config, classes=classes, columns=Columns(processes=2, rank=rank), seed=3) for rank in range(2)]
     for name, parameter in whole.items():
         parts = [column.get_parameter(name) for column in columns]
         assert len(parts[0]) == math.ceil(len(parameter) / 2), name
@@ -78,14 +81,14 @@ def test_a_columns_parameters_are_slices_of_the_whole_networks_along_dimension_0
 
 
 def test_loading_the_whole_network_gives_each_column_its_part() -> None:
-    config = NetworkConfig(classes=7, width=0.05)
-    other = AlexNet(config, seed=1)
+    config = NetworkConfig(width=0.05)
+    other = Network(config, classes=7, seed=1)
     weights = other.whole(dict(other.named_parameters()))
     for columns in (Columns(), Columns(processes=2, rank=0), Columns(processes=2, rank=1)):
-        network = AlexNet(config, columns, seed=2)
+        network = Network(config, classes=7, columns=columns, seed=2)
         network.load_whole(weights)
         for name, parameter in network.named_parameters():
-            assert torch.equal(parameter, AlexNet(config, columns, seed=1).get_parameter(name)), name
+            assert torch.equal(parameter, Network(config, classes=7, columns=columns, seed=1).get_parameter(name)), name
 
 
 def transcription(
@@ -121,7 +124,7 @@ def transcription(
 def test_it_equals_a_plain_transcription_of_the_paper(training: bool) -> None:
     """In training the activations are masked and keep their size; at test they are halved."""
     generator = torch.Generator().manual_seed(0)
-    network = AlexNet(NetworkConfig(classes=11, width=0.125), seed=1).double()
+    network = Network(NetworkConfig(width=0.125), classes=11, seed=1).double()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):
@@ -136,17 +139,18 @@ def test_it_equals_a_plain_transcription_of_the_paper(training: bool) -> None:
     torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
 
 
-def test_normalisation_is_part_of_the_formula(full: AlexNet) -> None:
+def test_normalisation_is_part_of_the_formula(full: Network) -> None:
     """The transcription test would mean little if the sums that are normalised by were too small to matter."""
     images = torch.randint(-128, 128, (1, 3, 224, 224), generator=torch.Generator().manual_seed(0)).float()
     with torch.no_grad():
         activations = F.relu(full.conv1(F.pad(images, (0, 3, 0, 3))))
-        ratio = full.norm(activations) / activations.clamp_min(1e-9)
+        normalized = normalize_across(activations, NormalizeAcross(maps=5, k=2.0, alpha=1e-4), columns=2)
+        ratio = normalized / activations.clamp_min(1e-9)
     assert ratio[activations > 0].min() < 0.9 * 2**-0.75
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_initial_weights_are_normal_with_deviation_001_and_biases_0_or_1(full: AlexNet, name: str) -> None:
+def test_initial_weights_are_normal_with_deviation_001_and_biases_0_or_1(full: Network, name: str) -> None:
     weights = full.get_parameter(f"{name}.weight").detach().flatten()
     n = len(weights)
     assert abs(weights.mean()) < 5 * 0.01 / math.sqrt(n)
@@ -160,7 +164,7 @@ def test_initial_weights_are_normal_with_deviation_001_and_biases_0_or_1(full: A
 @pytest.mark.parametrize("width", [0.5, 0.25, 0.05])
 def test_a_narrow_networks_sums_keep_their_size(width: float) -> None:
     """The stated rule: the deviation is 0.01 times the square root of (fan-in at width 1 / fan-in)."""
-    network = AlexNet(NetworkConfig(classes=1000, width=width))
+    network = Network(NetworkConfig(width=width), classes=1000)
     for name, (_, inputs) in LAYERS.items():
         weights = network.get_parameter(f"{name}.weight").detach()
         size = weights.std() * math.sqrt(weights[0].numel())
@@ -170,8 +174,8 @@ def test_a_narrow_networks_sums_keep_their_size(width: float) -> None:
 
 
 def test_weights_are_a_pure_function_of_the_seed_and_each_layer_has_its_own() -> None:
-    config = NetworkConfig(classes=10, width=0.05)
-    one, again, other = (AlexNet(config, seed=seed) for seed in (1, 1, 2))
+    config = NetworkConfig(width=0.05)
+    one, again, other = (Network(config, classes=10, seed=seed) for seed in (1, 1, 2))
     for name in LAYERS:
         weights = one.get_parameter(f"{name}.weight")
         assert torch.equal(weights, again.get_parameter(f"{name}.weight"))
@@ -183,12 +187,23 @@ def test_weights_are_a_pure_function_of_the_seed_and_each_layer_has_its_own() ->
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"classes": 1}, "needs at least 2 classes, the data has 1"),
-        ({"classes": 10, "width": 0.0}, r"--width \(=0.0\) must be positive"),
-        ({"classes": 10, "width": math.nan}, r"--width \(=nan\) must be positive"),
-        ({"classes": 10, "dropout": 1.0}, r"dropout \(=1.0\) must lie in 0..1"),
+        ({"width": 0.0}, r"--width \(=0.0\) must be positive"),
+        ({"width": math.nan}, r"--width \(=nan\) must be positive"),
+        ({"dropout": 1.0}, r"dropout \(=1.0\) must lie in 0..1"),
+        ({"architecture": "vgg"}, r"architecture \(=vgg\) is not one of alexnet, half, "),
+        ({"pooling": "4/2"}, r"pooling \(=4/2\) is not one of 3/2, 2/2"),
+        ({"removed": "conv1"}, r"removed \(=conv1\) takes of conv2, conv3, conv4, conv5"),
+        ({"architecture": "cifar-19pct", "pooling": "2/2"}, r"cifar-19pct has no pooling to set \(=2/2\)"),
+        ({"architecture": "cifar-11pct", "normalization": "source"}, "cifar-11pct has no normalization to set"),
     ],
 )
-def test_a_network_that_cannot_be_is_an_error(settings: dict[str, float], message: str) -> None:
+def test_a_network_that_cannot_be_is_an_error(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(FreelightError, match=message):
-        NetworkConfig(**settings)  # type: ignore[arg-type]
+        NetworkConfig(**settings)
+
+
+def test_fewer_than_two_classes_or_too_small_a_crop_are_an_error() -> None:
+    with pytest.raises(FreelightError, match="needs at least 2 classes, the data has 1"):
+        Network(NetworkConfig(), classes=1)
+    with pytest.raises(FreelightError, match="crops of 24 pixels are too small for the network"):
+        Network(NetworkConfig(), classes=10, crop=24)

@@ -1,9 +1,10 @@
 """The update rule has the learning rate inside the velocity (paper section 5), also across a drop."""
 
 import numpy as np
+import pytest
 import torch
 
-from freelight.train import PaperSGD
+from freelight.train import PaperSGD, Recipe
 
 RATES = [0.01] * 10 + [0.001] * 10
 SHAPES = {"weight": (5, 3), "bias": (5,)}
@@ -31,14 +32,14 @@ def trajectory(optimizer: PaperSGD) -> list[dict[str, torch.Tensor]]:
     for rate, given in zip(RATES, gradients(), strict=True):
         for name, parameter in optimizer.parameters.items():
             parameter.grad = given[name].clone()
-        optimizer.step(rate)
+        optimizer.step(lambda _, rate=rate: rate)
         assert all(parameter.grad is None for parameter in optimizer.parameters.values())
         seen.append({name: parameter.detach().clone() for name, parameter in optimizer.parameters.items()})
     return seen
 
 
 def test_twenty_steps_across_a_drop_equal_a_plain_transcription() -> None:
-    optimizer = PaperSGD(parameters().items(), momentum=0.9, weight_decay=0.0005)
+    optimizer = PaperSGD(parameters().items(), Recipe())
     seen = trajectory(optimizer)
     for name, parameter in parameters().items():
         w, v = parameter.detach().numpy().copy(), np.zeros(SHAPES[name])
@@ -51,7 +52,7 @@ def test_twenty_steps_across_a_drop_equal_a_plain_transcription() -> None:
 
 def test_torchs_sgd_is_the_same_until_the_drop_and_another_rule_after_it() -> None:
     """What the design warns of: torch's momentum shrinks with the rate, the paper's velocity keeps its size."""
-    seen = trajectory(PaperSGD(parameters().items(), momentum=0.9, weight_decay=0.0005))
+    seen = trajectory(PaperSGD(parameters().items(), Recipe()))
     theirs = parameters()
     sgd = torch.optim.SGD(theirs.values(), lr=RATES[0], momentum=0.9, weight_decay=0.0005)
     for step, (rate, given) in enumerate(zip(RATES, gradients(), strict=True)):
@@ -64,9 +65,24 @@ def test_torchs_sgd_is_the_same_until_the_drop_and_another_rule_after_it() -> No
 
 
 def test_a_parameter_without_decay_or_momentum_follows_its_gradient_alone() -> None:
-    optimizer = PaperSGD(parameters().items(), momentum=0.0, weight_decay=0.0)
+    optimizer = PaperSGD(parameters().items(), Recipe(momentum=0, weight_decay=0, bias_weight_decay=0))
     expected = {name: parameter.detach().clone() for name, parameter in parameters().items()}
     trajectory(optimizer)
     for name, start in expected.items():
         moved = sum(rate * given[name] for rate, given in zip(RATES, gradients(), strict=True))
         torch.testing.assert_close(optimizer.parameters[name].detach(), start - moved)
+
+
+def test_weights_biases_and_layers_have_their_own_decay_and_rate_and_frozen_ones_stay() -> None:
+    recipe = Recipe(weight_decay=0.1, bias_weight_decay=0).override(["layer_decays=fc8:0.5"])
+    names = ("conv2.weight", "conv2.bias", "fc8.weight", "conv1.weight")
+    optimizer = PaperSGD([(name, torch.nn.Parameter(torch.ones(1))) for name in names], recipe)
+    rates = {"conv2.weight": 0.1, "conv2.bias": 0.2, "fc8.weight": 0.1, "conv1.weight": None}
+    for name in names:
+        optimizer.velocity[name].fill_(1.0)
+        optimizer.parameters[name].grad = torch.ones(1)
+    optimizer.step(rates.get)
+    velocity = {name: velocity.item() for name, velocity in optimizer.velocity.items()}
+    expected = {"conv2.weight": 0.9 - 0.01 - 0.1, "conv2.bias": 0.9 - 0.2, "fc8.weight": 0.9 - 0.05 - 0.1}
+    assert velocity == pytest.approx({**expected, "conv1.weight": 1.0})
+    assert optimizer.parameters["conv1.weight"].item() == 1
