@@ -28,6 +28,16 @@ def test_two_columns_take_the_halves_of_the_mask_that_one_process_draws() -> Non
     assert not torch.equal(*halves)
 
 
+def test_two_replicas_take_the_rows_of_the_mask_that_one_process_draws() -> None:
+    x = torch.ones(7, 64)
+    whole = DropoutMasks(3, 4).apply(x, "fc6", 0.5, Columns())
+    parts = [
+        DropoutMasks(3, 4, batch=7, first=first).apply(x[:rows], "fc6", 0.5, Columns())
+        for first, rows in ((0, 4), (4, 3))
+    ]
+    assert torch.equal(torch.cat(parts), whole)
+
+
 def test_the_same_seed_step_and_layer_give_the_same_mask_whatever_was_drawn_before() -> None:
     first = mask(seed=1, step=2)
     torch.manual_seed(123)

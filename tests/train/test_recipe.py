@@ -1,12 +1,15 @@
 """The recipe `paper` holds the paper's values; single settings change by name and type."""
 
 import math
+import re
 
 import pytest
+from click.testing import CliRunner
 
 from freelight.pipeline import CenterCrop, Lighting, RandomCrop, TenCrop
 from freelight.shards import FreelightError
 from freelight.train import RECIPES, Recipe
+from freelight.train.cli import main
 
 PAPER = RECIPES["paper"]
 
@@ -85,3 +88,68 @@ def test_no_setting_is_not_a_number() -> None:
     for setting in ("momentum", "weight_decay", "lighting_strength", "lighting_divisor", "plateau_factor"):
         with pytest.raises(FreelightError, match=setting):
             Recipe(**{setting: math.nan})  # type: ignore[arg-type]
+
+
+ROWS = {
+    "rescale": ("shorter side to 256, then the central crop", "shorter side to 256, then the central crop"),
+    "mean image": ("follows crop and flip", "its centre window for every crop"),
+    "crop offsets": ("offsets 0..32.*for each image", "offsets 0..32.*for 32 consecutive images"),
+    "lighting": ("lambda of 0-1 pixels, scaled back", r"sqrt\(lambda\) on 0-255, .*, then / 1.1, off from epoch 67"),
+    "order": ("a fresh permutation each epoch", "as written, every epoch"),
+    "conv1 order": ("conv, ReLU, LRN, pool", "conv, LRN, pool, ReLU"),
+    "LRN": (r"2 \+ 1e-4 sum", r"2 \+ 1e-4/5 sum"),
+    "second norm": ("none", r"5x5 within a map, x / \(1 \+ 4e-5 sum x\*\*2\)\*\*0.75"),
+    "initial sigma": ("0.01 everywhere", "0.01, but 0.03 in conv3, conv4, conv5"),
+    "initial biases": ("1 in conv2, conv4, conv5, fc6, fc7; 0 elsewhere", "1 in conv2, conv4, conv5, fc6, fc7; 0 else"),
+    "dropout": ("mask in training with p = 0.5, activations x 0.5 at test", "mask in training with p = 0.5"),
+    "weight decay": ("weights 0.0005, biases 0.0005", "weights 0.0005, biases 0"),
+    "learning rate": (
+        "0.01; / 10 after 5 epochs without a new best centre-view top-1 on val, 3 times; end at the next, or .* 90 ",
+        "weights 0.01 / 10 at 25, 51, 79; biases 0.02 / 10 at 25; end after 91 epochs",
+    ),
+    "conv1's rate": ("as the others'", "1e-05 from epoch 67, frozen from 72"),
+    "fc8": ("split over the columns", "split over the columns"),
+}
+"""paper.md section 6, row by row: what `paper` and `source` say."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_show_recipe_prints_a_header_and_every_row_of_what_the_recipes_mean(name: str) -> None:
+    result = CliRunner().invoke(main, ["--show-recipe", name])
+    assert result.exit_code == 0, result.output
+    header, _, table = result.stdout.partition("\n\n")
+    assert f"--recipe {name}" in header
+    for word in ("command:", "published:", "hardware:", "not run here"):
+        assert word in header
+    rows = dict(line.split("  ", 1) for line in table.splitlines())
+    for row, (paper, source) in ROWS.items():
+        if name != "source-scripted" or row not in ("learning rate", "conv1's rate"):
+            assert re.search(paper if name == "paper" else source, rows[row]), row
+    if name == "source-scripted":
+        assert rows["learning rate"].strip() == (
+            "weights 0.01 / 250 in 4 equal parts; biases 0.02 / 10 at 45; end after 90 epochs"
+        )
+
+
+def test_show_recipe_shows_what_set_changes() -> None:
+    result = CliRunner().invoke(main, ["--show-recipe", "paper", "--set", "lighting=off", "--set", "removed=conv4"])
+    assert re.search(r"lighting +none\n", result.stdout)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_comes_back_from_plain_values(name: str) -> None:
+    recipe = RECIPES[name].override(["layer_rates=conv:0.1", "removed=conv3", "sixth_conv=true", "drop_epochs=3,4"])
+    assert recipe.layer_rates.of("conv3.weight", 1.0) == 0.1
+    assert (recipe.network.removed, recipe.network.sixth_conv, recipe.drop_epochs) == ("conv3", True, (3, 4))
+    assert Recipe.fromdict(recipe.asdict()) == recipe
+
+
+def test_source_trains_on_the_written_order_with_draws_shared_by_32_and_no_noise_at_last() -> None:
+    source = RECIPES["source"]
+    assert source.order == "sequential"
+    transform = source.training_transform(66)
+    assert (transform.crop, transform.mean) == (RandomCrop(size=224, shared_by=32), "center window")
+    assert transform.lighting == Lighting(mode="std", strength=0.1, divisor=1.1)
+    assert not source.training_transform(67).shifts_light
+    assert source.training_transform(67).divisors is None
+    assert source.evaluation_transform(10).mean == "center window"
