@@ -228,7 +228,7 @@ class Dataset:
         self.folder = Path(folder)
         if "://" in str(folder):
             if cache is None:
-                raise FreelightError(f"{folder} is remote: name a local folder for its shards, cache=...")
+                raise FreelightError(f"{folder} is remote: name a local folder to keep its shards in (cache)")
             self.cache = ShardCache(
                 str(folder),
                 Path(cache),

@@ -48,7 +48,7 @@ class RunFolder:
         for name in (LAST, *([BEST] if best else [])):
             _link(written, self.path / name)
         recent = self._recent()
-        for path in recent[: len(recent) - self.keep]:
+        for path in recent[: max(0, len(recent) - self.keep)]:
             path.unlink()
 
     def _recent(self) -> list[Path]:

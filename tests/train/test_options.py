@@ -1,0 +1,165 @@
+"""What `train` can be told beyond its recipe: when to save, how to compute, where to write; and what it refuses."""
+
+import itertools
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from freelight.pipeline import Loader
+from freelight.shards import Dataset
+from freelight.train import Checkpoint, Network
+from freelight.train.run import RunFolder
+
+
+def losses(out: Path) -> list[float]:
+    return [line["loss"] for line in RunFolder(out, keep=1).read() if "loss" in line]
+
+
+def test_minutes_between_checkpoints_are_counted_from_the_last_one(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes a second a look; the trainer looks once a step and once a save."""
+    clock = itertools.count()
+    saved: list[int] = []
+    save = RunFolder.save
+
+    def listen(folder: RunFolder, checkpoint: Checkpoint, *, best: bool) -> None:
+        saved.append(checkpoint.progress["step"])
+        save(folder, checkpoint, best=best)
+
+    monkeypatch.setattr(RunFolder, "save", listen)
+    monkeypatch.setattr("freelight.train.trainer.time.monotonic", lambda: float(next(clock)))
+    assert train.here(tmp_path, "--epochs 1 --set batch_size=4 --checkpoint-minutes 0.075").exit_code == 0
+    assert saved == [5, 10, 15], "after more than 4.5 seconds each, and at the epoch's end"
+
+
+@pytest.mark.parametrize("where", ["training", "validation"])
+def test_asked_to_stop_it_saves_what_it_has_done_and_goes_on_to_the_same_weights(
+    where: str, train: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside the first validation, all steps of the epoch are saved though its errors are not known."""
+    plain = Loader.__iter__
+    asked = []
+
+    def asks(loader: Loader) -> Any:
+        for batch in plain(loader):
+            if loader.split.name == {"training": "train", "validation": "val"}[where] and not asked:
+                asked.append(True)
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(Loader, "__iter__", asks)
+    result = train.here(tmp_path)
+    step = {"training": 1, "validation": 4}[where]
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (
+        128 + signal.SIGTERM,
+        f"stopped by SIGTERM; the same command goes on after step {step}, which is saved",
+    )
+    assert Checkpoint.load(tmp_path / "last.pt").progress["step"] == step
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "the handlers are put back"
+    assert train.here(tmp_path).exit_code == 0
+    whole, resumed = (Checkpoint.load(out / "last.pt") for out in (run, tmp_path))
+    assert all(torch.equal(resumed.weights[name], weights) for name, weights in whole.weights.items())
+    assert losses(tmp_path) == losses(run)
+
+
+def test_bfloat16_trains_to_nearly_the_same_losses_and_stays_with_the_run(
+    train: Any, run: Path, tmp_path: Path
+) -> None:
+    """The stated tolerance, 1 % of the loss over eight steps, is why it is not the default."""
+    result = train.here(tmp_path, "--set precision=bfloat16")
+    assert result.exit_code == 0, result.output
+    assert losses(tmp_path) == pytest.approx(losses(run), rel=1e-2)
+    assert losses(tmp_path) != losses(run)
+    assert all(weights.dtype == torch.float32 for weights in Checkpoint.load(tmp_path / "last.pt").weights.values())
+    assert "precision: 'bfloat16' then, 'float32' now" in train.here(tmp_path).stderr
+
+
+def test_channels_last_is_another_order_in_memory_only(train: Any, run: Path, tmp_path: Path) -> None:
+    assert train.here(tmp_path, "--channels-last").exit_code == 0
+    assert losses(tmp_path) == pytest.approx(losses(run), rel=1e-4)
+
+
+def test_tensorboard_shows_every_metric_and_the_kernels_of_each_epoch(train: Any, tmp_path: Path) -> None:
+    assert train.here(tmp_path, "--tensorboard").exit_code == 0
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    lines = RunFolder(tmp_path, keep=1).read()
+    for name in {*lines[0], *lines[-1]} - {"step", "epoch", "position"}:
+        seen = [(event.step, event.value) for event in events.Scalars(name)]
+        assert seen == [(line["step"], pytest.approx(line[name])) for line in lines if name in line], name
+    assert [event.step for event in events.Images("kernels")] == [4, 8]
+
+
+def test_the_first_layers_kernels_are_drawn_16_a_row_the_columns_apart(run: Path) -> None:
+    """Two columns of two 11 x 11 kernels at four pixels a weight, two pixels between, ten between the columns."""
+    sheet = Image.open(run / "kernels.png")
+    assert sheet.size == (2 + 2 * (44 + 2), 2 + 2 * (44 + 2) + 8)
+    kernels = Checkpoint.load(run / "last.pt").weights["conv1.weight"]
+    pixel = sheet.getpixel((2 + 46 + 4 * 7, 2 + 46 + 8 + 4 * 3))  # of kernel 3, at row 3 and column 7
+    expected = 127.5 * (1 + kernels[3, :, 3, 7] / kernels[3].abs().max())
+    assert pixel == tuple(expected.round().int().tolist())
+
+
+def test_shards_may_lie_behind_a_url(train_on: Any, dataset: Dataset, run: Path, tmp_path: Path) -> None:
+    class Remote:
+        folder = f"file://{dataset.folder}"
+
+    out = tmp_path / "run"
+    missing = train_on(Remote).here(out)
+    assert (missing.exit_code, missing.stderr) == (
+        2,
+        f"error: file://{dataset.folder} is remote: name a local folder to keep its shards in (cache)\n",
+    )
+    result = train_on(Remote).here(out, f"--cache {tmp_path / 'cache'}")
+    assert result.exit_code == 0, result.output
+    assert losses(out) == losses(run)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 99999 bytes."),
+    ],
+)
+def test_out_of_memory_is_an_error_with_advice(
+    error: Exception, train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Network, "forward", exhaust)
+    result = train.here(tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: out of memory ({error}); take a smaller batch (--set batch_size=64, ")
+
+
+def test_without_tensorboard_the_option_is_an_error_naming_the_extra(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    result = train.here(tmp_path, "--tensorboard")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: --tensorboard needs the package tensorboard: pip install 'freelight[tensorboard]'\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--keep 0", "--keep (=0) must be at least 1"),
+        ("--checkpoint-minutes 0", "--checkpoint-minutes (=0.0) must be positive"),
+        ("--set architecture=half --columns 2", "the network has 1 column, which --columns 2 cannot divide"),
+    ],
+)
+def test_what_it_cannot_do_is_an_error(words: str, message: str, train: Any, tmp_path: Path) -> None:
+    result = train.here(tmp_path, words) if "columns" not in words else train.typed(tmp_path, words)
+    assert message in result.stderr.splitlines()[-1]

@@ -1,0 +1,97 @@
+"""The folder of a run holds the last, the best and the most recent checkpoints, and never loses the ones before."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from freelight.shards import FreelightError
+from freelight.train import Checkpoint
+from freelight.train.run import RunFolder
+
+
+@pytest.fixture
+def checkpoint(run: Path) -> Checkpoint:
+    return Checkpoint.load(run / "last.pt")
+
+
+def save(folder: RunFolder, checkpoint: Checkpoint, step: int, *, best: bool = False) -> None:
+    folder.save(dataclasses.replace(checkpoint, progress={**checkpoint.progress, "step": step}), best=best)
+
+
+def step_in(path: Path) -> int:
+    return int(Checkpoint.load(path).progress["step"])
+
+
+def test_last_best_and_the_most_recent_are_kept_and_written_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, keep=2)
+    assert folder.load() is None
+    for step in (5, 10, 15, 20):
+        save(folder, checkpoint, step, best=step == 10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("best.pt", "last.pt", "step-00000015.pt", "step-00000020.pt")
+    ]
+    assert (step_in(tmp_path / "best.pt"), step_in(tmp_path / "last.pt")) == (10, 20)
+    assert (tmp_path / "last.pt").samefile(tmp_path / "step-00000020.pt")
+
+
+def test_on_a_file_system_without_links_they_are_copies(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    save(RunFolder(tmp_path, keep=1), checkpoint, 5, best=True)
+    assert {path.name: step_in(path) for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("best.pt", "last.pt", "step-00000005.pt"), 5
+    )
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_one_flipped_byte_in_the_last_is_found_and_an_older_one_named(
+    place: float, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path, keep=2)
+    for step in (5, 10):
+        save(folder, checkpoint, step)
+    last = tmp_path / "last.pt"
+    content = bytearray(last.read_bytes())
+    content[int(place * len(content))] ^= 1
+    last.write_bytes(content)
+    with pytest.raises(FreelightError) as raised:
+        folder.load()
+    assert str(raised.value) == (
+        f"{last} is damaged, or no checkpoint; name another, or delete it; "
+        f"to go on from an older one: cp {tmp_path}/step-00000005.pt {last}"
+    )
+
+
+def test_a_full_disk_while_saving_leaves_all_that_was_there(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path, keep=1)
+    save(folder, checkpoint, 5, best=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fill_disk(content: object, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fill_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save(folder, checkpoint, 10, best=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_a_run_that_goes_on_takes_again_is_forgotten(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, keep=3)
+    for step in (5, 10):
+        save(folder, checkpoint, step)
+        folder.write({"step": step, "loss": 1.0})
+    folder.forget_after(7)
+    assert folder.read() == [{"step": 5, "loss": 1.0}]
+    assert [path.name for path in tmp_path.glob("step-*.pt")] == ["step-00000005.pt"]
