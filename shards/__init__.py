@@ -12,7 +12,7 @@ from .shard import ShardRecord
 from .sources import Source
 from .staging import OrderedSource
 from .statistics import Statistics
-from .summary import preview, summarize
+from .summary import summarize, survey
 from .verify import ShardCheck, verify_dataset
 
 __all__ = [
@@ -31,9 +31,9 @@ __all__ = [
     "compute_statistics",
     "list_images",
     "make_shards",
-    "preview",
     "rescale_file",
     "summarize",
+    "survey",
     "verify_dataset",
     "write_statistics",
 ]

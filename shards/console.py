@@ -59,5 +59,10 @@ def progress(
             bar.update(weight(item), (done - recent[0][1]) / max(now - recent[0][0], 1e-3))  # type: ignore[arg-type]
 
 
+def counting_images(label: str) -> Callable[[Iterable[T], int | None], Iterator[T]]:
+    """Return what shows finished work (its `images`, of how many in all) as a progress bar over images."""
+    return lambda items, total: progress(items, length=total, label=label, weight=lambda item: item.images)  # type: ignore[attr-defined]
+
+
 def _rate(rate: object) -> str | None:
     return None if rate is None else f"{rate:.0f}/s"

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import itertools
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -58,6 +59,7 @@ def make_shards(
     *,
     workers: int = 1,
     cluster: str | None = None,
+    staging: Path | None = None,
     max_rejected: float | None = None,
     watch: "Watch[ShardRecord] | None" = None,
     watch_staging: "Watch[Staged] | None" = None,
@@ -68,7 +70,8 @@ def make_shards(
     caller's to see to.
     A finished shard has a record under `out/.partial`; a restart redoes only those without. `watch(records, total)`
     sees every record as it is finished (`total`: images to do), for a progress bar. An ordered source is staged first,
-    under `watch_staging`. workers, cluster: as in `run_tasks`. max_rejected: how many images may be left out, a share
+    under `watch_staging`: within `out`, or below the folder `staging`, which a URL needs and which must outlive the
+    run to be resumed. workers, cluster: as in `run_tasks`. max_rejected: how many images may be left out, a share
     of all where it is below 1; None: any number.
     Raises `FreelightError` when that is exceeded, when `out` holds something else or another run writes it, or when
     nothing of a split can be decoded.
@@ -78,6 +81,7 @@ def make_shards(
             replace(source, root=source.root.absolute()),  # a cluster's workers start elsewhere
             output,
             settings,
+            staging,
             functools.partial(run_tasks, workers=workers, cluster=cluster),
             Budget(max_rejected),
             watch or (lambda items, total: items),
@@ -89,6 +93,7 @@ def _make(
     source: Source | OrderedSource,
     output: Output,
     settings: ShardSettings,
+    staging: Path | None,
     run: Run,
     budget: Budget,
     watch: "Watch[ShardRecord]",
@@ -102,17 +107,17 @@ def _make(
         return _finished(source, output, settings, described)
     with exclusive(out) as partial:
         plan_settings = settings if isinstance(source, OrderedSource) else settings.resolve(source)
-        begin(out, {**plan_settings.made_with(), **described, "times": source_times(source)})
+        plan = {**plan_settings.made_with(), **described, "times": source_times(source)}
+        begin(out, plan)
         output.publish(f"{PARTIAL}/{PLAN}")
+        staged = partial / STAGED
         if isinstance(source, OrderedSource):
-            if output.url is not None:
-                raise FreelightError(
-                    f"layout {source.layout} is staged under --out, which must be a folder for that, not {output.url}"
-                )
+            if output.url is not None or staging is not None:
+                staged = _named_staging_area(source, output, staging, plan)
             source = stage(
                 source,
                 settings.rescaling,
-                partial / STAGED,
+                staged,
                 run=run,
                 watch=lambda items: watch_staging(budget.check(items, None), None),
             )
@@ -120,8 +125,20 @@ def _make(
         tasks = deal_shards(source, settings)
         records = _write(source, output, settings, tasks, run, budget, watch)
         manifest = _finish(source, output, settings, described, tasks, records)
+        shutil.rmtree(staged, ignore_errors=True)
         output.remove(PARTIAL)
     return manifest
+
+
+def _named_staging_area(source: OrderedSource, output: Output, staging: Path | None, plan: dict[str, object]) -> Path:
+    """Return the folder below `staging` of just this job: the same after a restart, another with other settings."""
+    if staging is None:
+        raise FreelightError(
+            f"layout {source.layout} is read once, through a staging area, which cannot be at {output.url}: name a "
+            "folder for it, --staging DIR, and the same one again to resume"
+        )
+    job = json.dumps([output.url or str(output.folder), plan])
+    return staging.absolute() / hashlib.sha256(job.encode()).hexdigest()[:16]
 
 
 def _finished(

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -13,6 +14,8 @@ from .rescale import Rescaling, rescale_picture
 from .sources import Source, SourceImage
 from .staging import unstage
 from .tarfiles import TarWriter, label_text
+
+WRITE_OUT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class ShardRecord:
     def save(self, path: Path) -> None:
         """Write the record to `path`, atomically."""
         with atomic_write(path, sync_folder=False) as file:
-            file.write(json.dumps(asdict(self)).encode())
+            file.write(json.dumps(vars(self)).encode())
 
     @classmethod
     def load(cls, path: Path) -> "ShardRecord":
@@ -89,11 +92,17 @@ class _HashingFile:
         self.file = file
         self.sha256 = hashlib.sha256()
         self.bytes = 0
+        self._sent = 0
 
     def write(self, data: bytes) -> int:
         self.sha256.update(data)
         self.bytes += len(data)
-        return self.file.write(data)
+        written = self.file.write(data)
+        if self.bytes - self._sent >= WRITE_OUT:
+            # The kernel begins to write these to the disk, so that the fsync at the end has less to wait for.
+            os.posix_fadvise(self.file.fileno(), self._sent, self.bytes - self._sent, os.POSIX_FADV_DONTNEED)
+            self._sent = self.bytes
+        return written
 
 
 def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: Path) -> ShardRecord:

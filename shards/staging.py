@@ -88,7 +88,7 @@ def stage(
 
     Raises `FreelightError` for a source that is damaged: what was staged before stays.
     """
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     function = functools.partial(_stage_segment, source.root, source.labelling.wanted(), rescaling, folder)
     for _ in watch(run(function, _segments(source, folder))):
         pass

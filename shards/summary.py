@@ -34,7 +34,7 @@ def summarize(manifest: Manifest, out: object) -> Iterator[str]:
     yield f"dataset {out}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
 
 
-def preview(source: Source | OrderedSource, settings: ShardSettings) -> Iterator[str]:
+def survey(source: Source | OrderedSource, settings: ShardSettings) -> Iterator[str]:
     """Yield the lines of a dry run: what was found, and what would be made of it."""
     yield f"{source.root}: layout {source.layout}"
     if isinstance(source, OrderedSource):

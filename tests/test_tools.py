@@ -117,7 +117,7 @@ def test_help_names_every_option(tool: str) -> None:
     assert result.exit_code == 0
     options = {
         "make_shards": "images out layout workers samples-per-shard quality size seed limit val-fraction class-names "
-        "classes label-order max-rejected dry-run resampling cluster",
+        "classes label-order max-rejected dry-run resampling cluster staging",
         "verify_shards": "shards level workers",
         "compute_pca": "shards split out workers cluster",
         "preview": "shards out split images draws lighting strength seed",

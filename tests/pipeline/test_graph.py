@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -270,16 +271,29 @@ def define(transform: Transform, statistics: Statistics | None, **changes: Any) 
     return define_pipeline(transform, source=lambda: [], statistics=statistics, **settings)  # noqa: PIE807
 
 
+def replace_decoders(monkeypatch: pytest.MonkeyPatch, decode: Callable[..., Any]) -> None:
+    """Have the graph call `decode(DALI's decoder, *inputs, **settings)` for each of the decoders that it uses."""
+    for name in ("image", "image_crop", "image_slice"):
+        monkeypatch.setattr(fn.decoders, name, functools.partial(decode, getattr(fn.decoders, name)))
+
+
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_the_gpu_graph_is_defined_without_a_gpu(
     name: str, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DALI checks devices and arguments as the graph is defined. The batch ends on the GPU, in either layout."""
-    outputs = []
+    outputs, decoded = [], []
     monkeypatch.setattr(Pipeline, "set_outputs", lambda self, *nodes: outputs.extend(nodes))
+
+    def noted(decode: Any, *nodes: Any, **settings: Any) -> Any:
+        decoded.append((settings["device"], settings["jpeg_fancy_upsampling"]))
+        return decode(*nodes, **settings)
+
+    replace_decoders(monkeypatch, noted)
     for layout in LAYOUTS:
         define(TRANSFORMS[name], statistics, layout=layout)
     assert [node.device for node in outputs] == ["gpu", "gpu"]
+    assert decoded == [("mixed", True)] * 2, "without it, nvJPEG's chroma is coarser than the CPU's"
 
 
 @pytest.mark.parametrize(
@@ -363,8 +377,41 @@ def test_wrong_transforms_are_named(arguments: dict[str, Any], message: str) -> 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", LOOKED_AT)
 def test_the_gpu_gives_the_cpus_batch(name: str, layout: Layout, dataset: Dataset, statistics: Statistics) -> None:
-    """The decoders differ (nvJPEG upsamples chroma otherwise), by at most one grey level in the mean."""
-    transform = TRANSFORMS[name]
+    """The decoders differ, by at most one grey level in the mean."""
+    ours, theirs = on_both(TRANSFORMS[name], dataset, statistics, layout)
+    assert (theirs.images.cpu().double() - ours.images.double()).abs().mean() <= 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_of_the_same_decoded_pixels_the_gpu_makes_the_cpus_batch(
+    name: str, layout: Layout, dataset: Dataset, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that follows the decoder: uint8 to the bit, float32 to 1e-3; resampling to a grey level."""
+    replace_decoders(monkeypatch, on_the_cpu)
+    ours, theirs = on_both(TRANSFORMS[name], dataset, statistics, layout)
+    levels = allowed_levels(TRANSFORMS[name])
+    assert_equal(theirs.images.cpu().numpy(), ours.images.numpy(), TRANSFORMS[name].dtype, levels=levels)
+
+
+def on_the_cpu(decode: Callable[..., Any], *nodes: Any, **settings: Any) -> Any:
+    pixels = decode(*nodes, **{**settings, "device": "cpu"})
+    return pixels.gpu() if settings["device"] == "mixed" else pixels
+
+
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_the_gpu_graph_over_the_cpus_decoder_is_defined(
+    name: str, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the test above runs on a GPU."""
+    replace_decoders(monkeypatch, on_the_cpu)
+    define(TRANSFORMS[name], statistics)
+
+
+def on_both(transform: Transform, dataset: Dataset, statistics: Statistics, layout: Layout) -> tuple[Batch, Batch]:
+    """Return the first batch of the CPU and that of the GPU, the same samples with the same labels."""
     ours = first_batch(dataset, statistics, transform, layout=layout)
     theirs = first_batch(dataset, statistics, transform, layout=layout, device="cuda")
     assert theirs.images.is_cuda
@@ -372,4 +419,24 @@ def test_the_gpu_gives_the_cpus_batch(name: str, layout: Layout, dataset: Datase
     assert theirs.images.shape == ours.images.shape
     assert np.array_equal(theirs.samples, ours.samples)
     assert torch.equal(theirs.labels.cpu(), ours.labels)
-    assert (theirs.images.cpu().double() - ours.images.double()).abs().mean() <= 1
+    return ours, theirs
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["random-uint8", "random-float16-image-eigenvalue", "random-float32-channel-std"])
+def test_the_speed_on_the_gpu_is_said(
+    name: str, dataset: Dataset, statistics: Statistics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is asserted of it; small pictures of the project's own, batches of 60, the first ten left out."""
+    loader = Loader(dataset, "train", batch_size=60, transform=TRANSFORMS[name], statistics=statistics, device="cuda")
+    for epoch in range(210):
+        if epoch == 10:
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+        for batch in loader:
+            assert batch.images.is_cuda
+    torch.cuda.synchronize()
+    rate = 200 * 60 / (time.perf_counter() - start)
+    with capsys.disabled():
+        print(f"\n{name} on {torch.cuda.get_device_name()}: {rate:.0f} images/s")

@@ -3,9 +3,14 @@
 import functools
 import gzip
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ from freelight.shards.staging import Staged
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 TINY = ShardSettings(rescaling=Rescaling(size=16), samples_per_shard=5)
+TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
 CLASSES = ("n01440764", "n01751748", "n02119789")
 
 
@@ -174,6 +180,79 @@ def test_stopped_while_staging_it_resumes_to_the_same_bytes(
     make_shards(list_images(images), out, TINY, watch_staging=lambda items, total: (seen.append(i) or i for i in items))
     assert len(seen) > 0
     assert pixels_of(out) == pixels_of(at_random)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["tar_gz", "parquets"])
+def test_killed_while_staging_it_ends_with_the_tree_of_a_run_that_nobody_stopped(
+    layout: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """SIGKILL, as soon as so many segments are staged, again and again; what was staged is not staged again."""
+    images: Path = request.getfixturevalue(layout)
+    out, whole = tmp_path / "killed", tmp_path / "whole"
+
+    def command(out: Path, workers: int) -> list[str]:
+        options = {"--images": images, "--out": out, "--size": 16, "--samples-per-shard": 5, "--workers": workers}
+        return [sys.executable, str(TOOL), *(str(word) for option in options.items() for word in option)]
+
+    subprocess.run(command(whole, 1), check=True, capture_output=True)
+    area = out / ".partial" / "staged"
+    moments: list[Callable[[], bool]] = [
+        area.exists,
+        lambda: bool(list(area.glob("*.bin.*.tmp"))),
+        lambda: len(list(area.glob("*.json"))) >= 1,
+        lambda: len(list(area.glob("*.json"))) >= 3,
+    ]
+    for kills, moment in enumerate(moments):
+        staged = {path: path.stat().st_ino for path in area.glob("*.json")}
+        words = command(out, 1 + kills % 2)
+        job = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while not moment():
+                assert job.poll() is None, "the job ended before the moment came"
+                time.sleep(0.0002)
+        finally:
+            os.killpg(job.pid, signal.SIGKILL)
+            job.wait()
+        assert not (out / "dataset.json").exists(), "the kill came too late"
+        assert {path: path.stat().st_ino for path in staged} == staged
+    assert area.exists(), "no kill came after staging had ended"
+    subprocess.run(command(out, 1), check=True, capture_output=True)
+    assert tree(out) == tree(whole)
+
+
+@pytest.mark.parametrize("layout", ["tar_gz", "parquets"])
+def test_for_a_url_it_is_staged_in_a_named_folder_and_resumes_there(
+    layout: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    images: Path = request.getfixturevalue(layout)
+    out, staging = f"file://{tmp_path}/store", tmp_path / "staging"
+    with pytest.raises(FreelightError, match=r"cannot be at file://.*: name a folder for it, --staging DIR"):
+        make_shards(list_images(images), out, TINY)
+
+    def stop(records: Any, total: int | None) -> Any:
+        yield next(iter(records))
+        raise Stop
+
+    with pytest.raises(Stop):
+        make_shards(list_images(images), out, TINY, staging=staging, watch=stop)
+    assert len(list(staging.glob("*/*.json"))) >= 4
+    seen: list[Staged] = []
+    make_shards(
+        list_images(images),
+        out,
+        TINY,
+        staging=staging,
+        watch_staging=lambda items, total: (seen.append(i) for i in items),
+    )
+    assert seen == [], "what was staged was staged again"
+    make_shards(list_images(images), tmp_path / "local", TINY)
+    assert tree(tmp_path / "store") == tree(tmp_path / "local")
+    assert list(staging.iterdir()) == []
 
 
 def test_a_finished_ordered_dataset_is_known_again_and_other_settings_are_an_error(tar_gz: Path) -> None:
