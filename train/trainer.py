@@ -158,6 +158,7 @@ class Trainer:
             images, position = self.training.position - position, self.training.position
             last = position == len(self.training.split)
             log = last or (self.step + 1) % self.config.log_every == 0
+            self.monitor.step_begins()
             norms = self._train_step(batch, images, measure=log)
             if log:
                 self._log(norms)

@@ -1,0 +1,69 @@
+"""What a run measures: means over all images, the wait, and the first bad step, held until somebody looks."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from freelight.train import Mesh
+from freelight.train.monitor import Monitor, norm
+from freelight.train.progress import Progress, summary
+
+
+def test_metrics_are_means_over_images_not_over_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short last batch weighs as its images do."""
+    monitor = Monitor(Mesh(), "cpu")
+    clock = iter([100.0, 104.0])
+    monkeypatch.setattr("freelight.train.monitor.time.perf_counter", lambda: next(clock))
+    monitor.begin(waited=7.0)
+    monitor.add(1, torch.tensor(30.0), torch.tensor(9), 10)
+    monitor.add(2, torch.tensor(1.0), torch.tensor(0), 2)
+    assert monitor.metrics(waited=8.0) == pytest.approx(
+        {
+            "loss": 31 / 12,
+            "train_top1": 9 / 12,
+            "images_per_second": 3.0,
+            "images_per_second_without_wait": 4.0,
+            "wait_share": 0.25,
+        }
+    )
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_the_first_bad_step_stays_known_whatever_comes_after(bad: float) -> None:
+    monitor = Monitor(Mesh(), "cpu")
+    for step, loss in enumerate([1.0, 2.0, bad, 1.0, math.nan], start=1):
+        assert monitor.first_bad_step() == (None if step < 4 else 3)
+        monitor.add(step, torch.tensor(loss), torch.tensor(0), 4)
+        monitor.begin(0.0)
+    assert monitor.first_bad_step() == 3
+
+
+def test_the_norm_is_of_all_tensors_together() -> None:
+    assert norm([torch.tensor([3.0, 0.0]), torch.tensor([[4.0], [12.0]])], Mesh()) == pytest.approx(13)
+
+
+STEP = {"step": 5, "epoch": 1, "position": 16, "loss": 2.0, "images_per_second": 50.0, "wait_share": 0.01}
+
+
+def test_on_a_terminal_a_bar_shows_the_epoch_so_far(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    Progress(4).line(STEP)
+    assert capsys.readouterr().err == (
+        "\r\x1b[K[#####---------------] epoch 2: step 1/4, loss 2.000, 50 images/s, data wait 1.0%"
+    )
+
+
+def test_a_summary_names_the_best_epoch_and_the_median_speed(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    epochs = [{"step": 4, "epoch": 0, "val_top1": 0.5}, {"step": 8, "epoch": 1, "val_top1": 0.25}]
+    steps = [{**STEP, "images_per_second": speed, "wait_share": speed / 1000} for speed in (10.0, 30.0, 20.0)]
+    assert summary([*steps, *epochs]) == (
+        "8 steps, 2 epochs; best centre-view error 25.0% top-1 in epoch 2; median 20 images/s, data wait 2.0%"
+    )
+    assert summary(lines).startswith("8 steps, 2 epochs; ")
+    assert summary([]) == "0 steps, 0 epochs"
