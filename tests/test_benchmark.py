@@ -433,7 +433,9 @@ def test_the_executable_lists_its_benchmarks_and_refuses_others() -> None:
     main = runpy.run_path(str(path))["main"]
     result = call(main, "--help")
     assert result.exit_code == 0
-    assert re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE) == ["shards", "pca", "loader", "peers"]
+    assert re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE) == [
+        *("shards", "pca", "loader", "train", "free", "peers")
+    ]
     assert call(main, "nonsense").exit_code == 2
     assert call(main, "peers", "nonsense").exit_code == 2
 
@@ -466,6 +468,29 @@ def test_loader_by_path_on_a_tiny_dataset_without_peers(dataset: Dataset, tmp_pa
     assert len(unchecked) == 4
     assert all("FFCV" in name or "torchvision" in name or "ResNet-50" in name for name in unchecked)
     assert 0 < floors["order and draws of these"]["value"] < 200
+
+
+@pytest.mark.slow
+def test_train_and_free_by_path_on_tiny_batches(dataset: Dataset, tmp_path: Path) -> None:
+    """Nothing is asserted of the times, so floors may be missed; all of ours is there, and torchvision is absent."""
+    records = {}
+    for name, words in (("train", ("--peers", tmp_path)), ("free", ("--shards", dataset.folder))):
+        record = tmp_path / f"{name}.json"
+        result = run(name, "--batch", "2", "--rounds", "1", *words, "--record", record)
+        assert result.returncode in (0, 1), result.stderr
+        records[name] = json.loads(record.read_text())
+    laps = {
+        contender["name"]: [lap["items"] for lap in contender["laps"]]
+        for record in records.values()
+        for contender in record["contenders"]
+    }
+    absent = laps.pop("torchvision's AlexNet")
+    assert absent == []
+    assert {tuple(items) for items in laps.values()} == {(2,), (4,)}
+    assert len(laps) == 7
+    assert all(floor["value"] > 0 for record in records.values() for floor in record["floors"])
+    share = {figure["name"]: figure["value"] for figure in records["free"]["figures"]}["wait for data"]
+    assert 0 < share < 100
 
 
 def test_loader_refuses_what_cannot_be_measured(dataset: Dataset, tmp_path: Path) -> None:

@@ -52,9 +52,7 @@ def launch(work: Work, *, columns: int, replicas: int | None, backend: str | Non
             f"--columns {columns} with {replicas} replicas needs {here} GPUs here, found {gpus}; "
             "on fewer say --backend gloo, or --columns 1"
         )
-    if not gpus:
-        # Large tensors come in large pages: asked for anew each step, small ones cost the CPU more than the sums.
-        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    use_large_pages()
     if started or processes == 1:
         with StopRequest() as stop:
             if processes == 1:
@@ -65,6 +63,15 @@ def launch(work: Work, *, columns: int, replicas: int | None, backend: str | Non
         stop = _spawn(work, processes, columns, backend)
     if stop.number:
         sys.exit(128 + stop.number)
+
+
+def use_large_pages() -> None:
+    """Have torch ask for its large CPU tensors in large pages, here and in processes started from here.
+
+    Memory is asked for anew each step, and in pages of 4 KiB that costs more than most sums over it: copying 148 MB takes
+    108 ms instead of 26. It must be called before the first tensor is made; afterwards it changes nothing here.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def _spawn(work: Work, processes: int, columns: int, backend: str) -> StopRequest:

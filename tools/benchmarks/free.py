@@ -16,6 +16,7 @@ from benchmarks.timing import Contender, Lap, interleave, timed
 from freelight.pipeline import Batch, Loader
 from freelight.shards import Dataset, Statistics
 from freelight.train import RECIPES
+from freelight.train.launch import use_large_pages
 
 CACHED, PLAIN, AUGMENTED = "one cached batch", "centre crops", "random crops, flips and lighting"
 
@@ -30,6 +31,7 @@ def command(shards: Path, batch: int, steps: int, rounds: int) -> Report:
     On one batch that is there already; on batches from the pipeline, cropped at the centre, less the mean image; and
     on those of the recipe `paper`. Beside it, the share of the time that the last wait for data.
     """
+    use_large_pages()
     torch.set_num_threads(2)
     machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
     recipe, dataset, statistics = RECIPES["paper"], Dataset(shards), Statistics.load(shards)

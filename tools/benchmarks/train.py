@@ -17,6 +17,7 @@ from benchmarks.step import CLASSES, Step, random_batch
 from benchmarks.timing import Contender, interleave, timed
 from freelight.train import RECIPES
 from freelight.train.describe import layer_sizes
+from freelight.train.launch import use_large_pages
 
 WITHOUT, COMPILED, EAGER = "without normalisation", "normalised, compiled", "normalised, not compiled"
 COLUMNS, TORCHVISION = "two processes, a column each", "torchvision's AlexNet"
@@ -40,6 +41,7 @@ def command(batch: int, peers: Path, rounds: int) -> Report:
     With its normalisation compiled, not compiled, and without; in two processes of one thread, a column each; and
     torchvision's AlexNet in its own environment.
     """
+    use_large_pages()
     torch.set_num_threads(2)
     machine = machine_facts(("torch", "numpy"))
     recipe = RECIPES["paper"]
