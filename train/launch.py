@@ -68,8 +68,8 @@ def launch(work: Work, *, columns: int, replicas: int | None, backend: str | Non
 def use_large_pages() -> None:
     """Have torch ask for its large CPU tensors in large pages, here and in processes started from here.
 
-    Memory is asked for anew each step, and in pages of 4 KiB that costs more than most sums over it: copying 148 MB takes
-    108 ms instead of 26. It must be called before the first tensor is made; afterwards it changes nothing here.
+    Memory is asked for anew each step, and in pages of 4 KiB that costs more than most sums over it: copying 148 MB
+    takes 108 ms instead of 26. Call it before the first tensor is made; afterwards it changes nothing here.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
