@@ -292,18 +292,20 @@ class Loader:
             yield step, self._run(pipeline, samples) if len(samples) else self._empty(), samples
 
     def _swap(self, shares: Iterator[Decoded], group: dist.ProcessGroup) -> Iterator[Decoded]:
-        """Give every rank of the group the whole batch: each is swapped while the one before it is being used."""
+        """Give every rank of the group the whole batch: each is swapped while the one before it is being used.
+
+        Not so where samples may be skipped: a rank that finds a damaged one begins its step again, and must not have
+        begun the next while others wait for this one.
+        """
         finish: Callable[[], Decoded] | None = None
-        try:
-            for step, images, samples in shares:
-                begun = self._begin_swap(step, images, samples, group)
-                if finish is not None:
-                    yield finish()
-                finish = begun
-        except UndecodableError:
-            if finish is not None:  # the other ranks have begun this one too
+        for step, images, samples in shares:
+            begun = self._begin_swap(step, images, samples, group)
+            if self._reader.on_error == "skip":
+                yield begun()
+                continue
+            if finish is not None:
                 yield finish()
-            raise
+            finish = begun
         if finish is not None:
             yield finish()
 

@@ -33,10 +33,14 @@ def atomic_write(path: str | os.PathLike[str], *, sync_folder: bool = True) -> I
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if not sync_folder:
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
+    if sync_folder:
+        fsync_folder(path.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Have the names of a folder's files survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

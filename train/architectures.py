@@ -32,14 +32,16 @@ class NetworkConfig:
     """What decides the shape of a network; the number of classes comes with the data.
 
     architecture: `alexnet`; `half`, its one column on one GPU (paper section 5.1: conv5 and fc6, fc7 keep their size);
-    `no-links`, two columns that meet in the last layer only (the 2012 code's #150); or one of that code's nets for
+    `no-links`, two columns that meet in the last layer only (the 2012 code's #150, whose published count of parameters
+    has fc6 of 4096 neurons a column and fc7 of 2048); or one of that code's nets for
     CIFAR-10. width: multiplies the maps and neurons of every layer but the last.
 
     Of the first three alone: normalization: `paper`, response normalisation with the paper's constants; `source`, with
     the 2012 code's (alpha divided by the 5 maps) and its second one, within maps, after that of conv2; `none`.
     conv1_order: of what follows conv1. pooling: window/stride. removed: convolutional layers left out, separated by
-    commas. sixth_conv: one more, over the last pool. dropout: probability in fc6, fc7. upper_conv_std: standard
-    deviation of the initial weights of conv3 and above. initial_bias: of conv2, 4, 5, 6, fc6 and fc7.
+    commas. sixth_conv: one more, over the last pool. bottleneck: a linear layer of 1024 neurons a column below the last
+    (the 2012 code's net for the 21,843 classes of Fall 2011). dropout: probability in fc6, fc7. upper_conv_std: of the
+    initial weights of conv3, 4 and 5. initial_bias: of conv2, 4, 5, 6, fc6 and fc7.
 
     activation: `relu` or `tanh`; `normalization=none` takes the CIFAR nets' own out.
     """
@@ -52,6 +54,7 @@ class NetworkConfig:
     pooling: PoolingSize = "3/2"
     removed: str = ""
     sixth_conv: bool = False
+    bottleneck: bool = False
     dropout: float = 0.5
     upper_conv_std: float = 0.01
     initial_bias: float = 1.0
@@ -144,10 +147,12 @@ def _alexnet(config: NetworkConfig, width: float) -> Iterator[Layer]:
     yield pool
     if config.sixth_conv:
         sees = "all" if linked else "own"
-        yield conv("conv6", 128, 3, sees, padding=1, std=config.upper_conv_std, bias=config.initial_bias)
+        yield conv("conv6", 128, 3, sees, padding=1, std=0.03, bias=config.initial_bias)
         yield act
     yield from connected("fc6", 2048 if linked and not half else 4096)
     yield from connected("fc7", 4096 if half else 2048)
+    if config.bottleneck:
+        yield FullyConnected(name="bottleneck", neurons=_scaled(1024, width))
     yield FullyConnected(name="fc8", neurons=None)
 
 

@@ -65,7 +65,7 @@ class Checkpoint:
         except OSError:
             raise
         except Exception as error:  # torch.load has no common error for files that are not its own
-            raise FreelightError(f"{path} is damaged, or no checkpoint; name another, or delete it") from error
+            raise FreelightError(f"{path} is damaged, or no checkpoint; name another") from error
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
         content["recipe"] = Recipe.fromdict(content["recipe"])

@@ -28,7 +28,7 @@ class Columns:
     def held_of(self, columns: int) -> int:
         """Return how many of a network's columns this process holds; `FreelightError` if they do not divide."""
         if columns % self.processes:
-            raise FreelightError(f"the network has {columns} column, which --columns {self.processes} cannot divide")
+            raise FreelightError(f"the network has {columns} column, so it cannot be held in two: say --columns 1")
         return columns // self.processes
 
     def part(self, rows: int) -> slice:

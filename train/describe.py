@@ -97,8 +97,9 @@ def _rates(recipe: Recipe) -> str:
 def _conv1(recipe: Recipe) -> str:
     if recipe.conv1_slow_epoch is None and recipe.conv1_freeze_epoch is None:
         return "as the others'"
-    slow = f"{recipe.conv1_slow_rate:g} from epoch {recipe.conv1_slow_epoch}"
-    return f"{slow}, frozen from {recipe.conv1_freeze_epoch}"
+    slow, freeze = recipe.conv1_slow_epoch, recipe.conv1_freeze_epoch
+    parts = [] if slow is None else [f"{recipe.conv1_slow_rate:g} from epoch {slow}"]
+    return ", ".join([*parts, *([] if freeze is None else [f"frozen from {freeze}"])])
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,12 @@ from .signals import StopRequest
 
 Work = Callable[[Mesh, str, StopRequest], None]
 
+TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for the others at a collective."""
+
+STOPPED = "stopped"
+"""File in which processes that were asked to stop, and did, say by which signal."""
+
 
 def launch(work: Work, *, columns: int, replicas: int | None, backend: str | None) -> None:
     """Call `work(mesh, device, stop)` in every process of a run, and return when all have ended.
@@ -53,16 +59,40 @@ def launch(work: Work, *, columns: int, replicas: int | None, backend: str | Non
             "on fewer say --backend gloo, or --columns 1"
         )
     use_large_pages()
+    torch.backends.cudnn.deterministic = True  # a run that is taken up must go on as it would have
     if started or processes == 1:
         with StopRequest() as stop:
             if processes == 1:
                 work(Mesh(), "cuda:0" if gpus else "cpu", stop)
             else:
-                _join(int(os.environ["RANK"]), processes, "env://", work, columns, backend, stop)
+                _join_torchrun(work, processes, columns, backend, stop)
     else:
         stop = _spawn(work, processes, columns, backend)
     if stop.number:
         sys.exit(128 + stop.number)
+
+
+def _join_torchrun(work: Work, processes: int, columns: int, backend: str, stop: StopRequest) -> None:
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise FreelightError(
+            f"WORLD_SIZE is set but {missing[0]} is not: start the processes with torchrun, or unset WORLD_SIZE"
+        )
+    rank = int(os.environ["RANK"])
+    try:
+        _join(rank, processes, "env://", work, columns, backend, stop)
+    except dist.DistNetworkError as error:
+        raise FreelightError(
+            f"rank {rank} cannot meet the others at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({error}); "
+            "if the port is in use, give torchrun another --master-port"
+        ) from None
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistBackendError) and "gloo" not in str(error):
+            raise
+        raise FreelightError(
+            f"rank {rank} lost another ({str(error).strip().splitlines()[0]}); torchrun says which one ended first; "
+            "the same command goes on from the last checkpoint"
+        ) from None
 
 
 def use_large_pages() -> None:
@@ -99,11 +129,14 @@ def _spawn(work: Work, processes: int, columns: int, backend: str) -> StopReques
                     raise FreelightError(os.fsdecode(reasons[0].read_bytes())) from None
                 if not isinstance(error, ProcessExitedException):
                     raise
-                if not stop.number:  # else it was told to stop before it could listen
+                # One that was told to stop before it could listen has done nothing yet.
+                if not stop.number or error.exit_code not in (-signal.SIGTERM, -signal.SIGINT):
                     raise FreelightError(
                         f"rank {error.error_index} ended ({error.msg}); "
                         "the same command goes on from the last checkpoint"
                     ) from None
+        if (Path(folder) / STOPPED).exists():
+            stop.number = int((Path(folder) / STOPPED).read_text())
         return stop
 
 
@@ -112,6 +145,8 @@ def _spawned(rank: int, folder: Path, work: Work, processes: int, columns: int, 
     reporting = functools.partial(_reporting, work, folder / f"{rank}.error")
     with StopRequest() as stop:
         _join(rank, processes, f"file://{folder / 'rendezvous'}", reporting, columns, backend, stop)
+    if stop.number:
+        (folder / STOPPED).write_text(str(stop.number))
 
 
 def _end_with(parent: int) -> None:
@@ -143,17 +178,6 @@ def _join(rank: int, processes: int, meeting: str, work: Work, columns: int, bac
         torch.cuda.set_device(device)
     else:
         torch.set_num_threads(max(1, torch.get_num_threads() // here))
-    try:
-        dist.init_process_group(
-            backend, init_method=meeting, rank=rank, world_size=processes, timeout=timedelta(minutes=10)
-        )
-    except dist.DistNetworkError as error:
-        port = os.environ.get("MASTER_PORT")
-        raise FreelightError(
-            f"rank {rank} cannot meet the others at {os.environ.get('MASTER_ADDR')}:{port} ({error}); "
-            "if the port is in use, give torchrun another --master-port"
-        ) from None
-    try:
-        work(Mesh.join(columns=columns, device=device), device, stop)
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=processes, timeout=TIMEOUT)
+    work(Mesh.join(columns=columns, device=device, timeout=TIMEOUT), device, stop)
+    dist.destroy_process_group()  # after an error it could wait for others that wait for us

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -15,27 +16,31 @@ from .columns import Columns
 class Mesh:
     """This process's place: its columns of the network, and which replica of `replicas` they belong to.
 
-    across: the processes that hold the same columns of the other replicas. everyone: all of the run, by gloo: what is
-    decided on the host never waits for a device.
+    across: the processes that hold the same columns of the other replicas. swapping: those that hold this replica, once
+    more: so that the next batch is swapped beside what the columns exchange, not in line with it. everyone: all of the
+    run, by gloo: what is decided on the host never waits for a device.
     """
 
     columns: Columns = field(default_factory=Columns)
     replicas: int = 1
     replica: int = 0
     across: dist.ProcessGroup | None = None
+    swapping: dist.ProcessGroup | None = None
     everyone: dist.ProcessGroup | None = None
 
     @classmethod
-    def join(cls, *, columns: int, device: str) -> "Mesh":
+    def join(cls, *, columns: int, device: str, timeout: timedelta) -> "Mesh":
         """Return this process's place among those of the default group: ranks count columns first, then replicas."""
         replicas = dist.get_world_size() // columns
         mesh = init_device_mesh(torch.device(device).type, (replicas, columns), mesh_dim_names=("replica", "column"))
+        swapping = dist.new_subgroups_by_enumeration(mesh.mesh.tolist(), timeout)  # type: ignore[no-untyped-call]
         return cls(
             columns=Columns(columns, mesh.get_local_rank("column"), mesh.get_group("column")),
             replicas=replicas,
             replica=mesh.get_local_rank("replica"),
             across=mesh.get_group("replica"),
-            everyone=dist.new_group(backend="gloo"),
+            swapping=swapping[0],
+            everyone=dist.new_group(backend="gloo", timeout=timeout),
         )
 
     @property

@@ -23,7 +23,6 @@ class Monitor:
         self._on_cuda = torch.device(device).type == "cuda"
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, wrong
         self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
-        self._ended: torch.cuda.Event | None = None
         self.begin(0.0)
 
     def begin(self, waited: float) -> None:
@@ -32,6 +31,11 @@ class Monitor:
         self._images = 0
         self._start, self._waited = time.perf_counter(), waited
         self._idle: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Note that something else than a step is done: the device waits for that, not for data."""
+        self._ended: torch.cuda.Event | None = None
 
     def step_begins(self) -> None:
         """Note that a batch is there, and its step begins."""

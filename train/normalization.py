@@ -120,13 +120,16 @@ class _Normalization(torch.autograd.Function):
         return result, None, None, None, None, None
 
 
+def _exact(a: torch.Tensor) -> torch.Tensor:
+    """Return activations as they are, but in float32 those of autocast: sums of squares need more digits."""
+    return a.float() if a.dtype in (torch.bfloat16, torch.float16) else a
+
+
 def normalize_across(a: torch.Tensor, layer: NormalizeAcross, columns: int, stages: Stages = EAGER) -> torch.Tensor:
     """Normalise (N, columns * C, H, W) activations over neighbouring maps, never across columns; the same shape."""
-    if a.dtype in (torch.bfloat16, torch.float16):  # under autocast: sums of squares need more digits
-        a = a.float()
     apart = a.reshape(a.shape[0] * columns, a.shape[1] // columns, *a.shape[2:])
     normalized: torch.Tensor = _Normalization.apply(  # type: ignore[no-untyped-call]
-        apart, sum_across, layer.maps, layer.k, layer.alpha, stages
+        _exact(apart), sum_across, layer.maps, layer.k, layer.alpha, stages
     )
     return normalized.reshape(a.shape)
 
@@ -134,6 +137,6 @@ def normalize_across(a: torch.Tensor, layer: NormalizeAcross, columns: int, stag
 def normalize_within(a: torch.Tensor, layer: NormalizeWithin, stages: Stages = EAGER) -> torch.Tensor:
     """Normalise (N, C, H, W) activations over a square window within each map; the same shape."""
     normalized: torch.Tensor = _Normalization.apply(  # type: ignore[no-untyped-call]
-        a, sum_within, layer.window, 1.0, layer.alpha, stages
+        _exact(a), sum_within, layer.window, 1.0, layer.alpha, stages
     )
     return normalized

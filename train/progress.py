@@ -45,7 +45,16 @@ class Progress:
         """Show the first layer's kernels."""
         if self._writer is not None:
             self._writer.add_image("kernels", np.asarray(sheet), step, dataformats="HWC")
+
+    def flush(self) -> None:
+        """Have what was shown be written: a run that is taken up does not show it again."""
+        if self._writer is not None:
             self._writer.flush()
+
+    def close(self) -> None:
+        """End."""
+        if self._writer is not None:
+            self._writer.close()
 
     def _bar(self, line: dict[str, Any]) -> str:
         done = round(20 * (line["step"] - line["epoch"] * self.steps) / self.steps)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..shards import FreelightError
-from ..shards.atomic import TEMPORARY_SUFFIX, atomic_write
+from ..shards.atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .checkpoint import Checkpoint
 
 LAST, BEST = "last.pt", "best.pt"
@@ -31,21 +31,26 @@ class RunFolder:
         return self.path / LAST
 
     def load(self) -> Checkpoint | None:
-        """Return the last checkpoint; None if there is none. A damaged one is an error that names an older one."""
+        """Return the last checkpoint; None if the run has none at all.
+
+        Raises `FreelightError` when it is damaged, or missing beside others: with the newest of those.
+        """
+        others = [path for path in self._recent() if not self.last.exists() or not path.samefile(self.last)]
+        remedy = f"; to go on from an older one: ln -f {others[-1]} {self.last}" if others else ""
         if not self.last.exists():
+            if others:
+                raise FreelightError(f"{self.last} is missing{remedy}")
             return None
         try:
             return Checkpoint.load(self.last)
         except FreelightError as error:
-            older = [path for path in self._recent() if not path.samefile(self.last)]
-            remedy = f"; to go on from an older one: cp {older[-1]} {self.last}" if older else ""
             raise FreelightError(f"{error}{remedy}") from None
 
     def save(self, checkpoint: Checkpoint, *, best: bool) -> None:
         """Write a checkpoint. After an error, or a kill, the ones before are left."""
         written = self.path / f"step-{checkpoint.progress['step']:08d}.pt"
         checkpoint.save(written)
-        for name in (LAST, *([BEST] if best else [])):
+        for name in (*([BEST] if best else []), LAST):  # the last says which error was the best, so it comes last
             _link(written, self.path / name)
         recent = self._recent()
         for path in recent[: max(0, len(recent) - self.keep)]:
@@ -55,7 +60,9 @@ class RunFolder:
         return sorted(self.path.glob("step-*.pt"))
 
     def forget_after(self, step: int) -> None:
-        """Drop the metrics and checkpoints of steps that will be taken again."""
+        """Drop the metrics and checkpoints of steps that will be taken again, and what a killed run left half."""
+        for path in self.path.glob(f"*.pt.*{TEMPORARY_SUFFIX}"):
+            path.unlink()
         for path in self._recent():
             if int(path.stem.partition("-")[2]) > step:
                 path.unlink()
@@ -82,10 +89,11 @@ def _link(source: Path, target: Path) -> None:
     """Give `source` the name `target` too, in place of what has it: at once, or not at all."""
     temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
-        try:
-            os.link(source, temporary)
-        except OSError:  # a file system without links
-            shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        os.link(source, temporary)
+    except OSError:  # a file system without links
+        with open(source, "rb") as content, atomic_write(target) as file:
+            shutil.copyfileobj(content, file)
+        return
+    os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)  # it is still there where both names were the same file's already
+    fsync_folder(target.parent)

@@ -17,11 +17,6 @@ class StopRequest:
         self.told = told
         self._before: dict[int, Any] = {}
 
-    @property
-    def name(self) -> str:
-        """Which signal has arrived."""
-        return signal.Signals(self.number or 0).name
-
     def __enter__(self) -> "StopRequest":
         for number in (signal.SIGTERM, signal.SIGINT):
             # A job in the background ignores SIGINT, and goes on doing so.

@@ -1,6 +1,7 @@
 """Training: steps, validation each epoch, and when to save."""
 
 import math
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from .signals import StopRequest
 from .taking_up import check_same_run, copy_matching
 
 SAVE, STOP = 1, 2
-"""What a process may wish for after a step; the greatest wish of all is done."""
+"""What a process may wish for after a step; the greatest wish of all is done. By STOP + n: because of signal n."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +132,12 @@ class Trainer:
                 self._validate()
         except StoppedError:
             self._save(best=False)
-            self._say(f"stopped by {self.stop.name}; the same command goes on after step {self.step}, which is saved")
+            name = signal.Signals(self.stop.number or 0).name
+            self._say(f"stopped by {name}; the same command goes on after step {self.step}, which is saved")
         else:
-            self._say(f"{self.folder.last}: {summary(self.folder.read())}")
+            if self.mesh.rank == 0:
+                print(f"{self.folder.last}: {summary(self.folder.read())}", flush=True)
+        self.progress.close()
 
     def _loader(self, split: str, transform: Transform) -> Loader:
         return Loader(
@@ -146,7 +150,7 @@ class Trainer:
             order=self.config.recipe.order if split == "train" else "sequential",
             rank=self.mesh.rank,
             world_size=self.mesh.world_size,
-            group=self.mesh.columns.group,
+            group=self.mesh.swapping if self.mesh.columns.processes > 1 else None,
             device=self.device,
             num_threads=self.config.num_threads,
         )
@@ -162,11 +166,7 @@ class Trainer:
             norms = self._train_step(batch, images, measure=log)
             if log:
                 self._log(norms)
-            wish = self._wish()
-            if wish == STOP:
-                raise StoppedError
-            # At the epoch's end the checkpoint follows the validation, which the schedule needs.
-            if wish == SAVE and not last:
+            if self._agree_to_save():
                 self._save(best=False)
 
     def _train_step(self, batch: Batch, images: int, *, measure: bool) -> dict[str, float]:
@@ -208,7 +208,9 @@ class Trainer:
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=enabled)
 
     def _validate(self) -> None:
-        """Measure the validation errors, and with them end the epoch."""
+        """Measure the validation errors, and with them end the epoch. What was trained is saved before, and after."""
+        if self._saved_step != self.step:
+            self._save(best=False)
         with self._autocast():
             own = evaluate(self.network, self._until_stopped(self.validation))
         counts = self.mesh.sum_replicas([own.images, own.wrong_top1, own.wrong_top5])
@@ -227,8 +229,7 @@ class Trainer:
     def _until_stopped(self, batches: Loader) -> Iterator[Batch]:
         batches.set_epoch(self.training.epoch)
         for batch in batches:
-            if self.mesh.agree(STOP if self.stop.number else 0) == STOP:
-                raise StoppedError
+            self._agree(0)
             yield batch._replace(images=self._inputs(batch.images))
 
     def _begin_epoch(self, epoch: int) -> None:
@@ -237,12 +238,20 @@ class Trainer:
         if transform != self.training.transform:
             self.training.transform = transform
 
-    def _wish(self) -> int:
-        """Return what all processes do now: stop, save or go on."""
+    def _agree_to_save(self) -> bool:
+        """Tell whether a checkpoint is due, on every process alike."""
         every, minutes = self.config.checkpoint_every, self.config.checkpoint_minutes
         due = every is not None and self.step % every == 0
         due = due or (minutes is not None and time.monotonic() - self._last_save > 60 * minutes)
-        return self.mesh.agree(STOP if self.stop.number else SAVE if due else 0)
+        return self._agree(SAVE if due else 0) == SAVE
+
+    def _agree(self, wish: int) -> int:
+        """Return the greatest wish of all processes; raise `StoppedError` in all of them if any was asked to stop."""
+        agreed = self.mesh.agree(STOP + self.stop.number if self.stop.number else wish)
+        if agreed >= STOP:
+            self.stop.number = agreed - STOP
+            raise StoppedError
+        return agreed
 
     def _log(self, norms: dict[str, float]) -> None:
         measured = self.monitor.metrics(self.training.wait_seconds)
@@ -255,11 +264,22 @@ class Trainer:
                 "position": self.training.position,
                 "learning_rate": self.rates.base_rate(epoch, bias=False),
                 "bias_learning_rate": self.rates.base_rate(epoch, bias=True),
+                **self._layer_rates(epoch),
                 **measured,
                 **norms,
             }
         )
         self.monitor.begin(self.training.wait_seconds)
+
+    def _layer_rates(self, epoch: int) -> dict[str, float]:
+        """Return the rates of the layers that have their own; 0 if frozen."""
+        rates = {name: self.rates.rate(name, epoch) or 0.0 for name in self.optimizer.parameters}
+        base = self.rates.base_rate(epoch, bias=False)
+        return {
+            f"learning_rate_{name.removesuffix('.weight')}": rate
+            for name, rate in rates.items()
+            if name.endswith(".weight") and rate != base
+        }
 
     def _raise_if_diverged(self) -> None:
         """Raise `FreelightError` if a loss was not finite: at which step, on which samples, and what is left."""
@@ -271,11 +291,15 @@ class Trainer:
         order = draw_epoch(len(split), seed=self.config.seed, epoch=epoch, order=self.config.recipe.order).order
         samples = order[place * batch_size : (place + 1) * batch_size].tolist()
         keys = ", ".join(split.key(sample) for sample in samples[:8])
+        more = ", ..." if len(samples) > 8 else ""
+        raise self._diverged(
+            f"the loss of step {step} is not finite (epoch {epoch}, samples of {split.name} {keys}{more})"
+        )
+
+    def _diverged(self, what: str) -> FreelightError:
         saved = f"{self.folder.last} is of before" if self.folder.last.exists() else "nothing was saved before"
-        raise FreelightError(
-            f"the loss of step {step} is not finite (epoch {epoch}, samples of {split.name} {keys}"
-            f"{', ...' if len(samples) > 8 else ''}); {saved}, nothing of after it is saved; "
-            "try a smaller learning_rate (--set, with another --out)"
+        return FreelightError(
+            f"{what}; {saved}, nothing of after it is saved; try a smaller learning_rate (--set, with another --out)"
         )
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -291,15 +315,14 @@ class Trainer:
         """Save the run as it is: every column of the first replica takes part, its first one writes."""
         self._raise_if_diverged()
         if not math.isfinite(norm(self.network.parameters(), self.mesh)):
-            raise FreelightError(
-                f"after step {self.step} the weights are not finite, and nothing of them is saved; "
-                "try a smaller learning_rate (--set, with another --out)"
-            )
-        self._last_save = time.monotonic()
+            raise self._diverged(f"after step {self.step} the weights are not finite")
+        self.monitor.interrupt()
+        self._last_save, self._saved_step = time.monotonic(), self.step
         if self.mesh.replica == 0:
             checkpoint = self._checkpoint()
             if self.mesh.rank == 0:
                 self.folder.save(checkpoint, best=best)
+                self.progress.flush()
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -324,9 +347,17 @@ class Trainer:
         checkpoint = self.folder.load()
         if checkpoint is not None:
             self._take_up(checkpoint)
+            if not self.rates.finished(self.training.epoch):
+                again = "" if self.config.init_from is None else "; --init-from was for its beginning"
+                self._say(f"{self.config.out} goes on after step {self.step}{again}")
         elif self.config.init_from is not None:
             copied = copy_matching(Checkpoint.load(self.config.init_from), self.network, self.dataset)
             self._say(f"{self.config.init_from}: {copied}")
+        self._saved_step = self.step
+        if self.mesh.agree(self.step) != -self.mesh.agree(-self.step):
+            raise FreelightError(
+                f"--out {self.config.out} must be one folder that all machines see: on one it has another step"
+            )
         if self.mesh.rank == 0:
             self.folder.forget_after(self.step)
 
@@ -355,7 +386,7 @@ def train(config: TrainingConfig, mesh: Mesh, device: str, stop: StopRequest) ->
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(error) from None
     except RuntimeError as error:
-        if "not enough memory" not in str(error):  # as torch's allocator for the CPU says
+        if "DefaultCPUAllocator" not in str(error):
             raise
         raise _out_of_memory(error) from None
 

@@ -17,6 +17,7 @@ COUNTS: dict[str, tuple[dict[str, Any], int]] = {
     "no links": ({"architecture": "no-links"}, 60_714_408),
     "2/2": ({"pooling": "2/2"}, 60_965_224),
     "sixth conv": ({"sixth_conv": True}, 60_965_224 + 256 * (256 * 9 + 1)),
+    "bottleneck": ({"bottleneck": True}, 60_965_224 - 1000 * 4097 + 2048 * 4097 + 1000 * 2049),
     "without conv2": ({"removed": "conv2"}, 60_965_224 - 256 * (48 * 25 + 1) - 384 * (256 - 96) * 9),
     "without conv3": ({"removed": "conv3"}, 60_965_224 - 384 * (256 * 9 + 1) + 384 * (256 - 192) * 9),
     "without conv4": ({"removed": "conv4"}, 60_965_224 - 384 * (192 * 9 + 1)),

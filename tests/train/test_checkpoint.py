@@ -113,7 +113,7 @@ def test_a_damaged_or_foreign_file_is_one_line_and_nothing_in_it_is_executed(
         path.write_bytes(contents[kind])
     with pytest.raises(FreelightError) as raised:
         Checkpoint.load(path)
-    assert str(raised.value) == f"{path} is damaged, or no checkpoint; name another, or delete it"
+    assert str(raised.value) == f"{path} is damaged, or no checkpoint; name another"
     assert not Path("executed").exists()
 
 

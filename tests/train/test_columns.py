@@ -170,5 +170,5 @@ def test_one_process_holds_both_columns_and_passes_tensors_through() -> None:
 
 
 def test_a_network_of_one_column_on_two_processes_is_an_error() -> None:
-    with pytest.raises(FreelightError, match="the network has 1 column, which --columns 2 cannot divide"):
+    with pytest.raises(FreelightError, match="the network has 1 column, so it cannot be held in two: say --columns 1"):
         Network(NetworkConfig(architecture="half"), classes=7, columns=Columns(processes=2))

@@ -65,9 +65,28 @@ def test_one_flipped_byte_in_the_last_is_found_and_an_older_one_named(
     with pytest.raises(FreelightError) as raised:
         folder.load()
     assert str(raised.value) == (
-        f"{last} is damaged, or no checkpoint; name another, or delete it; "
-        f"to go on from an older one: cp {tmp_path}/step-00000005.pt {last}"
+        f"{last} is damaged, or no checkpoint; name another; "
+        f"to go on from an older one: ln -f {tmp_path}/step-00000005.pt {last}"
     )
+
+
+def test_a_last_that_was_deleted_does_not_begin_the_run_anew_over_the_others(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path, keep=2)
+    for step in (5, 10):
+        save(folder, checkpoint, step)
+    (tmp_path / "last.pt").unlink()
+    with pytest.raises(FreelightError, match=r"last\.pt is missing; to go on from an older one: ln -f .*step-00000010"):
+        folder.load()
+
+
+def test_what_a_killed_save_left_half_is_cleared_away(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save(RunFolder(tmp_path, keep=1), checkpoint, 5)
+    for name in ("step-00000007.pt.12ab34cd.tmp", "last.pt.12ab34cd.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    RunFolder(tmp_path, keep=1).forget_after(5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "step-00000005.pt"]
 
 
 def test_a_full_disk_while_saving_leaves_all_that_was_there(

@@ -302,7 +302,9 @@ def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
     monkeypatch.setattr(PaperSGD, "step", overflow)
     result = train.here(tmp_path, "--log-every 3 --checkpoint-every 1")
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: after step 1 the weights are not finite, and nothing of them is saved; try")
+    assert result.stderr.startswith(
+        "error: after step 1 the weights are not finite; nothing was saved before, nothing of after it is saved; try "
+    )
     assert not list(tmp_path.glob("*.pt"))
 
 
