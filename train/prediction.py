@@ -1,7 +1,7 @@
 """What a network says of ordinary picture files, which are rescaled as the training pictures were."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,16 +76,17 @@ def predict_pictures(
     """Yield what the network says of rescaled pictures: (a name, uint8 (S, S, 3), the class id if it is known)."""
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     network = trained.network().to(device)
+    classes = list(zip(trained.class_ids, trained.class_names, strict=True))
     for where, pixels, truth in pictures:
         probabilities = view_probabilities(network, view_picture(trained, pixels, views).to(device))[0]
-        yield PicturePrediction(where=where, pixels=pixels, best=best_guesses(trained, probabilities), truth=truth)
+        yield PicturePrediction(where=where, pixels=pixels, best=best_guesses(classes, probabilities), truth=truth)
 
 
-def best_guesses(trained: Checkpoint, probabilities: torch.Tensor) -> tuple[Guess, ...]:
-    """Return the most probable classes of (classes,) probabilities in the network's order, five at most."""
+def best_guesses(classes: Sequence[tuple[str, str]], probabilities: torch.Tensor) -> tuple[Guess, ...]:
+    """Return the most probable of the classes, (id, name) each, by their probabilities (classes,): five at most."""
     best = probabilities.topk(min(BEST, len(probabilities)))
     return tuple(
-        Guess(class_id=trained.class_ids[label], name=trained.class_names[label], probability=probability)
+        Guess(class_id=classes[label][0], name=classes[label][1], probability=probability)
         for probability, label in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     )
 

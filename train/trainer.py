@@ -16,6 +16,7 @@ from ..shards.atomic import atomic_write
 from .checkpoint import Checkpoint
 from .columns import part_sizes
 from .dropout import DropoutMasks
+from .environment import note_environment
 from .evaluation import Errors, evaluate
 from .figures import kernel_sheet
 from .mesh import Mesh
@@ -121,6 +122,8 @@ class Trainer:
         self._begin()
         events = config.out / "tensorboard" if config.tensorboard and mesh.rank == 0 else None
         self.progress = Progress(len(self.training), events=events, step=self.step)
+        if mesh.rank == 0:
+            note_environment(config.out)
 
     def run(self) -> None:
         """Train until the schedule ends, or until asked to stop."""
