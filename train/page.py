@@ -16,12 +16,13 @@ STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1180px; padding: 0 16px 48px; background: #fff; color: #191919;
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.6em; line-height: 1.2; margin: 1em 0 .3em; }
 h2 { font-size: 1.2em; margin: 2em 0 .5em; border-bottom: 1px solid #ddd; }
 p { margin: .5em 0; max-width: 75ch; }
 table { border-collapse: collapse; width: 100%; font-size: .95em; }
 td, th { text-align: left; vertical-align: top; padding: .3em .8em .3em 0; border-bottom: 1px solid #eee; }
+td + td { overflow-wrap: anywhere; }
 th { font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr.own { font-weight: 600; }

@@ -59,7 +59,7 @@ def prediction_panel(predictions: Sequence[PicturePrediction], names: dict[str, 
 
     names: of the class ids. The bar of the right class is red.
     """
-    rows = -(-len(predictions) // style.across(13))
+    rows = -(-len(predictions) // style.across(12))
     across = -(-len(predictions) // rows)  # in rows of the same length
     side = min(style.side(across), 24 * style.text)
     cells = [_prediction(one, names, side, style) for one in predictions]

@@ -15,6 +15,7 @@ from .charts import class_errors, curves
 from .checkpoint import Checkpoint
 from .describe import recipe_table
 from .environment import describe_environment, read_environment
+from .evaluation import Errors
 from .features import Watch, no_watch
 from .figures import kernel_figure
 from .page import page, paragraph, picture, section, table
@@ -28,12 +29,12 @@ from .scoring import Labels, Probabilities, score, score_classes, worst_confusio
 from .similarity import Gallery, spread_rows
 
 PAPER = (
-    ("paper: one network, ILSVRC-2010 test, centre view", 39.0, 18.3),
-    ("paper: one network, ILSVRC-2010 test, ten views", 37.5, 17.0),
-    ("paper: one network, ILSVRC-2012 val, ten views", 40.7, 18.2),
-    ("paper: five networks averaged, ILSVRC-2012 val, ten views", 38.1, 16.4),
+    ("paper: one network, ILSVRC-2010 test, centre view", 0.390, 0.183),
+    ("paper: one network, ILSVRC-2010 test, ten views", 0.375, 0.170),
+    ("paper: one network, ILSVRC-2012 val, ten views", 0.407, 0.182),
+    ("paper: five networks averaged, ILSVRC-2012 val, ten views", 0.381, 0.164),
 )
-"""Top-1 and top-5 error, per cent."""
+"""Top-1 and top-5 error, 0..1."""
 
 SHOWN, QUERIES, NEAREST = 8, 5, 6
 
@@ -54,7 +55,7 @@ def report(run: Path, shards: Path | None, *, features: Path | None = None, watc
         section("Curves", picture(functools.partial(curves, metrics), "loss, errors and learning rate by epoch")),
     ]
     if shards is None:
-        sections += [_errors(metrics, []), _kernels(trained)]
+        sections += [_errors(metrics, None), _kernels(trained)]
     else:
         sections += _of_data(trained, metrics, Dataset(shards), features or run / "features", watch)
     sections += [_speed(metrics), _settings(trained)]
@@ -97,16 +98,12 @@ def _of_data(
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     split = dataset.split("val")
     labels = split.samples["label"].astype(np.int64)
-    measured, probabilities = [], np.empty((0, 0), np.float32)
-    for views, name in ((1, "centre view"), (10, "ten views")):
-        found = predict_split(trained, dataset, "val", views=views, device=device)
-        assert found is not None
-        probabilities = found
-        errors = score(found, labels).errors
-        measured.append((f"this run's best checkpoint, val, {name}", 100 * errors.top1, 100 * errors.top5))
+    probabilities = predict_split(trained, dataset, "val", views=10, device=device)
+    assert probabilities is not None
+    ten_views = score(probabilities, labels).errors
     gallery, queries = (Gallery.open(trained, dataset, name, features, watch=watch) for name in ("train", "val"))
     return [
-        _errors(metrics, measured),
+        _errors(metrics, ten_views),
         _kernels(trained),
         _predictions(dataset, probabilities, labels),
         _neighbours(gallery, queries),
@@ -114,16 +111,16 @@ def _of_data(
     ]
 
 
-def _errors(metrics: Sequence[dict[str, Any]], measured: Sequence[tuple[str, float, float]]) -> str:
-    own = list(measured)
-    if not own:
-        epochs = [line for line in metrics if "val_top1" in line]
-        best = min(epochs, key=lambda line: line["val_top1"], default=None)
-        if best is not None:
-            name = f"this run's epoch {best['epoch'] + 1}, val, centre view"
-            own.append((name, 100 * best["val_top1"], 100 * best["val_top5"]))
+def _errors(metrics: Sequence[dict[str, Any]], ten_views: Errors | None) -> str:
+    own = []
+    epochs = [line for line in metrics if "val_top1" in line]
+    if epochs:
+        best = min(epochs, key=lambda line: line["val_top1"])
+        own.append((f"this run's epoch {best['epoch'] + 1}, val, centre view", best["val_top1"], best["val_top5"]))
+    if ten_views is not None:
+        own.append(("this run's best checkpoint, val, ten views", ten_views.top1, ten_views.top5))
     rows = [("error (%)", "top-1", "top-5")]
-    rows += [(name, f"{top1:.1f}", f"{top5:.1f}") for name, top1, top5 in (*own, *PAPER)]
+    rows += [(name, f"{100 * top1:.1f}", f"{100 * top5:.1f}") for name, top1, top5 in (*own, *PAPER)]
     return section(
         "Errors beside the paper's",
         paragraph("The paper's are of 1,000 classes of ImageNet; other data and classes are easier or harder."),

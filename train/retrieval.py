@@ -3,7 +3,9 @@
 Both go through the base in chunks, so that it may be a memory-mapped file of any size.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ Codes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 
 CHUNK = 16_384  # rows of the base at a time
+BLOCK = 1024  # queries at a time
 SPARE = 32  # candidates beyond those wanted
 
 
@@ -34,6 +37,10 @@ def nearest_vectors(queries: Vectors, base: Vectors, k: int, *, chunk: int = CHU
     float64 then rank these. Of equally near ones the first comes first.
     """
     _check(k, len(base))
+    return _in_blocks(lambda part: _nearest_vectors(part, base, k, chunk), queries)
+
+
+def _nearest_vectors(queries: Vectors, base: Vectors, k: int, chunk: int) -> Nearest:
     middle = queries.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = torch.from_numpy(queries - middle)
     wanted = min(k + SPARE, len(base))
@@ -63,6 +70,10 @@ def nearest_codes(queries: Codes, base: Codes, k: int, *, chunk: int = CHUNK) ->
     Of equally near ones the first comes first.
     """
     _check(k, len(base))
+    return _in_blocks(lambda part: _nearest_codes(part, base, k, chunk), queries)
+
+
+def _nearest_codes(queries: Codes, base: Codes, k: int, chunk: int) -> Nearest:
     # Eight bytes at a time; zeros that fill up the last ones differ nowhere.
     asked, held = (np.pad(codes, ((0, 0), (0, -codes.shape[1] % 8))).view(np.uint64) for codes in (queries, base))
     keys = np.empty((len(queries), 0), np.int64)
@@ -89,6 +100,12 @@ def recall(found: Indices, exact: Indices) -> float:
 def precision(found: Indices, labels: npt.NDArray[np.int64], query_labels: npt.NDArray[np.int64]) -> float:
     """Return the share of those found that are of their query's class, 0..1."""
     return float((labels[found] == query_labels[:, None]).mean())
+
+
+def _in_blocks(search: Callable[[Any], Nearest], queries: npt.NDArray[Any]) -> Nearest:
+    """Search for so many queries at a time that their distances to a chunk of the base take 64 MB or 128."""
+    found = [search(np.asarray(queries[first : first + BLOCK])) for first in range(0, len(queries), BLOCK)]
+    return Nearest(*(np.concatenate([getattr(one, name) for one in found]) for name in ("indices", "distances")))
 
 
 def _check(k: int, rows: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from freelight.shards import FreelightError
+from freelight.train import retrieval
 from freelight.train.codes import CodeConfig, train_codes
 from freelight.train.retrieval import nearest_codes, nearest_vectors, precision, recall
 from freelight.train.similarity import spread_rows
@@ -59,6 +60,14 @@ def test_more_neighbours_than_rows_are_an_error() -> None:
     with pytest.raises(FreelightError, match=r"k \(=501\) must lie in 1\.\.500"):
         nearest_vectors(QUERIES, BASE, 501)
     assert nearest_vectors(QUERIES, BASE, 500).indices.shape == (7, 500)
+
+
+def test_more_queries_than_a_block_are_answered_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "BLOCK", 3)
+    assert nearest_vectors(QUERIES, BASE, 6).indices.tolist() == plain(QUERIES, BASE, 6).tolist()
+    codes, asked = (np.packbits(vectors > 0, axis=1) for vectors in (BASE, QUERIES))
+    alone = [nearest_codes(one[None], codes, 6).indices[0].tolist() for one in asked]
+    assert nearest_codes(asked, codes, 6).indices.tolist() == alone
 
 
 def test_recall_and_precision_of_a_case_counted_by_hand() -> None:
