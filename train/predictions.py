@@ -90,6 +90,7 @@ class PassConfig:
     """What to predict: the split of a dataset, with each checkpoint's network.
 
     views: 1, the centre, or 10. batch_size: images at a time, over all processes. columns: processes a network.
+    backend: of `launch`.
     """
 
     checkpoints: tuple[Path, ...]
@@ -98,6 +99,7 @@ class PassConfig:
     views: int
     batch_size: int = 64
     columns: int = 1
+    backend: str | None = None
 
 
 def collect_predictions(config: PassConfig, *, earlier: Sequence[Path] = (), keep: Path | None = None) -> Predictions:
@@ -111,7 +113,7 @@ def collect_predictions(config: PassConfig, *, earlier: Sequence[Path] = (), kee
         with tempfile.TemporaryDirectory() as folder:
             out = keep or Path(folder) / "predictions.npz"
             work = functools.partial(write_predictions, config, out)
-            launch(work, columns=config.columns, replicas=1, backend=None)
+            launch(work, columns=config.columns, replicas=1, backend=config.backend)
             parts.append(Predictions.load(out))
     return join_predictions(parts)
 

@@ -26,7 +26,7 @@ from .progress import summary
 from .recipe import RECIPES, Recipe, settable
 from .run import BEST, LAST, RunFolder
 from .scoring import Labels, Probabilities, score, score_classes, worst_confusions
-from .similarity import Gallery, spread_rows
+from .similarity import Gallery, find_alike, spread_rows
 
 PAPER = (
     ("paper: one network, ILSVRC-2010 test, centre view", 0.390, 0.183),
@@ -59,7 +59,7 @@ def report(run: Path, shards: Path | None, *, features: Path | None = None, watc
     else:
         sections += _of_data(trained, metrics, Dataset(shards), features or run / "features", watch)
     sections += [_speed(metrics), _settings(trained)]
-    return page(f"Freelight: the run {run.resolve().name}", sections)
+    return page(f"Freelight: the run {run}", sections)
 
 
 def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], shards: Path | None) -> str:
@@ -73,7 +73,7 @@ def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], sha
     parameters = sum(tensor.numel() for tensor in trained.weights.values())
     rows = [
         ("recipe", f"{recipe.name}{', with ' if changed else ''}{', '.join(changed)}; seed {trained.seed}"),
-        ("network", f"{recipe.network.architecture}, {parameters:,} parameters, {recipe.network.columns} column(s)"),
+        ("network", f"{recipe.network.architecture}, {parameters:,} parameters, columns: {recipe.network.columns}"),
         (
             "data",
             f"{len(trained.class_ids)} classes, images of {trained.image_size} pixels, {trained.statistics.images:,} "
@@ -164,16 +164,15 @@ def _predictions(dataset: Dataset, probabilities: Probabilities, labels: Labels)
 
 
 def _neighbours(gallery: Gallery, queries: Gallery) -> str:
-    chosen = spread_rows(queries.labels, QUERIES)
-    found = gallery.nearest(queries.vectors[chosen], min(NEAREST, len(gallery.vectors)))
-    rows = [
-        (query, gallery.pictures(row))
-        for query, row in zip(queries.pictures(chosen), found.indices.tolist(), strict=True)
-    ]
+    alike = find_alike(gallery, *queries.examples(QUERIES), min(NEAREST, len(gallery.vectors)))
     return section(
         "Neighbours",
         paragraph("Images of val, and the training images nearest to them in the last hidden layer (Figure 4 right)."),
-        picture(functools.partial(neighbour_panel, rows), "nearest training images", photographs=True),
+        picture(
+            functools.partial(neighbour_panel, [(one.query, one.nearest) for one in alike]),
+            "nearest training images",
+            photographs=True,
+        ),
     )
 
 

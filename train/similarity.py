@@ -66,11 +66,38 @@ class Gallery:
         ]
         return [(decode_jpeg(split.read(row)), caption) for row, caption in zip(rows, captions, strict=True)]
 
+    def examples(self, rows: int) -> tuple[Vectors, list[Picture]]:
+        """Return the vectors and pictures of so many images, of as many classes as possible."""
+        chosen = spread_rows(self.labels, rows)
+        return self.vectors[chosen], self.pictures(chosen)
+
     def queries_of(self, paths: Sequence[Path]) -> tuple[Vectors, list[Picture]]:
         """Return the vectors (n, features) of picture files, and the pictures, with their paths as captions."""
         pixels = [read_picture(path, self.trained.image_size) for path in paths]
         vectors = [vectors_of(self.trained, view_picture(self.trained, one, 1), self.space).numpy() for one in pixels]
         return np.concatenate(vectors), [(one, str(path)) for one, path in zip(pixels, paths, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Alike:
+    """A query and the images nearest to it, with their distances."""
+
+    query: Picture
+    nearest: list[Picture]
+    distances: list[float]
+
+    def __str__(self) -> str:
+        pairs = zip(self.nearest, self.distances, strict=True)
+        return f"{self.query[1]}: {', '.join(f'{caption} {distance:.1f}' for (_, caption), distance in pairs)}"
+
+
+def find_alike(gallery: Gallery, vectors: Vectors, pictures: Sequence[Picture], k: int) -> list[Alike]:
+    """Return the k images nearest to each query, given by its vector and its picture."""
+    found = gallery.nearest(vectors, k)
+    return [
+        Alike(query=query, nearest=gallery.pictures(rows), distances=distances)
+        for query, rows, distances in zip(pictures, found.indices.tolist(), found.distances.tolist(), strict=True)
+    ]
 
 
 def spread_rows(labels: npt.NDArray[np.int64], rows: int) -> list[int]:
@@ -82,7 +109,7 @@ def spread_rows(labels: npt.NDArray[np.int64], rows: int) -> list[int]:
 
 
 def compare_codes(
-    gallery: Gallery, queries: Gallery, pixels: tuple[Gallery, Gallery] | None, bits: Sequence[int], *, seed: int = 0
+    gallery: Gallery, queries: Gallery, pixels: tuple[Gallery, Gallery], bits: Sequence[int], *, seed: int = 0
 ) -> Iterator[str]:
     """Yield a table of how codes of so many bits do against exact search of the vectors, and so pixels.
 
@@ -105,11 +132,10 @@ def compare_codes(
         base, codes = coder.encode(gallery.vectors), coder.encode(asked)
         found, speed = _timed(lambda base=base, codes=codes: nearest_codes(codes, base, DEPTHS[-1]), len(asked))  # type: ignore[misc]
         yield _row(f"{size}-bit codes", size // 8, speed, found, truth, same)
-    if pixels is not None:
-        held, shown = pixels
-        thumbnails = np.array(shown.vectors)
-        found, speed = _timed(lambda: held.nearest(thumbnails, DEPTHS[-1]), len(asked))
-        yield _row("pixels, exact, 32 x 32", 4 * held.vectors.shape[1], speed, found, truth, same)
+    held, shown = pixels
+    thumbnails = np.array(shown.vectors)
+    found, speed = _timed(lambda: held.nearest(thumbnails, DEPTHS[-1]), len(asked))
+    yield _row("pixels, exact, 32 x 32", 4 * held.vectors.shape[1], speed, found, truth, same)
 
 
 def _timed(search: Callable[[], Nearest], queries: int) -> tuple[Nearest, float]:
