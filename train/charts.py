@@ -13,6 +13,8 @@ from .scoring import ClassScore
 
 COLOURS = ((200, 40, 40), (50, 100, 190), (40, 140, 80))
 GRID = (225, 225, 225)
+Points = Sequence[tuple[float, float]]
+POINTS = 500  # of a line: more than that is noise to the eye
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,7 @@ class Series:
     """A line of a chart: points (x, y)."""
 
     name: str
-    points: Sequence[tuple[float, float]]
+    points: Points
 
 
 def curves(metrics: Sequence[dict[str, Any]], style: Style) -> Image.Image:
@@ -29,8 +31,8 @@ def curves(metrics: Sequence[dict[str, Any]], style: Style) -> Image.Image:
     epochs = [line for line in metrics if "val_top1" in line]
     per_epoch = max((line["step"] / (line["epoch"] + 1) for line in epochs), default=0.0) or 1.0
 
-    def over(lines: Sequence[dict[str, Any]], key: str, scale: float = 1.0) -> list[tuple[float, float]]:
-        return [(line["step"] / per_epoch, scale * line[key]) for line in lines if key in line]
+    def over(lines: Sequence[dict[str, Any]], key: str, scale: float = 1.0) -> Points:
+        return _thinned([(line["step"] / per_epoch, scale * line[key]) for line in lines if key in line])
 
     charts = [
         chart("training loss (nats)", [Series(name="loss", points=over(steps, "loss"))], style),
@@ -124,6 +126,14 @@ def class_errors(scores: Sequence[ClassScore], names: Sequence[str], style: Styl
     return framed(
         below([text_box(said, round(1.1 * style.text), width=style.inner), *rows], style.text // 4), style.margin
     )
+
+
+def _thinned(points: Points) -> Points:
+    """Return at most `POINTS` points, each the mean of as many that follow one another."""
+    if len(points) <= POINTS:
+        return points
+    parts = (part.mean(axis=0).tolist() for part in np.array_split(np.array(points), POINTS))
+    return [(x, y) for x, y in parts]
 
 
 def _ticks(low: float, high: float, *, most: int = 6) -> list[float]:

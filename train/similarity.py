@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..shards import Dataset, FreelightError
 from .checkpoint import Checkpoint
@@ -74,8 +75,9 @@ class Gallery:
     def queries_of(self, paths: Sequence[Path]) -> tuple[Vectors, list[Picture]]:
         """Return the vectors (n, features) of picture files, and the pictures, with their paths as captions."""
         pixels = [read_picture(path, self.trained.image_size) for path in paths]
-        vectors = [vectors_of(self.trained, view_picture(self.trained, one, 1), self.space).numpy() for one in pixels]
-        return np.concatenate(vectors), [(one, str(path)) for one, path in zip(pixels, paths, strict=True)]
+        views = torch.cat([view_picture(self.trained, one, 1) for one in pixels])
+        vectors = vectors_of(self.trained, views, self.space).numpy()
+        return vectors, [(one, str(path)) for one, path in zip(pixels, paths, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,14 +3,13 @@
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -28,13 +27,6 @@ TOOL = Path(__file__).parents[2] / "tools" / "evaluate"
 ERRORS = re.compile(
     r"20 images of val, (1 view|10 views): top-1 error (.*)%, top-5 error (.*)%, loss \d+\.\d{3}, \S+ images/s"
 )
-
-
-def typed(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the tool by its path."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([TOOL, *words], env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +103,10 @@ def plain_errors(network: Network, dataset: Dataset, views: int) -> list[float]:
     return [100 * (1 - hits[:, :first].any(dim=1).double().mean().item()) for first in (1, 5)]
 
 
-def test_as_typed_it_says_the_ten_view_errors_of_the_plain_loop(run: Path, network: Network, dataset: Dataset) -> None:
-    result = typed("--checkpoint", run / "last.pt", "--shards", dataset.folder)
+def test_as_typed_it_says_the_ten_view_errors_of_the_plain_loop(
+    typed: Any, run: Path, network: Network, dataset: Dataset
+) -> None:
+    result = typed("evaluate", "--checkpoint", run / "last.pt", "--shards", dataset.folder)
     assert result.returncode == 0, result.stderr
     said = ERRORS.fullmatch(result.stdout.strip())
     assert said, result.stdout
@@ -230,9 +224,9 @@ def test_networks_are_averaged_and_their_predictions_need_no_second_pass(
     assert "(SEARCHED ON THESE VERY LABELS: optimistic)" in searched.stdout
 
 
-def test_two_processes_say_what_one_says(command: click.Command, run: Path, dataset: Dataset) -> None:
+def test_two_processes_say_what_one_says(typed: Any, command: click.Command, run: Path, dataset: Dataset) -> None:
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1"]
-    one, two = call(command, *words), typed(*words, "--columns", "2")
+    one, two = call(command, *words), typed("evaluate", *words, "--columns", "2")
     assert two.returncode == 0, two.stderr
     assert without_speed(two.stdout) == without_speed(one.stdout)
 

@@ -1,9 +1,7 @@
 """`tools/find_similar`: neighbours told and drawn, and the table of codes against exact search."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,27 +12,22 @@ from freelight.train import Checkpoint, similarity
 from freelight.train.panels import Style, neighbour_panel
 from freelight.train.similarity import Gallery, compare_codes
 
-TOOL = Path(__file__).parents[2] / "tools" / "find_similar"
 
-
-def typed(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the tool by its path."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([TOOL, *words], env=environment, capture_output=True, text=True, check=False)
-
-
-def test_a_training_picture_is_nearest_to_itself(run: Path, dataset: Dataset, pictures: Path, tmp_path: Path) -> None:
+def test_a_training_picture_is_nearest_to_itself(
+    typed: Any, run: Path, dataset: Dataset, pictures: Path, tmp_path: Path
+) -> None:
     """As a file it goes through the same rescaling, so its distance is 0 but for rounding."""
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--features", tmp_path / "f"]
     source = dataset.split("train").sources[7]
-    found = typed(*words, pictures / source, "--nearest", "3", "--panel", tmp_path / "alike.png", "--width", "600")
+    found = typed(
+        "find_similar", *words, pictures / source, "--nearest", "3", "--panel", tmp_path / "alike.png", "--width", "600"
+    )
     assert found.returncode == 0, found.stderr
     name = dataset.manifest.classes[int(dataset.split("train").samples["label"][7])].name
     assert found.stdout.startswith(f"{pictures / source}: {name} 0.0, ")
     with Image.open(tmp_path / "alike.png") as panel:
         assert panel.width <= 600
-    few = typed(*words, "--bits", "64", "--rows", "2")
+    few = typed("find_similar", *words, "--bits", "64", "--rows", "2")
     assert few.returncode == 2
     assert few.stderr.splitlines()[-1] == "error: train has 60 images, fewer than the 100 that the table looks at"
 

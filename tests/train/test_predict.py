@@ -1,10 +1,8 @@
 """`tools/predict`: an ordinary picture file is seen as its sample in a dataset is; text, JSON and panel."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +13,6 @@ from freelight.train import Checkpoint
 from freelight.train.panels import RIGHT, Style, prediction_panel
 from freelight.train.prediction import Guess, PicturePrediction, predict_files
 from freelight.train.predictions import predict_split
-
-TOOL = Path(__file__).parents[2] / "tools" / "predict"
-
-
-def typed(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the tool by its path."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([TOOL, *words], env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -46,29 +35,33 @@ def test_a_picture_file_gets_the_probabilities_of_its_sample(
         assert one.truth == path.parent.name
 
 
-def test_it_says_text_or_json_and_draws_a_panel(run: Path, trained: Checkpoint, pictures: Path, tmp_path: Path) -> None:
+def test_it_says_text_or_json_and_draws_a_panel(
+    typed: Any, run: Path, trained: Checkpoint, pictures: Path, tmp_path: Path
+) -> None:
     image = next((pictures / "val").rglob("*.JPEG"))
     panel = tmp_path / "panel.png"
-    told = typed("--checkpoint", run / "last.pt", image, "--panel", panel, "--width", "600")
+    told = typed("predict", "--checkpoint", run / "last.pt", image, "--panel", panel, "--width", "600")
     assert told.returncode == 0, told.stderr
     (one,) = predict_files(trained, [image], views=10)
     guesses = ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in one.best)
     assert told.stdout == f"{image}: {guesses}\n"
     with Image.open(panel) as drawn:
         assert drawn.width <= 600
-    read = json.loads(typed("--checkpoint", run / "last.pt", image, "--json").stdout)
+    read = json.loads(typed("predict", "--checkpoint", run / "last.pt", image, "--json").stdout)
     assert read["image"] == str(image)
     assert [guess["name"] for guess in read["predictions"]] == [guess.name for guess in one.best]
 
 
-def test_a_file_that_is_no_picture_is_named_on_one_line(run: Path, trained: Checkpoint, tmp_path: Path) -> None:
+def test_a_file_that_is_no_picture_is_named_on_one_line(
+    typed: Any, run: Path, trained: Checkpoint, tmp_path: Path
+) -> None:
     (tmp_path / "text.jpg").write_text("not a picture")
     with pytest.raises(FreelightError, match=r"text\.jpg: cannot decode: not a picture in a known format"):
         list(predict_files(trained, [tmp_path / "text.jpg"], views=1))
-    missing = typed("--checkpoint", run / "last.pt", tmp_path / "none.jpg")
+    missing = typed("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg")
     assert missing.returncode == 2
     assert missing.stderr == f"error: [Errno 2] No such file or directory: '{tmp_path}/none.jpg'\n"
-    wrong = typed("--checkpoint", run / "last.pt", tmp_path / "none.jpg", "--panel", tmp_path / "panel.jpg")
+    wrong = typed("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg", "--panel", tmp_path / "panel.jpg")
     assert wrong.stderr == f"error: --panel {tmp_path}/panel.jpg must end in .png\n"
 
 

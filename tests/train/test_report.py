@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from freelight.shards import Dataset, FreelightError
 from freelight.train.environment import describe_environment, read_environment
 from freelight.train.report import report
 
-TOOL = Path(__file__).parents[2] / "tools" / "report"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -109,16 +107,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def written(run: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(typed: Any, run: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the run and its dataset, written by the tool as typed."""
     out = tmp_path_factory.mktemp("report") / "report.html"
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
-    }
     words = ["--run", run, "--shards", dataset.folder, "--out", out, "--features", out.parent / "features"]
-    result = subprocess.run([TOOL, *words], env=environment, capture_output=True, text=True, check=False)
+    result = typed("report", *words)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"report: {out} (")
     return out
