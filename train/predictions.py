@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -127,7 +127,6 @@ def write_predictions(config: PassConfig, out: Path, mesh: Mesh, device: str, st
     passes = []
     for path in config.checkpoints:
         trained = Checkpoint.load(path)
-        start = time.perf_counter()
         found = predict_split(
             trained,
             dataset,
@@ -144,9 +143,9 @@ def write_predictions(config: PassConfig, out: Path, mesh: Mesh, device: str, st
         passes.append(
             Predictions(
                 names=np.array([str(path)]),
-                probabilities=found[None],
+                probabilities=found.probabilities[None],
                 labels=dataset.split(config.split).samples["label"].astype(np.int64),
-                seconds=np.array([time.perf_counter() - start]),
+                seconds=np.array([found.seconds]),
                 reordered=np.array([bool((label_map != np.arange(len(label_map))).any())]),
                 fingerprint=dataset.fingerprint,
                 split=config.split,
@@ -187,6 +186,13 @@ def evaluation_loader(
     )
 
 
+class SplitPass(NamedTuple):
+    """probabilities: float32 (samples, classes), in the dataset's order of both. seconds: that it took."""
+
+    probabilities: npt.NDArray[np.float32]
+    seconds: float
+
+
 def predict_split(
     trained: Checkpoint,
     dataset: Dataset,
@@ -197,8 +203,8 @@ def predict_split(
     mesh: Mesh = Mesh(),  # noqa: B008
     device: str = "cpu",
     stop: StopRequest | None = None,
-) -> npt.NDArray[np.float32] | None:
-    """Return a network's probabilities (samples, classes), in the dataset's order of both, on every process.
+) -> SplitPass | None:
+    """Return a network's probabilities for a split, on every process.
 
     None: it was asked to stop. Raises `FreelightError` when the dataset's classes or image size are not the network's.
     """
@@ -207,6 +213,7 @@ def predict_split(
     network = trained.network(mesh.columns).to(device)
     found = torch.zeros((len(loader.split), len(label_map)))
     times = torch.zeros(len(found), dtype=torch.int64)
+    start = time.perf_counter()
     for images, _, samples in _until_stopped(loader, mesh, stop):
         if len(samples):  # else other ranks have the rest of the last batch
             rows = torch.from_numpy(samples.astype(np.int64))
@@ -221,7 +228,7 @@ def predict_split(
     if stop is not None and mesh.agree(int(bool(stop.number))):
         return None
     assert bool((times == 1).all()), "each sample counts once"
-    return found.numpy()
+    return SplitPass(found.numpy(), time.perf_counter() - start)
 
 
 def _until_stopped(batches: Iterable[Batch], mesh: Mesh, stop: StopRequest | None) -> Iterator[Batch]:

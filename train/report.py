@@ -43,7 +43,7 @@ def report(run: Path, shards: Path | None, *, features: Path | None = None, watc
     """Return the page of the run in a folder, as HTML.
 
     shards: the dataset; with it come ten-view errors, predictions and neighbours, of `val` and `train`. features:
-    folder for the vectors of those; by default RUN/features.
+    folder for the vectors of those; by default RUN/features/step-NUMBER.
     """
     best = next((run / name for name in (BEST, LAST) if (run / name).exists()), None)
     if best is None:
@@ -57,7 +57,9 @@ def report(run: Path, shards: Path | None, *, features: Path | None = None, watc
     if shards is None:
         sections += [_errors(metrics, None), _kernels(trained)]
     else:
-        sections += _of_data(trained, metrics, Dataset(shards), features or run / "features", watch)
+        # A later report may be of a later checkpoint, whose features are others.
+        folder = features or run / "features" / f"step-{trained.progress['step']:08d}"
+        sections += _of_data(trained, metrics, Dataset(shards), folder, watch)
     sections += [_speed(metrics), _settings(trained)]
     return page(f"Freelight: the run {run}", sections)
 
@@ -98,8 +100,9 @@ def _of_data(
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     split = dataset.split("val")
     labels = split.samples["label"].astype(np.int64)
-    probabilities = predict_split(trained, dataset, "val", views=10, device=device)
-    assert probabilities is not None
+    found = predict_split(trained, dataset, "val", views=10, device=device)
+    assert found is not None
+    probabilities = found.probabilities
     ten_views = score(probabilities, labels).errors
     gallery, queries = (Gallery.open(trained, dataset, name, features, watch=watch) for name in ("train", "val"))
     return [

@@ -122,11 +122,11 @@ class Trainer:
         self._begin()
         events = config.out / "tensorboard" if config.tensorboard and mesh.rank == 0 else None
         self.progress = Progress(len(self.training), events=events, step=self.step)
-        if mesh.rank == 0:
-            note_environment(config.out)
 
     def run(self) -> None:
         """Train until the schedule ends, or until asked to stop."""
+        if self.mesh.rank == 0 and not self.rates.finished(self.training.epoch):
+            note_environment(self.config.out)
         try:
             while not self.rates.finished(self.training.epoch):
                 if self.training.position < len(self.training.split):

@@ -28,7 +28,7 @@ def test_a_picture_file_gets_the_probabilities_of_its_sample(
     paths = [pictures / source for source in split.sources[:4]]
     expected = predict_split(trained, dataset, "val", views=views)
     assert expected is not None
-    for row, one, path in zip(expected, predict_files(trained, paths, views=views), paths, strict=False):
+    for row, one, path in zip(expected.probabilities, predict_files(trained, paths, views=views), paths, strict=False):
         best = np.argsort(-row, kind="stable")[:5]
         assert [guess.class_id for guess in one.best] == [trained.class_ids[label] for label in best]
         np.testing.assert_allclose([guess.probability for guess in one.best], row[best], rtol=0, atol=1e-5)
