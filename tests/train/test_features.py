@@ -1,6 +1,10 @@
 """Features are the network's, row by row; a stopped extraction goes on, and is never mistaken for a finished one."""
 
 import io
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -99,3 +103,36 @@ def test_a_file_that_is_no_array_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes(b"not an array")
     with pytest.raises(FreelightError, match=r"x\.npy cannot be read .*extract the features again"):
         open_features(tmp_path / "x.npy")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from freelight.shards import Dataset
+from freelight.train import Checkpoint, features
+
+features.BATCHES = 2
+
+def watch(counts, total):
+    for number, count in enumerate(counts, 1):
+        yield count
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint, shards, folder = map(Path, sys.argv[1:])
+trained = Checkpoint.load(checkpoint)
+features.extract_features(trained, Dataset(shards), "val", folder, space="fc7", batch_size=4, watch=watch)
+"""
+
+
+@pytest.mark.slow
+def test_an_extraction_that_was_killed_goes_on_to_the_same_rows(
+    run: Path, trained: Checkpoint, dataset: Dataset, tmp_path: Path
+) -> None:
+    """By SIGKILL, after three of five batches."""
+    words = [sys.executable, "-c", KILLED, run / "last.pt", dataset.folder, tmp_path / "killed"]
+    killed = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not list((tmp_path / "killed").glob("*.npy"))
+    again = extract_features(trained, dataset, "val", tmp_path / "killed", batch_size=4)
+    np.testing.assert_array_equal(again, extract_features(trained, dataset, "val", tmp_path / "whole", batch_size=4))
