@@ -64,5 +64,10 @@ def counting_images(label: str) -> Callable[[Iterable[T], int | None], Iterator[
     return lambda items, total: progress(items, length=total, label=label, weight=lambda item: item.images)  # type: ignore[attr-defined]
 
 
+def watch_counts(label: str) -> Callable[[Iterable[int], int], Iterator[int]]:
+    """Return what shows counts, of a total, as such a bar."""
+    return lambda counts, total: progress(counts, length=total, label=label, weight=lambda count: count)
+
+
 def _rate(rate: object) -> str | None:
     return None if rate is None else f"{rate:.0f}/s"

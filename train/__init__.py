@@ -8,6 +8,8 @@ from .evaluation import Errors, evaluate, predict
 from .mesh import Mesh
 from .network import Network
 from .optimizer import PaperSGD
+from .prediction import predict_files
+from .predictions import Predictions, predict_split
 from .recipe import RECIPES, Recipe
 from .schedule import LearningRates
 from .signals import StopRequest
@@ -24,10 +26,13 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "PaperSGD",
+    "Predictions",
     "Recipe",
     "StopRequest",
     "Trainer",
     "TrainingConfig",
     "evaluate",
     "predict",
+    "predict_files",
+    "predict_split",
 ]

@@ -29,14 +29,22 @@ class Errors:
 
 
 @torch.no_grad()
+def view_probabilities(network: Network, images: torch.Tensor) -> torch.Tensor:
+    """Return class probabilities (n, classes) of images (n, 3, S, S), or of (n, views, 3, S, S), averaged over views.
+
+    The images take the network's precision.
+    """
+    views = images.flatten(0, 1) if images.ndim == 5 else images
+    precision = next((parameter.dtype for parameter in network.parameters()), views.dtype)
+    probabilities: torch.Tensor = network(views.to(precision)).softmax(dim=1)
+    return probabilities.reshape(len(images), -1, probabilities.shape[1]).mean(dim=1)
+
+
 def predict(network: Network, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield the class probabilities (n, classes), averaged over views, and the labels (n,) of each batch."""
     for images, labels, _ in batches:
-        if not len(labels):  # other ranks have the rest of the last batch
-            continue
-        views = images.flatten(0, 1) if images.ndim == 5 else images
-        probabilities = network(views).softmax(dim=1)
-        yield probabilities.reshape(len(labels), -1, probabilities.shape[1]).mean(dim=1), labels
+        if len(labels):  # else other ranks have the rest of the last batch
+            yield view_probabilities(network, images), labels
 
 
 def evaluate(network: Network, batches: Iterable[Batch], label_map: torch.Tensor | None = None) -> Errors:

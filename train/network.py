@@ -63,8 +63,15 @@ class Network(nn.Module):
 
     def forward(self, images: torch.Tensor, masks: DropoutMasks | None = None) -> torch.Tensor:
         """Return the logits; with `masks` as in training, without as at test."""
+        return self.columns.join_logits(self._walk(self.layers, images, masks), self.classes)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the last layer sees at test, (N, features): of ImageNet's networks fc7's activations, halved."""
+        return self.columns.join(self._walk(self.layers[:-1], images, None)).flatten(1)
+
+    def _walk(self, layers: tuple[Layer, ...], images: torch.Tensor, masks: DropoutMasks | None) -> torch.Tensor:
         x, stages = images, compiled(images.device.type) if self.compile_ else EAGER
-        for layer in self.layers:
+        for layer in layers:
             if isinstance(layer, Convolution | FullyConnected):
                 x = self._weigh(x, layer)
             elif isinstance(layer, Activation):
@@ -80,7 +87,7 @@ class Network(nn.Module):
                 x = x * (1 - layer.probability)
             else:
                 x = masks.apply(x, layer.name, layer.probability, self.columns)
-        return self.columns.join_logits(x, self.classes)
+        return x
 
     def _weigh(self, x: torch.Tensor, layer: Convolution | FullyConnected) -> torch.Tensor:
         if layer.sees == "all":

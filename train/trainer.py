@@ -17,6 +17,7 @@ from ..shards.atomic import atomic_write
 from .checkpoint import Checkpoint
 from .columns import part_sizes
 from .dropout import DropoutMasks
+from .environment import note_environment
 from .evaluation import Errors, evaluate
 from .figures import kernel_sheet
 from .mesh import Mesh
@@ -125,6 +126,8 @@ class Trainer:
 
     def run(self) -> None:
         """Train until the schedule ends, or until asked to stop."""
+        if self.mesh.rank == 0 and not self.rates.finished(self.training.epoch):
+            note_environment(self.config.out)
         try:
             while not self.rates.finished(self.training.epoch):
                 if self.training.position < len(self.training.split):

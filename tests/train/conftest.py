@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from freelight.shards import Dataset
 from freelight.train.cli import main
 
 PROGRAM = [sys.executable, "-m", "freelight.train"]
+TOOLS = Path(__file__).parents[2] / "tools"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -56,6 +58,23 @@ class Train:
             start_new_session=True,
             preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN) if background else None,
         )
+
+
+class Tool(Protocol):
+    """What runs a tool."""
+
+    def __call__(self, name: str, *words: str | Path) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture(scope="session")
+def typed() -> Tool:
+    """Run a tool by its path, as a person does who has the virtual environment first on PATH."""
+
+    def run(name: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        environment = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        return subprocess.run([TOOLS / name, *words], env=environment, capture_output=True, text=True, check=False)
+
+    return run
 
 
 @pytest.fixture(scope="session", autouse=True)

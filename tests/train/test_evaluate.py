@@ -3,14 +3,13 @@
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -25,14 +24,9 @@ from freelight.shards import Dataset, Statistics
 from freelight.train import Checkpoint, Network, predict
 
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate"
-ERRORS = re.compile(r"20 images of val, (1 view|10 views): top-1 error (.*)%, top-5 error (.*)%")
-
-
-def typed(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the tool by its path."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([TOOL, *words], env=environment, capture_output=True, text=True, check=False)
+ERRORS = re.compile(
+    r"20 images of val, (1 view|10 views): top-1 error (.*)%, top-5 error (.*)%, loss \d+\.\d{3}, \S+ images/s"
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +45,13 @@ def command() -> click.Command:
 
 def call(command: click.Command, *words: str | Path) -> Result:
     return CliRunner().invoke(command, list(map(str, words)))
+
+
+def without_speed(line: str) -> str:
+    """Return what was said, less the images/s, which are another number each time."""
+    said, _, speed = line.strip().rpartition(", ")
+    assert speed.endswith(" images/s")
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +103,10 @@ def plain_errors(network: Network, dataset: Dataset, views: int) -> list[float]:
     return [100 * (1 - hits[:, :first].any(dim=1).double().mean().item()) for first in (1, 5)]
 
 
-def test_as_typed_it_says_the_ten_view_errors_of_the_plain_loop(run: Path, network: Network, dataset: Dataset) -> None:
-    result = typed("--checkpoint", run / "last.pt", "--shards", dataset.folder)
+def test_as_typed_it_says_the_ten_view_errors_of_the_plain_loop(
+    typed: Any, run: Path, network: Network, dataset: Dataset
+) -> None:
+    result = typed("evaluate", "--checkpoint", run / "last.pt", "--shards", dataset.folder)
     assert result.returncode == 0, result.stderr
     said = ERRORS.fullmatch(result.stdout.strip())
     assert said, result.stdout
@@ -139,7 +142,7 @@ def test_it_needs_no_statistics_of_the_data_it_looks_at(
         path.unlink()
     words = ["--checkpoint", run / "last.pt", "--views", "1", "--shards"]
     own, copy = (call(command, *words, folder) for folder in (dataset.folder, dataset_copy.folder))
-    assert (copy.exit_code, copy.stdout) == (0, own.stdout)
+    assert (copy.exit_code, without_speed(copy.stdout)) == (0, without_speed(own.stdout))
 
 
 def test_classes_in_another_order_are_matched_and_the_errors_stay(
@@ -159,7 +162,7 @@ def test_classes_in_another_order_are_matched_and_the_errors_stay(
     own, other = (call(command, *words, shards) for shards in (dataset.folder, folder))
     said, errors = other.stdout.splitlines()
     assert said == "the dataset's classes are in another order than the checkpoint's; labels were matched by class id"
-    assert errors == own.stdout.strip()
+    assert without_speed(errors) == without_speed(own.stdout)
 
 
 @pytest.mark.parametrize(
@@ -197,3 +200,99 @@ def test_what_it_cannot_do_is_one_line_and_exit_code_2(
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: " + message.format(out=tmp_path, shards=folder))
+
+
+def test_networks_are_averaged_and_their_predictions_need_no_second_pass(
+    command: click.Command, run: Path, two_column_run: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    """The average of kept predictions is said to be what a pass over both networks said; passes give the same file."""
+    kept = tmp_path / "kept.npz"
+    where = ["--shards", dataset.folder, "--views", "1"]
+    checkpoints = ["--checkpoint", run / "last.pt", "--checkpoint", two_column_run / "last.pt"]
+    both = call(command, *where, *checkpoints, "--predictions", kept)
+    assert both.exit_code == 0, both.output
+    first, second, average, verdict = both.stdout.splitlines()
+    assert first.startswith(f"{run}/last.pt: 20 images of val, 1 view: top-1 error ")
+    assert second.startswith(f"{two_column_run}/last.pt: 20 images of val, 1 view: top-1 error ")
+    assert average.startswith("average of 2 networks, weights 0.500,0.500 (equal): 20 images of val, 1 view: top-1 ")
+    assert re.fullmatch(r"the average's top-1 error is (not )?lower than the networks' mean, \d+\.\d\d%", verdict)
+    again = call(command, *where, "--from", kept)
+    assert again.stdout == both.stdout
+    given = call(command, *where, "--from", kept, "--weights", "3,1")
+    assert "weights 0.750,0.250 (as given)" in given.stdout
+    searched = call(command, *where, "--from", kept, "--search-weights")
+    assert "(SEARCHED ON THESE VERY LABELS: optimistic)" in searched.stdout
+
+
+def test_two_processes_say_what_one_says(typed: Any, command: click.Command, run: Path, dataset: Dataset) -> None:
+    words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1"]
+    one, two = call(command, *words), typed("evaluate", *words, "--columns", "2")
+    assert two.returncode == 0, two.stderr
+    assert without_speed(two.stdout) == without_speed(one.stdout)
+
+
+def test_a_table_names_every_class_and_the_worst_confusions(
+    command: click.Command, run: Path, dataset: Dataset
+) -> None:
+    result = call(command, "--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1", "--per-class")
+    _, table, confusions = result.stdout.split("\n\n")
+    header, *rows = table.splitlines()
+    assert header.split("  ")[0] == "class"
+    assert {row.split()[0] for row in rows} == {info.name for info in dataset.manifest.classes}
+    assert re.fullmatch(r"\w+ taken for \w+: [12] of 2", confusions.splitlines()[0])
+
+
+def unlabel(folder: Path) -> None:
+    """Make val a split without labels, as the challenge's test set is."""
+    content = json.loads((folder / "dataset.json").read_text())
+    samples = np.load(folder / "val.samples.npy")
+    samples["label"] = -1
+    np.save(folder / "val.samples.npy", samples)
+    content["splits"]["val"]["labelled"] = False
+    content["splits"]["val"]["files"]["val.samples.npy"] = hashlib.sha256(
+        (folder / "val.samples.npy").read_bytes()
+    ).hexdigest()
+    content["label_order"] = "ilsvrc"
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def test_of_a_split_without_labels_the_challenges_file_is_written(
+    command: click.Command, run: Path, network: Network, dataset: Dataset, dataset_copy: Dataset, tmp_path: Path
+) -> None:
+    unlabel(dataset_copy.folder)
+    words = ["--checkpoint", run / "last.pt", "--shards", dataset_copy.folder, "--views", "1"]
+    without = call(command, *words)
+    assert (without.exit_code, without.stdout) == (2, "")
+    assert without.stderr == (
+        "error: val has no labels to count errors by; write the challenge's file with --submission\n"
+    )
+    out = tmp_path / "answers.txt"
+    result = call(command, *words, "--submission", out)
+    assert result.exit_code == 0, result.output
+    assert "error" not in without_speed(result.stdout.splitlines()[0]).replace("no labels, so no errors", "")
+    best = plain_probabilities(network, dataset, "val", 1).argsort(dim=1, descending=True)[:, :5] + 1
+    sources = dataset.split("val").sources
+    expected = [" ".join(map(str, best[sources.index(source)].tolist())) for source in sorted(sources)]
+    assert out.read_text().splitlines() == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "Missing option '--checkpoint' (or '--from')"),
+        ("--from {tmp}/none.npz", "there are no predictions {tmp}/none.npz; make them with: evaluate --predictions"),
+        ("--checkpoint {run}/last.pt --weights 1,2 --views 1", "--weights '1,2' are 2 numbers for 1 networks"),
+        (
+            "--checkpoint {run}/last.pt --weights 1 --search-weights --views 1",
+            "--weights and --search-weights exclude each other",
+        ),
+        ("--checkpoint {run}/last.pt --submission {tmp}/a.txt", "order of wnid, the challenge's file has the devkit's"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line_and_exit_code_2(
+    words: str, message: str, command: click.Command, run: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    names = {"tmp": tmp_path, "run": run}
+    result = call(command, "--shards", dataset.folder, *words.format(**names).split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message.format(**names) in result.stderr.splitlines()[-1]

@@ -39,7 +39,7 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 def test_a_run_leaves_its_checkpoint_and_its_metrics_and_nothing_else(run: Path, two_column_run: Path) -> None:
-    names = {"best.pt", "last.pt", "metrics.jsonl", "kernels.png"}
+    names = {"best.pt", "last.pt", "metrics.jsonl", "kernels.png", "environment.json"}
     assert files(run).keys() == names | {"step-00000006.pt", "step-00000008.pt"}
     assert files(two_column_run).keys() == names | {"step-00000004.pt", "step-00000008.pt"}
 

@@ -1,0 +1,138 @@
+"""Features are the network's, row by row; a stopped extraction goes on, and is never mistaken for a finished one."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from freelight.shards import Dataset, FreelightError, Statistics
+from freelight.train import Checkpoint
+from freelight.train import features as module
+from freelight.train.features import extract_features, open_features
+
+
+@pytest.fixture(scope="module")
+def trained(run: Path) -> Checkpoint:
+    return Checkpoint.load(run / "last.pt")
+
+
+def plain_features(trained: Checkpoint, dataset: Dataset, split: str) -> np.ndarray:
+    """Look at Pillow's centre crops one by one, and see what fc8 is given."""
+    network, seen = trained.network(), []
+    network.get_submodule("fc8").register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    mean, samples = Statistics.load(dataset.folder).mean_image, dataset.split(split)
+    with torch.no_grad():
+        for index in range(len(samples)):
+            image = np.asarray(Image.open(io.BytesIO(samples.read(index))), np.float32) - mean
+            network(torch.from_numpy(image[16:240, 16:240].transpose(2, 0, 1)[None].copy()))
+    return torch.cat(seen).numpy()
+
+
+def test_features_are_what_the_last_layer_sees_at_test(trained: Checkpoint, dataset: Dataset, tmp_path: Path) -> None:
+    found = extract_features(trained, dataset, "val", tmp_path / "new", batch_size=8)
+    assert isinstance(found, np.memmap)
+    np.testing.assert_allclose(found, plain_features(trained, dataset, "val"), rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_are_block_means_of_the_centre_crop(trained: Checkpoint, dataset: Dataset, tmp_path: Path) -> None:
+    found = extract_features(trained, dataset, "val", tmp_path, space="pixels")
+    mean = Statistics.load(dataset.folder).mean_image
+    image = np.asarray(Image.open(io.BytesIO(dataset.split("val").read(3))), np.float32) - mean
+    blocks = image[16:240, 16:240].reshape(32, 7, 32, 7, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    np.testing.assert_allclose(found[3], blocks.ravel(), rtol=1e-4, atol=1e-3)
+
+
+def stop_after(batches: int) -> object:
+    def watch(counts: Iterable[int], total: int) -> Iterator[int]:
+        for number, count in enumerate(counts, 1):
+            yield count
+            if number == batches:
+                raise KeyboardInterrupt
+
+    return watch
+
+
+@pytest.mark.parametrize("batches", [1, 3, 5])
+def test_a_stopped_extraction_has_no_file_and_goes_on_to_the_same_rows(
+    batches: int, trained: Checkpoint, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after 1, 3 or 5 of 5 batches; it is noted after every second one how far it is."""
+    monkeypatch.setattr(module, "BATCHES", 2)
+    whole = extract_features(trained, dataset, "val", tmp_path / "whole", space="pixels", batch_size=4)
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(
+            trained, dataset, "val", tmp_path / "part", space="pixels", batch_size=4, watch=stop_after(batches)
+        )
+    assert not list((tmp_path / "part").glob("*.npy"))
+    counts: list[int] = []
+
+    def count(items: Iterable[int], total: int) -> Iterator[int]:
+        assert total == 20
+        for item in items:
+            counts.append(item)
+            yield item
+
+    again = extract_features(trained, dataset, "val", tmp_path / "part", space="pixels", batch_size=4, watch=count)
+    np.testing.assert_array_equal(again, whole)
+    assert sum(counts) == 20
+    assert counts[0] == {1: 4, 3: 8, 5: 16}[batches], "what was noted is not done again"
+    extract_features(trained, dataset, "val", tmp_path / "part", space="pixels", watch=stop_after(1))  # nothing to do
+
+
+def test_features_of_another_network_or_dataset_are_refused(
+    trained: Checkpoint, two_column_run: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    extract_features(trained, dataset, "val", tmp_path)
+    other = Checkpoint.load(two_column_run / "last.pt")
+    changed = Checkpoint(**{**vars(other), "weights": {k: v * 2 for k, v in other.weights.items()}})
+    with pytest.raises(FreelightError, match=r"val\.fc7\.npy is of another network; name another --features folder"):
+        extract_features(changed, dataset, "val", tmp_path)
+    with pytest.raises(FreelightError, match="space 'fc6' is not one of fc7, pixels"):
+        extract_features(trained, dataset, "val", tmp_path, space="fc6")  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_no_array_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_bytes(b"not an array")
+    with pytest.raises(FreelightError, match=r"x\.npy cannot be read .*extract the features again"):
+        open_features(tmp_path / "x.npy")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from freelight.shards import Dataset
+from freelight.train import Checkpoint, features
+
+features.BATCHES = 2
+
+def watch(counts, total):
+    for number, count in enumerate(counts, 1):
+        yield count
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint, shards, folder = map(Path, sys.argv[1:])
+trained = Checkpoint.load(checkpoint)
+features.extract_features(trained, Dataset(shards), "val", folder, space="fc7", batch_size=4, watch=watch)
+"""
+
+
+@pytest.mark.slow
+def test_an_extraction_that_was_killed_goes_on_to_the_same_rows(
+    run: Path, trained: Checkpoint, dataset: Dataset, tmp_path: Path
+) -> None:
+    """By SIGKILL, after three of five batches."""
+    words = [sys.executable, "-c", KILLED, run / "last.pt", dataset.folder, tmp_path / "killed"]
+    killed = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not list((tmp_path / "killed").glob("*.npy"))
+    again = extract_features(trained, dataset, "val", tmp_path / "killed", batch_size=4)
+    np.testing.assert_array_equal(again, extract_features(trained, dataset, "val", tmp_path / "whole", batch_size=4))

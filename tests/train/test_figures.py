@@ -1,0 +1,62 @@
+"""Figures show what they claim: colour where there is colour, lines where the points are, within the width."""
+
+import numpy as np
+import pytest
+import torch
+
+from freelight.train import Errors
+from freelight.train.charts import COLOURS, Series, chart, class_errors, curves
+from freelight.train.figures import colour_specificity, kernel_figure, kernel_sheet
+from freelight.train.panels import NARROW, WIDE, Style
+from freelight.train.scoring import ClassScore
+
+
+def test_colour_specificity_is_0_of_grey_1_of_pure_colour_and_two_thirds_of_noise() -> None:
+    noise = torch.randn(2000, 3, 11, 11, generator=torch.Generator().manual_seed(0))
+    grey = noise[:, :1].expand(-1, 3, -1, -1)
+    colour = noise - noise.mean(dim=1, keepdim=True)
+    for kernels, expected in ((grey, 0.0), (colour, 1.0), (noise, 2 / 3)):
+        scores = colour_specificity(kernels)
+        assert scores.shape == (2000,)
+        assert float(scores.mean()) == pytest.approx(expected, abs=2e-3)
+        torch.testing.assert_close(scores, colour_specificity(7 * kernels))
+
+
+@pytest.mark.parametrize("style", [WIDE, NARROW, Style(width=390)])
+def test_the_kernels_of_each_column_keep_to_the_width_and_none_is_left_out(style: Style) -> None:
+    """Kernels of one colour each, which are counted in the picture."""
+    kernels = torch.zeros(96, 3, 11, 11)
+    for index in range(96):
+        kernels[index] = (torch.tensor([255, 2.0 * index + 1, 40]) / 127.5 - 1)[:, None, None]
+    drawn = np.asarray(kernel_figure(kernels, columns=2, width=style.width, text=style.text)).reshape(-1, 3)
+    found = {int(green) for red, green, blue in np.unique(drawn, axis=0) if (red, blue) == (255, 40)}
+    assert len(found) == 96
+    assert kernel_figure(kernels, columns=2, width=style.width, text=style.text).width <= style.width
+    assert kernel_sheet(kernels, columns=2, across=8).width < kernel_sheet(kernels, columns=2).width
+
+
+def test_a_chart_draws_a_falling_line_from_the_left_top_to_the_right_bottom() -> None:
+    drawn = np.asarray(chart("loss", [Series(name="loss", points=[(0, 2), (10, 0)])], Style(width=600)))
+    rows, columns = np.nonzero((drawn == COLOURS[0]).all(axis=2))
+    order = np.argsort(columns)
+    first, last = rows[order[:20]].mean(), rows[order[-20:]].mean()
+    assert first < last
+    assert columns.max() - columns.min() > 450
+
+
+@pytest.mark.parametrize("style", [WIDE, NARROW])
+def test_curves_are_as_wide_as_asked_also_of_a_run_that_measured_nothing(style: Style) -> None:
+    lines = [{"step": step, "epoch": 0, "loss": 1.0, "train_top1": 0.5, "learning_rate": 0.01} for step in (1, 2)]
+    for metrics in ([], lines, [*lines, {"step": 2, "epoch": 0, "val_top1": 0.3, "val_top5": 0.0}]):
+        assert curves(metrics, style).width == style.width
+
+
+def test_bars_of_classes_are_as_long_as_their_errors_the_worst_first() -> None:
+    scores = [
+        ClassScore(label=label, errors=Errors(10, wrong, 0), mistaken_for=None) for label, wrong in enumerate((2, 8, 0))
+    ]
+    drawn = np.asarray(class_errors(scores, ["ant", "bee", "cat"], Style(width=600)))
+    lengths = (drawn == COLOURS[1]).all(axis=2).sum(axis=1)
+    bars = [int(lengths[row]) for row in range(1, len(lengths)) if lengths[row] and not lengths[row - 1]]
+    assert len(bars) == 2
+    assert bars[0] == pytest.approx(4 * bars[1], abs=4)

@@ -1,0 +1,58 @@
+"""`tools/find_similar`: neighbours told and drawn, and the table of codes against exact search."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from freelight.shards import Dataset
+from freelight.train import Checkpoint, similarity
+from freelight.train.panels import Style, neighbour_panel
+from freelight.train.similarity import Gallery, compare_codes
+
+
+def test_a_training_picture_is_nearest_to_itself(
+    typed: Any, run: Path, dataset: Dataset, pictures: Path, tmp_path: Path
+) -> None:
+    """As a file it goes through the same rescaling, so its distance is 0 but for rounding."""
+    words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--features", tmp_path / "f"]
+    source = dataset.split("train").sources[7]
+    found = typed(
+        "find_similar", *words, pictures / source, "--nearest", "3", "--panel", tmp_path / "alike.png", "--width", "600"
+    )
+    assert found.returncode == 0, found.stderr
+    name = dataset.manifest.classes[int(dataset.split("train").samples["label"][7])].name
+    assert found.stdout.startswith(f"{pictures / source}: {name} 0.0, ")
+    with Image.open(tmp_path / "alike.png") as panel:
+        assert panel.width <= 600
+    few = typed("find_similar", *words, "--bits", "64", "--rows", "2")
+    assert few.returncode == 2
+    assert few.stderr.splitlines()[-1] == "error: train has 60 images, fewer than the 100 that the table looks at"
+
+
+def test_the_table_has_a_line_for_exact_search_each_code_and_pixels(
+    run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(similarity, "DEPTHS", (3, 6, 12))
+    trained = Checkpoint.load(run / "last.pt")
+    base, queries, *pixels = (
+        Gallery.open(trained, dataset, split, tmp_path, space=space)
+        for space in ("fc7", "pixels")
+        for split in ("train", "val")
+    )
+    header, exact, codes, contrast = compare_codes(base, queries, (pixels[0], pixels[1]), [64])
+    assert header.split()[-1] == "precision@3"
+    features = base.vectors.shape[1]
+    assert exact.split()[:6] == ["fc7,", "exact,", str(features), "numbers", f"{4 * features:,}", exact.split()[5]]
+    assert exact.split()[-4:-1] == ["100.0%"] * 3
+    assert codes.split()[:3] == ["64-bit", "codes", "8"]
+    assert contrast.split()[:6] == ["pixels,", "exact,", "32", "x", "32", "12,288"]
+
+
+@pytest.mark.parametrize("width", [390, 780, 1280])
+def test_rows_of_neighbours_keep_to_the_width(width: int) -> None:
+    picture = (np.zeros((64, 64, 3), np.uint8), "a caption that is far too long for a tile")
+    panel = neighbour_panel([(picture, [picture] * 6)] * 2, Style(width=width))
+    assert width / 2 < panel.width <= width

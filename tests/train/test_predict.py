@@ -1,0 +1,89 @@
+"""`tools/predict`: an ordinary picture file is seen as its sample in a dataset is; text, JSON and panel."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from freelight.shards import Dataset, FreelightError
+from freelight.train import Checkpoint
+from freelight.train.panels import RIGHT, Style, prediction_panel
+from freelight.train.prediction import Guess, PicturePrediction, predict_files
+from freelight.train.predictions import predict_split
+
+
+@pytest.fixture(scope="module")
+def trained(run: Path) -> Checkpoint:
+    return Checkpoint.load(run / "last.pt")
+
+
+@pytest.mark.parametrize("views", [1, 10])
+def test_a_picture_file_gets_the_probabilities_of_its_sample(
+    views: int, trained: Checkpoint, dataset: Dataset, pictures: Path
+) -> None:
+    split = dataset.split("val")
+    paths = [pictures / source for source in split.sources[:4]]
+    expected = predict_split(trained, dataset, "val", views=views)
+    assert expected is not None
+    for row, one, path in zip(expected.probabilities, predict_files(trained, paths, views=views), paths, strict=False):
+        best = np.argsort(-row, kind="stable")[:5]
+        assert [guess.class_id for guess in one.best] == [trained.class_ids[label] for label in best]
+        np.testing.assert_allclose([guess.probability for guess in one.best], row[best], rtol=0, atol=1e-5)
+        assert one.truth == path.parent.name
+
+
+def test_it_says_text_or_json_and_draws_a_panel(
+    typed: Any, run: Path, trained: Checkpoint, pictures: Path, tmp_path: Path
+) -> None:
+    image = next((pictures / "val").rglob("*.JPEG"))
+    panel = tmp_path / "panel.png"
+    told = typed("predict", "--checkpoint", run / "last.pt", image, "--panel", panel, "--width", "600")
+    assert told.returncode == 0, told.stderr
+    (one,) = predict_files(trained, [image], views=10)
+    guesses = ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in one.best)
+    assert told.stdout == f"{image}: {guesses}\n"
+    with Image.open(panel) as drawn:
+        assert drawn.width <= 600
+    read = json.loads(typed("predict", "--checkpoint", run / "last.pt", image, "--json").stdout)
+    assert read["image"] == str(image)
+    assert [guess["name"] for guess in read["predictions"]] == [guess.name for guess in one.best]
+
+
+def test_a_file_that_is_no_picture_is_named_on_one_line(
+    typed: Any, run: Path, trained: Checkpoint, tmp_path: Path
+) -> None:
+    (tmp_path / "text.jpg").write_text("not a picture")
+    with pytest.raises(FreelightError, match=r"text\.jpg: cannot decode: not a picture in a known format"):
+        list(predict_files(trained, [tmp_path / "text.jpg"], views=1))
+    missing = typed("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg")
+    assert missing.returncode == 2
+    assert missing.stderr == f"error: [Errno 2] No such file or directory: '{tmp_path}/none.jpg'\n"
+    wrong = typed("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg", "--panel", tmp_path / "panel.jpg")
+    assert wrong.stderr == f"error: --panel {tmp_path}/panel.jpg must end in .png\n"
+
+
+def shown(truth: str | None) -> PicturePrediction:
+    best = tuple(Guess(class_id=f"id{n}", name=f"name {n}", probability=p) for n, p in enumerate((0.5, 0.25, 0.125)))
+    return PicturePrediction(where="folder/x.jpg", pixels=np.zeros((64, 64, 3), np.uint8), best=best, truth=truth)
+
+
+@pytest.mark.parametrize(("truth", "share"), [("id0", 0.5), ("id1", 0.25), ("id9", 0), (None, 0)])
+def test_the_right_class_alone_has_a_red_bar_as_long_as_its_probability(truth: str | None, share: float) -> None:
+    names = {f"id{n}": f"name {n}" for n in range(10)}
+    panel = np.asarray(prediction_panel([shown(truth)], names, Style(width=400)))
+    red = (panel == RIGHT).all(axis=2)
+    side = (panel == 0).all(axis=2).sum(axis=1).max()
+    assert red.sum(axis=1).max() == round(side * share)
+
+
+@pytest.mark.parametrize("width", [390, 780, 1280])
+def test_a_panel_keeps_to_its_width_and_its_tiles_to_many_lines_of_text(width: int) -> None:
+    panel = prediction_panel(
+        [shown("id0")] * 8, {"id0": "a name that is far too long for the tile " * 3}, Style(width=width)
+    )
+    assert width - 30 <= panel.width <= width
+    with pytest.raises(FreelightError, match="--width"):
+        Style(width=100)

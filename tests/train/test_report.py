@@ -1,0 +1,194 @@
+"""`tools/report`: one page that fetches nothing and fits a desk, a phone and paper, in a real browser."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freelight.shards import Dataset, FreelightError
+from freelight.train.environment import describe_environment, read_environment
+from freelight.train.report import report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Browser:
+    """Chromium without a window, spoken to through pipes in its DevTools protocol."""
+
+    def __init__(self, profile: Path) -> None:
+        assert CHROMIUM is not None
+        to_read, self._write = os.pipe()
+        self._read, to_write = os.pipe()
+        given = [fcntl.fcntl(one, fcntl.F_DUPFD, 10) for one in (to_read, to_write)]
+        self.process = subprocess.Popen(
+            [
+                *("bash", "-c", f'exec "$@" 3<&{given[0]} 4>&{given[1]}', "bash", CHROMIUM),
+                *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe"),
+                *("--no-first-run", f"--user-data-dir={profile}", "about:blank"),
+            ],
+            pass_fds=given,
+            stderr=subprocess.DEVNULL,
+        )
+        for one in (to_read, to_write, *given):
+            os.close(one)
+        self._left, self._number = b"", 0
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Return a command's result; what happens until then is added to `events`."""
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if hasattr(self, "_session"):
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.next()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                result: dict[str, Any] = answer["result"]
+                return result
+            self.events.append(answer)
+
+    def next(self) -> dict[str, Any]:
+        """Return the next message."""
+        while b"\0" not in self._left:
+            part = os.read(self._read, 1 << 20)
+            assert part, "the browser has ended"
+            self._left += part
+        message, _, self._left = self._left.partition(b"\0")
+        found: dict[str, Any] = json.loads(message)
+        return found
+
+    def open(self, path: Path, width: int) -> None:
+        """Load a file on a screen so wide, a phone's where it is narrow, and wait for all of it."""
+        for domain in ("Page", "Network", "Log", "Runtime"):
+            self.call(f"{domain}.enable")
+        narrow = width < 640
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=2 if narrow else 1,
+            mobile=narrow,
+        )
+        self.events.clear()
+        self.call("Page.navigate", url=path.as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self.next())
+
+    def evaluate(self, expression: str) -> Any:
+        """Return a value that the page computes."""
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"]["value"]
+
+    def close(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait()
+        os.close(self._read)
+        os.close(self._write)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium here; apt-get install chromium")
+    found = Browser(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def written(typed: Any, run: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the run and its dataset, written by the tool as typed."""
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    words = ["--run", run, "--shards", dataset.folder, "--out", out, "--features", out.parent / "features"]
+    result = typed("report", *words)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"report: {out} (")
+    return out
+
+
+def test_it_says_what_the_run_was_and_did(written: Path, run: Path) -> None:
+    page = written.read_text()
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings == [
+        "The run",
+        "Curves",
+        "Errors beside the paper&#x27;s",
+        "The first layer&#x27;s kernels",
+        "Predictions",
+        "Neighbours",
+        "Error by class",
+        "Speed and the wait for data",
+        "All settings",
+    ]
+    noted = read_environment(run)
+    assert noted is not None
+    assert noted.keys() == describe_environment().keys()
+    for said in (*noted.values(), "batch_size=16", "train 60 images, val 20 images", "8 steps, 2 epochs", ">17.0<"):
+        assert said in page, said
+
+
+def test_nothing_in_it_is_to_be_fetched(written: Path) -> None:
+    page = written.read_text()
+    assert not re.search(r"""(?:src|href|srcset)\s*=\s*["'](?!data:)""", page)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "<script" not in page
+
+
+def test_without_the_dataset_it_has_what_the_run_knows(run: Path, tmp_path: Path) -> None:
+    page = report(run, None)
+    assert "this run&#x27;s epoch " in page
+    assert "<h2>Predictions</h2>" not in page
+    with pytest.raises(
+        FreelightError, match=r"holds no run \(neither best\.pt nor last\.pt\); name the --out of train"
+    ):
+        report(tmp_path, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_the_screen_whole_and_asks_for_nothing(width: int, written: Path, browser: Browser) -> None:
+    browser.open(written, width)
+    assert browser.evaluate("window.innerWidth") == width, "the page is wider than the phone"
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    beyond = (
+        "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
+    )
+    assert browser.evaluate(beyond) == 0
+    pictures = "[...document.images].map(i => [i.complete, i.naturalWidth, i.getBoundingClientRect().width])"
+    shown = browser.evaluate(pictures)
+    assert len(shown) == 5
+    for complete, natural, wide in shown:
+        assert complete
+        # Narrow drawings have two pixels a dot, so their text of 28 pixels is 13 or more on the screen.
+        assert wide / natural >= (0.47 if width == 390 else 0.85)
+    asked = [
+        event["params"]["request"]["url"]
+        for event in browser.events
+        if event.get("method") == "Network.requestWillBeSent"
+    ]
+    assert [url for url in asked if not url.startswith("data:")] == [written.as_uri()]
+    failed = [event for event in browser.events if event.get("method") in ("Network.loadingFailed", "Log.entryAdded")]
+    assert failed == []
+
+
+@pytest.mark.slow
+def test_on_paper_no_line_is_cut_off(written: Path, browser: Browser) -> None:
+    browser.open(written, 1280)
+    printed = browser.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
+    assert len(printed["data"]) > 10_000
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.call("Emulation.setDeviceMetricsOverride", width=718, height=900, deviceScaleFactor=1, mobile=False)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 718
+    browser.call("Emulation.setEmulatedMedia", media="")

@@ -1,0 +1,56 @@
+"""What a run's numbers depend on beside its settings: the machine and the versions, noted in the run's folder."""
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import nvidia.dali
+import PIL
+import torch
+
+from ..shards.atomic import atomic_write
+
+ENVIRONMENT = "environment.json"
+
+
+def describe_environment() -> dict[str, str]:
+    """Return the CPU or GPUs, memory, system, versions and the date, as text for people."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores usable, {memory:.0f} GB",
+        "GPU": ", ".join(gpus) or "none",
+        "system": platform.platform(),
+        "versions": (
+            f"freelight {metadata.version('freelight')}, Python {platform.python_version()}, "
+            f"torch {torch.__version__}, DALI {nvidia.dali.__version__}, NumPy {np.__version__}, "
+            f"Pillow {PIL.__version__}"
+        ),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def note_environment(run: Path) -> None:
+    """Write where a run goes on now into its folder; of one that is taken up, the latest machine stays."""
+    with atomic_write(run / ENVIRONMENT) as file:
+        file.write(json.dumps(describe_environment(), indent=1).encode())
+
+
+def read_environment(run: Path) -> dict[str, str] | None:
+    """Return what was noted; None of a run that has no note."""
+    path = run / ENVIRONMENT
+    if not path.exists():
+        return None
+    noted: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return noted
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()

@@ -1,0 +1,93 @@
+"""The parts of a self-contained HTML page: nothing is fetched, pictures are in it, in a wide and a narrow drawing."""
+
+import base64
+import html
+import io
+from collections.abc import Callable, Sequence
+
+from PIL import Image
+
+from .panels import NARROW, WIDE, Style
+
+NARROW_BELOW = 640
+"""Screens up to so many pixels wide are shown the narrow drawings."""
+
+STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1180px; padding: 0 16px 48px; background: #fff; color: #191919;
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
+h1 { font-size: 1.6em; line-height: 1.2; margin: 1em 0 .3em; }
+h2 { font-size: 1.2em; margin: 2em 0 .5em; border-bottom: 1px solid #ddd; }
+p { margin: .5em 0; max-width: 75ch; }
+table { border-collapse: collapse; width: 100%; font-size: .95em; }
+td, th { text-align: left; vertical-align: top; padding: .3em .8em .3em 0; border-bottom: 1px solid #eee; }
+td + td { overflow-wrap: anywhere; }
+th { font-weight: 600; }
+td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+tr.own { font-weight: 600; }
+img { display: block; max-width: 100%; height: auto; }
+pre { white-space: pre-wrap; font-size: .85em; }
+@media (max-width: 640px) { body { padding: 0 8px 32px; font-size: 15px; } td, th { padding-right: .5em; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; }
+  tr, img, picture { break-inside: avoid; } }
+"""
+
+
+def page(title: str, sections: Sequence[str]) -> str:
+    """Return the document. Its policy forbids browsers to fetch anything."""
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta http-equiv="Content-Security-Policy" '
+            "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
+            f'<title>{html.escape(title)}</title>\n<link rel="icon" href="data:,">',
+            f"<style>{STYLE}</style>\n</head>\n<body>",
+            f"<h1>{html.escape(title)}</h1>",
+            *sections,
+            "</body>\n</html>\n",
+        ]
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """Return a heading and what is below it."""
+    return f"<section>\n<h2>{html.escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+
+
+def paragraph(text: str) -> str:
+    """Return text as a paragraph."""
+    return f"<p>{html.escape(text)}</p>"
+
+
+def table(rows: Sequence[Sequence[str]], *, numbers: int = 0, head: bool = True, own: Sequence[int] = ()) -> str:
+    """Return a table; the last `numbers` columns are aligned to the right, the rows `own` stand out."""
+    lines = []
+    for place, row in enumerate(rows):
+        tag = "th" if head and place == 0 else "td"
+        cells = (
+            f"<{tag}{' class=number' if column >= len(row) - numbers else ''}>{html.escape(cell)}</{tag}>"
+            for column, cell in enumerate(row)
+        )
+        lines.append(f"<tr{' class=own' if place in own else ''}>{''.join(cells)}</tr>")
+    return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def picture(draw: Callable[[Style], Image.Image], says: str, *, photographs: bool = False) -> str:
+    """Return a picture that is drawn for wide screens and for narrow ones. says: what those hear who do not see it."""
+    (wide, size), (narrow, _) = (_encoded(draw(style), photographs) for style in (WIDE, NARROW))
+    return (
+        f'<picture><source media="(max-width: {NARROW_BELOW}px)" srcset="{narrow}">'
+        f'<img src="{wide}" width="{size[0]}" height="{size[1]}" alt="{html.escape(says)}"></picture>'
+    )
+
+
+def _encoded(drawn: Image.Image, photographs: bool) -> tuple[str, tuple[int, int]]:
+    buffer = io.BytesIO()
+    if photographs:
+        drawn.save(buffer, "JPEG", quality=90, subsampling="4:4:4")
+    else:
+        drawn.save(buffer, "PNG", optimize=True)
+    kind = "jpeg" if photographs else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}", drawn.size

@@ -1,0 +1,238 @@
+"""What networks say of a split: the probabilities of every sample, kept in a file so that averages need no second pass.
+
+A pass runs on one process, or on one a column; each sample is decoded once, whatever the number of views.
+"""
+
+import dataclasses
+import functools
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+
+from ..pipeline import Batch, Loader
+from ..shards import Dataset, FreelightError
+from ..shards.atomic import atomic_write
+from .checkpoint import Checkpoint
+from .evaluation import view_probabilities
+from .launch import launch
+from .mesh import Mesh
+from .signals import StopRequest
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Networks' probabilities for a split; samples and classes are in the dataset's order.
+
+    names: of the networks. probabilities: float32 (networks, samples, classes). labels: int64 (samples,), -1 where
+    there are none. seconds: float64 (networks,), what each pass took. reordered: bool (networks,), whether a network
+    was trained on these classes in another order. fingerprint, split: of the dataset. views: 1 or 10.
+    """
+
+    names: npt.NDArray[np.str_]
+    probabilities: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    seconds: npt.NDArray[np.float64]
+    reordered: npt.NDArray[np.bool_]
+    fingerprint: str
+    split: str
+    views: int
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        with atomic_write(path) as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read what `save` wrote. Raises `FreelightError` for any other file."""
+        try:
+            with path.open("rb") as file, np.load(file) as archive:
+                content: dict[str, Any] = {field.name: archive[field.name] for field in dataclasses.fields(cls)}
+        except FileNotFoundError:
+            raise FreelightError(f"there are no predictions {path}; make them with: evaluate --predictions") from None
+        except (EOFError, ValueError, KeyError, BadZipFile) as error:
+            raise FreelightError(f"{path} holds no predictions of evaluate ({error}); make them again") from None
+        for name in ("fingerprint", "split", "views"):
+            content[name] = content[name].item()
+        return cls(**content)
+
+    def require_of(self, dataset: Dataset, split: str, views: int, where: Path) -> None:
+        """Raise `FreelightError` unless these are of that dataset's split, from so many views."""
+        for what, own, wanted in (
+            ("dataset", self.fingerprint[:12], dataset.fingerprint[:12]),
+            ("split", self.split, split),
+            ("views", self.views, views),
+        ):
+            if own != wanted:
+                raise FreelightError(f"{where} is of another {what}: {own}, here {wanted}; make it again for this one")
+
+
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Put the networks of several predictions of one split together."""
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("names", "probabilities", "seconds", "reordered")
+    }
+    return dataclasses.replace(parts[0], **joined)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassConfig:
+    """What to predict: the split of a dataset, with each checkpoint's network.
+
+    views: 1, the centre, or 10. batch_size: images at a time, over all processes. columns: processes a network.
+    backend: of `launch`.
+    """
+
+    checkpoints: tuple[Path, ...]
+    shards: Path
+    split: str
+    views: int
+    batch_size: int = 64
+    columns: int = 1
+    backend: str | None = None
+
+
+def collect_predictions(config: PassConfig, *, earlier: Sequence[Path] = (), keep: Path | None = None) -> Predictions:
+    """Return the predictions of earlier passes' files, then those of a pass now, which go to the file `keep` too."""
+    dataset = Dataset(config.shards)
+    parts = []
+    for path in earlier:
+        parts.append(Predictions.load(path))
+        parts[-1].require_of(dataset, config.split, config.views, path)
+    if config.checkpoints:
+        with tempfile.TemporaryDirectory() as folder:
+            out = keep or Path(folder) / "predictions.npz"
+            work = functools.partial(write_predictions, config, out)
+            launch(work, columns=config.columns, replicas=1, backend=config.backend)
+            parts.append(Predictions.load(out))
+    return join_predictions(parts)
+
+
+def write_predictions(config: PassConfig, out: Path, mesh: Mesh, device: str, stop: StopRequest) -> None:
+    """Predict in this process, at its place in the mesh; the first process writes the file `out`. For `launch`.
+
+    When asked to stop, nothing is written.
+    """
+    dataset = Dataset(config.shards)
+    passes = []
+    for path in config.checkpoints:
+        trained = Checkpoint.load(path)
+        found = predict_split(
+            trained,
+            dataset,
+            config.split,
+            views=config.views,
+            batch_size=config.batch_size,
+            mesh=mesh,
+            device=device,
+            stop=stop,
+        )
+        if found is None:
+            return
+        label_map = trained.label_map(dataset).numpy()
+        passes.append(
+            Predictions(
+                names=np.array([str(path)]),
+                probabilities=found.probabilities[None],
+                labels=dataset.split(config.split).samples["label"].astype(np.int64),
+                seconds=np.array([found.seconds]),
+                reordered=np.array([bool((label_map != np.arange(len(label_map))).any())]),
+                fingerprint=dataset.fingerprint,
+                split=config.split,
+                views=config.views,
+            )
+        )
+    if mesh.rank == 0:
+        join_predictions(passes).save(out)
+
+
+def evaluation_loader(
+    trained: Checkpoint,
+    dataset: Dataset,
+    split: str,
+    *,
+    views: int,
+    batch_size: int,
+    mesh: Mesh = Mesh(),  # noqa: B008
+    device: str = "cpu",
+) -> Loader:
+    """Return a loader of the split, in the order written, as the checkpoint's recipe evaluates."""
+    if dataset.image_size != trained.image_size:
+        raise FreelightError(
+            f"{dataset.folder} has images of {dataset.image_size} pixels, the network was trained on "
+            f"{trained.image_size}; make the dataset again with --size {trained.image_size}"
+        )
+    return Loader(
+        dataset,
+        split,
+        batch_size=batch_size,
+        transform=trained.recipe.evaluation_transform(views),
+        statistics=trained.statistics,
+        order="sequential",
+        rank=mesh.rank,
+        world_size=mesh.world_size,
+        group=mesh.columns.group,
+        device=device,
+    )
+
+
+class SplitPass(NamedTuple):
+    """probabilities: float32 (samples, classes), in the dataset's order of both. seconds: that it took."""
+
+    probabilities: npt.NDArray[np.float32]
+    seconds: float
+
+
+def predict_split(
+    trained: Checkpoint,
+    dataset: Dataset,
+    split: str,
+    *,
+    views: int,
+    batch_size: int = 64,
+    mesh: Mesh = Mesh(),  # noqa: B008
+    device: str = "cpu",
+    stop: StopRequest | None = None,
+) -> SplitPass | None:
+    """Return a network's probabilities for a split, on every process.
+
+    None: it was asked to stop. Raises `FreelightError` when the dataset's classes or image size are not the network's.
+    """
+    label_map = trained.label_map(dataset)
+    loader = evaluation_loader(trained, dataset, split, views=views, batch_size=batch_size, mesh=mesh, device=device)
+    network = trained.network(mesh.columns).to(device)
+    found = torch.zeros((len(loader.split), len(label_map)))
+    times = torch.zeros(len(found), dtype=torch.int64)
+    start = time.perf_counter()
+    for images, _, samples in _until_stopped(loader, mesh, stop):
+        if len(samples):  # else other ranks have the rest of the last batch
+            rows = torch.from_numpy(samples.astype(np.int64))
+            found[rows] = view_probabilities(network, images).float().cpu()[:, label_map]
+            times[rows] += 1
+    if mesh.everyone is not None:
+        if mesh.columns.rank:  # the columns of a replica have the same rows, of which one counts
+            found.zero_()
+            times.zero_()
+        dist.all_reduce(found, group=mesh.everyone)
+        dist.all_reduce(times, group=mesh.everyone)
+    if stop is not None and mesh.agree(int(bool(stop.number))):
+        return None
+    assert bool((times == 1).all()), "each sample counts once"
+    return SplitPass(found.numpy(), time.perf_counter() - start)
+
+
+def _until_stopped(batches: Iterable[Batch], mesh: Mesh, stop: StopRequest | None) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        if stop is not None and mesh.agree(int(bool(stop.number))):
+            return

@@ -1,0 +1,80 @@
+"""What `evaluate` says: each network's errors, those of their average, and of each class."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..shards import Dataset, FreelightError
+from .ensembles import average, equal_weights, format_weights, read_weights, search_weights
+from .predictions import Predictions
+from .scoring import class_table, score, score_classes, worst_confusions
+
+CONFUSIONS = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mixture:
+    """Networks' average: probabilities float32 (n, classes), the weights (networks,), and how those came about."""
+
+    probabilities: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float64]
+    origin: str
+
+
+def mix(found: Predictions, weights: str | None, *, search: bool, labelled: bool) -> Mixture:
+    """Average the networks with the weights of the text, or searched ones, or equal ones."""
+    networks = len(found.names)
+    if weights is not None and search:
+        raise FreelightError("--weights and --search-weights exclude each other; give one of them")
+    if search and not labelled:
+        raise FreelightError(f"--search-weights needs labels, and {found.split} has none; give --weights")
+    if weights is not None:
+        chosen, origin = read_weights(weights, networks), "as given"
+    elif search:
+        chosen, origin = search_weights(found.probabilities, found.labels), "SEARCHED ON THESE VERY LABELS: optimistic"
+    else:
+        chosen, origin = equal_weights(networks), "equal"
+    return Mixture(probabilities=average(found.probabilities, chosen), weights=chosen, origin=origin)
+
+
+def describe_errors(found: Predictions, mixed: Mixture, dataset: Dataset, *, per_class: bool) -> Iterator[str]:
+    """Yield the lines: what each network and their average came to; with `per_class`, what each class did."""
+    networks, images = found.probabilities.shape[:2]
+    what = f"{images} images of {found.split}, {found.views} view{'s' if found.views > 1 else ''}"
+    labelled = dataset.manifest.splits[found.split].labelled
+    tops = []
+    for place, name in enumerate(found.names):
+        which = f"{name}: " if networks > 1 else ""
+        if found.reordered[place]:
+            yield (
+                f"{which}the dataset's classes are in another order than the checkpoint's; "
+                "labels were matched by class id"
+            )
+        said = "no labels, so no errors"
+        if labelled:
+            scored = score(found.probabilities[place], found.labels)
+            tops.append(scored.errors.top1)
+            said = str(scored)
+        yield f"{which}{what}: {said}, {images / found.seconds[place]:.1f} images/s"
+    if networks > 1:
+        weights = f"average of {networks} networks, weights {format_weights(mixed.weights)} ({mixed.origin})"
+        if not labelled:
+            yield weights
+        else:
+            scored, mean = score(mixed.probabilities, found.labels), float(np.mean(tops))
+            yield f"{weights}: {what}: {scored}"
+            better = scored.errors.top1 < mean
+            yield f"the average's top-1 error is {'' if better else 'not '}lower than the networks' mean, {mean:.2%}"
+    if labelled and per_class:
+        yield from _describe_classes(found, mixed, dataset)
+
+
+def _describe_classes(found: Predictions, mixed: Mixture, dataset: Dataset) -> Iterator[str]:
+    names = [info.name for info in dataset.manifest.classes]
+    yield ""
+    yield class_table(score_classes(mixed.probabilities, found.labels), names)
+    yield ""
+    for one in worst_confusions(mixed.probabilities, found.labels, CONFUSIONS):
+        yield f"{names[one.label]} taken for {names[one.guess]}: {one.times} of {one.images}"

@@ -1,0 +1,107 @@
+"""From probabilities and labels to errors: of all images, of each class, and which classes are taken for which."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .evaluation import Errors
+
+Probabilities = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """errors: of all images. loss: the mean of -log p(label), nats."""
+
+    errors: Errors
+    loss: float
+
+    def __str__(self) -> str:
+        return f"top-1 error {self.errors.top1:.2%}, top-5 error {self.errors.top5:.2%}, loss {self.loss:.3f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """One class's errors. mistaken_for: the label it is most often taken for, and how often; None: never wrong."""
+
+    label: int
+    errors: Errors
+    mistaken_for: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """So many images of the class `label` were taken for `guess`, of `images` in all."""
+
+    label: int
+    guess: int
+    times: int
+    images: int
+
+
+def label_ranks(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.int64]:
+    """Return how many classes come before each image's label (n,): 0 is right; of equal ones the first comes first."""
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)
+    before = (probabilities == own) & (np.arange(probabilities.shape[1]) < labels[:, None])
+    ranks: npt.NDArray[np.int64] = ((probabilities > own) | before).sum(axis=1)
+    return ranks
+
+
+def score(probabilities: Probabilities, labels: Labels) -> Score:
+    """Return errors and loss of (n, classes) probabilities for labels (n,)."""
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0].astype(np.float64)
+    loss = -np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean()
+    return Score(errors=_errors(label_ranks(probabilities, labels)), loss=float(loss))
+
+
+def score_classes(probabilities: Probabilities, labels: Labels) -> list[ClassScore]:
+    """Return the errors of each class that has images, in label order."""
+    ranks, guesses = label_ranks(probabilities, labels), probabilities.argmax(axis=1)
+    scores = []
+    for label in np.unique(labels).tolist():
+        wrong = guesses[(labels == label) & (ranks > 0)]
+        counts = np.bincount(wrong, minlength=1)
+        mistaken = (int(counts.argmax()), int(counts.max())) if len(wrong) else None
+        scores.append(ClassScore(label=label, errors=_errors(ranks[labels == label]), mistaken_for=mistaken))
+    return scores
+
+
+def worst_confusions(probabilities: Probabilities, labels: Labels, most: int) -> list[Confusion]:
+    """Return at most so many pairs of classes, those of which the most images were mistaken first."""
+    classes, guesses = probabilities.shape[1], probabilities.argmax(axis=1)
+    wrong = labels != guesses
+    pairs, times = np.unique(labels[wrong] * classes + guesses[wrong], return_counts=True)
+    images = np.bincount(labels, minlength=classes)
+    return [
+        Confusion(
+            label=int(pairs[place] // classes),
+            guess=int(pairs[place] % classes),
+            times=int(times[place]),
+            images=int(images[pairs[place] // classes]),
+        )
+        for place in np.argsort(-times, kind="stable")[:most]
+    ]
+
+
+def class_table(scores: Sequence[ClassScore], names: Sequence[str]) -> str:
+    """Return one line a class, the worst first: images, errors, and what it is most often taken for."""
+    rows = [["class", "images", "top-1 error", "top-5 error", "most often taken for"]]
+    for one in sorted(scores, key=lambda one: (-one.errors.top1, -one.errors.top5, one.label)):
+        mistaken = "" if one.mistaken_for is None else f"{names[one.mistaken_for[0]]} ({one.mistaken_for[1]})"
+        errors = one.errors
+        rows.append([names[one.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", mistaken])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if 0 < place < 4 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _errors(ranks: npt.NDArray[np.int64]) -> Errors:
+    return Errors(len(ranks), int((ranks >= 1).sum()), int((ranks >= 5).sum()))
