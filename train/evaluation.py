@@ -54,6 +54,6 @@ def evaluate(network: Network, batches: Iterable[Batch], label_map: torch.Tensor
         expected = labels if label_map is None else label_map.to(labels.device)[labels]
         best = probabilities.topk(min(5, probabilities.shape[1])).indices == expected[:, None]
         images += len(labels)
-        correct += torch.stack([best[:, 0].sum(), best.any(dim=1).sum()]).cpu()
+        correct = correct.to(best.device) + torch.stack([best[:, 0].sum(), best.any(dim=1).sum()])
     top1, top5 = correct.tolist()
     return Errors(images, images - top1, images - top5)

@@ -118,7 +118,7 @@ class Network(nn.Module):
     def _initialize(self, crop: int, seed: int) -> None:
         """Draw normal weights and fill the biases as the layers say (paper section 5).
 
-        With a width below 1, or smaller crops, the standard deviation is the layer's times
+        With another width, or other crops, the standard deviation is the layer's times
         `sqrt(fan-in of the full net / fan-in)`, so that sums keep the size they have in the full net. Each column draws
         the whole parameter and keeps its part; a layer's weights depend on the seed and its name.
         """
