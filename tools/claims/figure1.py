@@ -70,7 +70,7 @@ def run_of(session: Session, dataset: Dataset, function: str, rate: float, max_e
         *("drop_epochs=", "bias_drop_epochs=", f"activation={function}"),
         *(f"learning_rate={rate:g}", f"bias_learning_rate={2 * rate:g}"),
     )
-    options = ["--recipe", "cifar-19pct", "--epochs", str(max_epochs)]
+    options = ["--recipe", "cifar-19pct", "--epochs", str(max_epochs), "--no-compile"]
     name = f"{function}-{rate:g}"
     return Run(
         name=name,

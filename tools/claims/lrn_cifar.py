@@ -22,7 +22,7 @@ NETS = {
 
 
 @claim("lrn-cifar")
-@click.option("--epochs", default=12, show_default=True, type=click.IntRange(min=1), help="Of each net.")
+@click.option("--epochs", default=10, show_default=True, type=click.IntRange(min=1), help="Of each net.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs of each net.")
 @click.option("--width", default=1.0, show_default=True, help="Multiplies every layer but the last.")
 def command(session: Session, data: Path, epochs: int, seeds: int, width: float) -> Finding:

@@ -40,7 +40,7 @@ class Run:
     def command(self) -> list[str]:
         """The words as they are typed."""
         words = ["train", "--shards", str(self.dataset), "--out", str(self.folder), "--seed", str(self.seed)]
-        return [*words, "--no-compile", *self.options]
+        return [*words, *self.options]
 
     @property
     def diverged(self) -> bool:
