@@ -10,8 +10,8 @@ from claims.finding import Finding, Row
 from claims.session import Session
 from freelight.shards import FreelightError
 
-BYTES_AN_IMAGE = 42_000
-"""Of a JPEG of 256 x 256 pixels at quality 95 with its places in the shard and its indices."""
+BYTES_AN_IMAGE = 33_000
+"""In a dataset of 256 x 256 pixels at quality 95, measured on 200 photographs of ImageNet."""
 GPUS = 2
 """That hold a network, with --columns 2."""
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -147,7 +148,8 @@ class Session:
     def unfinished(self) -> str:
         """Say what is done and what is not."""
         left = [name for name in self.planned if name not in self.done]
-        why = f"stopped by {self.stop.name}" if self.stop.number else f"the budget of {self.minutes:g} minutes is spent"
+        number = self.stop.number
+        why = f"stopped by {signal.Signals(number).name}" if number else f"the budget of {self.minutes:g} minutes is spent"
         standing = f" ({self.standing()})" if self.standing is not None else ""
         return (
             f"{why} after {self.seconds / 60:.1f} minutes: {len(self.done)} of {len(self.planned)} parts are done, "
