@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 from PIL import Image
 
-from claims.charts import Line, lines_chart
 from claims.command import claim
 from claims.data import dataset_of, describe
 from claims.finding import Finding, Row
 from claims.session import Session
 from claims.training import Epoch, Run
+from freelight.pipeline.sheet import framed
 from freelight.shards import Dataset, FreelightError
+from freelight.train.charts import Series, chart
+from freelight.train.panels import WIDE
 
 TARGET = 0.25
 PAPER_RATIO, PAPER_EPOCHS = 6.0, {"relu": "5-6", "tanh": "about 36"}
@@ -202,14 +204,14 @@ def _seconds(epochs: list[Epoch]) -> float:
 
 def picture(finals: dict[str, tuple[Run, list[Epoch]]]) -> Image.Image:
     """Draw Figure 1: the training error over the epochs."""
-    lines = [
-        Line(
+    series = [
+        Series(
             name=run.name.replace("-", ", learning rate ", 1),
             points=[(number, 100 * epoch.train_top1) for number, epoch in enumerate(done, 1)],
-            dashed=function == "tanh",
         )
-        for function, (run, done) in finals.items()
-        if done
+        for run, done in finals.values()
     ]
-    title = "Figure 1: training error of a four-layer CNN, ReLU and tanh"
-    return lines_chart(title, lines, x="epochs", y="training error, %", level=100 * TARGET)
+    last = max(len(done) for _, done in finals.values())
+    series.append(Series(name="25 %", points=[(0, 100 * TARGET), (last, 100 * TARGET)]))
+    drawn = chart("Figure 1: training error of a four-layer CNN, %", series, WIDE)
+    return framed(drawn, WIDE.margin)
