@@ -30,14 +30,19 @@ def lines_of(output: str) -> list[str]:
 
 @pytest.fixture
 def archives(ilsvrc2010: Path, ilsvrc2012: Path, mini: Any, tar: Callable[..., bytes], tmp_path: Path) -> Path:
-    """The folder that --data wants: miniatures of ILSVRC-2010, ILSVRC-2012 and Fall 2011, in their real layouts."""
+    """The folder that --data wants: miniatures of ILSVRC-2010, ILSVRC-2012 and Fall 2011, in their real layouts.
+
+    A class of the last has 100 pictures, lest a hundredth for val be none.
+    """
     data = tmp_path / "data"
     data.mkdir()
     for folder in (ilsvrc2010, ilsvrc2012):
         (data / folder.name).symlink_to(folder)
+    picture = mini.val[0][1]
+    large = ("n09999999.tar", tar([(f"n09999999_{number}.JPEG", picture) for number in range(100)]))
     for name in ("fall2011", "fall2009"):
         (data / name).mkdir()
-        (data / name / "fall11_whole.tar").write_bytes(tar(mini.class_tars()))
+        (data / name / "fall11_whole.tar").write_bytes(tar([*mini.class_tars(), large]))
     return data
 
 

@@ -62,7 +62,7 @@ def test_a_process_ends_with_the_budget_to_ten_percent_even_if_it_will_not(words
         with pytest.raises(UnfinishedError):
             session.call(words, tmp_path / "log")
         assert re.fullmatch(
-            r"the budget of 0.1 minutes is spent after 0.1 minutes: 0 of 2 parts are done, 2 did not fit: one, two "
+            r"the budget is spent after 0.1 minutes: 0 of 2 parts are done, 2 did not fit: one, two "
             r"\(one stands after 2 epochs\); the same command goes on",
             session.unfinished(),
         )

@@ -148,9 +148,9 @@ class Session:
     def unfinished(self) -> str:
         """Say what is done and what is not."""
         left = [name for name in self.planned if name not in self.done]
-        number = self.stop.number
-        spent = f"the budget of {self.minutes:g} minutes is spent"
-        why = f"stopped by {signal.Signals(number).name}" if number else spent
+        why = (
+            "the budget is spent" if self.stop.number is None else f"stopped by {signal.Signals(self.stop.number).name}"
+        )
         standing = f" ({self.standing()})" if self.standing is not None else ""
         return (
             f"{why} after {self.seconds / 60:.1f} minutes: {len(self.done)} of {len(self.planned)} parts are done, "
