@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
         def run(*, out: Path, budget: float | None, **options: Any) -> None:
             out = out.resolve()
             with StopRequest() as stop:
-                session = Session(out, budget, stop)
+                began = click.get_current_context().find_root().obj
+                session = Session(out, budget, stop, began=began or time.monotonic())
                 try:
                     finding = function(session, **options)
                 except UnfinishedError:

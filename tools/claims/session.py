@@ -32,13 +32,15 @@ class UnfinishedError(Exception):
 class Session:
     """Runs the parts of a claim in the folder `out`, each once; a part that was done before is not done again.
 
-    minutes: the budget from now on, None for as long as it takes. stop: asks to end. planned: the names of the parts
-    that are to come, as far as they are known; standing: how far the part under way has come, in words.
+    minutes: the budget, None for as long as it takes; it counts from `began` (`time.monotonic`). stop: asks to end.
+    planned: the names of the parts that are to come, as far as they are known. standing: how far the part under way
+    has come, in words.
     """
 
     out: Path
     minutes: float | None
     stop: StopRequest
+    began: float = field(default_factory=time.monotonic)
     planned: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     standing: Callable[[], str] | None = None
@@ -46,7 +48,6 @@ class Session:
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0:
             raise FreelightError(f"--budget (={self.minutes}) must be positive minutes")
-        self._began = time.monotonic()
         (self.out / "parts").mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self.out / "lock", os.O_CREAT | os.O_RDWR)
         try:
@@ -65,7 +66,7 @@ class Session:
     @property
     def seconds(self) -> float:
         """How long this session has worked."""
-        return time.monotonic() - self._began
+        return time.monotonic() - self.began
 
     def plan(self, names: Sequence[str]) -> None:
         """Name the parts that are to come."""
