@@ -35,7 +35,7 @@ types: install
 	mkdir -p build/types/freelight
 	for p in shards pipeline train; do ln -sfn ../../../$$p build/types/freelight/$$p; done
 	$(BIN)/mypy build/types/freelight/shards build/types/freelight/pipeline build/types/freelight/train
-	$(BIN)/mypy tools/benchmarks
+	$(BIN)/mypy tools/benchmarks tools/claims
 	for tool in $(EXECUTABLES); do $(BIN)/mypy $$tool || exit 1; done
 
 clean:

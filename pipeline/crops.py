@@ -41,9 +41,11 @@ class RandomCrop(_Crop):
     """A square at a random place, every offset equally likely (paper section 4.1).
 
     shared_by: so many samples that follow one another as written share one place, and one flip (the 2012 code: 32).
+    centered: always the central square, so that only the flip and the light of an image are drawn.
     """
 
     shared_by: int = 1
+    centered: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,6 +54,9 @@ class RandomCrop(_Crop):
 
     def windows(self, draws: EpochDraws, image_size: int) -> npt.NDArray[np.int32]:
         """Return the windows of all samples: (n, 4) top, left, height, width, pixels."""
+        if self.centered:
+            middle = self.span(image_size) // 2
+            return np.tile(np.array([middle, middle, self.size, self.size], np.int32), (len(draws.crop), 1))
         drawn = draws.crop if self.shared_by == 1 else draws.crop[shared(len(draws.crop), self.shared_by)]
         offsets = (drawn * (self.span(image_size) + 1)).astype(np.int32)
         return np.concatenate([offsets, np.full_like(offsets, self.size)], axis=1)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .layers import Convolution, FullyConnected, input_shapes
+from .layers import Convolution, FullyConnected, NormalizeAcross, NormalizeWithin, input_shapes
 from .recipe import Recipe
 
 HEADERS = {
@@ -22,6 +22,26 @@ command:   train --shards DATASET --out RUN --columns 2 --recipe source-scripted
 published: ILSVRC-2012 val 40.5 / 18.0 % (top-1 / top-5 error, ten views)
 hardware:  two GTX 580 of 3 GB
 not run here on ImageNet""",
+    "cifar-19pct": """The 2012 code's layers-19pct.cfg for CIFAR-10: four weight layers, as in Figure 1.
+command:   train --shards CIFAR --out RUN --recipe cifar-19pct (shards made with --size 32)
+published: CIFAR-10 test 19 % error
+hardware:  one GPU
+not run here for its 520 epochs""",
+    "cifar-18pct": """The 2012 code's layers-18pct.cfg for CIFAR-10: 19pct with response normalisation within maps.
+command:   train --shards CIFAR --out RUN --recipe cifar-18pct (shards made with --size 32)
+published: CIFAR-10 test 18 % error
+hardware:  one GPU
+not run here for its 520 epochs""",
+    "cifar-13pct": """The 2012 code's layers-conv-local-13pct.cfg for CIFAR-10: two convolutions, two local layers.
+command:   train --shards CIFAR --out RUN --recipe cifar-13pct (shards made with --size 32)
+published: CIFAR-10 test 13 % error (the paper's "without normalization")
+hardware:  one GPU
+not run here for its 520 epochs""",
+    "cifar-11pct": """The 2012 code's layers-conv-local-11pct.cfg for CIFAR-10: 13pct, normalised across maps.
+command:   train --shards CIFAR --out RUN --recipe cifar-11pct (shards made with --size 32)
+published: CIFAR-10 test 11 % error (the paper's "with normalization"); wider, and with more decay, than 13pct
+hardware:  one GPU
+not run here for its 520 epochs""",
 }
 
 
@@ -33,32 +53,68 @@ def recipe_table(recipe: Recipe) -> str:
 
 
 def _rows(recipe: Recipe) -> dict[str, str]:
-    network = recipe.network
     mean = {"image": "of the whole image: follows crop and flip", "center window": "its centre window for every crop"}
-    crops = f"offsets 0..{256 - recipe.crop_size} an axis of 256, {recipe.crop_size} pixels"
-    shared = "each image" if recipe.shared_crops == 1 else f"{recipe.shared_crops} consecutive images"
-    alpha = {"paper": "2 + 1e-4 sum", "source": "2 + 1e-4/5 sum"}.get(network.normalization)
-    norm = f"a / ({alpha} a**2)**0.75 over 5 maps of a column" if alpha else "none"
-    within = "5x5 within a map, x / (1 + 4e-5 sum x**2)**0.75" if network.normalization == "source" else "none"
     return {
-        "rescale": "make_shards: shorter side to 256, then the central crop",
+        "rescale": f"make_shards: shorter side to {_side(recipe)}, then the central crop",
         "mean image": mean[recipe.mean],
-        "crop offsets": f"{crops}; one draw, with its flip, for {shared}",
+        "crop offsets": _crops(recipe),
         "lighting": _lighting(recipe),
         "order": "a fresh permutation each epoch" if recipe.order == "global" else "as written, every epoch",
+        **(_cifar_rows(recipe) if recipe.network.is_for_cifar else _alexnet_rows(recipe)),
+        "weight decay": _decays(recipe),
+        "learning rate": _rates(recipe),
+        "conv1's rate": _conv1(recipe),
+        "batch": f"{recipe.batch_size} images, momentum {recipe.momentum:g}, {recipe.precision}",
+    }
+
+
+def _side(recipe: Recipe) -> int:
+    """Return the side of the images that a recipe is meant for, pixels."""
+    return 32 if recipe.network.is_for_cifar else 256
+
+
+def _alexnet_rows(recipe: Recipe) -> dict[str, str]:
+    network = recipe.network
+    alpha = {"paper": "2 + 1e-4 sum", "source": "2 + 1e-4/5 sum"}.get(network.normalization)
+    within = "5x5 within a map, x / (1 + 4e-5 sum x**2)**0.75" if network.normalization == "source" else "none"
+    return {
         "conv1 order": "conv, "
         + ", ".join(network.conv1_order.replace("norm", "LRN").replace("relu", "ReLU").split("-")),
-        "LRN": norm,
+        "LRN": f"a / ({alpha} a**2)**0.75 over 5 maps of a column" if alpha else "none",
         "second norm": within,
         "initial sigma": _sigma(recipe),
         "initial biases": f"{network.initial_bias:g} in conv2, conv4, conv5, fc6, fc7; 0 elsewhere",
         "dropout": f"mask in training with p = {network.dropout:g}, activations x {1 - network.dropout:g} at test",
-        "weight decay": f"weights {recipe.weight_decay:g}, biases {recipe.bias_weight_decay:g}",
-        "learning rate": _rates(recipe),
-        "conv1's rate": _conv1(recipe),
         "fc8": "split over the columns (equal to the 2012 code's, on column 0)",
-        "batch": f"{recipe.batch_size} images, momentum {recipe.momentum:g}, {recipe.precision}",
     }
+
+
+def _cifar_rows(recipe: Recipe) -> dict[str, str]:
+    layers = recipe.network.layers()
+    across = {layer for layer in layers if isinstance(layer, NormalizeAcross)}
+    within = {layer for layer in layers if isinstance(layer, NormalizeWithin)}
+    norms = [f"a / ({n.k:g} + {n.alpha:.3g} sum a**2)**0.75 over {n.maps} maps" for n in across]
+    norms += [f"a / (1 + {n.alpha:.3g} sum a**2)**0.75 over {n.window}x{n.window} within a map" for n in within]
+    weighted = [layer for layer in layers if isinstance(layer, Convolution | FullyConnected)]
+    return {
+        "LRN": norms[0] if norms else "none",
+        "initial sigma": ", ".join(f"{layer.std:g} in {layer.name}" for layer in weighted),
+        "initial biases": "0",
+        "dropout": "none",
+    }
+
+
+def _crops(recipe: Recipe) -> str:
+    side, crop = _side(recipe), recipe.crop_size
+    place = f"offsets 0..{side - crop} an axis of {side}" if recipe.crops == "random" else f"the centre of {side}"
+    flip = "its flip" if recipe.flip_probability == 0.5 else f"its flip, p = {recipe.flip_probability:g},"
+    shared = "each image" if recipe.shared_crops == 1 else f"{recipe.shared_crops} consecutive images"
+    return f"{place}, {crop} pixels; one draw, with {flip} for {shared}"
+
+
+def _decays(recipe: Recipe) -> str:
+    layers = "".join(f", {start} {number:g}" for start, number in recipe.layer_decays.numbers)
+    return f"weights {recipe.weight_decay:g}, biases {recipe.bias_weight_decay:g}{layers}"
 
 
 def _lighting(recipe: Recipe) -> str:

@@ -14,6 +14,7 @@ from .architectures import NetworkConfig
 
 Schedule = Literal["plateau", "steps", "exponential"]
 MeanImage = Literal["image", "center window"]
+Crops = Literal["random", "center"]
 Precision = Literal["float32", "bfloat16", "float64"]
 Epochs = tuple[int, ...]
 
@@ -45,10 +46,10 @@ class Recipe:
 
     Epochs are counted from 0: what happens "at" epoch 25 happens once 25 epochs are done.
 
-    network: see `NetworkConfig`. crop_size: of the random crops, pixels. mean: what is subtracted, see `Transform`.
-    shared_crops: so many samples that follow one another as written share crop and flip. order: `global`, a fresh
-    permutation each epoch, or `sequential`, as written. lighting, lighting_strength, lighting_divisor: see `Lighting`;
-    lighting_off_epoch: from when there is none.
+    network: see `NetworkConfig`. crop_size: of the crops, pixels. crops: in training, `random` or always the `center`;
+    flip_probability: of each. mean: what is subtracted, see `Transform`. shared_crops: so many samples that follow one
+    another as written share crop and flip. order: `global`, a fresh permutation each epoch, or `sequential`, as
+    written. lighting, lighting_strength, lighting_divisor: see `Lighting`; lighting_off_epoch: from when there is none.
 
     batch_size: images a step, over all processes. epochs: at most. momentum. learning_rate, weight_decay: of weights;
     bias_*: of biases. layer_rates: factors of the learning rates of some layers, as `conv:0.1,fc8:2`; layer_decays:
@@ -63,6 +64,8 @@ class Recipe:
     name: str = "paper"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     crop_size: int = 224
+    crops: Crops = "random"
+    flip_probability: float = 0.5
     mean: MeanImage = "image"
     shared_crops: int = 1
     order: Order = "global"
@@ -104,15 +107,18 @@ class Recipe:
         for key in ("plateau_factor", "lighting_divisor", "exponential_factor"):
             if not 0 < getattr(self, key) < math.inf:
                 raise FreelightError(f"{key} (={getattr(self, key)}) must be positive")
+        if not 0 <= self.flip_probability <= 1:
+            raise FreelightError(f"flip_probability (={self.flip_probability}) must lie in 0..1")
         for key in ("layer_rates", "layer_decays"):
             if not all(0 <= number < math.inf for _, number in getattr(self, key).numbers):
                 raise FreelightError(f"{key} (={getattr(self, key)}) must be 0 or more")
 
     def training_transform(self, epoch: int) -> Transform:
-        """Random crop and flip, less the mean image, lit: of one epoch."""
+        """Crop and flip, less the mean image, lit: of one epoch."""
         off = self.lighting_off_epoch is not None and epoch >= self.lighting_off_epoch
         return Transform(
-            crop=RandomCrop(size=self.crop_size, shared_by=self.shared_crops),
+            crop=RandomCrop(size=self.crop_size, shared_by=self.shared_crops, centered=self.crops == "center"),
+            flip_probability=self.flip_probability,
             mean=self.mean,
             lighting=Lighting(
                 mode="off" if off else self.lighting, strength=self.lighting_strength, divisor=self.lighting_divisor
@@ -225,4 +231,41 @@ SOURCE_SCRIPTED = dataclasses.replace(
     conv1_freeze_epoch=None,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, SOURCE, SOURCE_SCRIPTED)}
+CIFAR_19PCT = Recipe(
+    name="cifar-19pct",
+    network=NetworkConfig(architecture="cifar-19pct"),
+    crop_size=24,
+    mean="center window",
+    order="sequential",
+    lighting="off",
+    epochs=520,
+    learning_rate=0.001,
+    bias_learning_rate=0.002,
+    weight_decay=0.004,
+    bias_weight_decay=0.0,
+    layer_decays=ByLayer(numbers=(("fc10.weight", 1.0),)),
+    schedule="steps",
+    drop_epochs=(500, 510),
+    bias_drop_epochs=(500, 510),
+)
+
+CIFAR_18PCT = dataclasses.replace(CIFAR_19PCT, name="cifar-18pct", network=NetworkConfig(architecture="cifar-18pct"))
+
+CIFAR_13PCT = dataclasses.replace(
+    CIFAR_19PCT,
+    name="cifar-13pct",
+    network=NetworkConfig(architecture="cifar-13pct"),
+    layer_decays=ByLayer(numbers=(("conv", 0.0),)),
+)
+
+CIFAR_11PCT = dataclasses.replace(
+    CIFAR_13PCT,
+    name="cifar-11pct",
+    network=NetworkConfig(architecture="cifar-11pct"),
+    layer_decays=ByLayer(numbers=(("conv", 0.0), ("fc10.weight", 0.01))),
+)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (PAPER, SOURCE, SOURCE_SCRIPTED, CIFAR_19PCT, CIFAR_18PCT, CIFAR_13PCT, CIFAR_11PCT)
+}

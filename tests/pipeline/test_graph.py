@@ -41,6 +41,7 @@ FIVE = ((0, 0), (0, 32), CENTRE, (32, 0), (32, 32))
 CROPS: dict[str, Crop] = {
     "random": RandomCrop(),
     "shared": RandomCrop(shared_by=32),
+    "still": RandomCrop(centered=True),
     "resized": RandomResizedCrop(),
     "center": CenterCrop(),
     "ten": TenCrop(),
@@ -76,7 +77,7 @@ LOOKED_AT = [
     for name, transform in TRANSFORMS.items()
     if (not transform.shifts_light or (transform.lighting.mode == "std") == (transform.std is None))
     and (transform.dtype != "float16" or transform.std is None)
-    and (transform.crop != CROPS["shared"] or transform.mean in ("center window", "none"))
+    and (transform.crop not in (CROPS["shared"], CROPS["still"]) or transform.mean in ("center window", "none"))
 ]
 
 
@@ -97,6 +98,8 @@ def oracle(
     if isinstance(crop, RandomResizedCrop):
         picture = resized(picture, tuple(transform.windows(draws, 256)[sample].tolist()))
         windows = [(0, 0, flip)]
+    elif crop == CROPS["still"]:
+        windows = [(*CENTRE, flip)]
     elif isinstance(crop, RandomCrop):
         top, left = (math.floor(float(place) * 33) for place in draws.crop[drawn])
         windows = [(top, left, flip)]

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 from benchmarks.repeated import repeat_samples
-
 from freelight.pipeline import Batch, Lighting, Loader, RandomCrop, RandomResizedCrop, Transform
 from freelight.shards import (
     Dataset,

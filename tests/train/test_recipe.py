@@ -4,12 +4,14 @@ import math
 import re
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from freelight.pipeline import CenterCrop, Lighting, RandomCrop, TenCrop
 from freelight.shards import FreelightError
 from freelight.train import RECIPES, Recipe
 from freelight.train.cli import main
+from freelight.train.optimizer import PaperSGD
 
 PAPER = RECIPES["paper"]
 
@@ -64,7 +66,7 @@ def test_settings_are_changed_by_name_and_type_and_the_rest_stay() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("batchsize=4", r"--set 'batchsize=4': expected key=value with a key of: crop_size, mean, shared_crops, "),
+        ("batchsize=4", r"--set 'batchsize=4': expected key=value with a key of: crop_size, crops, flip_probability, "),
         ("name=mine", "expected key=value with a key of: "),
         ("epochs", "--set 'epochs': expected key=value"),
         ("epochs=1.5", "--set 'epochs=1.5': epochs takes a whole number"),
@@ -75,6 +77,8 @@ def test_settings_are_changed_by_name_and_type_and_the_rest_stay() -> None:
         ("plateau_epochs=0", r"plateau_epochs \(=0\) must be at least 1"),
         ("plateau_drops=-1", r"plateau_drops \(=-1\) must be 0 or more"),
         ("plateau_factor=0", r"plateau_factor \(=0.0\) must be positive"),
+        ("crops=none", "crops takes one of random, center"),
+        ("flip_probability=1.5", r"flip_probability \(=1.5\) must lie in 0..1"),
         ("learning_rate=-0.1", r"learning_rate \(=-0.1\) must be 0 or more"),
         ("learning_rate=nan", r"learning_rate \(=nan\) must be 0 or more"),
     ],
@@ -113,20 +117,31 @@ ROWS = {
 """paper.md section 6, row by row: what `paper` and `source` say."""
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_show_recipe_prints_a_header_and_every_row_of_what_the_recipes_mean(name: str) -> None:
-    result = CliRunner().invoke(main, ["--show-recipe", name])
+def shown(name: str, *more: str) -> tuple[str, dict[str, str]]:
+    """Return the header and the rows that --show-recipe prints."""
+    result = CliRunner().invoke(main, ["--show-recipe", name, *more])
     assert result.exit_code == 0, result.output
     header, _, table = result.stdout.partition("\n\n")
+    lines = (line.split("  ", 1) for line in table.splitlines())
+    return header, {row: text.strip() for row, text in lines}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_show_recipe_prints_a_header_that_says_what_was_published_and_what_was_run(name: str) -> None:
+    header, _ = shown(name)
     assert f"--recipe {name}" in header
     for word in ("command:", "published:", "hardware:", "not run here"):
         assert word in header
-    rows = dict(line.split("  ", 1) for line in table.splitlines())
+
+
+@pytest.mark.parametrize("name", ["paper", "source", "source-scripted"])
+def test_show_recipe_prints_every_row_of_what_the_recipes_mean(name: str) -> None:
+    _, rows = shown(name)
     for row, (paper, source) in ROWS.items():
         if name != "source-scripted" or row not in ("learning rate", "conv1's rate"):
             assert re.search(paper if name == "paper" else source, rows[row]), row
     if name == "source-scripted":
-        assert rows["learning rate"].strip() == (
+        assert rows["learning rate"] == (
             "weights 0.01 / 250 in 4 equal parts; biases 0.02 / 10 at 45; end after 90 epochs"
         )
 
@@ -136,12 +151,64 @@ def test_show_recipe_shows_what_set_changes() -> None:
     assert re.search(r"lighting +none\n", result.stdout)
 
 
+@pytest.mark.parametrize(
+    ("name", "decay", "sigma", "norm"),
+    [
+        ("19pct", "weights 0.004, biases 0, fc10.weight 1", "0.0001 in conv1, 0.01 in conv2, 0.01 in conv3", "none"),
+        ("18pct", "weights 0.004, biases 0, fc10.weight 1", "0.0001 in conv1, 0.01 in conv2, 0.01 in conv3", "3x3"),
+        ("13pct", "weights 0.004, biases 0, conv 0", "0.0001 in conv1, .* 0.04 in local4, 0.01 in fc10", "none"),
+        ("11pct", "weights 0.004, biases 0, conv 0, fc10.weight 0.01", "0.04 in local3", "1 \\+ 0.000111 .* 9 maps"),
+    ],
+)
+def test_the_cifar_nets_have_the_rates_decays_and_views_of_the_2012_code(
+    name: str, decay: str, sigma: str, norm: str
+) -> None:
+    """paper.md section 7: crops of 24 of 32 pixels with flips, rates of .001 and .002, and no lighting."""
+    _, rows = shown(f"cifar-{name}")
+    assert rows["rescale"] == "make_shards: shorter side to 32, then the central crop"
+    assert rows["crop offsets"] == "offsets 0..8 an axis of 32, 24 pixels; one draw, with its flip for each image"
+    assert rows["lighting"] == "none"
+    assert rows["weight decay"] == decay
+    assert (
+        rows["learning rate"] == "weights 0.001 / 10 at 500, 510; biases 0.002 / 10 at 500, 510; end after 520 epochs"
+    )
+    assert rows["batch"] == "128 images, momentum 0.9, float32"
+    assert re.search(sigma, rows["initial sigma"])
+    assert re.search(norm, rows["LRN"])
+    assert not RECIPES[f"cifar-{name}"].training_transform(0).shifts_light
+
+
+def test_decays_of_the_cifar_nets_reach_the_layers_weights_alone() -> None:
+    recipe = RECIPES["cifar-11pct"]
+    parameters = [(f"{layer}.{part}", torch.nn.Parameter(torch.zeros(1))) for layer in LAYERS for part in PARTS]
+    decays = PaperSGD(parameters, recipe).decays
+    assert [decays[f"{layer}.weight"] for layer in LAYERS] == [0, 0, 0.004, 0.004, 0.01]
+    assert {decays[f"{layer}.bias"] for layer in LAYERS} == {0}
+
+
+LAYERS, PARTS = ("conv1", "conv2", "local3", "local4", "fc10"), ("weight", "bias")
+
+
+def test_without_random_crops_training_sees_the_centre_still_flipped_and_lit() -> None:
+    """And without flips too, the views of training are those of evaluation, but for the light."""
+    recipe = PAPER.override(["crops=center"])
+    transform = recipe.training_transform(0)
+    assert transform.crop == RandomCrop(size=224, centered=True)
+    assert (transform.flip_probability, transform.shifts_light) == (0.5, True)
+    assert PAPER.override(["flip_probability=0"]).training_transform(0).flip_probability == 0
+    _, rows = shown("paper", "--set", "crops=center", "--set", "flip_probability=0.25")
+    assert rows["crop offsets"] == ("the centre of 256, 224 pixels; one draw, with its flip, p = 0.25, for each image")
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_comes_back_from_plain_values(name: str) -> None:
-    recipe = RECIPES[name].override(["layer_rates=conv:0.1", "removed=conv3", "sixth_conv=true", "drop_epochs=3,4"])
+    recipe = RECIPES[name].override(["layer_rates=conv:0.1", "activation=tanh", "crops=center", "drop_epochs=3,4"])
     assert recipe.layer_rates.of("conv3.weight", 1.0) == 0.1
-    assert (recipe.network.removed, recipe.network.sixth_conv, recipe.drop_epochs) == ("conv3", True, (3, 4))
+    assert (recipe.network.activation, recipe.crops, recipe.drop_epochs) == ("tanh", "center", (3, 4))
     assert Recipe.fromdict(recipe.asdict()) == recipe
+    changed = PAPER.override(["removed=conv3", "sixth_conv=true"])
+    assert (changed.network.removed, changed.network.sixth_conv) == ("conv3", True)
+    assert Recipe.fromdict(changed.asdict()) == changed
 
 
 def test_source_trains_on_the_written_order_with_draws_shared_by_32_and_no_noise_at_last() -> None:

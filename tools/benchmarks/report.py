@@ -101,9 +101,9 @@ class Report:
             *self.notes,
             f"{rounds} interleaved rounds after a warm-up; medians; ratios are medians of each round's own",
             "",
-            _columns(("contender", f"{self.item}/s", "least", "most", self.item, ""), self._contender_rows()),
-            *(["", _columns(("figure", "measured", ""), figures)] if figures else []),
-            *(["", _columns(("floor", "measured", "bound", ""), floors)] if floors else []),
+            columns(("contender", f"{self.item}/s", "least", "most", self.item, ""), self._contender_rows()),
+            *(["", columns(("figure", "measured", ""), figures)] if figures else []),
+            *(["", columns(("floor", "measured", "bound", ""), floors)] if floors else []),
             "",
             self._last_line(),
         ]
@@ -164,7 +164,7 @@ def _number(value: float, unit: str) -> str:
     return f"{value:.3f}x" if unit == "x" else f"{value:.1f} {unit}"
 
 
-def _columns(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def columns(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Set rows in columns: the first and the last to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = []

@@ -1,0 +1,234 @@
+"""The experiments do the arithmetic they say, share runs, go on after an interruption, and tell noise from more."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from claims import ablation, figure1, free, lrn_cifar
+from claims.pairs import Pairs
+from freelight.shards import Dataset, ShardSettings, compute_statistics, list_images, make_shards
+from freelight.shards.rescale import Rescaling
+from freelight.train import RECIPES
+from freelight.train.describe import describe
+
+Reproduce = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def small(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn pictures at 32 pixels, as CIFAR-10's are."""
+    folder = tmp_path_factory.mktemp("made") / "small"
+    make_shards(list_images(pictures), folder, ShardSettings(rescaling=Rescaling(size=32), samples_per_shard=100))
+    compute_statistics(Dataset(folder)).save(folder)
+    return folder
+
+
+def falling(command: str) -> list[float | None]:
+    """ReLU learns best at .001, to 25 % in its fifth epoch; tanh at .009, beyond those given; greater rates diverge."""
+    rate = float(re.findall(r" learning_rate=([\d.e-]+)", command)[0])
+    if rate > 0.02:
+        return [0.9, None]
+    if "activation=tanh" in command:
+        return [0.9 - 0.02 * epoch - (rate if rate < 0.01 else 0) for epoch in range(60)]
+    return [0.84 - 0.15 * epoch + 50 * abs(rate - 0.001) for epoch in range(60)]
+
+
+def test_figure_1_searches_a_rate_for_each_and_counts_epochs_to_25_percent(
+    small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    pretended.curve = falling
+    words = ("--data", small, "--out", tmp_path, "--max-epochs", "60")
+    result = reproduce(figure1.command, *words)
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "figure1.json").read_text())
+    assert list(record["figures"]["search"]["relu"]) == ["0.0003", "0.001", "0.003"], "the best lies inside"
+    assert list(record["figures"]["search"]["tanh"]) == ["0.0003", "0.001", "0.003", "0.009", "0.03"]
+    assert record["figures"]["search"]["tanh"]["0.03"] == 1.0, "it diverged"
+    relu, tanh = 4 + (0.39 - 0.25) / 0.15, 33 + (0.251 - 0.25) / 0.02
+    assert record["figures"]["epochs_to_target"]["relu"] == pytest.approx(relu)
+    assert record["figures"]["epochs_to_target"]["tanh"] == pytest.approx(tanh)
+    assert record["figures"]["ratio"] == pytest.approx(tanh / relu)
+    assert len(record["figures"]["train_top1"]["relu"]) == 5, "it was stopped at the target"
+    assert re.search(rf"^tanh / ReLU +6 +{tanh / relu:.2f}  \+{tanh / relu - 6:.2f}$", result.stdout, re.MULTILINE)
+    assert [part["part"] for part in record["parts"]][-2:] == ["final-relu", "final-tanh"]
+    for part in record["parts"]:
+        assert part["seed"] == 0
+        assert part["dataset_fingerprint"] == Dataset(small).fingerprint
+        assert re.match(r"train --shards .* --seed 0 ", part["command"])
+    with Image.open(tmp_path / "figure1.png") as picture:
+        assert picture.width > 900
+    trained = len(pretended.commands)
+    assert reproduce(figure1.command, *words).stdout == result.stdout
+    assert len(pretended.commands) == trained, "nothing is trained again"
+
+
+def test_figure_1_goes_on_after_any_epoch_to_the_same_figures(
+    small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    pretended.curve = falling
+    whole = reproduce(figure1.command, "--data", small, "--out", tmp_path / "whole", "--max-epochs", "60")
+    words = ("--data", small, "--out", tmp_path / "parts", "--max-epochs", "60")
+    for _ in range(100):
+        pretended.epochs_left = 4
+        result = reproduce(figure1.command, *words, "--budget", "10")
+        if result.exit_code == 0:
+            break
+        assert result.exit_code == 1, result.output
+        assert re.search(r"did not fit: .*\((relu|tanh)-[\d.]+ stands after \d+ of at most \d+ epochs\)", result.stdout)
+    assert result.stdout == whole.stdout
+
+
+def test_figure_1_does_not_pretend_that_a_target_was_reached(
+    small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    pretended.curve = falling
+    result = reproduce(figure1.command, "--data", small, "--out", tmp_path, "--max-epochs", "20")
+    assert re.search(r"^tanh, .* about 36 +not reached  51.1% after 20$", result.stdout, re.MULTILINE)
+    assert re.search(r"^tanh / ReLU +6 +more than 4\.\d\d$", result.stdout, re.MULTILINE)
+    assert figure1.crossing([0.5, 0.3]) is None
+    assert figure1.crossing([0.5, 0.0]) == 1.5
+    assert figure1.crossing([]) is None
+
+
+@pytest.mark.parametrize("rates", ["0.1,0.2", "a,b,c", "0,1,2"])
+def test_figure_1_wants_three_rates(rates: str, small: Path, reproduce: Reproduce, tmp_path: Path) -> None:
+    assert reproduce(figure1.command, "--data", small, "--out", tmp_path, "--rates", rates).exit_code == 2
+
+
+def test_pairs_give_the_mean_difference_its_standard_error_and_students_interval() -> None:
+    """Against the formulas; t of two degrees of freedom is 4.303 at 95 %."""
+    pairs = Pairs(base=[0.10, 0.12, 0.14], other=[0.13, 0.14, 0.18])
+    differences = [3.0, 2.0, 4.0]
+    assert pairs.differences == pytest.approx(differences)
+    error = stdev(differences) / math.sqrt(3)
+    assert pairs.standard_error == pytest.approx(error)
+    assert pairs.margin == pytest.approx(4.303 * error, rel=1e-3)
+    assert pairs.within_noise is False
+    assert (
+        pairs.verdict()
+        == "+3.00 +- 0.58 points (standard error) over 3 seeds, 95 % interval +0.52..+5.48: more than noise"
+    )
+    assert Pairs(base=[0.10, 0.12, 0.14], other=[0.10, 0.13, 0.18]).verdict().endswith("within noise")
+    assert "is not known" in Pairs(base=[0.1], other=[0.2]).verdict()
+
+
+@pytest.mark.parametrize(("name", "measure"), [("half", 1 / 2), ("no-decay", 1)])
+def test_an_ablation_pairs_runs_of_one_seed(
+    name: str, measure: float, dataset: Dataset, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    """Ablations in one folder share the baseline; decay is measured by the training error, as the paper does."""
+    bases, others = [0.30, 0.34, 0.32], [0.36, 0.38, 0.36]
+
+    def curve(command: str) -> list[float]:
+        seed = int(re.findall(r"--seed (\d)", command)[0])
+        return [0.9, bases[seed] if "baseline" in command else others[seed]]
+
+    pretended.curve = curve
+    words = ("--data", dataset.folder, "--out", tmp_path, "--width", "0.25", "--epochs", "2", "--set", "batch_size=64")
+    result = reproduce(ablation.command, name, *words, "--columns", "2")
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / f"ablation-{name}.json").read_text())
+    assert record["figures"]["pairs"]["mean"] == pytest.approx(100 * measure * (mean(others) - mean(bases)))
+    assert record["figures"]["baseline"] == pytest.approx([measure * base for base in bases])
+    assert re.search(r"^0 .*\n1 .*\n2 .*\nmean ", result.stdout, re.MULTILINE)
+    assert "--width 0.25 --epochs 2" in result.stdout
+    assert len({part["seed"] for part in record["parts"]}) == 3
+    assert len(pretended.commands) == 6
+    reproduce(ablation.command, "no-lighting", *words, "--columns", "2")
+    assert len(pretended.commands) == 9, "the three of the baseline were there"
+
+
+@pytest.mark.parametrize("name", ablation.ABLATIONS)
+def test_every_ablation_is_settings_that_train_takes_and_that_change_something(name: str) -> None:
+    changed = RECIPES["paper"].override(ablation.ABLATIONS[name].settings)
+    assert changed != RECIPES["paper"]
+    assert "parameters in" in describe(changed, 10)
+
+
+def test_a_run_that_diverges_is_an_error_in_an_ablation(
+    dataset: Dataset, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    pretended.curve = lambda command: [0.9, None]
+    result = reproduce(ablation.command, "half", "--data", dataset.folder, "--out", tmp_path, "--epochs", "2")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "baseline-seed0: error: the loss of step 1 is not finite" in result.stderr
+
+
+def test_lrn_cifar_compares_the_pure_ablation_and_the_2012_nets(
+    small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    def curve(command: str) -> list[float]:
+        last = 0.30 if "normalization=none" in command else 0.34 if "13pct" in command else 0.24
+        return [0.8] * 3 + [last]
+
+    pretended.curve = curve
+    words = ("--data", small, "--out", tmp_path, "--epochs", "4", "--seeds", "2")
+    result = reproduce(lrn_cifar.command, *words)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^11pct, test error +11 % +12\.0 %$", result.stdout, re.MULTILINE)
+    assert re.search(
+        r"^11pct-no-lrn, test error +- +15\.0 %  \+3\.00 \+- 0\.00 points to 11pct$", result.stdout, re.MULTILINE
+    )
+    assert re.search(r"^13pct, test error +13 % +17\.0 %  \+5\.00 ", result.stdout, re.MULTILINE)
+    assert "4 epochs each (the 2012 code: 520)" in result.stdout
+    assert len(pretended.commands) == 6
+    assert all("--epochs 4 " in command for command in pretended.commands)
+
+
+def test_data_that_cannot_serve_is_named(dataset: Dataset, reproduce: Reproduce, tmp_path: Path) -> None:
+    result = reproduce(figure1.command, "--data", dataset.folder, "--out", tmp_path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "has images of 256 pixels; this claim takes 32" in result.stderr
+    assert "there is nothing of that name" in reproduce(free.command, "--data", "none", "--out", tmp_path).stderr
+
+
+def test_free_quotes_the_benchmark() -> None:
+    lap = {"items": 10, "seconds": 2.0}
+    report = {
+        "settings": {"batch": 10},
+        "machine": {"cpu": "a CPU", "cores": 2, "load_average": 0.1},
+        "floors": [{"name": "time, lit / plain", "value": 1.2, "met": False}],
+        "figures": [{"name": "wait", "value": 21.0}],
+        "contenders": [{"name": "lit", "laps": [lap, lap]}],
+    }
+    table = free.finding(report, "data: some").table()
+    assert re.search(r'^time, lit / plain +1 \("free"\) +1\.200  \+20\.0 %$', table, re.MULTILINE)
+    assert table.splitlines()[-1] == "not free here: time, lit / plain above 1.03"
+
+
+@pytest.mark.slow
+def test_figure_1_as_typed_on_drawn_pictures_is_interrupted_and_goes_on(pictures: Path, tmp_path: Path) -> None:
+    """By path, with train/ and test/ alone as CIFAR-10 has; the budget ends it before the end, and no part is lost."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    (data / "train").symlink_to(pictures / "train")
+    (data / "test").symlink_to(pictures / "val")
+    program = str(Path(figure1.__file__).parents[1] / "reproduce")
+    words = [sys.executable, program, "figure1", "--data", str(data), "--out", str(out)]
+    words += ["--search-epochs", "1", "--max-epochs", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def typed(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*words, *more], env=environment, capture_output=True, text=True, check=False)
+
+    first = typed("--budget", "0.4")
+    assert first.returncode == 1, first.stderr
+    assert "the budget is spent after 0." in first.stdout
+    kept = {path.name: path.read_bytes() for path in (out / "parts").iterdir()}
+    last = typed()
+    assert last.returncode == 0, last.stderr
+    assert all((out / "parts" / name).read_bytes() == data for name, data in kept.items())
+    record = json.loads((out / "figure1.json").read_text())
+    assert all(len(errors) == 2 for errors in record["figures"]["train_top1"].values())
+    assert "60 train, 20 val images of 10 classes, 32 pixels" in last.stdout

@@ -1,0 +1,162 @@
+"""The plans print lines that run as they stand, say what they cost, and show what was measured, and nothing else."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from claims import fall2009, table1, table2
+from claims.plan import errors
+from claims.session import Session
+from freelight.train.cli import main as train
+
+ROOT = Path(fall2009.__file__).parents[2]
+PLANS = {"table1": table1, "table2": table2, "fall2009": fall2009}
+Reproduce = Callable[..., Result]
+
+
+def lines_of(output: str) -> list[str]:
+    """Return the commands that a plan prints."""
+    return [line for line in output.splitlines() if line.startswith(("tools/", "train "))]
+
+
+@pytest.fixture
+def archives(ilsvrc2010: Path, ilsvrc2012: Path, mini: Any, tar: Callable[..., bytes], tmp_path: Path) -> Path:
+    """The folder that --data wants: miniatures of ILSVRC-2010, ILSVRC-2012 and Fall 2011, in their real layouts.
+
+    A class of the last has 100 pictures, lest a hundredth for val be none.
+    """
+    data = tmp_path / "data"
+    data.mkdir()
+    for folder in (ilsvrc2010, ilsvrc2012):
+        (data / folder.name).symlink_to(folder)
+    picture = mini.val[0][1]
+    large = ("n09999999.tar", tar([(f"n09999999_{number}.JPEG", picture) for number in range(100)]))
+    for name in ("fall2011", "fall2009"):
+        (data / name).mkdir()
+        (data / name / "fall11_whole.tar").write_bytes(tar([*mini.class_tars(), large]))
+    return data
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_by_default_a_plan_runs_nothing_and_claims_nothing(
+    name: str, reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*words: Any, **more: Any) -> int:
+        raise AssertionError("a dry run")
+
+    monkeypatch.setattr(Session, "call", never)
+    result = reproduce(PLANS[name].command, "--data", tmp_path / "none", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    table = result.stdout.partition("  ours")[2]
+    rows = [line for line in table.splitlines() if " / " in line]
+    assert rows
+    assert all(line.endswith("not run") for line in rows)
+    assert result.stdout.splitlines()[-1].startswith("not run: ")
+    refused = reproduce(PLANS[name].command, "--data", tmp_path / "none", "--out", tmp_path / "out", "--run")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert re.search(r"there is no .*/none/(ilsvrc2010|ilsvrc2012): put the official archives", refused.stderr)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_every_option_that_a_plan_prints_exists(name: str, reproduce: Reproduce, tmp_path: Path) -> None:
+    """`train` reads its settings too; the tools are asked for their options."""
+    printed = lines_of(reproduce(PLANS[name].command, "--data", tmp_path, "--out", tmp_path / "out").stdout)
+    known: dict[str, str] = {}
+    for line in printed:
+        program, *words = shlex.split(line.partition(" > ")[0])
+        if program == "train":
+            described = CliRunner().invoke(train, [*_settings(words), "--describe"])
+            assert described.exit_code == 0, described.output
+            help_ = CliRunner().invoke(train, ["--help"]).stdout
+        else:
+            if program not in known:
+                asked = subprocess.run([sys.executable, ROOT / program, "--help"], capture_output=True, text=True)
+                known[program] = asked.stdout
+            help_ = known[program]
+        for option in (word for word in words if word.startswith("--")):
+            assert re.search(rf"{option}\b", help_), f"{program} {option}"
+
+
+def _settings(words: Sequence[str]) -> list[str]:
+    """Return the words of a train command without those that name folders."""
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return [word for pair in pairs if pair[0] not in ("--shards", "--out", "--init-from") for word in pair]
+
+
+def test_a_plans_cost_is_images_by_epochs_at_the_speed_given(reproduce: Reproduce, tmp_path: Path) -> None:
+    words = ("--data", tmp_path, "--out", tmp_path / "out", "--images-per-second", "1000")
+    result = reproduce(table1.command, *words)
+    images, views = 90 * 1_261_406, 11 * 150_000
+    hours = (images + views / 3) / 1000 / 3600
+    assert (
+        f"{images:,} images trained on, {views:,} views evaluated, {hours:,.0f} hours, {2 * hours:,.0f} GPU-hours"
+        in (result.stdout)
+    )
+    assert f"# {images:,} images, {images / 3.6e6:.1f} hours, {images / 1.8e6:.1f} GPU-hours" in result.stdout
+
+
+def test_a_table_shows_what_was_measured_and_by_how_much_it_differs(reproduce: Reproduce, tmp_path: Path) -> None:
+    (tmp_path / "cnn2010-ten-views.txt").write_text(
+        "150 images of test, 10 views: top-1 error 38.00%, top-5 error 17.50%\n"
+    )
+    result = reproduce(table1.command, "--data", tmp_path, "--out", tmp_path)
+    assert re.search(r"ten views +37.5 / 17.0 +38.0 / 17.5  \+0.5 / \+0.5$", result.stdout, re.MULTILINE)
+    assert result.stdout.splitlines()[-1] == "not run: CNN, 2010 test, centre view"
+
+
+def test_errors_are_the_last_ones_of_a_file(tmp_path: Path) -> None:
+    """Where several networks are averaged, the average's line is the last."""
+    path = tmp_path / "errors.txt"
+    assert errors(path) is None
+    path.write_text("")
+    assert errors(path) is None
+    path.write_text(
+        "a: top-1 error 40.00%, top-5 error 18.00%\naverage: top-1 error 38.10%, top-5 error 16.40%\nended\n"
+    )
+    assert errors(path) == (38.1, 16.4)
+
+
+def test_run_does_the_printed_lines_in_order_once(
+    archives: Path, reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(Session, "call", lambda session, words, log, until: called.append(words[-1]) or 0)
+    words = ("--data", archives, "--out", tmp_path / "out")
+    printed = lines_of(reproduce(table1.command, *words).stdout)
+    assert reproduce(table1.command, *words, "--run").exit_code == 0
+    assert [line.removeprefix("exec ") for line in called] == printed
+    assert reproduce(table1.command, *words, "--run").exit_code == 0
+    assert len(called) == len(printed), "what is done is not done again"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLANS)
+def test_every_line_runs_on_miniatures_of_the_real_layouts_and_fills_the_table(
+    name: str, archives: Path, tmp_path: Path
+) -> None:
+    """Unchanged, but for one epoch and a small width in training."""
+    out = tmp_path / "out"
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+    def typed(line: str) -> str:
+        ran = subprocess.run(line, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{line}\n{ran.stderr}"
+        return ran.stdout
+
+    plan = f"tools/reproduce {name} --data {archives} --out {out}"
+    for line in lines_of(typed(plan)):
+        typed(f"{line} --set epochs=1 --width 0.03" if line.startswith("train ") else line)
+    table = typed(plan).partition("  ours")[2]
+    rows = [line for line in table.splitlines() if " / " in line]
+    assert len(rows) == len(import_module(f"claims.{name}").planner(archives, out).table)
+    assert all(re.search(r" \d+\.\d / \d+\.\d  [+-]\d+\.\d / [+-]\d+\.\d$", row) for row in rows), table
+    assert "not run" not in table

@@ -1,0 +1,182 @@
+"""A miniature ImageNet: four classes, from which each test builds one layout in its real format."""
+
+import io
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from freelight.shards import Source
+from freelight.shards.drawing import draw_picture
+
+WNIDS = ("n01440764", "n01751748", "n02119789", "n03126707")
+NUMBERS = {"n02119789": 1, "n03126707": 2, "n01751748": 3, "n01440764": 4}
+"""The devkit's, neither sorted nor in the order of names."""
+NAMES = {"n01440764": "tench", "n01751748": "sea snake", "n02119789": "kit fox", "n03126707": "crane"}
+
+
+def jpeg(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    draw_picture(seed % 10, np.random.default_rng(seed), (40 + seed % 7, 33)).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def tar_of(members: Iterable[tuple[str, bytes]], format: int = tarfile.GNU_FORMAT) -> bytes:  # noqa: A002
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=format) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            if name.endswith("/"):
+                info.type, info.size = tarfile.DIRTYPE, 0
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """train: wnid -> name -> JPEG; val: (wnid, JPEG) for numbers 1, 2, ...; test: JPEG for numbers 1, 2, ..."""
+
+    train: dict[str, dict[str, bytes]]
+    val: tuple[tuple[str, bytes], ...]
+    test: tuple[bytes, ...]
+
+    def class_tars(self) -> list[tuple[str, bytes]]:
+        """A tar for each class, the classes and their members out of order, as in the real archive."""
+        return [
+            (f"{wnid}.tar", tar_of(reversed(list(files.items())))) for wnid, files in reversed(list(self.train.items()))
+        ]
+
+    def devkit(self, year: int, *, top: str, truth: Iterable[str] | None = None) -> bytes:
+        """The devkit's tar.gz: meta.mat with inner nodes of WordNet after the leaves, and the ground truth."""
+        wnids = [wnid for wnid, _ in self.val] if truth is None else truth
+        numbers = "".join(f"{NUMBERS[wnid]}\n" for wnid in wnids).encode()
+        leaves = sorted((number, wnid, NAMES[wnid], 0) for wnid, number in NUMBERS.items())
+        mat = meta_mat(year, [*leaves, (5, "n00001740", "entity", 3), (6, "n00015388", "animal", 2)])
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+            for name, data in (
+                (f"{top}/readme.txt", b"hello"),
+                (f"{top}/data/meta.mat", mat),
+                (f"{top}/data/ILSVRC{year}_validation_ground_truth.txt", numbers),
+            ):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return buffer.getvalue()
+
+
+def meta_mat(year: int, rows: list[tuple[int, str, str, int]]) -> bytes:
+    fields = [f"ILSVRC{year}_ID", "WNID", "words", "num_children"]
+    table = np.zeros((len(rows), 1), dtype=[(name, object) for name in fields])
+    for place, row in enumerate(rows):
+        table[place, 0] = row
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"synsets": table})
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def mini() -> Miniature:
+    train = {
+        wnid: {f"{wnid}_{number}.JPEG": jpeg(10 * place + number) for number in (2, 10, 7)}
+        for place, wnid in enumerate(WNIDS)
+    }
+    val = tuple((WNIDS[place], jpeg(100 + number)) for number, place in enumerate((1, 3, 0, 2, 1, 0)))
+    return Miniature(train, val, tuple(jpeg(200 + number) for number in range(3)))
+
+
+Contents = dict[str, list[tuple[str | None, bytes]]]
+
+
+@pytest.fixture(scope="session")
+def expected(mini: Miniature) -> Contents:
+    """Split -> sorted (wnid or None, JPEG bytes), which every layout of the miniature must give."""
+    return {
+        "train": sorted((wnid, data) for wnid, files in mini.train.items() for data in files.values()),
+        "val": sorted(mini.val),
+        "test": sorted((None, data) for data in mini.test),
+    }
+
+
+def contents(source: Source) -> Contents:
+    return {
+        split: sorted(
+            ((source.classes[image.label].id if image.label >= 0 else None), source.read(image)) for image in images
+        )
+        for split, images in source.splits.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def contents_of() -> object:
+    """The function that reads a source whole, to compare with `expected`."""
+    return contents
+
+
+@pytest.fixture(scope="session")
+def tar() -> object:
+    """The function that packs (name, bytes) pairs into a tar."""
+    return tar_of
+
+
+@pytest.fixture
+def ilsvrc2012(mini: Miniature, tmp_path: Path) -> Path:
+    """The official archives of 2012; val's tar order is not name order."""
+    folder = tmp_path / "ilsvrc2012"
+    folder.mkdir()
+    (folder / "ILSVRC2012_img_train.tar").write_bytes(tar_of(mini.class_tars()))
+    val = [(f"ILSVRC2012_val_{number:08d}.JPEG", data) for number, (_, data) in enumerate(mini.val, 1)]
+    (folder / "ILSVRC2012_img_val.tar").write_bytes(tar_of(val[::2] + val[1::2]))
+    test = [(f"test/ILSVRC2012_test_{number:08d}.JPEG", data) for number, data in enumerate(mini.test, 1)]
+    (folder / "ILSVRC2012_img_test_v10102019.tar").write_bytes(tar_of([("test/", b""), *test]))
+    (folder / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(mini.devkit(2012, top="ILSVRC2012_devkit_t12"))
+    return folder
+
+
+@pytest.fixture
+def ilsvrc2010(mini: Miniature, tmp_path: Path) -> Path:
+    """The archives of 2010: val/ prefix, labels for test, and a patch for a picture that came gzipped."""
+    folder = tmp_path / "ilsvrc2010"
+    folder.mkdir()
+    wrong = {wnid: dict(files) for wnid, files in mini.train.items()}
+    wrong["n02119789"]["n02119789_7.JPEG"] = b"a bad picture"
+    bad = Miniature(wrong, mini.val, mini.test)
+    (folder / "ILSVRC2010_images_train.tar").write_bytes(tar_of(bad.class_tars()))
+    patch = [("patch_images/", b""), ("patch_images/n02119789_7.JPEG", mini.train["n02119789"]["n02119789_7.JPEG"])]
+    (folder / "patch_images.tar").write_bytes(tar_of([*patch, ("patch_images/n09999999_1.JPEG", b"of no class here")]))
+    val = [(f"val/ILSVRC2010_val_{number:08d}.JPEG", data) for number, (_, data) in enumerate(mini.val, 1)]
+    (folder / "ILSVRC2010_images_val.tar").write_bytes(tar_of([("val/", b""), *val]))
+    test = [(f"test/ILSVRC2010_test_{number:08d}.JPEG", data) for number, data in enumerate(mini.test, 1)]
+    (folder / "ILSVRC2010_images_test.tar").write_bytes(tar_of([("test/", b""), *test]))
+    (folder / "ILSVRC2010_devkit-1.0.tar.gz").write_bytes(mini.devkit(2010, top="devkit-1.0"))
+    (folder / "ILSVRC2010_test_ground_truth.txt").write_text("2\n4\n4\n")
+    return folder
+
+
+@pytest.fixture
+def kaggle(mini: Miniature, tmp_path: Path) -> Path:
+    """Kaggle's tree and CSVs; a prediction string has boxes after the label."""
+    folder = tmp_path / "kaggle"
+    tree = folder / "ILSVRC" / "Data" / "CLS-LOC"
+    for wnid, files in mini.train.items():
+        (tree / "train" / wnid).mkdir(parents=True)
+        for name, data in files.items():
+            (tree / "train" / wnid / name).write_bytes(data)
+    rows = ["ImageId,PredictionString"]
+    (tree / "val").mkdir()
+    for number, (wnid, data) in enumerate(mini.val, 1):
+        (tree / "val" / f"ILSVRC2012_val_{number:08d}.JPEG").write_bytes(data)
+        rows.insert(1, f"ILSVRC2012_val_{number:08d},{wnid} 1 2 30 40 {wnid} 5 6 7 8 ")
+    (tree / "test").mkdir()
+    for number, data in enumerate(mini.test, 1):
+        (tree / "test" / f"ILSVRC2012_test_{number:08d}.JPEG").write_bytes(data)
+    (folder / "LOC_val_solution.csv").write_text("\n".join(rows) + "\n")
+    (folder / "LOC_synset_mapping.txt").write_text(
+        "".join(f"{wnid} {name}, and more\n" for wnid, name in NAMES.items())
+    )
+    return folder

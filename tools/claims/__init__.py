@@ -1,0 +1,1 @@
+"""The paper's claims, one a module; `tools/reproduce` runs them, nothing else imports them."""
