@@ -135,7 +135,7 @@ def _spawn(work: Work, processes: int, columns: int, backend: str) -> StopReques
                         f"rank {error.error_index} ended ({error.msg}); "
                         "the same command goes on from the last checkpoint"
                     ) from None
-        if (Path(folder) / STOPPED).exists():
+        if stop.number is None and (Path(folder) / STOPPED).exists():  # one rank alone was asked
             stop.number = int((Path(folder) / STOPPED).read_text())
         return stop
 
