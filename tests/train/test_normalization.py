@@ -84,6 +84,7 @@ def test_within_a_map_it_is_the_2012_codes_formula_and_its_gradient(window: int,
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch hides it
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
 def test_compiled_it_is_the_same_to_rounding_for_any_shape() -> None:
     stages = compiled("cpu")
