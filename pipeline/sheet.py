@@ -1,10 +1,14 @@
 """Boxes of pictures and text, put beside and below one another: a sheet as large as what is on it."""
 
+import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+from ..shards.atomic import atomic_write
 
 PAPER, INK, FAINT = (255, 255, 255), (25, 25, 25), (110, 110, 110)
 
@@ -68,3 +72,11 @@ def framed(box: Image.Image, margin: int) -> Image.Image:
     whole = Image.new("RGB", (box.width + 2 * margin, box.height + 2 * margin), PAPER)
     whole.paste(box, (margin, margin))
     return whole
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Write a PNG file, whole or not at all."""
+    encoded = io.BytesIO()
+    picture.save(encoded, "PNG", optimize=True)
+    with atomic_write(path) as file:
+        file.write(encoded.getvalue())

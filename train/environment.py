@@ -13,16 +13,16 @@ import PIL
 import torch
 
 from ..shards.atomic import atomic_write
+from ..shards.machine import cpu_model, memory_gb
 
 ENVIRONMENT = "environment.json"
 
 
 def describe_environment() -> dict[str, str]:
     """Return the CPU or GPUs, memory, system, versions and the date, as text for people."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
-        "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores usable, {memory:.0f} GB",
+        "CPU": f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable, {memory_gb():.0f} GB",
         "GPU": ", ".join(gpus) or "none",
         "system": platform.platform(),
         "versions": (
@@ -47,10 +47,3 @@ def read_environment(run: Path) -> dict[str, str] | None:
         return None
     noted: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return noted
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()

@@ -40,6 +40,11 @@ def view_probabilities(network: Network, images: torch.Tensor) -> torch.Tensor:
     return probabilities.reshape(len(images), -1, probabilities.shape[1]).mean(dim=1)
 
 
+def default_device() -> str:
+    """Return where one process looks at pictures: the first GPU, or else the CPU."""
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
 def predict(network: Network, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield the class probabilities (n, classes), averaged over views, and the labels (n,) of each batch."""
     for images, labels, _ in batches:

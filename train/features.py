@@ -21,6 +21,7 @@ from ..pipeline import Loader
 from ..shards import Dataset, FreelightError
 from ..shards.atomic import atomic_write
 from .checkpoint import Checkpoint
+from .evaluation import default_device
 from .predictions import evaluation_loader
 
 Space = Literal["fc7", "pixels"]
@@ -59,7 +60,7 @@ def extract_features(
     what = {"space": space, "split": split, "dataset": dataset.fingerprint, "network": _identity(trained, space)}
     done = _check(path, what)
     if not path.exists():
-        loader = evaluation_loader(trained, dataset, split, views=1, batch_size=batch_size, device=_device())
+        loader = evaluation_loader(trained, dataset, split, views=1, batch_size=batch_size, device=default_device())
         for _ in watch(_extract(trained, loader, path, what, done), len(loader.split)):
             pass
     return open_features(path)
@@ -76,7 +77,7 @@ def open_features(path: Path) -> Vectors:
 
 def vectors_of(trained: Checkpoint, images: torch.Tensor, space: Space) -> torch.Tensor:
     """Return the vectors (n, features) of centre views (n, 3, S, S), on the CPU."""
-    device = _device()
+    device = default_device()
     return _encode(trained, space, device)(images.to(device)).float().cpu()
 
 
@@ -147,7 +148,3 @@ def _check(path: Path, what: dict[str, str]) -> int:
             raise FreelightError(f"{path} is of another {name}; name another --features folder, or delete this one")
     there = path.exists() or path.with_name(f"{path.name}.partial").exists()
     return int(found["done"]) if there else 0
-
-
-def _device() -> str:
-    return "cuda:0" if torch.cuda.is_available() else "cpu"

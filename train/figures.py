@@ -1,9 +1,7 @@
 """Pictures of what a network has learned."""
 
-import io
 import math
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +9,6 @@ import torch
 from PIL import Image
 
 from ..pipeline.sheet import below, framed, text_box
-from ..shards.atomic import atomic_write
 
 
 def kernel_sheet(kernels: torch.Tensor, *, columns: int, scale: int = 4, across: int = 16) -> Image.Image:
@@ -70,11 +67,3 @@ def _picture(kernel: torch.Tensor) -> Image.Image:
     scaled = 127.5 * (1 + kernel / kernel.abs().max().clamp_min(1e-12))
     pixels: npt.NDArray[np.uint8] = scaled.round().to(torch.uint8).permute(1, 2, 0).numpy()
     return Image.fromarray(pixels)
-
-
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Write a PNG file, whole or not at all."""
-    encoded = io.BytesIO()
-    picture.save(encoded, "PNG", optimize=True)
-    with atomic_write(path) as file:
-        file.write(encoded.getvalue())

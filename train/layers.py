@@ -77,11 +77,8 @@ class FullyConnected:
         return Shape(self.neurons or 0, 1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Activation:
-    """function: `relu` or `tanh`."""
-
-    function: Literal["relu", "tanh"]
+class _KeepsShape:
+    """A layer whose outputs have the shape of its inputs."""
 
     def output(self, shape: Shape) -> Shape:
         """Return the shape that comes out for one that goes in."""
@@ -89,28 +86,27 @@ class Activation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormalizeAcross:
+class Activation(_KeepsShape):
+    """function: `relu` or `tanh`."""
+
+    function: Literal["relu", "tanh"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizeAcross(_KeepsShape):
     """Response normalisation across so many neighbouring maps (paper section 3.3): a / (k + alpha sum a**2)**0.75."""
 
     maps: int
     k: float
     alpha: float
 
-    def output(self, shape: Shape) -> Shape:
-        """Return the shape that comes out for one that goes in."""
-        return shape
-
 
 @dataclass(frozen=True, kw_only=True)
-class NormalizeWithin:
+class NormalizeWithin(_KeepsShape):
     """Response normalisation over a square window within each map: a / (1 + alpha sum a**2)**0.75."""
 
     window: int
     alpha: float
-
-    def output(self, shape: Shape) -> Shape:
-        """Return the shape that comes out for one that goes in."""
-        return shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,15 +125,11 @@ class Pooling:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dropout:
+class Dropout(_KeepsShape):
     """name: of the layer whose activations are masked. probability: of being zeroed, in training."""
 
     name: str
     probability: float
-
-    def output(self, shape: Shape) -> Shape:
-        """Return the shape that comes out for one that goes in."""
-        return shape
 
 
 Layer = Convolution | FullyConnected | Activation | NormalizeAcross | NormalizeWithin | Pooling | Dropout

@@ -13,7 +13,7 @@ from PIL import Image
 from ..pipeline import draw_epoch
 from ..shards import FreelightError, Rescaling, rescale_file
 from .checkpoint import Checkpoint
-from .evaluation import view_probabilities
+from .evaluation import default_device, view_probabilities
 
 BEST = 5
 
@@ -74,7 +74,7 @@ def predict_pictures(
     trained: Checkpoint, pictures: Iterable[tuple[str, npt.NDArray[np.uint8], str | None]], *, views: int
 ) -> Iterator[PicturePrediction]:
     """Yield what the network says of rescaled pictures: (a name, uint8 (S, S, 3), the class id if it is known)."""
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     network = trained.network().to(device)
     classes = list(zip(trained.class_ids, trained.class_names, strict=True))
     for where, pixels, truth in pictures:

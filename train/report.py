@@ -15,7 +15,7 @@ from .charts import class_errors, curves
 from .checkpoint import Checkpoint
 from .describe import recipe_table
 from .environment import describe_environment, read_environment
-from .evaluation import Errors
+from .evaluation import Errors, default_device
 from .features import Watch, no_watch
 from .figures import kernel_figure
 from .page import page, paragraph, picture, section, table
@@ -97,7 +97,7 @@ def _of_data(
     trained: Checkpoint, metrics: Sequence[dict[str, Any]], dataset: Dataset, features: Path, watch: Watch
 ) -> list[str]:
     """Return the sections that look at the dataset's pictures."""
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     split = dataset.split("val")
     labels = split.samples["label"].astype(np.int64)
     found = predict_split(trained, dataset, "val", views=10, device=device)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..shards.console import columns
 from .evaluation import Errors
 
 Probabilities = npt.NDArray[np.float32]
@@ -88,19 +89,12 @@ def worst_confusions(probabilities: Probabilities, labels: Labels, most: int) ->
 
 def class_table(scores: Sequence[ClassScore], names: Sequence[str]) -> str:
     """Return one line a class, the worst first: images, errors, and what it is most often taken for."""
-    rows = [["class", "images", "top-1 error", "top-5 error", "most often taken for"]]
+    rows = []
     for one in sorted(scores, key=lambda one: (-one.errors.top1, -one.errors.top5, one.label)):
         mistaken = "" if one.mistaken_for is None else f"{names[one.mistaken_for[0]]} ({one.mistaken_for[1]})"
         errors = one.errors
-        rows.append([names[one.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", mistaken])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if 0 < place < 4 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+        rows.append((names[one.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", mistaken))
+    return columns(("class", "images", "top-1 error", "top-5 error", "most often taken for"), rows)
 
 
 def _errors(ranks: npt.NDArray[np.int64]) -> Errors:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from ..pipeline import Batch, Loader, Transform, draw_epoch
+from ..pipeline.sheet import save_png
 from ..shards import Dataset, FreelightError, Statistics
-from ..shards.atomic import atomic_write
 from .checkpoint import Checkpoint
 from .columns import part_sizes
 from .dropout import DropoutMasks
@@ -223,8 +223,7 @@ class Trainer:
         kernels = self.network.whole({"conv1.weight": self.network.get_parameter("conv1.weight")})["conv1.weight"]
         if self.mesh.rank == 0:
             sheet = kernel_sheet(kernels, columns=self.network.config.columns)
-            with atomic_write(self.config.out / "kernels.png") as file:
-                sheet.save(file, "PNG")
+            save_png(sheet, self.config.out / "kernels.png")
             self.progress.kernels(sheet, self.step)
         self._begin_epoch(self.training.epoch + 1)
         self._save(best=best)

@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from freelight.shards.machine import cpu_model, memory_gb
+
 ROOT = Path(__file__).parents[2]
 """The checkout."""
 
@@ -16,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
     """Return CPU model, cores usable here, memory (GB), load average, versions, git revision (+: changed) and date."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "memory_gb": round(memory_gb(), 1),
         "load_average": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -26,13 +28,6 @@ def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
         "revision": _revision(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
 
 
 def _revision() -> str:

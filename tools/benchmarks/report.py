@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -10,6 +9,7 @@ from typing import Any
 
 from benchmarks.timing import Timings
 from freelight.shards.atomic import atomic_write
+from freelight.shards.console import columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,14 +162,3 @@ class Report:
 
 def _number(value: float, unit: str) -> str:
     return f"{value:.3f}x" if unit == "x" else f"{value:.1f} {unit}"
-
-
-def columns(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Set rows in columns: the first and the last to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    lines = []
-    for row in (header, *rows):
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
-        lines.append("  ".join([*cells, row[-1]]).rstrip())
-    return "\n".join(lines)

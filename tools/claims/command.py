@@ -13,7 +13,7 @@ import click
 from benchmarks.machine import machine_facts
 from claims.finding import Finding
 from claims.session import Session, UnfinishedError, write_json
-from freelight.shards.atomic import atomic_write
+from freelight.pipeline.sheet import save_png
 from freelight.shards.console import reports_errors
 from freelight.train.signals import StopRequest
 
@@ -64,5 +64,4 @@ def save(finding: Finding, session: Session) -> None:
     }
     write_json(session.out / f"{finding.claim}.json", record)
     if finding.picture is not None:
-        with atomic_write(session.out / f"{finding.claim}.png") as file:
-            finding.picture.save(file, "PNG")
+        save_png(finding.picture, session.out / f"{finding.claim}.png")

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.report import columns
+from freelight.shards.console import columns
 
 
 @dataclass(frozen=True, kw_only=True)
