@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Loader:
 
     The state is (seed, epoch, position): breaking off an iteration and iterating again goes on after the last batch
     handed out, and so does another loader that `load_state_dict` has given the state, on any number of ranks.
+    A thread reads ahead; it waits from one epoch to the next, and ends with the loader or with an iteration broken off.
     One iteration at a time: going on with one after another was begun, or the loader was moved, is an error.
     `wait_seconds` adds up the time that iterating was blocked for a batch.
     """
@@ -114,6 +116,9 @@ class Loader:
                 f"{split} has {len(self.split)} samples, fewer than a batch of {batch_size}: take smaller batches, or "
                 "drop_last=False"
             )
+        # Epochs that come to their end share a thread: one for each would, now and then, be given a heap of its own by
+        # the C library, and the memory of some batches of JPEGs would stay in the last one's.
+        self._thread = _thread()
         # An iteration takes the pipeline, and gives it back if it comes to its end; `_reads` is the running one's.
         self._idle: tuple[ReadAhead, Pipeline] | None = self._define()
         self._reads: ReadAhead | None = None
@@ -215,7 +220,7 @@ class Loader:
         self._idle, self._reads = None, reads
         try:
             shares = [share_of(step, self.rank, self.world_size) for step in steps]
-            reads.start(self._read, shares, self.prefetch + 2)
+            reads.start(self._thread, self._read, shares, self.prefetch + 2)
             batches = self._decode(reads, pipeline, steps)
             if self.group is not None:
                 batches = self._swap(batches, self.group)
@@ -229,7 +234,8 @@ class Loader:
                     raise FreelightError("this iteration is over: another was begun, or the loader was moved; use that")
                 start = time.perf_counter()
             _run_out(pipeline)
-            self._idle = reads, pipeline
+            self._idle, self._reads = (reads, pipeline), None
+            self.split.close()
         finally:
             if self._reads is reads:
                 self._break_off()
@@ -248,7 +254,9 @@ class Loader:
         """End the iteration under way, if there is one. Batches that nobody will take go with its pipeline."""
         if self._reads is not None:
             reads, self._reads = self._reads, None
-            reads.stop()
+            self._thread.shutdown(cancel_futures=True)
+            self._thread = _thread()
+            reads.drop()
             self.split.close()
 
     def _define(self) -> tuple[ReadAhead, Pipeline]:
@@ -351,6 +359,11 @@ def _resolve(device: torch.device) -> torch.device:
     if device.type != "cuda" or not torch.cuda.is_available():
         raise FreelightError(f"device {str(device)!r} is neither the CPU nor a CUDA device that torch finds")
     return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
+def _thread() -> ThreadPoolExecutor:
+    """Return what starts a thread for reading with the first read, and ends it with the loader."""
+    return ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
 
 
 def _run_out(pipeline: Pipeline) -> None:

@@ -96,17 +96,21 @@ class ReadAhead:
         self._to_come: Iterator[Future[tuple[Share, list[Any]]]] = iter(())
         self._for_graph: deque[Future[tuple[Share, list[Any]]]] = deque()
         self._for_loader: deque[Future[tuple[Share, list[Any]]]] = deque()
-        self._reader: ThreadPoolExecutor | None = None
 
-    def start(self, read: Callable[[Share, Share], tuple[Share, list[Any]]], shares: list[Share], ahead: int) -> None:
+    def start(
+        self,
+        thread: ThreadPoolExecutor,
+        read: Callable[[Share, Share], tuple[Share, list[Any]]],
+        shares: list[Share],
+        ahead: int,
+    ) -> None:
         """Read `shares` one after the other in a thread, at most `ahead` before they are asked for.
 
         `read(share, later)` returns the samples that are sound and their inputs; `later` is a share further ahead.
         """
-        self._reader = reader = ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
         nothing = np.empty(0, np.int32)
         later = itertools.chain(shares[ahead:], itertools.repeat(nothing))
-        self._to_come = (reader.submit(read, share, soon) for share, soon in zip(shares, later, strict=False))
+        self._to_come = (thread.submit(read, share, soon) for share, soon in zip(shares, later, strict=False))
         self._submit(ahead)
 
     def take(self) -> list[Any]:
@@ -124,10 +128,8 @@ class ReadAhead:
             self._submit(1)
         return self._for_loader.popleft().result()[0]
 
-    def stop(self) -> None:
-        """Drop what nobody will take, and wait for the thread to end."""
-        if self._reader is not None:
-            self._reader.shutdown(cancel_futures=True)
+    def drop(self) -> None:
+        """Forget what nobody will take."""
         self._for_graph.clear()
         self._for_loader.clear()
         self._to_come = iter(())
