@@ -52,13 +52,22 @@ def predict(network: Network, batches: Iterable[Batch]) -> Iterator[tuple[torch.
             yield view_probabilities(network, images), labels
 
 
-def evaluate(network: Network, batches: Iterable[Batch], label_map: torch.Tensor | None = None) -> Errors:
-    """Count a network's errors. label_map: the network's label for each of the data's labels, where they differ."""
-    images, correct = 0, torch.zeros(2, dtype=torch.int64)
+def label_ranks(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return how many classes of (n, classes) come before each label (n,): 0 is right. Of equals the first comes first.
+
+    All classes come before the label where the probabilities are not numbers.
+    """
+    own = probabilities.gather(1, labels[:, None])
+    later = torch.arange(probabilities.shape[1], device=labels.device) >= labels[:, None]
+    after = (probabilities < own) | ((probabilities == own) & later)
+    return probabilities.shape[1] - after.sum(dim=1)
+
+
+def evaluate(network: Network, batches: Iterable[Batch]) -> Errors:
+    """Count a network's errors."""
+    images, wrong = 0, torch.zeros(2, dtype=torch.int64)
     for probabilities, labels in predict(network, batches):
-        expected = labels if label_map is None else label_map.to(labels.device)[labels]
-        best = probabilities.topk(min(5, probabilities.shape[1])).indices == expected[:, None]
+        ranks = label_ranks(probabilities, labels)
         images += len(labels)
-        correct = correct.to(best.device) + torch.stack([best[:, 0].sum(), best.any(dim=1).sum()])
-    top1, top5 = correct.tolist()
-    return Errors(images, images - top1, images - top5)
+        wrong = wrong.to(ranks.device) + torch.stack([(ranks >= 1).sum(), (ranks >= 5).sum()])
+    return Errors(images, *wrong.tolist())

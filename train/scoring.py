@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..shards.console import columns
-from .evaluation import Errors
+from .evaluation import Errors, label_ranks
 
 Probabilities = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -43,24 +44,16 @@ class Confusion:
     images: int
 
 
-def label_ranks(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.int64]:
-    """Return how many classes come before each image's label (n,): 0 is right; of equal ones the first comes first."""
-    own = np.take_along_axis(probabilities, labels[:, None], axis=1)
-    before = (probabilities == own) & (np.arange(probabilities.shape[1]) < labels[:, None])
-    ranks: npt.NDArray[np.int64] = ((probabilities > own) | before).sum(axis=1)
-    return ranks
-
-
 def score(probabilities: Probabilities, labels: Labels) -> Score:
     """Return errors and loss of (n, classes) probabilities for labels (n,)."""
     own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0].astype(np.float64)
     loss = -np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean()
-    return Score(errors=_errors(label_ranks(probabilities, labels)), loss=float(loss))
+    return Score(errors=_errors(_ranks(probabilities, labels)), loss=float(loss))
 
 
 def score_classes(probabilities: Probabilities, labels: Labels) -> list[ClassScore]:
     """Return the errors of each class that has images, in label order."""
-    ranks, guesses = label_ranks(probabilities, labels), probabilities.argmax(axis=1)
+    ranks, guesses = _ranks(probabilities, labels), probabilities.argmax(axis=1)
     scores = []
     for label in np.unique(labels).tolist():
         wrong = guesses[(labels == label) & (ranks > 0)]
@@ -95,6 +88,11 @@ def class_table(scores: Sequence[ClassScore], names: Sequence[str]) -> str:
         errors = one.errors
         rows.append((names[one.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", mistaken))
     return columns(("class", "images", "top-1 error", "top-5 error", "most often taken for"), rows)
+
+
+def _ranks(probabilities: Probabilities, labels: Labels) -> Labels:
+    ranks: Labels = label_ranks(torch.from_numpy(probabilities), torch.from_numpy(labels)).numpy()
+    return ranks
 
 
 def _errors(ranks: npt.NDArray[np.int64]) -> Errors:
