@@ -75,3 +75,20 @@ def test_an_unfinished_claim_exits_1_and_claims_nothing(
     assert result.exit_code == 1
     assert "1 of 2 parts are done, 1 did not fit: two; the same command goes on" in result.stdout
     assert [path.name for path in (tmp_path / "out").iterdir() if path.suffix in (".json", ".png")] == []
+
+
+def test_folders_are_meant_from_where_the_command_is_typed(
+    reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes of a claim run at the top of the checkout."""
+    found = []
+
+    @claim("speed")
+    def command(session: Session, data: Path) -> Finding:
+        """How fast."""
+        found.extend([data, session.out])
+        raise UnfinishedError
+
+    monkeypatch.chdir(tmp_path)
+    reproduce(command, "--data", "images", "--out", "out")
+    assert found == [tmp_path / "images", tmp_path / "out"]

@@ -17,14 +17,15 @@ from freelight.pipeline.sheet import save_png
 from freelight.shards.console import reports_errors
 from freelight.train.signals import StopRequest
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
+"""Resolved, since the processes of a claim run at the top of the checkout."""
 
 
 def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
     """Decorate a function of a `Session`, `data` and its own click options that returns a `Finding`.
 
-    The command prints the finding and writes it to OUT, with a picture. Exit codes: 0; 1 when the budget was spent
-    before the end; 2 for bad input; 128 + its number after a signal.
+    The command prints the finding and writes it to OUT, with its picture if it has one. Exit codes: 0; 1 when the
+    budget was spent before the end; 2 for bad input; 128 + its number after a signal.
     """
 
     def decorate(function: Callable[..., Finding]) -> click.Command:
@@ -34,7 +35,6 @@ def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
         @reports_errors
         @functools.wraps(function)
         def run(*, out: Path, budget: float | None, **options: Any) -> None:
-            out = out.resolve()
             with StopRequest() as stop:
                 began = click.get_current_context().find_root().obj
                 session = Session(out, budget, stop, began=began or time.monotonic())
@@ -54,7 +54,7 @@ def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
 
 
 def save(finding: Finding, session: Session) -> None:
-    """Write OUT/<claim>.json, which holds the records of all parts, and OUT/<claim>.png."""
+    """Write OUT/<claim>.json, which holds the records of all parts, and, if it has a picture, OUT/<claim>.png."""
     parts = [json.loads((session.out / "parts" / f"{part}.json").read_text()) for part in session.done]
     record = {
         **finding.record(),

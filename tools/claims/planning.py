@@ -17,7 +17,7 @@ def plan_command(name: str, planner: Planner) -> click.Command:
     """Return the command of a plan. planner: makes it from the folder of the archives and that of the results."""
 
     def command(session: Session, data: Path, images_per_second: float, dry_run: bool) -> Finding:
-        plan = planner(data.resolve(), session.out)
+        plan = planner(data, session.out)
         if not dry_run:
             plan.run(session)
         return plan.finding(images_per_second)
