@@ -37,7 +37,7 @@ def test_a_claim_prints_its_finding_and_writes_a_record_and_a_picture(reproduce:
     @claim("speed")
     def command(session: Session, data: Path) -> Finding:
         """How fast."""
-        session.part("one", ["train"], lambda: {"seed": 1})
+        session.part("one", ["train"], lambda: {"seed": 1}, data)
         return Finding(
             claim="speed",
             rows=(Row(what="days", paper="6", ours="5", difference="-1"),),
@@ -68,7 +68,7 @@ def test_an_unfinished_claim_exits_1_and_claims_nothing(
     def command(session: Session, data: Path) -> Finding:
         """How fast."""
         session.plan(["one", "two"])
-        session.part("one", ["train"], dict)
+        session.part("one", ["train"], dict, data)
         raise UnfinishedError
 
     result = reproduce(command, "--data", tmp_path, "--out", tmp_path / "out", "--budget", "3")

@@ -1,5 +1,6 @@
 """The plans print lines that run as they stand, say what they cost, and show what was measured, and nothing else."""
 
+import json
 import os
 import re
 import shlex
@@ -74,6 +75,7 @@ def test_every_option_that_a_plan_prints_exists(name: str, reproduce: Reproduce,
     for line in printed:
         program, *words = shlex.split(line.partition(" > ")[0])
         if program == "train":
+            assert "--seed" in words
             described = CliRunner().invoke(train, [*_settings(words), "--describe"])
             assert described.exit_code == 0, described.output
             help_ = CliRunner().invoke(train, ["--help"]).stdout
@@ -129,13 +131,17 @@ def test_run_does_the_printed_lines_in_order_once(
     archives: Path, reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[str] = []
-    monkeypatch.setattr(Session, "call", lambda session, words, log, until: called.append(words[-1]) or 0)
+    monkeypatch.setattr(Session, "call", lambda session, words, log: called.append(words[-1]) or 0)
+    monkeypatch.setattr("claims.session.fingerprint", lambda dataset: f"of {dataset}")
     words = ("--data", archives, "--out", tmp_path / "out")
     printed = lines_of(reproduce(table1.command, *words).stdout)
     assert reproduce(table1.command, *words, "--run").exit_code == 0
     assert [line.removeprefix("exec ") for line in called] == printed
     assert reproduce(table1.command, *words, "--run").exit_code == 0
     assert len(called) == len(printed), "what is done is not done again"
+    parts = json.loads((tmp_path / "out" / "table1.json").read_text())["parts"]
+    assert {part["dataset_fingerprint"] for part in parts} == {f"of {tmp_path / 'out' / 'ilsvrc2010'}"}
+    assert [part["seed"] for part in parts] == [None, None, 0, None, None]
 
 
 @pytest.mark.slow

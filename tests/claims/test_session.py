@@ -15,8 +15,8 @@ import pytest
 
 from benchmarks.machine import machine_facts
 from claims.session import Session, UnfinishedError
-from claims.training import Run, short_schedule
-from freelight.shards import FreelightError
+from claims.training import Run, dropped, short_schedule
+from freelight.shards import Dataset, FreelightError
 from freelight.train import RECIPES
 from freelight.train.signals import StopRequest
 
@@ -39,14 +39,31 @@ def test_a_part_is_done_once_and_its_record_says_by_which_command_and_revision(t
         raise AssertionError("it was done before")
 
     with session_in(tmp_path) as session:
-        first = session.part("one", ["train", "--seed", "3"], lambda: {"seed": 3})
+        first = session.part("one", ["train", "--seed", "3"], lambda: {"seed": 3}, tmp_path)
     with session_in(tmp_path) as session:
-        assert session.part("one", ["train", "--seed", "3"], never) == first
+        assert session.part("one", ["train", "--seed", "3"], never, tmp_path) == first
         with pytest.raises(FreelightError, match=r"another command \(train --seed 3, now train --seed 4\); give the"):
-            session.part("one", ["train", "--seed", "4"], never)
+            session.part("one", ["train", "--seed", "4"], never, tmp_path)
     assert json.loads((tmp_path / "parts" / "one.json").read_text()) == first
     assert (first["command"], first["seed"]) == ("train --seed 3", 3)
     assert first["machine"]["revision"] == machine_facts(())["revision"]
+
+
+def test_a_part_that_was_done_on_other_data_is_refused(dataset_copy: Dataset, tmp_path: Path) -> None:
+    """The dataset was made again in its place; a record that names no data is taken, and data that is gone too."""
+    folder, record = Path(dataset_copy.folder), tmp_path / "parts" / "one.json"
+    with session_in(tmp_path) as session:
+        first = session.part("one", ["train"], dict, folder)
+        assert first["dataset_fingerprint"] == dataset_copy.fingerprint
+        manifest = folder / "dataset.json"
+        manifest.write_text(manifest.read_text().replace(dataset_copy.manifest.splits["val"].shards[0].sha256, "0"))
+        with pytest.raises(
+            FreelightError, match=r"one\.json is of another dataset \(\w{12}, now .*; give another --out"
+        ):
+            session.part("one", ["train"], dict, folder)
+        assert session.part("one", ["train"], dict, tmp_path / "gone") == first
+        record.write_text(json.dumps({"command": "train"}))
+        assert session.part("one", ["train"], dict, folder) == {"command": "train"}
 
 
 @pytest.mark.parametrize("words", [SLEEPS, STUBBORN])
@@ -120,11 +137,26 @@ def test_an_epochs_training_error_is_weighed_by_images_and_counts_once_its_valid
     (epoch,) = run.epochs()
     assert epoch.train_top1 == pytest.approx((30 * 0.9 + 10 * 0.5) / 40)
     assert (epoch.val_top1, epoch.val_top5, epoch.images, epoch.seconds) == (0.7, 0.2, 40, 5.0)
+    assert run.epochs()[0] is epoch, "it is not read again"
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('l_top1": 0.6, "val_top5": 0.1}\n')
+    assert [one.val_top1 for one in run.epochs()] == [0.7, 0.6]
 
 
-@pytest.mark.parametrize(("epochs", "drops"), [(1, (1,)), (2, (2,)), (10, (7, 9)), (20, (14, 18))])
-def test_a_short_schedule_drops_after_7_and_9_tenths(epochs: int, drops: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("epochs", "drops", "said"),
+    [
+        (1, (1,), "one rate throughout"),
+        (3, (3,), "one rate throughout"),
+        (4, (3, 4), "rates / 10 after epoch 3"),
+        (20, (14, 18), "rates / 10 after epoch 14 and 18"),
+    ],
+)
+def test_a_short_schedule_drops_after_7_and_9_tenths_and_says_when(
+    epochs: int, drops: tuple[int, ...], said: str
+) -> None:
     _, count, *settings = short_schedule(epochs)
     recipe = RECIPES["paper"].override([f"epochs={count}", *settings[1::2]])
     assert (recipe.epochs, recipe.schedule) == (epochs, "steps")
     assert recipe.drop_epochs == recipe.bias_drop_epochs == drops
+    assert dropped(epochs) == said

@@ -95,7 +95,7 @@ def command(
                 options=(*common, *own, "--columns", str(processes)),
                 seed=seed,
             )
-            record = run.part(session, epochs, dataset)
+            record = run.part(session, epochs)
             ends[which].append(run.whole(record)[-1])
     return finding(name, ends, describe(dataset), " ".join(common), epochs)
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import ROOT
 from claims.session import Session
@@ -21,29 +22,40 @@ def dataset_of(session: Session, data: Path, *, size: int) -> Dataset:
     if not data.exists():
         raise FreelightError(f"--data {data}: there is nothing of that name; give a folder of images, or a dataset")
     folder = session.out / "dataset"
-    images = _with_val(data.resolve(), session.out.resolve() / "images")
+    images = _with_val(data, session.out / "images")
     making = ["--images", str(images), "--out", str(folder), "--size", str(size), "--workers", "2"]
     for tool, words in (("make_shards", making), ("compute_pca", ["--shards", str(folder), "--workers", "2"])):
         program = ROOT / "tools" / tool
 
-        def work(program: Path = program, words: list[str] = words) -> dict[str, object]:
+        def work(program: Path = program, words: list[str] = words) -> dict[str, Any]:
             session.must_call([sys.executable, str(program), *words], session.out / f"{program.name}.log")
-            return {"dataset_fingerprint": Dataset(folder).fingerprint}
+            return {}
 
-        session.part(tool, [f"tools/{tool}", *words], work)
+        session.part(tool, [f"tools/{tool}", *words], work, folder)
     return Dataset(folder)
 
 
 def _with_val(data: Path, links: Path) -> Path:
-    """Return `data`; where it has train/ and test/ alone, a folder of links to them as train/ and val/."""
-    present = [(data / split).is_dir() for split in ("train", "val", "test")]
-    if present != [True, False, True]:
+    """Return `data`; where it has train/ and test/ alone, a folder of links to them as train/ and val/.
+
+    Raises `FreelightError` if the links there are to others.
+    """
+    if val_name(data) == "val":
         return data
     links.mkdir(exist_ok=True)
     for name, split in (("train", "train"), ("val", "test")):
-        if not (links / name).is_symlink():
-            (links / name).symlink_to(data / split)
+        link, images = links / name, data / split
+        if not link.is_symlink():
+            link.symlink_to(images)
+        elif link.readlink() != images:
+            raise FreelightError(f"--data {data}: {link} is a link to {link.readlink()}; give another --out")
     return links
+
+
+def val_name(data: Path) -> str:
+    """Return which split of `data` val is: "test" where it has train/ and test/ alone."""
+    present = [(data / split).is_dir() for split in ("train", "val", "test")]
+    return "test" if present == [True, False, True] else "val"
 
 
 def describe(dataset: Dataset) -> str:

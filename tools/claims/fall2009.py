@@ -30,7 +30,7 @@ def planner(data: Path, out: Path) -> Plan:
                 dataset,
                 run,
                 EPOCHS * IMAGES / 2,
-                *("--recipe", "paper", "--init-from", str(out / "cnn2012-0" / "last.pt"), *SIX_CONV),
+                *("--init-from", str(out / "cnn2012-0" / "last.pt"), *SIX_CONV),
                 *("--set", "layer_rates=conv:0.1,conv6:1", "--set", f"epochs={EPOCHS}"),
             ),
             evaluate(dataset, figures, IMAGES / 2, "val", 10, "--checkpoint", str(run / "last.pt")),

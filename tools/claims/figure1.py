@@ -97,7 +97,7 @@ def search(
     while next_rates:
         for rate in next_rates:
             run = run_of(session, dataset, function, rate, epochs[1], seed)
-            record = run.part(session, epochs[0], dataset, name=f"search-{run.name}")
+            record = run.part(session, epochs[0], name=f"search-{run.name}")
             done = record["epochs"]
             errors[rate] = 1.0 if record["diverged"] else done[epochs[0] - 1]["train_top1"]
         next_rates = beyond(errors)
@@ -123,7 +123,6 @@ def finish(session: Session, dataset: Dataset, run: Run, max_epochs: int) -> lis
     record = run.part(
         session,
         max_epochs,
-        dataset,
         name=f"final-{run.name.partition('-')[0]}",
         enough=lambda done: done[-1].train_top1 <= TARGET,
     )

@@ -46,7 +46,7 @@ def command(session: Session, data: Path, epochs: int, seeds: int, width: float)
                 options=("--recipe", recipe, *short_schedule(epochs), "--width", f"{width:g}", *settings),
                 seed=seed,
             )
-            record = run.part(session, epochs, dataset)
+            record = run.part(session, epochs)
             done = run.whole(record)
             errors[net].append(done[-1].val_top1)
             seconds[net] = mean(epoch.seconds for epoch in done)

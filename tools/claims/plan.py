@@ -20,10 +20,12 @@ GPUS = 2
 class Step:
     """words: a command. trained: images that it trains on, over all epochs, at most; seen: views that it evaluates.
 
-    written: bytes of a dataset. figures: file to which its errors go.
+    dataset: that it makes or reads. seed: of training. written: bytes of a dataset. figures: file for its errors.
     """
 
     words: tuple[str, ...]
+    dataset: Path
+    seed: int | None = None
     trained: float = 0
     seen: float = 0
     written: float = 0
@@ -67,7 +69,10 @@ class Plan:
     notes: tuple[str, ...]
 
     def run(self, session: Session) -> None:
-        """Run every step in order; one that was stopped goes on, and what is done is not done again."""
+        """Run every step in order; what is done is not done again.
+
+        One that was stopped runs again: training goes on from its last checkpoint, evaluation begins anew.
+        """
         for source, what in self.sources.items():
             if not source.exists():
                 raise FreelightError(f"there is no {source}: put {what} there (a link will do)")
@@ -79,9 +84,9 @@ class Plan:
 
             def work(name: str = name, step: Step = step) -> dict[str, Any]:
                 session.must_call(["bash", "-c", f"exec {step.line}"], session.out / "logs" / f"{name}.log")
-                return {"errors": None if step.figures is None else errors(step.figures)}
+                return {"seed": step.seed, "errors": None if step.figures is None else errors(step.figures)}
 
-            session.part(name, step.words, work)
+            session.part(name, step.words, work, step.dataset)
 
     def finding(self, images_per_second: float) -> Finding:
         """Return the lines with their costs, and the table, filled with what has been measured."""
@@ -120,21 +125,23 @@ def make_dataset(images: Path, dataset: Path, samples: float, *more: str) -> tup
     """Return the steps that make a dataset and its statistics."""
     making = ("tools/make_shards", "--images", str(images), "--out", str(dataset), "--workers", "8", *more)
     return (
-        Step(words=making, written=BYTES_AN_IMAGE * samples),
-        Step(words=("tools/compute_pca", "--shards", str(dataset), "--workers", "8")),
+        Step(words=making, dataset=dataset, written=BYTES_AN_IMAGE * samples),
+        Step(words=("tools/compute_pca", "--shards", str(dataset), "--workers", "8"), dataset=dataset),
     )
 
 
-def train(dataset: Path, run: Path, images: float, *more: str) -> Step:
+def train(dataset: Path, run: Path, images: float, *more: str, seed: int = 0) -> Step:
     """Return a step that trains a network on two GPUs, and may be stopped and run again. images: over all epochs."""
     words = ("train", "--shards", str(dataset), "--out", str(run), "--columns", str(GPUS), "--checkpoint-minutes", "30")
-    return Step(words=(*words, *more), trained=images)
+    return Step(
+        words=(*words, "--recipe", "paper", "--seed", str(seed), *more), dataset=dataset, seed=seed, trained=images
+    )
 
 
 def evaluate(dataset: Path, figures: Path, images: float, split: str, views: int, *more: str) -> Step:
     """Return a step that measures errors. images: of the split, times the networks that must see it."""
     words = ("tools/evaluate", "--shards", str(dataset), "--split", split, "--views", str(views), *more)
-    return Step(words=words, seen=images * views, figures=figures)
+    return Step(words=words, dataset=dataset, seen=images * views, figures=figures)
 
 
 def errors(path: Path) -> tuple[float, float] | None:

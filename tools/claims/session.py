@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import ROOT, machine_facts
-from freelight.shards import FreelightError
+from freelight.shards import Dataset, FreelightError
 from freelight.shards.atomic import atomic_write
 from freelight.train.signals import StopRequest
 
@@ -72,8 +72,14 @@ class Session:
         """Name the parts that are to come."""
         self.planned = [*dict.fromkeys([*self.planned, *names])]
 
-    def part(self, name: str, command: Sequence[str], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the record of a part: what `work` finds, the command it runs, the revision; kept as it ends."""
+    def part(
+        self, name: str, command: Sequence[str], work: Callable[[], dict[str, Any]], dataset: Path
+    ) -> dict[str, Any]:
+        """Return the record of a part: what `work` finds, its command, the data's fingerprint, the revision.
+
+        It is kept as it ends. dataset: the folder that it makes or reads. Raises `FreelightError` if the part was done
+        by another command, or on other data.
+        """
         path = self.out / "parts" / f"{name}.json"
         self.plan([name])
         line = shlex.join(command)
@@ -84,9 +90,14 @@ class Session:
                     f"{path} is of another command ({record['command']}, now {line}); give the same options, or "
                     "another --out"
                 )
+            before, now = record.get("dataset_fingerprint"), fingerprint(dataset)
+            if before and now and before != now:
+                raise FreelightError(
+                    f"{path} is of another dataset ({before[:12]}, now {dataset} is {now[:12]}); give another --out"
+                )
         else:
-            found = work()
-            record = {"part": name, "command": line, **found, "machine": machine_facts(("torch", "numpy", "pillow"))}
+            record = {"part": name, "command": line, **work(), "dataset_fingerprint": fingerprint(dataset)}
+            record["machine"] = machine_facts(("torch", "numpy", "pillow"))
             write_json(path, record)
         self.done.append(name)
         self.standing = None
@@ -128,11 +139,11 @@ class Session:
         finally:
             self._end(process)
 
-    def must_call(self, words: Sequence[str], log: Path, *, until: Callable[[], bool] = lambda: False) -> None:
+    def must_call(self, words: Sequence[str], log: Path) -> None:
         """Do as `call`; raise `FreelightError` with the last line of the output when it fails."""
-        code = self.call(words, log, until=until)
+        code = self.call(words, log)
         if code:
-            raise FreelightError(f"{shlex.join(words)}: exit code {code}: {last_line(log)} (all of it: {log})")
+            raise failure(words, code, log)
 
     def _is_over(self) -> bool:
         return bool(self.stop.number) or (self.minutes is not None and self.seconds >= 60 * self.minutes)
@@ -157,6 +168,16 @@ class Session:
             f"{why} after {self.seconds / 60:.1f} minutes: {len(self.done)} of {len(self.planned)} parts are done, "
             f"{len(left)} did not fit: {', '.join(left)}{standing}; the same command goes on"
         )
+
+
+def fingerprint(dataset: Path) -> str | None:
+    """Return the fingerprint of a dataset; None if there is none, or none any more."""
+    return Dataset(dataset).fingerprint if (dataset / "dataset.json").is_file() else None
+
+
+def failure(command: Sequence[str], code: int, log: Path) -> FreelightError:
+    """Return the error of a process that failed."""
+    return FreelightError(f"{shlex.join(command)}: exit code {code}: {last_line(log)} (all of it: {log})")
 
 
 def last_line(log: Path) -> str:

@@ -22,7 +22,7 @@ def planner(data: Path, out: Path) -> Plan:
         sources={data / "ilsvrc2010": "the official archives of ILSVRC-2010"},
         steps=(
             *make_dataset(data / "ilsvrc2010", dataset, TRAIN + VAL + TEST),
-            train(dataset, run, EPOCHS * TRAIN, "--recipe", "paper"),
+            train(dataset, run, EPOCHS * TRAIN),
             evaluate(dataset, ten, TEST, "test", 10, *checkpoint),
             evaluate(dataset, one, TEST, "test", 1, *checkpoint),
         ),

@@ -22,7 +22,7 @@ def planner(data: Path, out: Path) -> Plan:
     tuned = [out / f"finetuned-{seed}" for seed in range(PRETRAINED)]
     steps: list[Step] = [*cnn_2012(data, out, 0)]
     for seed in range(1, CNNS):
-        steps.append(train(ilsvrc, plain[seed], EPOCHS * TRAIN, "--recipe", "paper", "--seed", str(seed)))
+        steps.append(train(ilsvrc, plain[seed], EPOCHS * TRAIN, seed=seed))
     steps += make_dataset(data / "fall2011", fall, FALL_2011, "--val-fraction", str(FALL_2011_VAL))
     for seed in range(PRETRAINED):
         pretrained = out / f"fall2011-{seed}"
@@ -31,16 +31,18 @@ def planner(data: Path, out: Path) -> Plan:
                 fall,
                 pretrained,
                 8 * (1 - FALL_2011_VAL) * FALL_2011,
-                *("--recipe", "paper", "--seed", str(seed), "--init-from", str(plain[seed] / "last.pt"), *SIX_CONV),
+                *("--init-from", str(plain[seed] / "last.pt"), *SIX_CONV),
                 *("--set", "layer_rates=conv:0.1,conv6:1", "--set", "epochs=8", "--set", "schedule=steps"),
                 *("--set", "drop_epochs=6", "--set", "bias_drop_epochs=6"),
+                seed=seed,
             ),
             train(
                 ilsvrc,
                 tuned[seed],
                 54 * TRAIN,
-                *("--recipe", "paper", "--seed", str(seed), "--init-from", str(pretrained / "last.pt"), *SIX_CONV),
+                *("--init-from", str(pretrained / "last.pt"), *SIX_CONV),
                 *("--set", "learning_rate=0.001", "--set", "layer_rates=conv1:0.1,fc8:10", "--set", "epochs=54"),
+                seed=seed,
             ),
         ]
     kept = {run: out / f"{run.name}.npz" for run in (*plain, *tuned)}
@@ -78,7 +80,7 @@ def cnn_2012(data: Path, out: Path, seed: int) -> tuple[Step, ...]:
     ilsvrc = out / "ilsvrc2012"
     return (
         *make_dataset(data / "ilsvrc2012", ilsvrc, TRAIN + VAL + TEST),
-        train(ilsvrc, out / f"cnn2012-{seed}", EPOCHS * TRAIN, "--recipe", "paper", "--seed", str(seed)),
+        train(ilsvrc, out / f"cnn2012-{seed}", EPOCHS * TRAIN, seed=seed),
     )
 
 

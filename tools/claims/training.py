@@ -5,11 +5,12 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from claims.session import Session, last_line
-from freelight.shards import Dataset, FreelightError
+from claims.session import Session, failure, last_line
+from freelight.shards import FreelightError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,8 @@ class Run:
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        by_epoch = itertools.groupby(lines, key=lambda line: line["epoch"])
-        return [epoch for _, group in by_epoch if (epoch := _epoch(list(group))) is not None]
+        state = path.stat()
+        return list(_epochs(path, state.st_size, state.st_mtime_ns))
 
     def train(
         self, session: Session, epochs: int | None, *, enough: Callable[[list[Epoch]], bool] = lambda _: False
@@ -77,13 +77,12 @@ class Run:
         log = self.folder / "log.txt"
         code = session.call(words, log, until=finished)
         if code and not self.diverged:
-            raise FreelightError(f"{' '.join(self.command)}: exit code {code}: {last_line(log)} (all of it: {log})")
+            raise failure(self.command, code, log)
 
     def part(
         self,
         session: Session,
         epochs: int | None,
-        dataset: Dataset,
         *,
         name: str | None = None,
         enough: Callable[[list[Epoch]], bool] = lambda _: False,
@@ -97,18 +96,25 @@ class Run:
             self.train(session, epochs, enough=enough)
             return {
                 "seed": self.seed,
-                "dataset_fingerprint": dataset.fingerprint,
                 "diverged": self.diverged,
                 "epochs": [asdict(epoch) for epoch in self.epochs()],
             }
 
-        return session.part(name or self.name, self.command, work)
+        return session.part(name or self.name, self.command, work, self.dataset)
 
     def whole(self, record: dict[str, Any]) -> list[Epoch]:
         """Return the epochs of a record. Raises `FreelightError` if the run diverged."""
         if record["diverged"]:
             raise FreelightError(f"{self.folder}: {last_line(self.folder / 'log.txt')}")
         return [Epoch(**epoch) for epoch in record["epochs"]]
+
+
+@lru_cache(maxsize=1)
+def _epochs(path: Path, size: int, changed: int) -> tuple[Epoch, ...]:
+    """Read the epochs of a file of metrics, once as long as its size and its time (ns) are the same."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    by_epoch = itertools.groupby(lines, key=lambda line: line["epoch"])
+    return tuple(epoch for _, group in by_epoch if (epoch := _epoch(list(group))) is not None)
 
 
 def _epoch(lines: list[dict[str, Any]]) -> Epoch | None:
@@ -129,7 +135,17 @@ def _epoch(lines: list[dict[str, Any]]) -> Epoch | None:
 
 
 def short_schedule(epochs: int) -> tuple[str, ...]:
-    """Return the options of a schedule for so few epochs: rates / 10 after 7 and after 9 tenths of them."""
-    drops = ",".join(str(drop) for drop in dict.fromkeys(-(-tenths * epochs // 10) for tenths in (7, 9)))
+    """Return the options of a schedule for so few epochs: rates / 10 after 7 and after 9 tenths of them, rounded up."""
+    drops = ",".join(str(drop) for drop in _drops(epochs))
     names = ("schedule=steps", f"drop_epochs={drops}", f"bias_drop_epochs={drops}")
     return ("--epochs", str(epochs), *(word for name in names for word in ("--set", name)))
+
+
+def dropped(epochs: int) -> str:
+    """Say after which epochs that schedule drops the rates; a drop at the end changes nothing."""
+    drops = [str(drop) for drop in _drops(epochs) if drop < epochs]
+    return f"rates / 10 after epoch {' and '.join(drops)}" if drops else "one rate throughout"
+
+
+def _drops(epochs: int) -> list[int]:
+    return list(dict.fromkeys(-(-tenths * epochs // 10) for tenths in (7, 9)))
