@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -17,6 +17,7 @@ from PIL import Image
 
 from claims import ablation, figure1, free, lrn_cifar
 from claims.pairs import Pairs
+from claims.session import Session
 from freelight.shards import Dataset, ShardSettings, compute_statistics, list_images, make_shards
 from freelight.shards.rescale import Rescaling
 from freelight.train import RECIPES
@@ -106,9 +107,13 @@ def test_figure_1_wants_three_rates(rates: str, small: Path, reproduce: Reproduc
     assert reproduce(figure1.command, "--data", small, "--out", tmp_path, "--rates", rates).exit_code == 2
 
 
+def pairs_of(base: Sequence[float | None], other: Sequence[float | None], images: int = 1000) -> Pairs:
+    return Pairs(names=("with", "without"), base=base, other=other, images=images, split="val")
+
+
 def test_pairs_give_the_mean_difference_its_standard_error_and_students_interval() -> None:
     """Against the formulas; t of two degrees of freedom is 4.303 at 95 %."""
-    pairs = Pairs(base=[0.10, 0.12, 0.14], other=[0.13, 0.14, 0.18])
+    pairs = pairs_of([0.10, 0.12, 0.14], [0.13, 0.14, 0.18])
     differences = [3.0, 2.0, 4.0]
     assert pairs.differences == pytest.approx(differences)
     error = stdev(differences) / math.sqrt(3)
@@ -117,10 +122,27 @@ def test_pairs_give_the_mean_difference_its_standard_error_and_students_interval
     assert pairs.within_noise is False
     assert (
         pairs.verdict()
-        == "+3.00 +- 0.58 points (standard error) over 3 seeds, 95 % interval +0.52..+5.48: more than noise"
+        == "+3.00 +- 0.58 points (standard error) over 3 seeds, 95 % interval +0.52..+5.48 over seeds alone, on these "
+        "1,000 val images: more than noise"
     )
-    assert Pairs(base=[0.10, 0.12, 0.14], other=[0.10, 0.13, 0.18]).verdict().endswith("within noise")
-    assert "is not known" in Pairs(base=[0.1], other=[0.2]).verdict()
+    assert pairs.less(2) == "+1.00"
+    assert pairs_of([0.10, 0.12, 0.14], [0.10, 0.13, 0.18]).verdict().endswith("within noise")
+    assert "is not known" in pairs_of([0.1], [0.2]).verdict()
+
+
+def test_pairs_that_differ_by_less_than_an_image_do_not_show_the_noise() -> None:
+    """Two equal differences have no spread; one image of 200 is 0.5 points."""
+    assert pairs_of([0.1, 0.1], [0.105, 0.105], images=200).within_noise is None
+    assert pairs_of([0.1, 0.1], [0.105, 0.111], images=200).verdict().endswith("the noise is, is not known")
+    assert pairs_of([0.1, 0.1], [0.105, 0.115], images=200).within_noise is True
+
+
+def test_a_pair_of_which_one_diverged_is_left_out() -> None:
+    pairs = pairs_of([0.10, None, 0.14], [0.13, 0.14, 0.18])
+    assert pairs.differences == pytest.approx([3.0, 4.0])
+    assert pairs.table()[-1][:3] == ("mean", "12.00", "15.50")
+    assert pairs.verdict().endswith("; diverged, and left out with their pairs: with at seed 1")
+    assert pairs_of([None], [0.1]).less(2) == ""
 
 
 @pytest.mark.parametrize(("name", "measure"), [("half", 1 / 2), ("no-decay", 1)])
@@ -156,13 +178,38 @@ def test_every_ablation_is_settings_that_train_takes_and_that_change_something(n
     assert "parameters in" in describe(changed, 10)
 
 
-def test_a_run_that_diverges_is_an_error_in_an_ablation(
+def test_zero_biases_are_compared_by_the_first_epoch(
     dataset: Dataset, pretended: Any, reproduce: Reproduce, tmp_path: Path
 ) -> None:
-    pretended.curve = lambda command: [0.9, None]
-    result = reproduce(ablation.command, "half", "--data", dataset.folder, "--out", tmp_path, "--epochs", "2")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "baseline-seed0: error: the loss of step 1 is not finite" in result.stderr
+    """The paper says that learning is slower at first."""
+    pretended.curve = lambda command: [0.9 if "initial_bias=0" in command else 0.8, 0.5]
+    words = ("--data", dataset.folder, "--out", tmp_path, "--epochs", "2")
+    result = reproduce(ablation.command, "zero-biases", *words)
+    assert re.search(r"^zero-biases, training error .*no figure  \+10\.00 ", result.stdout, re.MULTILINE)
+    assert "training error: top-1, mean over the first epoch" in result.stdout
+
+
+def test_an_ablation_leaves_out_a_pair_that_diverged_and_goes_on(
+    dataset: Dataset, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    def curve(command: str) -> list[float | None]:
+        last = 0.1 * int(re.findall(r"--seed (\d)", command)[0]) + (0.2 if "half" in command else 0.1)
+        return [0.9, None if "half-seed1" in command else last]
+
+    pretended.curve = curve
+    words = ("half", "--data", dataset.folder, "--out", tmp_path, "--epochs", "2")
+    result = reproduce(ablation.command, *words)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("diverged, and left out with their pairs: half at seed 1") == 2
+    assert "half at seed 1" in result.stdout.splitlines()[-1]
+    assert re.search(r"^1 +10\.00 +diverged +left out$", result.stdout, re.MULTILINE)
+    assert re.search(r"^half, val error +\+1\.7 .* \+5\.00 \+- 0\.00 points  \+3\.30$", result.stdout, re.MULTILINE)
+    assert json.loads((tmp_path / "ablation-half.json").read_text())["figures"]["half"][1] is None
+    assert len(pretended.commands) == 6
+    pretended.curve = lambda command: [None]
+    result = reproduce(ablation.command, *words[:3], "--out", tmp_path / "none", "--epochs", "2")
+    assert result.exit_code == 0, result.output
+    assert "half: unknown: there is no pair of runs that did not diverge; diverged" in result.stdout
 
 
 def test_lrn_cifar_compares_the_pure_ablation_and_the_2012_nets(
@@ -176,14 +223,43 @@ def test_lrn_cifar_compares_the_pure_ablation_and_the_2012_nets(
     words = ("--data", small, "--out", tmp_path, "--epochs", "4", "--seeds", "2")
     result = reproduce(lrn_cifar.command, *words)
     assert result.exit_code == 0, result.output
-    assert re.search(r"^11pct, test error +11 % +12\.0 %$", result.stdout, re.MULTILINE)
-    assert re.search(
-        r"^11pct-no-lrn, test error +- +15\.0 %  \+3\.00 \+- 0\.00 points to 11pct$", result.stdout, re.MULTILINE
-    )
-    assert re.search(r"^13pct, test error +13 % +17\.0 %  \+5\.00 ", result.stdout, re.MULTILINE)
-    assert "4 epochs each (the 2012 code: 520)" in result.stdout
+    assert re.search(r"^11pct, val error +11 % +12\.0 %  \+1\.0$", result.stdout, re.MULTILINE)
+    assert re.search(r"^11pct-no-lrn, val error +- +15\.0 %$", result.stdout, re.MULTILINE)
+    assert re.search(r"^13pct, val error +13 % +17\.0 %  \+4\.0$", result.stdout, re.MULTILINE)
+    assert re.search(r"^13pct less 11pct +\+2 +\+5\.00 \+- 0\.00 points  \+3\.00$", result.stdout, re.MULTILINE)
+    assert re.search(r"^11pct-no-lrn less 11pct +- +\+3\.00 \+- 0\.00 points$", result.stdout, re.MULTILINE)
+    assert "4 epochs each (the 2012 code: 520), rates / 10 after epoch 3, " in result.stdout
     assert len(pretended.commands) == 6
     assert all("--epochs 4 " in command for command in pretended.commands)
+
+
+def test_lrn_cifar_goes_on_where_a_net_diverged(
+    small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    pretended.curve = lambda command: [None] if "13pct" in command else [0.4]
+    result = reproduce(lrn_cifar.command, "--data", small, "--out", tmp_path, "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^13pct, val error +13 % +diverged$", result.stdout, re.MULTILINE)
+    assert "diverged, and left out with their pairs: 13pct at seed 0" in result.stdout
+    assert "one rate throughout" in result.stdout
+
+
+def test_test_stands_for_val_where_there_is_no_other_and_its_links_are_of_one_folder(
+    small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came of one folder is not shown for another's."""
+    monkeypatch.setattr(Session, "must_call", lambda session, words, log: None)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dataset").symlink_to(small)
+    for name in ("a", "b"):
+        for split in ("train", "test"):
+            (tmp_path / name / split).mkdir(parents=True)
+    words = ("--out", tmp_path / "out", "--epochs", "1")
+    result = reproduce(lrn_cifar.command, "--data", tmp_path / "a", *words)
+    assert re.search(r"^11pct, test error +11 % ", result.stdout, re.MULTILINE), result.output
+    result = reproduce(lrn_cifar.command, "--data", tmp_path / "b", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.search(r"--data .*/b: .*/images/train is a link to .*/a/train; give another --out", result.stderr)
 
 
 def test_data_that_cannot_serve_is_named(dataset: Dataset, reproduce: Reproduce, tmp_path: Path) -> None:
@@ -205,6 +281,22 @@ def test_free_quotes_the_benchmark() -> None:
     table = free.finding(report, "data: some").table()
     assert re.search(r'^time, lit / plain +1 \("free"\) +1\.200  \+20\.0 %$', table, re.MULTILINE)
     assert table.splitlines()[-1] == "not free here: time, lit / plain above 1.03"
+
+
+def test_a_benchmark_that_broke_down_is_not_a_missed_floor(
+    dataset: Dataset, reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both exit with 1; a record from before is not quoted."""
+
+    def call(session: Session, words: Sequence[str], log: Path) -> int:
+        log.write_text("Traceback\nMemoryError\n")
+        return 1
+
+    monkeypatch.setattr(Session, "call", call)
+    (tmp_path / "benchmark-free.json").write_text("{}")
+    result = reproduce(free.command, "--data", dataset.folder, "--out", tmp_path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.search(r"tools/benchmark free .*: exit code 1: MemoryError \(all of it: .*benchmark\.log", result.stderr)
 
 
 @pytest.mark.slow

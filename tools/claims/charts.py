@@ -13,8 +13,11 @@ from freelight.train.panels import WIDE, Style
 def points_chart(
     title: str, groups: Mapping[str, Sequence[float]], *, y: str, style: Style = WIDE, share: float = 0.3
 ) -> Image.Image:
-    """Draw the values of each group as circles and their mean as a bar, from 0 up. share: height of the width."""
-    most = max(1e-9, *(value for values in groups.values() for value in values))
+    """Draw the values of each group as circles and their mean as a bar, from 0 up. share: height of the width.
+
+    A group may be empty.
+    """
+    most = max((value for values in groups.values() for value in values), default=0.0) or 1.0
     step = _step(most)
     ticks = [step * number for number in range(math.ceil(most / step) + 1)]
     height, text = round(share * style.inner), style.text
@@ -30,7 +33,11 @@ def points_chart(
         draw.text((left - text // 2, place(0, tick)[1]), f"{tick:g}", fill=FAINT, font=font, anchor="rm")
     legend = []
     for index, (name, values) in enumerate(groups.items()):
-        colour, mean = COLOURS[index % len(COLOURS)], sum(values) / len(values)
+        colour = COLOURS[index % len(COLOURS)]
+        if not values:
+            legend.append(text_box(f"{name}: none", text, colour=colour, width=style.inner))
+            continue
+        mean = sum(values) / len(values)
         draw.line([place(index + 0.25, mean), place(index + 0.75, mean)], fill=INK, width=3)
         for number, value in enumerate(values, 1):
             x, top = place(index + 0.25 + 0.5 * number / (len(values) + 1), value)

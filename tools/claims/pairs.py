@@ -1,7 +1,7 @@
 """Runs compared in pairs of one seed: their difference, its standard error, and whether it is more than noise."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
@@ -9,19 +9,38 @@ from typing import Any
 from scipy import stats
 
 CONFIDENCE = 0.95
+Errors = Sequence[float | None]
+"""0..1, of the seeds 0, 1, ...; None: the run diverged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """base, other: errors, 0..1, of the same seeds in the same order."""
+    """Errors of two, `names`, at the same seeds; where one diverged, the pair is left out.
 
-    base: Sequence[float]
-    other: Sequence[float]
+    images, split: how many images, and which, every error was measured on.
+    """
+
+    names: tuple[str, str]
+    base: Errors
+    other: Errors
+    images: int
+    split: str
+
+    @property
+    def whole(self) -> list[tuple[float, float]]:
+        """The pairs of which neither run diverged."""
+        both = zip(self.base, self.other, strict=True)
+        return [(base, other) for base, other in both if base is not None and other is not None]
 
     @property
     def differences(self) -> list[float]:
         """Other less base, in percentage points."""
-        return [100 * (other - base) for base, other in zip(self.base, self.other, strict=True)]
+        return [100 * (other - base) for base, other in self.whole]
+
+    @property
+    def difference(self) -> float | None:
+        """Their mean; None where no pair is whole."""
+        return mean(self.differences) if self.whole else None
 
     @property
     def standard_error(self) -> float | None:
@@ -34,42 +53,84 @@ class Pairs:
         """Half of the 95 % confidence interval of the mean difference (Student's t), percentage points."""
         if self.standard_error is None:
             return None
-        return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(self.base) - 1)) * self.standard_error
+        return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(self.whole) - 1)) * self.standard_error
 
     @property
     def within_noise(self) -> bool | None:
-        """Whether that interval holds 0; None for one pair, where it is not known."""
-        return None if self.margin is None else abs(mean(self.differences)) <= self.margin
+        """Whether that interval holds 0; None where it is not known.
+
+        That is for one pair, and where the differences spread (standard deviation) by less than one image counts.
+        """
+        if self.difference is None or self.margin is None or stdev(self.differences) < 100 / self.images:
+            return None
+        return abs(self.difference) <= self.margin
 
     def __str__(self) -> str:
+        if self.difference is None:
+            return "unknown"
         error = "" if self.standard_error is None else f" +- {self.standard_error:.2f}"
-        return f"{mean(self.differences):+.2f}{error} points"
+        return f"{self.difference:+.2f}{error} points"
+
+    def less(self, paper: float | None) -> str:
+        """Return the mean difference less the paper's, percentage points, as text; nothing where one is not known."""
+        return "" if self.difference is None or paper is None else f"{self.difference - paper:+.2f}"
 
     def verdict(self) -> str:
         """Say what the difference is worth."""
+        return f"{self._worth()}{left_out(dict(zip(self.names, (self.base, self.other), strict=True)), '; ')}"
+
+    def _worth(self) -> str:
+        if self.difference is None:
+            return "unknown: there is no pair of runs that did not diverge"
         if self.margin is None:
             return f"{self} from one pair of runs: how large the noise is, is not known"
-        interval = (
-            f"95 % interval {mean(self.differences) - self.margin:+.2f}..{mean(self.differences) + self.margin:+.2f}"
-        )
+        if self.within_noise is None:
+            return (
+                f"{self} (standard error) over {len(self.whole)} seeds, which differ by less than one of the "
+                f"{self.images:,} {self.split} images: how large the noise is, is not known"
+            )
         noise = "within noise" if self.within_noise else "more than noise"
-        return f"{self} (standard error) over {len(self.base)} seeds, {interval}: {noise}"
+        return (
+            f"{self} (standard error) over {len(self.whole)} seeds, 95 % interval "
+            f"{self.difference - self.margin:+.2f}..{self.difference + self.margin:+.2f} over seeds alone, on these "
+            f"{self.images:,} {self.split} images: {noise}"
+        )
 
-    def table(self, base: str, other: str) -> tuple[tuple[str, ...], ...]:
-        """Return a line a seed, and the means with their standard errors, as cells."""
-        lines = [
-            (str(seed), f"{100 * one:.2f}", f"{100 * two:.2f}", f"{difference:+.2f}")
-            for seed, (one, two, difference) in enumerate(zip(self.base, self.other, self.differences, strict=True))
+    def table(self) -> tuple[tuple[str, ...], ...]:
+        """Return a line a seed, and the means of the whole pairs with their standard errors, as cells."""
+        lines: list[tuple[str, ...]] = [
+            (str(seed), _percent(base), _percent(other), _difference(base, other))
+            for seed, (base, other) in enumerate(zip(self.base, self.other, strict=True))
         ]
-        means = ("mean", f"{100 * mean(self.base):.2f}", f"{100 * mean(self.other):.2f}", str(self))
-        return (("seed", f"{base} %", f"{other} %", "difference"), *lines, means)
+        if self.whole:
+            lines.append(("mean", *(_percent(mean(errors)) for errors in zip(*self.whole, strict=True)), str(self)))
+        return (("seed", *(f"{name} %" for name in self.names), "difference"), *lines)
 
     def figures(self) -> dict[str, Any]:
         """Return the numbers, in percentage points."""
         return {
             "differences": self.differences,
-            "mean": mean(self.differences),
+            "mean": self.difference,
             "standard_error": self.standard_error,
             "margin95": self.margin,
             "within_noise": self.within_noise,
         }
+
+
+def left_out(errors: Mapping[str, Errors], before: str = "") -> str:
+    """Say which runs diverged, after `before`; nothing if none did."""
+    runs = [f"{name} at seed {seed}" for name, found in errors.items() for seed, e in enumerate(found) if e is None]
+    return f"{before}diverged, and left out with their pairs: {', '.join(runs)}" if runs else ""
+
+
+def known(errors: Errors) -> list[float]:
+    """Return the errors of the runs that did not diverge, in %."""
+    return [100 * error for error in errors if error is not None]
+
+
+def _percent(error: float | None) -> str:
+    return "diverged" if error is None else f"{100 * error:.2f}"
+
+
+def _difference(base: float | None, other: float | None) -> str:
+    return "left out" if base is None or other is None else f"{100 * (other - base):+.2f}"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from claims.session import Session, failure, last_line
-from freelight.shards import FreelightError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +101,10 @@ class Run:
 
         return session.part(name or self.name, self.command, work, self.dataset)
 
-    def whole(self, record: dict[str, Any]) -> list[Epoch]:
-        """Return the epochs of a record. Raises `FreelightError` if the run diverged."""
-        if record["diverged"]:
-            raise FreelightError(f"{self.folder}: {last_line(self.folder / 'log.txt')}")
-        return [Epoch(**epoch) for epoch in record["epochs"]]
+
+def epochs_of(record: dict[str, Any]) -> list[Epoch] | None:
+    """Return the epochs of a part's record; None if the run diverged."""
+    return None if record["diverged"] else [Epoch(**epoch) for epoch in record["epochs"]]
 
 
 @lru_cache(maxsize=1)
