@@ -95,11 +95,39 @@ def test_figure_1_does_not_pretend_that_a_target_was_reached(
 ) -> None:
     pretended.curve = falling
     result = reproduce(figure1.command, "--data", small, "--out", tmp_path, "--max-epochs", "20")
+    assert re.search(r"^relu, .* 5-6 +4\.9  -0\.1$", result.stdout, re.MULTILINE), "5 are the nearer of 5-6"
     assert re.search(r"^tanh, .* about 36 +not reached  51.1% after 20$", result.stdout, re.MULTILINE)
     assert re.search(r"^tanh / ReLU +6 +more than 4\.\d\d$", result.stdout, re.MULTILINE)
     assert figure1.crossing([0.5, 0.3]) is None
     assert figure1.crossing([0.5, 0.0]) == 1.5
     assert figure1.crossing([]) is None
+
+
+def test_figure_1_says_that_a_run_diverged_and_draws_no_bound_from_it(
+    small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    def curve(command: str) -> list[float | None]:
+        errors = falling(command)
+        return [*errors[:4], None] if "activation=tanh" in command else errors
+
+    pretended.curve = curve
+    result = reproduce(figure1.command, "--data", small, "--out", tmp_path, "--max-epochs", "20")
+    assert re.search(r"^tanh, .* about 36 +diverged  83.1% after 4$", result.stdout, re.MULTILINE)
+    assert re.search(r"^tanh / ReLU +6 +unknown$", result.stdout, re.MULTILINE)
+    figures = json.loads((tmp_path / "figure1.json").read_text())["figures"]
+    assert (figures["ratio_at_least"], figures["diverged"]) == (None, {"relu": False, "tanh": True})
+
+
+def test_figure_1_refuses_a_longer_search_than_was_made(
+    small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    pretended.curve = falling
+    words = ("--data", small, "--out", tmp_path, "--max-epochs", "60")
+    assert reproduce(figure1.command, *words, "--search-epochs", "2").exit_code == 0
+    result = reproduce(figure1.command, *words, "--search-epochs", "4")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "was searched for 2 in" in result.stderr
+    assert "give the same --search-epochs, or another --out" in result.stderr
 
 
 @pytest.mark.parametrize("rates", ["0.1,0.2", "a,b,c", "0,1,2"])

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -11,14 +12,15 @@ from claims.command import claim
 from claims.data import dataset_of, describe
 from claims.finding import Finding, Row
 from claims.session import Session
-from claims.training import Epoch, Run
+from claims.training import Epoch, Run, epochs_of
 from freelight.pipeline.sheet import framed
 from freelight.shards import Dataset, FreelightError
 from freelight.train.charts import Series, chart
 from freelight.train.panels import WIDE
 
 TARGET = 0.25
-PAPER_RATIO, PAPER_EPOCHS = 6.0, {"relu": "5-6", "tanh": "about 36"}
+PAPER_RATIO, PAPER_EPOCHS = 6.0, {"relu": ("5-6", 5, 6), "tanh": ("about 36", 36, 36)}
+"""The epochs in words, the least and the most."""
 FACTOR = 3.0
 """Between neighbouring learning rates where the search goes beyond those given."""
 MOST_RATES = 7
@@ -56,12 +58,12 @@ def command(
     session.plan([f"final-{function}" for function in PAPER_EPOCHS])
     dataset = dataset_of(session, data, size=32)
     searched: dict[str, dict[float, float]] = {}
-    finals: dict[str, tuple[Run, list[Epoch]]] = {}
+    finals: dict[str, Final] = {}
     for function in PAPER_EPOCHS:
         searched[function] = search(session, dataset, function, rates, (search_epochs, max_epochs), seed)
     for function, errors in searched.items():
         run = run_of(session, dataset, function, best(errors), max_epochs, seed)
-        finals[function] = run, finish(session, dataset, run, max_epochs)
+        finals[function] = finish(session, run, max_epochs)
     return finding(dataset, searched, finals, (search_epochs, max_epochs), seed)
 
 
@@ -97,9 +99,13 @@ def search(
     while next_rates:
         for rate in next_rates:
             run = run_of(session, dataset, function, rate, epochs[1], seed)
-            record = run.part(session, epochs[0], name=f"search-{run.name}")
-            done = record["epochs"]
-            errors[rate] = 1.0 if record["diverged"] else done[epochs[0] - 1]["train_top1"]
+            done = epochs_of(run.part(session, epochs[0], name=f"search-{run.name}"))
+            if done is not None and len(done) < epochs[0]:
+                raise FreelightError(
+                    f"--search-epochs (={epochs[0]}): {run.name} was searched for {len(done)} in {session.out}; give "
+                    "the same --search-epochs, or another --out"
+                )
+            errors[rate] = 1.0 if done is None else done[epochs[0] - 1].train_top1
         next_rates = beyond(errors)
     return errors
 
@@ -118,15 +124,45 @@ def beyond(errors: dict[float, float]) -> list[float]:
     return [float(f"{chosen / FACTOR if chosen == tried[0] else chosen * FACTOR:.1g}")]
 
 
-def finish(session: Session, dataset: Dataset, run: Run, max_epochs: int) -> list[Epoch]:
-    """Let a run go on to the target, and return its epochs."""
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """The run of an activation to the target. epochs: those done, until it diverged if it did."""
+
+    run: Run
+    epochs: list[Epoch]
+    diverged: bool
+
+    @property
+    def errors(self) -> list[float]:
+        """The training error of each epoch, 0..1."""
+        return [epoch.train_top1 for epoch in self.epochs]
+
+    @property
+    def reached(self) -> float | None:
+        """After how many epochs the target was reached; None: not at all."""
+        return crossing(self.errors)
+
+    def row(self, name: str) -> Row:
+        """Return the row of the activation; its difference is to the nearer end of what the paper's figure shows."""
+        paper, least, most = PAPER_EPOCHS[name]
+        if self.reached is not None:
+            ours = f"{self.reached:.1f}"
+            difference = f"{self.reached - min(max(self.reached, least), most):+.1f}"
+        else:
+            ours = "diverged" if self.diverged else "not reached"
+            difference = f"{self.errors[-1]:.1%} after {len(self.epochs)}" if self.epochs else ""
+        return Row(what=f"{name}, epochs to 25 % training error", paper=paper, ours=ours, difference=difference)
+
+
+def finish(session: Session, run: Run, max_epochs: int) -> Final:
+    """Let a run go on to the target."""
     record = run.part(
         session,
         max_epochs,
         name=f"final-{run.name.partition('-')[0]}",
         enough=lambda done: done[-1].train_top1 <= TARGET,
     )
-    return [Epoch(**epoch) for epoch in record["epochs"]]
+    return Final(run=run, epochs=[Epoch(**epoch) for epoch in record["epochs"]], diverged=record["diverged"])
 
 
 def crossing(errors: list[float]) -> float | None:
@@ -143,29 +179,18 @@ def crossing(errors: list[float]) -> float | None:
 def finding(
     dataset: Dataset,
     searched: dict[str, dict[float, float]],
-    finals: dict[str, tuple[Run, list[Epoch]]],
+    finals: dict[str, Final],
     epochs: tuple[int, int],
     seed: int,
 ) -> Finding:
     """Put the two runs side by side."""
-    reached = {name: crossing([epoch.train_top1 for epoch in done]) for name, (_, done) in finals.items()}
+    reached = {name: final.reached for name, final in finals.items()}
     relu, tanh = reached["relu"], reached["tanh"]
     ratio = tanh / relu if relu and tanh else None
-    # Where tanh did not get there, the ratio has a least value only.
-    least = len(finals["tanh"][1]) / relu if relu and tanh is None else None
-    rows = [
-        Row(
-            what=f"{name}, epochs to 25 % training error",
-            paper=PAPER_EPOCHS[name],
-            ours="not reached" if reached[name] is None else f"{reached[name]:.1f}",
-            difference=""
-            if reached[name] is not None
-            else f"{done[-1].train_top1:.1%} after {len(done)}"
-            if done
-            else "",
-        )
-        for name, (_, done) in finals.items()
-    ]
+    # Where tanh did not get there, the ratio has a least value only; where it diverged, none.
+    slow = finals["tanh"]
+    least = len(slow.epochs) / relu if relu and tanh is None and not slow.diverged else None
+    rows = [final.row(name) for name, final in finals.items()]
     said = f"{ratio:.2f}" if ratio else f"more than {least:.2f}" if least else "unknown"
     difference = f"{ratio - PAPER_RATIO:+.2f}" if ratio else ""
     rows.append(Row(what="tanh / ReLU", paper=f"{PAPER_RATIO:g}", ours=said, difference=difference))
@@ -180,7 +205,7 @@ def finding(
         *(f"rates of {name}, training error in epoch {epochs[0]}: {text}" for name, text in tried.items()),
         f"final runs at {', '.join(f'{best(errors):g} ({name})' for name, errors in searched.items())}, at most "
         f"{epochs[1]} epochs",
-        "seconds an epoch: " + ", ".join(f"{_seconds(done):.0f} ({name})" for name, (_, done) in finals.items()),
+        "seconds an epoch: " + ", ".join(f"{_seconds(final.epochs):.0f} ({name})" for name, final in finals.items()),
     )
     return Finding(
         claim="figure1",
@@ -191,7 +216,8 @@ def finding(
             "ratio": ratio,
             "ratio_at_least": least,
             "search": {name: {f"{r:g}": e for r, e in errors.items()} for name, errors in searched.items()},
-            "train_top1": {name: [epoch.train_top1 for epoch in done] for name, (_, done) in finals.items()},
+            "train_top1": {name: final.errors for name, final in finals.items()},
+            "diverged": {name: final.diverged for name, final in finals.items()},
         },
         picture=picture(finals),
     )
@@ -201,16 +227,16 @@ def _seconds(epochs: list[Epoch]) -> float:
     return sum(epoch.seconds for epoch in epochs) / len(epochs) if epochs else math.nan
 
 
-def picture(finals: dict[str, tuple[Run, list[Epoch]]]) -> Image.Image:
+def picture(finals: dict[str, Final]) -> Image.Image:
     """Draw Figure 1: the training error over the epochs."""
     series = [
         Series(
-            name=run.name.replace("-", ", learning rate ", 1),
-            points=[(number, 100 * epoch.train_top1) for number, epoch in enumerate(done, 1)],
+            name=final.run.name.replace("-", ", learning rate ", 1),
+            points=[(number, 100 * error) for number, error in enumerate(final.errors, 1)],
         )
-        for run, done in finals.values()
+        for final in finals.values()
     ]
-    last = max(len(done) for _, done in finals.values())
+    last = max(len(final.epochs) for final in finals.values())
     series.append(Series(name="25 %", points=[(0, 100 * TARGET), (last, 100 * TARGET)]))
     drawn = chart("Figure 1: training error of a four-layer CNN, %", series, WIDE)
     return framed(drawn, WIDE.margin)
