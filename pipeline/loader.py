@@ -254,10 +254,12 @@ class Loader:
         """End the iteration under way, if there is one. Batches that nobody will take go with its pipeline."""
         if self._reads is not None:
             reads, self._reads = self._reads, None
-            self._thread.shutdown(cancel_futures=True)
-            self._thread = _thread()
-            reads.drop()
-            self.split.close()
+            thread, self._thread = self._thread, _thread()
+            try:
+                thread.shutdown(cancel_futures=True)
+            finally:  # also when Ctrl-C ends the wait for a slow read
+                reads.drop()
+                self.split.close()
 
     def _define(self) -> tuple[ReadAhead, Pipeline]:
         reads = ReadAhead()

@@ -1,11 +1,13 @@
 """What every command does with its progress and its errors."""
 
 import functools
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
@@ -30,6 +32,28 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             sys.exit(2)
 
     return run
+
+
+class OutputFile(click.Path):
+    """A file that a command will write: refused at once where that cannot be, and not after the work.
+
+    suffix: that its name must have.
+    """
+
+    name = "file"
+
+    def __init__(self, suffix: str = "") -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+        self.suffix = suffix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path. Raises `click.BadParameter` for another suffix, or where there is no folder."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix != self.suffix and self.suffix:
+            self.fail(f"{path} must end in {self.suffix}", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"{path}: there is no folder {path.parent}; make it first", param, ctx)
+        return path
 
 
 # Seconds over which the shown rate is measured: shards done before a restart are no speed of this run for long.

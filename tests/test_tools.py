@@ -196,8 +196,6 @@ def test_a_preview_is_drawn_and_says_how_large_it_is(dataset: Dataset, tmp_path:
     ("words", "message"),
     [
         ("--shards {tmp} --out {tmp}/x.png", "{tmp} is not a finished dataset (no dataset.json); make it with: "),
-        ("--shards {made} --out {tmp}/x.jpg", "--out {tmp}/x.jpg must end in .png"),
-        ("--shards {made} --out {tmp}/none/x.png", "[Errno 2] No such file or directory: '{tmp}/none/x.png"),
         ("--shards {made} --out {tmp}/x.png --split test", "{made} has no split 'test'; it has: train, val"),
         ("--shards {made} --out {tmp}/x.png --images 0", "--images (=0) must lie in 1..50"),
         ("--shards {made} --out {tmp}/x.png --strength -1", "lighting strength (=-1.0) must be 0 or more"),
@@ -213,6 +211,21 @@ def test_what_preview_cannot_do_is_one_line_and_exit_code_2(
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: {message.format(**names)}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("x.jpg", "{out} must end in .png"),
+        ("none/x.png", "{out}: there is no folder {out.parent}; make it first"),
+        ("a.png", "File '{out}' is a directory."),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(out: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").mkdir()
+    result = call("preview", "--shards", tmp_path / "no dataset", "--out", tmp_path / out)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"Invalid value for '--out': {message.format(out=tmp_path / out)}\n")
 
 
 def test_an_error_of_a_tool_run_by_path_has_no_traceback(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Predictions:
                 content: dict[str, Any] = {field.name: archive[field.name] for field in dataclasses.fields(cls)}
         except FileNotFoundError:
             raise FreelightError(f"there are no predictions {path}; make them with: evaluate --predictions") from None
-        except (EOFError, ValueError, KeyError, BadZipFile) as error:
+        except (EOFError, TypeError, ValueError, KeyError, BadZipFile) as error:
             raise FreelightError(f"{path} holds no predictions of evaluate ({error}); make them again") from None
         for name in ("fingerprint", "split", "views"):
             content[name] = content[name].item()
@@ -102,20 +102,30 @@ class PassConfig:
     backend: str | None = None
 
 
-def collect_predictions(config: PassConfig, *, earlier: Sequence[Path] = (), keep: Path | None = None) -> Predictions:
-    """Return the predictions of earlier passes' files, then those of a pass now, which go to the file `keep` too."""
-    dataset = Dataset(config.shards)
-    parts = []
-    for path in earlier:
-        parts.append(Predictions.load(path))
-        parts[-1].require_of(dataset, config.split, config.views, path)
+def earlier_predictions(config: PassConfig, paths: Sequence[Path]) -> list[Predictions]:
+    """Read the files of earlier passes. Raises `FreelightError` unless they are of the same split and views."""
+    dataset, found = Dataset(config.shards), []
+    for path in paths:
+        found.append(Predictions.load(path))
+        found[-1].require_of(dataset, config.split, config.views, path)
+    return found
+
+
+def collect_predictions(
+    config: PassConfig, earlier: Sequence[Predictions] = (), *, keep: Path | None = None
+) -> Predictions:
+    """Return the predictions of earlier passes, then those of a pass now; all go to the file `keep` too."""
+    parts = list(earlier)
     if config.checkpoints:
         with tempfile.TemporaryDirectory() as folder:
-            out = keep or Path(folder) / "predictions.npz"
+            out = Path(folder) / "predictions.npz"
             work = functools.partial(write_predictions, config, out)
             launch(work, columns=config.columns, replicas=1, backend=config.backend)
             parts.append(Predictions.load(out))
-    return join_predictions(parts)
+    joined = join_predictions(parts)
+    if keep is not None:
+        joined.save(keep)
+    return joined
 
 
 def write_predictions(config: PassConfig, out: Path, mesh: Mesh, device: str, stop: StopRequest) -> None:

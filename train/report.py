@@ -55,11 +55,11 @@ def report(run: Path, shards: Path | None, *, features: Path | None = None, watc
         section("Curves", picture(functools.partial(curves, metrics), "loss, errors and learning rate by epoch")),
     ]
     if shards is None:
-        sections += [_errors(metrics, None), _kernels(trained)]
+        sections += [_errors(metrics), _kernels(trained)]
     else:
         # A later report may be of a later checkpoint, whose features are others.
         folder = features or run / "features" / f"step-{trained.progress['step']:08d}"
-        sections += _of_data(trained, metrics, Dataset(shards), folder, watch)
+        sections += _of_data(trained, best.name, metrics, Dataset(shards), folder, watch)
     sections += [_speed(metrics), _settings(trained)]
     return page(f"Freelight: the run {run}", sections)
 
@@ -83,8 +83,10 @@ def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], sha
         ),
     ]
     if shards is not None:
-        splits = Dataset(shards).manifest.splits
-        rows.append(("splits", ", ".join(f"{name} {split.samples:,} images" for name, split in splits.items())))
+        dataset = Dataset(shards)
+        splits = ", ".join(f"{name} {split.samples:,} images" for name, split in dataset.manifest.splits.items())
+        other = "" if dataset.fingerprint == trained.fingerprint else f"; fingerprint {dataset.fingerprint[:12]}"
+        rows.append(("shown here", f"{splits}{other}{', NOT THE DATA OF THE RUN' if other else ''}"))
     noted = read_environment(run)
     rows += list((noted or describe_environment()).items())
     said = [paragraph(f"{summary(list(metrics))}.")]
@@ -94,16 +96,21 @@ def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], sha
 
 
 def _of_data(
-    trained: Checkpoint, metrics: Sequence[dict[str, Any]], dataset: Dataset, features: Path, watch: Watch
+    trained: Checkpoint,
+    checkpoint: str,
+    metrics: Sequence[dict[str, Any]],
+    dataset: Dataset,
+    features: Path,
+    watch: Watch,
 ) -> list[str]:
-    """Return the sections that look at the dataset's pictures."""
+    """Return the sections that look at the dataset's pictures, through the checkpoint of that name."""
     device = default_device()
     split = dataset.split("val")
     labels = split.samples["label"].astype(np.int64)
     found = predict_split(trained, dataset, "val", views=10, device=device)
     assert found is not None
     probabilities = found.probabilities
-    ten_views = score(probabilities, labels).errors
+    ten_views = f"{checkpoint}, val, ten views", score(probabilities, labels).errors
     gallery, queries = (Gallery.open(trained, dataset, name, features, watch=watch) for name in ("train", "val"))
     return [
         _errors(metrics, ten_views),
@@ -114,14 +121,15 @@ def _of_data(
     ]
 
 
-def _errors(metrics: Sequence[dict[str, Any]], ten_views: Errors | None) -> str:
+def _errors(metrics: Sequence[dict[str, Any]], ten_views: tuple[str, Errors] | None = None) -> str:
     own = []
     epochs = [line for line in metrics if "val_top1" in line]
     if epochs:
         best = min(epochs, key=lambda line: line["val_top1"])
         own.append((f"this run's epoch {best['epoch'] + 1}, val, centre view", best["val_top1"], best["val_top5"]))
     if ten_views is not None:
-        own.append(("this run's best checkpoint, val, ten views", ten_views.top1, ten_views.top5))
+        name, errors = ten_views
+        own.append((f"this run's {name}", errors.top1, errors.top5))
     rows = [("error (%)", "top-1", "top-5")]
     rows += [(name, f"{100 * top1:.1f}", f"{100 * top5:.1f}") for name, top1, top5 in (*own, *PAPER)]
     return section(

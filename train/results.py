@@ -23,19 +23,23 @@ class Mixture:
     origin: str
 
 
-def mix(found: Predictions, weights: str | None, *, search: bool, labelled: bool) -> Mixture:
-    """Average the networks with the weights of the text, or searched ones, or equal ones."""
-    networks = len(found.names)
-    if weights is not None and search:
+def given_weights(text: str | None, *, search: bool, networks: int) -> npt.NDArray[np.float64] | None:
+    """Return the weights (networks,) of the text, if there is one. Raises `FreelightError` where they do not fit."""
+    if not networks:
+        raise FreelightError("there is no network; name some with --checkpoint, or their predictions with --from")
+    if text is not None and search:
         raise FreelightError("--weights and --search-weights exclude each other; give one of them")
-    if search and not labelled:
-        raise FreelightError(f"--search-weights needs labels, and {found.split} has none; give --weights")
+    return None if text is None else read_weights(text, networks)
+
+
+def mix(found: Predictions, weights: npt.NDArray[np.float64] | None, *, search: bool) -> Mixture:
+    """Average the networks with the weights (networks,) that are given, or searched ones, or equal ones."""
     if weights is not None:
-        chosen, origin = read_weights(weights, networks), "as given"
+        chosen, origin = weights, "as given"
     elif search:
         chosen, origin = search_weights(found.probabilities, found.labels), "SEARCHED ON THESE VERY LABELS: optimistic"
     else:
-        chosen, origin = equal_weights(networks), "equal"
+        chosen, origin = equal_weights(len(found.names)), "equal"
     return Mixture(probabilities=average(found.probabilities, chosen), weights=chosen, origin=origin)
 
 

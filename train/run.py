@@ -69,10 +69,9 @@ class RunFolder:
         path = self.path / METRICS
         if not path.exists():
             return
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        kept = [line for line in self.read() if line["step"] <= step]
         with atomic_write(path) as file:
-            file.write("".join(f"{line}\n" for line in kept).encode())
+            file.write("".join(f"{json.dumps(line)}\n" for line in kept).encode())
 
     def write(self, metrics: dict[str, Any]) -> None:
         """Add a line of metrics."""
@@ -80,9 +79,10 @@ class RunFolder:
             file.write(json.dumps(metrics) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics."""
+        """Return the lines of metrics, less one that a killed run or a full disk left half."""
         path = self.path / METRICS
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def _link(source: Path, target: Path) -> None:

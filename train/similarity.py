@@ -111,12 +111,12 @@ def spread_rows(labels: npt.NDArray[np.int64], rows: int) -> list[int]:
 
 
 def compare_codes(
-    gallery: Gallery, queries: Gallery, pixels: tuple[Gallery, Gallery], bits: Sequence[int], *, seed: int = 0
+    gallery: Gallery, queries: Gallery, pixels: tuple[Gallery, Gallery], codes: Sequence[CodeConfig]
 ) -> Iterator[str]:
-    """Yield a table of how codes of so many bits do against exact search of the vectors, and so pixels.
+    """Yield a table of how codes do against exact search of the vectors, and so pixels.
 
     Recall is of the exact 6 nearest among the first 6, 50 and 100 found; precision@6 is the share of the first 6 that
-    are of the query's class. A query's time is its share of all, without encoding it.
+    are of the query's class, "-" where labels are lacking. A query's time is its share of all, without encoding it.
     """
     count = len(gallery.vectors)
     if count < DEPTHS[-1]:
@@ -129,11 +129,11 @@ def compare_codes(
     width = gallery.vectors.shape[1]
     same = gallery.labels, queries.labels
     yield _row(f"fc7, exact, {width} numbers", 4 * width, speed, exact, truth, same)
-    for size in bits:
-        coder = train_codes(gallery.vectors, CodeConfig(bits=size, seed=seed))
-        base, codes = coder.encode(gallery.vectors), coder.encode(asked)
-        found, speed = _timed(lambda base=base, codes=codes: nearest_codes(codes, base, DEPTHS[-1]), len(asked))  # type: ignore[misc]
-        yield _row(f"{size}-bit codes", size // 8, speed, found, truth, same)
+    for config in codes:
+        coder = train_codes(gallery.vectors, config)
+        base, coded = coder.encode(gallery.vectors), coder.encode(asked)
+        found, speed = _timed(lambda base=base, coded=coded: nearest_codes(coded, base, DEPTHS[-1]), len(asked))  # type: ignore[misc]
+        yield _row(f"{config.bits}-bit codes", config.bits // 8, speed, found, truth, same)
     held, shown = pixels
     thumbnails = np.array(shown.vectors)
     found, speed = _timed(lambda: held.nearest(thumbnails, DEPTHS[-1]), len(asked))
@@ -155,5 +155,6 @@ def _row(
     labels: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
 ) -> str:
     recalls = "".join(f"{recall(found.indices[:, :depth], truth):12.1%}" for depth in DEPTHS)
-    share = precision(found.indices[:, : DEPTHS[0]], *labels)
-    return f"{name:24}{size:12,}{speed:12,.0f}{recalls}{share:13.1%}"
+    labelled = all((of >= 0).all() for of in labels)
+    share = f"{precision(found.indices[:, : DEPTHS[0]], *labels):.1%}" if labelled else "-"
+    return f"{name:24}{size:12,}{speed:12,.0f}{recalls}{share:>13}"

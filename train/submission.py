@@ -13,12 +13,13 @@ from ..shards.atomic import atomic_write
 from ..shards.layouts.devkit import DEVKITS, read_devkit
 
 
-def class_numbers(dataset: Dataset, devkit: Path | None) -> npt.NDArray[np.int64]:
+def class_numbers(dataset: Dataset, split: Split, devkit: Path | None) -> npt.NDArray[np.int64]:
     """Return the devkit's number of each label (classes,), from 1.
 
     devkit: the challenge's `.tar.gz`; not needed where the dataset's labels are in its order already. Raises
-    `FreelightError` where it is, or where it lacks a class.
+    `FreelightError` where it is, or where it lacks a class, or the split a picture.
     """
+    _require_whole(split, dataset.manifest.made_with["limit"])
     ids = [info.id for info in dataset.manifest.classes]
     if devkit is None:
         if dataset.manifest.label_order != "ilsvrc":
@@ -48,3 +49,14 @@ def write_submission(
     lines = (" ".join(map(str, numbers[best[sample]].tolist())) for sample in order)
     with atomic_write(path) as file:
         file.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _require_whole(split: Split, limit: int | None) -> None:
+    """Raise `FreelightError` when pictures of the challenge are lacking: the lines after theirs would be shifted."""
+    lacking = f"{split.info.rejected} were rejected; rejected.jsonl says why" if split.info.rejected else ""
+    if limit is not None:
+        lacking = f"it was made with --limit {limit}"
+    if lacking:
+        raise FreelightError(
+            f"{split.name} has not all pictures ({lacking}); the challenge's file has a line for each, so make it again"
+        )

@@ -11,6 +11,7 @@ import time
 import weakref
 import zlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -557,6 +558,23 @@ def test_control_c_loses_nothing(read: int, dataset: Dataset, whole: Seen, monke
     with pytest.raises(KeyboardInterrupt):
         seen.add_all(loader)
     assert loader.position == len(seen) < 60
+    assert seen.add_all(loader) == whole
+
+
+def test_a_second_control_c_while_a_slow_read_is_awaited_loses_nothing(
+    dataset: Dataset, whole: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = make(dataset, batch_size=4)
+    iteration = iter(loader)
+    seen = Seen([next(iteration)])
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ThreadPoolExecutor, "shutdown", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            iteration.close()  # type: ignore[attr-defined]
     assert seen.add_all(loader) == whole
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from freelight.pipeline import Loader
 from freelight.shards import Dataset, Statistics
 from freelight.train import Checkpoint, Network, predict
+from freelight.train.predictions import Predictions
 
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate"
 ERRORS = re.compile(
@@ -216,6 +217,11 @@ def test_networks_are_averaged_and_their_predictions_need_no_second_pass(
     assert second.startswith(f"{two_column_run}/last.pt: 20 images of val, 1 view: top-1 error ")
     assert average.startswith("average of 2 networks, weights 0.500,0.500 (equal): 20 images of val, 1 view: top-1 ")
     assert re.fullmatch(r"the average's top-1 error is (not )?lower than the networks' mean, \d+\.\d\d%", verdict)
+    one = call(command, *where, checkpoints[0], checkpoints[1], "--predictions", tmp_path / "one.npz")
+    assert one.exit_code == 0, one.output
+    joined = ["--from", tmp_path / "one.npz", *checkpoints[2:], "--predictions", tmp_path / "joined.npz"]
+    assert call(command, *where, *joined).exit_code == 0
+    assert Predictions.load(tmp_path / "joined.npz").names.tolist() == Predictions.load(kept).names.tolist()
     again = call(command, *where, "--from", kept)
     assert again.stdout == both.stdout
     given = call(command, *where, "--from", kept, "--weights", "3,1")
@@ -279,13 +285,14 @@ def test_of_a_split_without_labels_the_challenges_file_is_written(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "Missing option '--checkpoint' (or '--from')"),
+        ("", "there is no network; name some with --checkpoint, or their predictions with --from"),
         ("--from {tmp}/none.npz", "there are no predictions {tmp}/none.npz; make them with: evaluate --predictions"),
         ("--checkpoint {run}/last.pt --weights 1,2 --views 1", "--weights '1,2' are 2 numbers for 1 networks"),
         (
             "--checkpoint {run}/last.pt --weights 1 --search-weights --views 1",
             "--weights and --search-weights exclude each other",
         ),
+        ("--checkpoint {run}/last.pt --predictions {tmp}/no/x.npz", "there is no folder {tmp}/no; make it first"),
         ("--checkpoint {run}/last.pt --submission {tmp}/a.txt", "order of wnid, the challenge's file has the devkit's"),
     ],
 )

@@ -9,6 +9,7 @@ from PIL import Image
 
 from freelight.shards import Dataset
 from freelight.train import Checkpoint, similarity
+from freelight.train.codes import CodeConfig
 from freelight.train.panels import Style, neighbour_panel
 from freelight.train.similarity import Gallery, compare_codes
 
@@ -27,6 +28,9 @@ def test_a_training_picture_is_nearest_to_itself(
     assert found.stdout.startswith(f"{pictures / source}: {name} 0.0, ")
     with Image.open(tmp_path / "alike.png") as panel:
         assert panel.width <= 600
+    itself = typed("find_similar", *words, "--queries", "train")
+    assert itself.returncode == 2
+    assert itself.stderr.startswith("error: --queries train is where to search too: each image would find itself")
     few = typed("find_similar", *words, "--bits", "64", "--rows", "2")
     assert few.returncode == 2
     assert few.stderr.splitlines()[-1] == "error: train has 60 images, fewer than the 100 that the table looks at"
@@ -42,13 +46,24 @@ def test_the_table_has_a_line_for_exact_search_each_code_and_pixels(
         for space in ("fc7", "pixels")
         for split in ("train", "val")
     )
-    header, exact, codes, contrast = compare_codes(base, queries, (pixels[0], pixels[1]), [64])
+    header, exact, codes, contrast = compare_codes(base, queries, (pixels[0], pixels[1]), [CodeConfig(bits=64)])
     assert header.split()[-1] == "precision@3"
     features = base.vectors.shape[1]
     assert exact.split()[:6] == ["fc7,", "exact,", str(features), "numbers", f"{4 * features:,}", exact.split()[5]]
     assert exact.split()[-4:-1] == ["100.0%"] * 3
     assert codes.split()[:3] == ["64-bit", "codes", "8"]
     assert contrast.split()[:6] == ["pixels,", "exact,", "32", "x", "32", "12,288"]
+
+
+def test_without_labels_the_table_has_no_precision(
+    run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """-1 is no class: it is no hit where both are without labels, and no miss where one is."""
+    monkeypatch.setattr(similarity, "DEPTHS", (3, 6, 12))
+    monkeypatch.setattr(Gallery, "labels", np.full(20, -1))
+    val = Gallery.open(Checkpoint.load(run / "last.pt"), dataset, "val", tmp_path)
+    _, exact, _ = compare_codes(val, val, (val, val), [])
+    assert exact.split()[-1] == "-"
 
 
 @pytest.mark.parametrize("width", [390, 780, 1280])

@@ -84,6 +84,9 @@ def test_another_file_or_another_dataset_is_an_error_that_names_it(dataset: Data
         (tmp_path / "x.npz").write_bytes(content)
         with pytest.raises(FreelightError, match=r"x\.npz holds no predictions of evaluate"):
             Predictions.load(tmp_path / "x.npz")
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    with pytest.raises(FreelightError, match=r"x\.npy holds no predictions of evaluate"):
+        Predictions.load(tmp_path / "x.npy")
     np.savez(tmp_path / "y.npz", names=np.array(["a"]))
     with pytest.raises(FreelightError, match=r"y\.npz holds no predictions of evaluate"):
         Predictions.load(tmp_path / "y.npz")

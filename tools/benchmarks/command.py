@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from benchmarks.report import Report
-from freelight.shards import FreelightError
-from freelight.shards.console import reports_errors
+from freelight.shards.console import OutputFile, reports_errors
 
 
 def benchmark(function: Callable[..., Report]) -> click.Command:
@@ -20,12 +19,10 @@ def benchmark(function: Callable[..., Report]) -> click.Command:
     """
 
     @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="After a warm-up round.")
-    @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="JSON file for the results.")
+    @click.option("--record", type=OutputFile(), help="JSON file for the results.")
     @reports_errors
     @functools.wraps(function)
     def run(*, record: Path | None, **options: Any) -> None:
-        if record and not record.parent.is_dir():  # better said now than after the measurement
-            raise FreelightError(f"--record {record}: there is no folder {record.parent}")
         report = function(**options)
         click.echo(report.table())
         if record:
