@@ -1,7 +1,6 @@
 """A `train` command of a claim, and what its epochs measured."""
 
 import itertools
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from claims.session import Session, failure, last_line
+from freelight.train.run import METRICS, RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Run:
 
     def epochs(self) -> list[Epoch]:
         """Return the epochs that are done: those whose validation error is known."""
-        path = self.folder / "metrics.jsonl"
+        path = self.folder / METRICS
         if not path.exists():
             return []
         state = path.stat()
@@ -110,8 +110,7 @@ def epochs_of(record: dict[str, Any]) -> list[Epoch] | None:
 @lru_cache(maxsize=1)
 def _epochs(path: Path, size: int, changed: int) -> tuple[Epoch, ...]:
     """Read the epochs of a file of metrics, once as long as its size and its time (ns) are the same."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    by_epoch = itertools.groupby(lines, key=lambda line: line["epoch"])
+    by_epoch = itertools.groupby(RunFolder(path.parent, keep=1).read(), key=lambda line: line["epoch"])
     return tuple(epoch for _, group in by_epoch if (epoch := _epoch(list(group))) is not None)
 
 
