@@ -1,16 +1,19 @@
 """What networks say of a split: the probabilities of every sample, kept in a file so that averages need no second pass.
 
-A pass runs on one process, or on one a column; each sample is decoded once, whatever the number of views.
+Where one network's errors are all that is wanted, no more is held than they need: the probabilities of the 4.45 million
+images and 10,184 classes of half of Fall 2009 would take 181 GB. A pass runs on one process, or on one a column; each
+sample is decoded once, whatever the number of views.
 """
 
 import dataclasses
 import functools
+import pickle
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,13 +22,36 @@ import torch
 import torch.distributed as dist
 
 from ..pipeline import Batch, Loader
-from ..shards import Dataset, FreelightError
+from ..shards import Dataset, FreelightError, Split
 from ..shards.atomic import atomic_write
 from .checkpoint import Checkpoint
 from .evaluation import view_probabilities
 from .launch import launch
 from .mesh import Mesh
+from .scoring import Answers, judge
 from .signals import StopRequest
+
+
+class SplitPass(NamedTuple):
+    """probabilities: float32 (samples, classes), in the dataset's order of both. seconds: that it took.
+
+    reordered: whether the network was trained on these classes in another order.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    seconds: float
+    reordered: bool
+
+
+class JudgedPass(NamedTuple):
+    """answers: to the samples in the dataset's order; None where they have no labels. Else as `SplitPass`."""
+
+    answers: Answers | None
+    seconds: float
+    reordered: bool
+
+
+Found = TypeVar("Found", SplitPass, JudgedPass)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +90,14 @@ class Predictions:
         for name in ("fingerprint", "split", "views"):
             content[name] = content[name].item()
         return cls(**content)
+
+    def judged(self) -> list[JudgedPass]:
+        """Return what each network made of the split."""
+        labelled = bool((self.labels >= 0).all())
+        return [
+            JudgedPass(judge(probabilities, self.labels) if labelled else None, seconds, reordered)
+            for probabilities, seconds, reordered in zip(self.probabilities, self.seconds, self.reordered, strict=True)
+        ]
 
     def require_of(self, dataset: Dataset, split: str, views: int, where: Path) -> None:
         """Raise `FreelightError` unless these are of that dataset's split, from so many views."""
@@ -115,30 +149,54 @@ def collect_predictions(
     config: PassConfig, earlier: Sequence[Predictions] = (), *, keep: Path | None = None
 ) -> Predictions:
     """Return the predictions of earlier passes, then those of a pass now; all go to the file `keep` too."""
-    parts = list(earlier)
-    if config.checkpoints:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "predictions.npz"
-            work = functools.partial(write_predictions, config, out)
-            launch(work, columns=config.columns, replicas=1, backend=config.backend)
-            parts.append(Predictions.load(out))
+    parts, dataset = list(earlier), Dataset(config.shards)
+    for path, found in zip(config.checkpoints, _launch_pass(config, predict_split), strict=True):
+        parts.append(
+            Predictions(
+                names=np.array([str(path)]),
+                probabilities=found.probabilities[None],
+                labels=_labels(dataset.split(config.split)),
+                seconds=np.array([found.seconds]),
+                reordered=np.array([found.reordered]),
+                fingerprint=dataset.fingerprint,
+                split=config.split,
+                views=config.views,
+            )
+        )
     joined = join_predictions(parts)
     if keep is not None:
         joined.save(keep)
     return joined
 
 
-def write_predictions(config: PassConfig, out: Path, mesh: Mesh, device: str, stop: StopRequest) -> None:
-    """Predict in this process, at its place in the mesh; the first process writes the file `out`. For `launch`.
+def judge_networks(config: PassConfig) -> list[JudgedPass]:
+    """Return what each network makes of a labelled split; no more is held of it than its errors need."""
+    return _launch_pass(config, judge_split)
+
+
+def _launch_pass(config: PassConfig, look: Callable[..., Found | None]) -> list[Found]:
+    """Return what `look`, `predict_split` or `judge_split`, finds with each checkpoint."""
+    if not config.checkpoints:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "found"
+        work = functools.partial(write_pass, config, look, out)
+        launch(work, columns=config.columns, replicas=1, backend=config.backend)
+        found: list[Found] = pickle.loads(out.read_bytes())
+        return found
+
+
+def write_pass(
+    config: PassConfig, look: Callable[..., Any], out: Path, mesh: Mesh, device: str, stop: StopRequest
+) -> None:
+    """Look in this process, at its place in the mesh; the first process pickles what was found to `out`. For `launch`.
 
     When asked to stop, nothing is written.
     """
-    dataset = Dataset(config.shards)
-    passes = []
+    dataset, passes = Dataset(config.shards), []
     for path in config.checkpoints:
-        trained = Checkpoint.load(path)
-        found = predict_split(
-            trained,
+        found = look(
+            Checkpoint.load(path),
             dataset,
             config.split,
             views=config.views,
@@ -149,21 +207,10 @@ def write_predictions(config: PassConfig, out: Path, mesh: Mesh, device: str, st
         )
         if found is None:
             return
-        label_map = trained.label_map(dataset).numpy()
-        passes.append(
-            Predictions(
-                names=np.array([str(path)]),
-                probabilities=found.probabilities[None],
-                labels=dataset.split(config.split).samples["label"].astype(np.int64),
-                seconds=np.array([found.seconds]),
-                reordered=np.array([bool((label_map != np.arange(len(label_map))).any())]),
-                fingerprint=dataset.fingerprint,
-                split=config.split,
-                views=config.views,
-            )
-        )
+        passes.append(found)
     if mesh.rank == 0:
-        join_predictions(passes).save(out)
+        with out.open("wb") as file:
+            pickle.dump(passes, file)
 
 
 def evaluation_loader(
@@ -196,13 +243,6 @@ def evaluation_loader(
     )
 
 
-class SplitPass(NamedTuple):
-    """probabilities: float32 (samples, classes), in the dataset's order of both. seconds: that it took."""
-
-    probabilities: npt.NDArray[np.float32]
-    seconds: float
-
-
 def predict_split(
     trained: Checkpoint,
     dataset: Dataset,
@@ -218,27 +258,80 @@ def predict_split(
 
     None: it was asked to stop. Raises `FreelightError` when the dataset's classes or image size are not the network's.
     """
+    probabilities = np.zeros((len(dataset.split(split)), len(dataset.manifest.classes)), np.float32)
+
+    def take(rows: npt.NDArray[np.int64], found: npt.NDArray[np.float32]) -> None:
+        probabilities[rows] = found
+
+    ended = _look(trained, dataset, split, views, batch_size, mesh, device, stop, take, (probabilities,))
+    return None if ended is None else SplitPass(probabilities, *ended)
+
+
+def judge_split(
+    trained: Checkpoint,
+    dataset: Dataset,
+    split: str,
+    *,
+    views: int,
+    batch_size: int = 64,
+    mesh: Mesh = Mesh(),  # noqa: B008
+    device: str = "cpu",
+    stop: StopRequest | None = None,
+) -> JudgedPass | None:
+    """Return what a network makes of a labelled split, on every process; else as `predict_split`."""
+    labels = _labels(dataset.split(split))
+    ranks, guesses, own = np.zeros_like(labels), np.zeros_like(labels), np.zeros(len(labels), np.float32)
+
+    def take(rows: npt.NDArray[np.int64], found: npt.NDArray[np.float32]) -> None:
+        judged = judge(found, labels[rows])
+        ranks[rows], guesses[rows], own[rows] = judged.ranks, judged.guesses, judged.own
+
+    ended = _look(trained, dataset, split, views, batch_size, mesh, device, stop, take, (ranks, guesses, own))
+    answers = Answers(labels=labels, ranks=ranks, guesses=guesses, own=own)
+    return None if ended is None else JudgedPass(answers, *ended)
+
+
+def _look(
+    trained: Checkpoint,
+    dataset: Dataset,
+    split: str,
+    views: int,
+    batch_size: int,
+    mesh: Mesh,
+    device: str,
+    stop: StopRequest | None,
+    take: Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32]], None],
+    taken: Sequence[npt.NDArray[Any]],
+) -> tuple[float, bool] | None:
+    """Have `take` fill the arrays `taken`, rows (samples,) each, from batches' rows and probabilities (rows, classes).
+
+    Returns the seconds and whether classes were reordered; None: it was asked to stop.
+    """
     label_map = trained.label_map(dataset)
     loader = evaluation_loader(trained, dataset, split, views=views, batch_size=batch_size, mesh=mesh, device=device)
     network = trained.network(mesh.columns).to(device)
-    found = torch.zeros((len(loader.split), len(label_map)))
-    times = torch.zeros(len(found), dtype=torch.int64)
+    times = np.zeros(len(loader.split), np.int64)
     start = time.perf_counter()
     for images, _, samples in _until_stopped(loader, mesh, stop):
         if len(samples):  # else other ranks have the rest of the last batch
-            rows = torch.from_numpy(samples.astype(np.int64))
-            found[rows] = view_probabilities(network, images).float().cpu()[:, label_map]
+            rows = samples.astype(np.int64)
+            take(rows, view_probabilities(network, images).float().cpu()[:, label_map].numpy())
             times[rows] += 1
     if mesh.everyone is not None:
-        if mesh.columns.rank:  # the columns of a replica have the same rows, of which one counts
-            found.zero_()
-            times.zero_()
-        dist.all_reduce(found, group=mesh.everyone)
-        dist.all_reduce(times, group=mesh.everyone)
+        for array in (*taken, times):
+            if mesh.columns.rank:  # the columns of a replica have the same rows, of which one counts
+                array[:] = 0
+            dist.all_reduce(torch.from_numpy(array), group=mesh.everyone)
     if stop is not None and mesh.agree(int(bool(stop.number))):
         return None
     assert bool((times == 1).all()), "each sample counts once"
-    return SplitPass(found.numpy(), time.perf_counter() - start)
+    reordered = not torch.equal(label_map, torch.arange(len(label_map)))
+    return time.perf_counter() - start, reordered
+
+
+def _labels(split: Split) -> npt.NDArray[np.int64]:
+    labels: npt.NDArray[np.int64] = split.samples["label"].astype(np.int64)
+    return labels
 
 
 def _until_stopped(batches: Iterable[Batch], mesh: Mesh, stop: StopRequest | None) -> Iterator[Batch]:

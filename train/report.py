@@ -25,7 +25,7 @@ from .predictions import predict_split
 from .progress import summary
 from .recipe import RECIPES, Recipe, settable
 from .run import BEST, LAST, RunFolder
-from .scoring import Labels, Probabilities, score, score_classes, worst_confusions
+from .scoring import Answers, Labels, Probabilities, judge, score, score_classes, worst_confusions
 from .similarity import Gallery, find_alike, spread_rows
 
 PAPER = (
@@ -109,15 +109,15 @@ def _of_data(
     labels = split.samples["label"].astype(np.int64)
     found = predict_split(trained, dataset, "val", views=10, device=device)
     assert found is not None
-    probabilities = found.probabilities
-    ten_views = f"{checkpoint}, val, ten views", score(probabilities, labels).errors
+    answers = judge(found.probabilities, labels)
+    ten_views = f"{checkpoint}, val, ten views", score(answers).errors
     gallery, queries = (Gallery.open(trained, dataset, name, features, watch=watch) for name in ("train", "val"))
     return [
         _errors(metrics, ten_views),
         _kernels(trained),
-        _predictions(dataset, probabilities, labels),
+        _predictions(dataset, found.probabilities, labels),
         _neighbours(gallery, queries),
-        _classes(dataset, probabilities, labels),
+        _classes(dataset, answers),
     ]
 
 
@@ -187,13 +187,12 @@ def _neighbours(gallery: Gallery, queries: Gallery) -> str:
     )
 
 
-def _classes(dataset: Dataset, probabilities: Probabilities, labels: Labels) -> str:
+def _classes(dataset: Dataset, answers: Answers) -> str:
     names = [info.name for info in dataset.manifest.classes]
-    scores = score_classes(probabilities, labels)
+    scores = score_classes(answers)
     confusions = [("class", "taken for", "images", "of")]
     confusions += [
-        (names[one.label], names[one.guess], str(one.times), str(one.images))
-        for one in worst_confusions(probabilities, labels, 10)
+        (names[one.label], names[one.guess], str(one.times), str(one.images)) for one in worst_confusions(answers, 10)
     ]
 
     def draw(style: Style) -> Any:

@@ -1,6 +1,6 @@
 """What `evaluate` says: each network's errors, those of their average, and of each class."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from ..shards import Dataset, FreelightError
 from .ensembles import average, equal_weights, format_weights, read_weights, search_weights
-from .predictions import Predictions
-from .scoring import class_table, score, score_classes, worst_confusions
+from .predictions import JudgedPass, PassConfig, Predictions
+from .scoring import Answers, class_table, judge, score, score_classes, worst_confusions
 
 CONFUSIONS = 10
 
@@ -43,42 +43,54 @@ def mix(found: Predictions, weights: npt.NDArray[np.float64] | None, *, search: 
     return Mixture(probabilities=average(found.probabilities, chosen), weights=chosen, origin=origin)
 
 
-def describe_errors(found: Predictions, mixed: Mixture, dataset: Dataset, *, per_class: bool) -> Iterator[str]:
-    """Yield the lines: what each network and their average came to; with `per_class`, what each class did."""
-    networks, images = found.probabilities.shape[:2]
-    what = f"{images} images of {found.split}, {found.views} view{'s' if found.views > 1 else ''}"
-    labelled = dataset.manifest.splits[found.split].labelled
+def describe_errors(
+    config: PassConfig,
+    names: Sequence[str],
+    passes: Sequence[JudgedPass],
+    mixed: Mixture | None,
+    *,
+    per_class: bool,
+) -> Iterator[str]:
+    """Yield the lines: what each network and their average came to; with `per_class`, what each class did.
+
+    names: of the networks, one a pass. mixed: their average, if there is one.
+    """
+    dataset = Dataset(config.shards)
+    images = len(dataset.split(config.split))
+    what = f"{images} images of {config.split}, {config.views} view{'s' if config.views > 1 else ''}"
     tops = []
-    for place, name in enumerate(found.names):
-        which = f"{name}: " if networks > 1 else ""
-        if found.reordered[place]:
+    for name, found in zip(names, passes, strict=True):
+        which = f"{name}: " if len(passes) > 1 else ""
+        if found.reordered:
             yield (
                 f"{which}the dataset's classes are in another order than the checkpoint's; "
                 "labels were matched by class id"
             )
         said = "no labels, so no errors"
-        if labelled:
-            scored = score(found.probabilities[place], found.labels)
+        if found.answers is not None:
+            scored = score(found.answers)
             tops.append(scored.errors.top1)
             said = str(scored)
-        yield f"{which}{what}: {said}, {images / found.seconds[place]:.1f} images/s"
-    if networks > 1:
-        weights = f"average of {networks} networks, weights {format_weights(mixed.weights)} ({mixed.origin})"
-        if not labelled:
+        yield f"{which}{what}: {said}, {images / found.seconds:.1f} images/s"
+    answers = passes[0].answers
+    if mixed is not None and len(passes) > 1:
+        weights = f"average of {len(names)} networks, weights {format_weights(mixed.weights)} ({mixed.origin})"
+        if answers is None:
             yield weights
         else:
-            scored, mean = score(mixed.probabilities, found.labels), float(np.mean(tops))
+            answers = judge(mixed.probabilities, answers.labels)
+            scored, mean = score(answers), float(np.mean(tops))
             yield f"{weights}: {what}: {scored}"
             better = scored.errors.top1 < mean
             yield f"the average's top-1 error is {'' if better else 'not '}lower than the networks' mean, {mean:.2%}"
-    if labelled and per_class:
-        yield from _describe_classes(found, mixed, dataset)
+    if answers is not None and per_class:
+        yield from _describe_classes(answers, dataset)
 
 
-def _describe_classes(found: Predictions, mixed: Mixture, dataset: Dataset) -> Iterator[str]:
+def _describe_classes(answers: Answers, dataset: Dataset) -> Iterator[str]:
     names = [info.name for info in dataset.manifest.classes]
     yield ""
-    yield class_table(score_classes(mixed.probabilities, found.labels), names)
+    yield class_table(score_classes(answers), names)
     yield ""
-    for one in worst_confusions(mixed.probabilities, found.labels, CONFUSIONS):
+    for one in worst_confusions(answers, CONFUSIONS):
         yield f"{names[one.label]} taken for {names[one.guess]}: {one.times} of {one.images}"

@@ -14,6 +14,20 @@ Probabilities = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """What errors need of a network's probabilities for labelled images, each (n,).
+
+    labels: int64. ranks: int64, how many classes came before the label. guesses: int64, the class that came first.
+    own: float32, the probability of the label.
+    """
+
+    labels: Labels
+    ranks: Labels
+    guesses: Labels
+    own: Probabilities
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """errors: of all images. loss: the mean of -log p(label), nats."""
@@ -44,37 +58,43 @@ class Confusion:
     images: int
 
 
-def score(probabilities: Probabilities, labels: Labels) -> Score:
-    """Return errors and loss of (n, classes) probabilities for labels (n,)."""
-    own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0].astype(np.float64)
-    loss = -np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean()
-    return Score(errors=_errors(_ranks(probabilities, labels)), loss=float(loss))
+def judge(probabilities: Probabilities, labels: Labels) -> Answers:
+    """Judge (n, classes) probabilities for labels (n,)."""
+    ranks = label_ranks(torch.from_numpy(probabilities), torch.from_numpy(labels)).numpy()
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    return Answers(labels=labels, ranks=ranks, guesses=probabilities.argmax(axis=1), own=own)
 
 
-def score_classes(probabilities: Probabilities, labels: Labels) -> list[ClassScore]:
+def score(answers: Answers) -> Score:
+    """Return errors and loss."""
+    loss = -np.log(np.maximum(answers.own.astype(np.float64), np.finfo(np.float32).tiny)).mean()
+    return Score(errors=_errors(answers.ranks), loss=float(loss))
+
+
+def score_classes(answers: Answers) -> list[ClassScore]:
     """Return the errors of each class that has images, in label order."""
-    ranks, guesses = _ranks(probabilities, labels), probabilities.argmax(axis=1)
+    labels, ranks = answers.labels, answers.ranks
     scores = []
     for label in np.unique(labels).tolist():
-        wrong = guesses[(labels == label) & (ranks > 0)]
+        wrong = answers.guesses[(labels == label) & (ranks > 0)]
         counts = np.bincount(wrong, minlength=1)
         mistaken = (int(counts.argmax()), int(counts.max())) if len(wrong) else None
         scores.append(ClassScore(label=label, errors=_errors(ranks[labels == label]), mistaken_for=mistaken))
     return scores
 
 
-def worst_confusions(probabilities: Probabilities, labels: Labels, most: int) -> list[Confusion]:
+def worst_confusions(answers: Answers, most: int) -> list[Confusion]:
     """Return at most so many pairs of classes, those of which the most images were mistaken first."""
-    classes, guesses = probabilities.shape[1], probabilities.argmax(axis=1)
-    wrong = labels != guesses
-    pairs, times = np.unique(labels[wrong] * classes + guesses[wrong], return_counts=True)
-    images = np.bincount(labels, minlength=classes)
+    wrong = answers.labels != answers.guesses
+    pairs = np.stack([answers.labels[wrong], answers.guesses[wrong]], axis=1)
+    kinds, times = np.unique(pairs, axis=0, return_counts=True)
+    images = np.bincount(answers.labels)
     return [
         Confusion(
-            label=int(pairs[place] // classes),
-            guess=int(pairs[place] % classes),
+            label=int(kinds[place, 0]),
+            guess=int(kinds[place, 1]),
             times=int(times[place]),
-            images=int(images[pairs[place] // classes]),
+            images=int(images[kinds[place, 0]]),
         )
         for place in np.argsort(-times, kind="stable")[:most]
     ]
@@ -88,11 +108,6 @@ def class_table(scores: Sequence[ClassScore], names: Sequence[str]) -> str:
         errors = one.errors
         rows.append((names[one.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", mistaken))
     return columns(("class", "images", "top-1 error", "top-5 error", "most often taken for"), rows)
-
-
-def _ranks(probabilities: Probabilities, labels: Labels) -> Labels:
-    ranks: Labels = label_ranks(torch.from_numpy(probabilities), torch.from_numpy(labels)).numpy()
-    return ranks
 
 
 def _errors(ranks: npt.NDArray[np.int64]) -> Errors:

@@ -248,6 +248,17 @@ def test_a_table_names_every_class_and_the_worst_confusions(
     assert re.fullmatch(r"\w+ taken for \w+: [12] of 2", confusions.splitlines()[0])
 
 
+def test_what_it_says_is_the_same_whether_probabilities_are_kept_or_not(
+    command: click.Command, run: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1", "--per-class"]
+    lines = [
+        call(command, *words, *more).stdout.splitlines() for more in ([], ["--predictions", tmp_path / "kept.npz"])
+    ]
+    assert without_speed(lines[0][0]) == without_speed(lines[1][0])
+    assert lines[0][1:] == lines[1][1:]
+
+
 def unlabel(folder: Path) -> None:
     """Make val a split without labels, as the challenge's test set is."""
     content = json.loads((folder / "dataset.json").read_text())

@@ -1,7 +1,9 @@
 """Predictions: every sample once on any number of ranks, the same from one column and two, and kept in a file."""
 
 import functools
+import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,11 @@ from freelight.train.predictions import (
     Predictions,
     evaluation_loader,
     join_predictions,
+    judge_split,
     predict_split,
-    write_predictions,
+    write_pass,
 )
+from freelight.train.scoring import judge
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +55,21 @@ def test_each_sample_counts_once_and_alike_on_any_ranks(
     columns: int, replicas: int, batch_size: int, run: Path, trained: Checkpoint, dataset: Dataset, tmp_path: Path
 ) -> None:
     """20 samples in batches of 19 leave one, which three of four ranks do not have."""
-    out = tmp_path / "val.npz"
     config = PassConfig(
         checkpoints=(run / "last.pt",), shards=dataset.folder, split="val", views=1, batch_size=batch_size
     )
-    launch(functools.partial(write_predictions, config, out), columns=columns, replicas=replicas, backend="gloo")
-    found = Predictions.load(out)
-    assert found.labels.tolist() == dataset.split("val").samples["label"].tolist()
-    np.testing.assert_allclose(found.probabilities[0], one_by_one(trained, dataset), rtol=0, atol=1e-5)
+
+    def look(how: Any) -> Any:
+        out = tmp_path / how.__name__
+        launch(functools.partial(write_pass, config, how, out), columns=columns, replicas=replicas, backend="gloo")
+        (found,) = pickle.loads(out.read_bytes())
+        return found
+
+    probabilities, labels = look(predict_split).probabilities, dataset.split("val").samples["label"]
+    np.testing.assert_allclose(probabilities, one_by_one(trained, dataset), rtol=0, atol=1e-5)
+    answers = look(judge_split).answers
+    for name, value in vars(judge(probabilities, labels.astype(np.int64))).items():
+        np.testing.assert_allclose(getattr(answers, name), value, rtol=0, atol=1e-6)
 
 
 def test_a_network_of_float64_is_asked_in_float64(run: Path, trained: Checkpoint, dataset: Dataset) -> None:
