@@ -12,15 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making import files
 
 from freelight.shards import Dataset, compute_statistics
 from freelight.shards.drawing import draw_pictures
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def make(images: Path, out: Path, *more: str) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from making import files
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -24,10 +25,6 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def drawn(tree: Path) -> DrawnPictures:
     return draw_pictures(tree, train_per_class=TRAIN, val_per_class=VAL)
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def test_layout_counts_and_class_names(tree: Path, drawn: DrawnPictures) -> None:

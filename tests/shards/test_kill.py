@@ -11,16 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from making import files
 
 from freelight.shards.drawing import draw_pictures
 
 pytestmark = pytest.mark.slow
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def command(images: Path, out: Path, workers: int) -> list[str]:

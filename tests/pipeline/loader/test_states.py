@@ -1,0 +1,162 @@
+"""Wherever it was stopped, the loader goes on with exactly the samples not yet seen."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from loading import SMALL, Seen, make, readers
+
+from freelight.pipeline import CenterCrop, Loader, Transform, draw_epoch
+from freelight.shards import Dataset, FreelightError
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3])
+def test_breaking_off_and_iterating_again_goes_on_after_the_last_batch(
+    taken: int, dataset: Dataset, whole: Seen
+) -> None:
+    """Batches that were read or decoded ahead, and not handed out, are not lost."""
+    loader = make(dataset)
+    seen = Seen()
+    for count, batch in enumerate(loader, 1):
+        seen.add(batch)
+        if count == taken:
+            break
+    assert readers() == []
+    assert loader.position == 16 * taken
+    assert seen.add_all(loader) == whole
+    assert loader.position == 60
+
+
+@pytest.mark.parametrize(("world_size", "batch_size"), [(1, 16), (3, 5), (2, 60), (1, 7)])
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_a_state_goes_on_with_exactly_the_samples_not_yet_seen(
+    steps: int, world_size: int, batch_size: int, dataset: Dataset, whole: Seen
+) -> None:
+    """Stopped on two ranks with batches of 8, in epoch 0; taken up on others, through JSON, with the same pixels."""
+    seen = Seen()
+    states = []
+    for rank in range(2):
+        loader = make(dataset, batch_size=8, rank=rank, world_size=2)
+        for _, batch in zip(range(steps), loader, strict=False):
+            seen.add(batch)
+        states.append(loader.state_dict())
+    assert states[0] == states[1]
+    assert states[0]["position"] == 8 * steps
+    for rank in range(world_size):
+        loader = make(dataset, batch_size=batch_size, rank=rank, world_size=world_size)
+        loader.load_state_dict(json.loads(json.dumps(states[0])))
+        assert loader.state_dict() == states[0]
+        for batch in loader:
+            seen.add(batch)
+    assert seen == whole
+
+
+def test_a_state_of_a_later_epoch_and_of_an_epochs_end(dataset: Dataset) -> None:
+    loader = make(dataset)
+    loader.set_epoch(3)
+    first = next(iter(loader))
+    middle = loader.state_dict()
+    rest = Seen(loader)
+    end = loader.state_dict()
+
+    other = make(dataset)
+    other.load_state_dict(middle)
+    assert other.epoch == 3
+    assert Seen(other) == rest
+    assert not set(first.samples.tolist()) & set(rest)
+    other = make(dataset)
+    other.load_state_dict(end)
+    assert list(Seen(other)) == draw_epoch(60, seed=0, epoch=4).order.tolist()
+
+
+CENTER = dataclasses.replace(SMALL, crop=CenterCrop(size=96))
+
+
+def test_the_transform_changes_between_epochs_and_resumes_bit_equal_on_either_side(dataset: Dataset) -> None:
+    """Killed in the last epoch before the change, at the boundary itself, or after it."""
+
+    def run(loader: Loader, *, stop: int = 9) -> tuple[list[tuple[int, Seen]], dict[str, Any]]:
+        """Take up to `stop` steps, of four an epoch, with CENTER from epoch 1 on."""
+        seen: list[tuple[int, Seen]] = []
+        while len(seen) < stop:
+            if loader.epoch == 0 and loader.position == 60:
+                loader.set_epoch(1)
+                loader.transform = CENTER
+            for batch in loader:
+                seen.append((loader.epoch, Seen([batch])))
+                if len(seen) == stop:
+                    break
+        return seen, json.loads(json.dumps(loader.state_dict()))
+
+    whole, _ = run(make(dataset))
+    assert [epoch for epoch, _ in whole] == [0] * 4 + [1] * 4 + [2]
+    views = dict(Seen(make(dataset, transform=CENTER)))
+    for epoch, seen in whole:
+        assert (epoch > 0) == (seen.items() <= views.items())
+    for stop in (3, 4, 5, 8):
+        before, state = run(make(dataset), stop=stop)
+        other = make(dataset, transform=SMALL if stop <= 4 else CENTER)
+        other.load_state_dict(state)
+        assert before + run(other, stop=9 - stop)[0] == whole
+
+
+def test_inside_an_epoch_the_transform_stays(dataset: Dataset, whole: Seen) -> None:
+    loader = make(dataset)
+    seen = Seen([next(iter(loader))])
+    with pytest.raises(FreelightError, match="may change at an epoch's boundary, not inside an epoch"):
+        loader.transform = CENTER
+    assert loader.transform == SMALL
+    state = loader.state_dict()
+    with pytest.raises(FreelightError, match=r"of another transform: .*RandomCrop.*, here .*CenterCrop"):
+        make(dataset, transform=CENTER).load_state_dict(state)
+    assert seen.add_all(loader) == whole
+    make(dataset, transform=CENTER).load_state_dict(loader.state_dict())
+
+
+def test_a_transform_that_cannot_work_leaves_the_loader_as_it_was(dataset: Dataset, whole: Seen) -> None:
+    loader = make(dataset)
+    with pytest.raises(FreelightError, match="pass the dataset's statistics"):
+        loader.transform = Transform()
+    assert loader.transform == SMALL
+    assert Seen(loader) == whole
+
+
+def test_where_short_batches_are_dropped_a_state_goes_on_with_whole_ones_of_another_size(dataset: Dataset) -> None:
+    loader = make(dataset, batch_size=8, drop_last=True)
+    next(iter(loader))
+    other = make(dataset, batch_size=16, drop_last=True)
+    other.load_state_dict(loader.state_dict())
+    assert [len(batch.samples) for batch in other] == [16, 16, 16]
+    assert other.position == 56
+    assert [len(batch.samples) for batch in other] == [16, 16, 16], "the next epoch"
+    assert other.epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("split", "changes", "reason"),
+    [
+        ("val", {}, "another split: 'train', here 'val'"),
+        ("train", {"seed": 1}, "another seed: 0, here 1"),
+        ("train", {"order": "sequential"}, "another order: 'global', here 'sequential'"),
+    ],
+)
+def test_a_state_of_something_else_is_refused(
+    split: str, changes: dict[str, Any], reason: str, dataset: Dataset
+) -> None:
+    state = make(dataset).state_dict()
+    loader = make(dataset, split, **changes)
+    before = loader.state_dict()
+    with pytest.raises(FreelightError, match=reason):
+        loader.load_state_dict({**state, "epoch": 5, "position": 16})
+    assert loader.state_dict() == before, "a refused state leaves its mark"
+
+
+def test_a_state_of_another_dataset_is_refused(dataset: Dataset, dataset_copy: Dataset) -> None:
+    """A copy of the folder is the same dataset; one with another shard is not."""
+    state = make(dataset).state_dict()
+    make(dataset_copy).load_state_dict(state)
+    path = dataset_copy.folder / "dataset.json"
+    path.write_text(path.read_text().replace(dataset.manifest.splits["val"].shards[1].sha256, "0" * 64))
+    with pytest.raises(FreelightError, match="another fingerprint"):
+        make(Dataset(dataset_copy.folder)).load_state_dict(state)

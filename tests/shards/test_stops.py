@@ -1,0 +1,170 @@
+"""A stopped job ends with the same bytes, and one of another source or setting is refused."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from making import SMALL, Stop, files, identities, source_of
+
+from freelight.shards import Dataset, FreelightError, Rescaling, ShardRecord, Source, make_shards
+
+
+def stop_after(count: int, records: Iterable[ShardRecord]) -> Iterator[ShardRecord]:
+    for done, record in enumerate(records):
+        if done == count:
+            raise Stop
+        yield record
+
+
+def begin(source: Source, out: Path, shards: int) -> None:
+    """Make a dataset, but stop when so many shards are recorded and one more is written."""
+    with pytest.raises(Stop):
+        make_shards(source, out, SMALL, watch=lambda records, total: stop_after(shards, records))
+
+
+@pytest.mark.parametrize("shards", [0, 1, 5])
+def test_a_stopped_job_resumes_to_the_same_bytes_and_keeps_its_finished_shards(
+    shards: int, source: Source, small: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    begin(source, out, shards)
+    recorded = sorted(path.stem for path in (out / ".partial").glob("*.record"))
+    assert len(recorded) == shards + 1
+    assert not (out / "dataset.json").exists()
+    with pytest.raises(FreelightError, match="is not a finished dataset"):
+        Dataset(out)
+    # What a kill may leave besides: half a file under its temporary name, and a shard whose record was not written.
+    (out / "train-000006.tar.tmp").write_bytes(b"half")
+    (out / f"{recorded[-1]}.idx.tmp").write_bytes(b"half")
+    (out / ".partial" / "train-000006.record.tmp").write_bytes(b"half")
+    (out / ".partial" / f"{recorded[0]}.record").unlink()
+    (out / f"{recorded[0]}.tar").write_bytes(b"rot")
+    before = identities(out)
+    make_shards(source, out, SMALL)
+    assert files(out) == files(small)
+    after = identities(out)
+    for name in recorded[1:]:
+        assert after[f"{name}.tar"] == before[f"{name}.tar"], "a finished shard was made again"
+
+
+def test_every_image_is_watched_once_also_when_resuming(source: Source, tmp_path: Path) -> None:
+    """The progress bar must end at its length."""
+    begin(source, tmp_path / "out", 3)
+    counts: list[int] = []
+
+    def watch(records: Iterable[ShardRecord], total: int) -> Iterator[ShardRecord]:
+        counts.append(total)
+        for record in records:
+            counts[0] -= len(record.samples) + len(record.rejected)
+            yield record
+
+    make_shards(source, tmp_path / "out", SMALL, watch=watch)
+    assert counts == [0]
+
+
+def test_a_stop_after_the_manifest_is_tidied_up_by_the_next_run(source: Source, small: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(small, tmp_path / "out"))
+    (out / ".partial").mkdir()
+    (out / ".partial" / "train-000003.record").write_text("{}")
+    make_shards(source, out, SMALL)
+    assert files(out) == files(small)
+    assert not (out / ".partial").exists()
+
+
+def test_running_again_on_a_finished_dataset_changes_nothing(source: Source, small: Path) -> None:
+    before = identities(small)
+    again = make_shards(source, small, SMALL, watch=lambda records, total: pytest.fail("there is nothing to do"))
+    assert again == Dataset(small).manifest
+    assert identities(small) == before
+
+
+OTHER = {
+    "seed": replace(SMALL, seed=1),
+    "limit": replace(SMALL, limit=50),
+    "samples_per_shard": replace(SMALL, samples_per_shard=9),
+    "size": replace(SMALL, rescaling=Rescaling(size=33)),
+    "quality": replace(SMALL, rescaling=Rescaling(size=32, quality=90)),
+}
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "begun"])
+@pytest.mark.parametrize("setting", OTHER)
+def test_other_settings_on_the_same_folder_are_an_error_naming_them(
+    setting: str, finished: bool, source: Source, small: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    if finished:
+        shutil.copytree(small, out)
+    else:
+        begin(source, out, 0)
+    before = identities(out)
+    with pytest.raises(FreelightError, match=rf"{out} .*other settings.*\({setting}: .* then, .* now\).*--out"):
+        make_shards(source, out, OTHER[setting])
+    assert identities(out) == before
+
+
+def rename_picture(pictures: Path) -> None:
+    path = next((pictures / "val").rglob("*.JPEG"))
+    path.rename(path.with_name("renamed.JPEG"))
+
+
+def add_picture(pictures: Path) -> None:
+    path = next((pictures / "val").rglob("*.JPEG"))
+    shutil.copy2(path, path.with_name("added.JPEG"))
+
+
+def rename_class(pictures: Path) -> None:
+    names = pictures / "class-names.tsv"
+    names.write_text(names.read_text().replace("ring", "hoop"))
+
+
+def touch_picture(pictures: Path) -> None:
+    os.utime(next((pictures / "val").rglob("*.JPEG")), ns=(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "finished", "message"),
+    [
+        (rename_picture, True, "pictures of other paths or sizes"),
+        (rename_picture, False, "pictures of other paths or sizes"),
+        (add_picture, True, "'val': 20} then, .*'val': 21} now"),
+        (add_picture, False, "'val': 20} then, .*'val': 21} now"),
+        (rename_class, True, "other classes"),
+        (rename_class, False, "other classes"),
+        (touch_picture, False, "pictures written at other times"),
+    ],
+)
+def test_a_changed_source_on_the_same_folder_is_an_error(
+    change: object, finished: bool, message: str, pictures: Path, small: Path, tmp_path: Path
+) -> None:
+    """A finished dataset does not mind times: a copy of the source may have others."""
+    copy = Path(shutil.copytree(pictures, tmp_path / pictures.name))
+    out = tmp_path / "out"
+    if finished:
+        shutil.copytree(small, out)
+    else:
+        begin(source_of(copy), out, 0)
+    before = identities(out)
+    change(copy)  # type: ignore[operator]
+    with pytest.raises(FreelightError, match=f"another source.*{message}"):
+        make_shards(source_of(copy), out, SMALL)
+    assert identities(out) == before
+
+
+def test_a_folder_of_someone_elses_is_refused_and_left_alone(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("do not lose me")
+    with pytest.raises(FreelightError, match=f"--out {tmp_path} is not empty and was not begun by make_shards"):
+        make_shards(source, tmp_path, SMALL)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_source_that_changes_while_it_is_read_stops_the_job(pictures: Path, tmp_path: Path) -> None:
+    """It must not be counted as one more bad picture: the same listing would give other bytes."""
+    copy = Path(shutil.copytree(pictures, tmp_path / pictures.name))
+    source = source_of(copy)
+    next((copy / "train").rglob("*_1.JPEG")).write_bytes(b"cut")
+    with pytest.raises(FreelightError, match="changed while it was read"):
+        make_shards(source, tmp_path / "out", SMALL)
