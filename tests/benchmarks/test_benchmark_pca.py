@@ -7,7 +7,7 @@ from pathlib import Path
 
 from freelight.shards import Dataset
 
-TOOL = Path(__file__).parents[1] / "tools" / "benchmark"
+TOOL = Path(__file__).parents[2] / "tools" / "benchmark"
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

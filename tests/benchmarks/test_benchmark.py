@@ -1,0 +1,93 @@
+"""The executable, and its loader and training benchmarks by path."""
+
+import json
+import os
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from benching import TOOLS, call, run
+
+from benchmarks import loader
+from benchmarks.repeated import repeat_samples
+from freelight.shards import Dataset, FreelightError
+
+
+def test_the_executable_lists_its_benchmarks_and_refuses_others() -> None:
+    path = TOOLS / "benchmark"
+    assert os.access(path, os.X_OK), f"chmod +x {path}"
+    assert path.read_text().startswith("#!/usr/bin/env python3\n")
+    assert len(path.read_text().splitlines()) <= 66, "one screen"
+    main = runpy.run_path(str(path))["main"]
+    result = call(main, "--help")
+    assert result.exit_code == 0
+    assert re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE) == [
+        *("shards", "pca", "loader", "train", "free", "peers")
+    ]
+    assert call(main, "nonsense").exit_code == 2
+    assert call(main, "peers", "nonsense").exit_code == 2
+
+
+@pytest.mark.slow
+def test_loader_by_path_on_a_tiny_dataset_without_peers(dataset: Dataset, tmp_path: Path) -> None:
+    """Nothing is asserted of the times, so floors may be missed; all of ours is there, and all the peers are absent."""
+    record = tmp_path / "record.json"
+    words = ("--shards", dataset.folder, "--rounds", "1", "--memory-epochs", "6", "--peers", tmp_path)
+    result = run("loader", *words, "--record", record)
+    assert result.returncode in (0, 1), result.stderr
+    written = json.loads(record.read_text())
+    absent = {contender["name"]: contender["absent"] for contender in written["contenders"] if contender["absent"]}
+    assert absent == {
+        name: f"not made in {tmp_path}: tools/benchmark peers {'ffcv' if 'FFCV' in name else 'torchvision'}"
+        for name in (loader.WEBDATASET, *loader.FFCV.values())
+    }
+    for contender in written["contenders"]:
+        assert contender["absent"] or contender["laps"][0]["items"] == 2 * 60
+    floors = {floor["name"]: floor for floor in written["floors"]}
+    unchecked = [name for name, floor in floors.items() if floor["met"] is None]
+    assert len(floors) == 16
+    assert len(unchecked) == 4
+    assert all("FFCV" in name or "torchvision" in name or "ResNet-50" in name for name in unchecked)
+    assert 0 < floors["order and draws of these"]["value"] < 200
+
+
+@pytest.mark.slow
+def test_train_and_free_by_path_on_tiny_batches(dataset: Dataset, tmp_path: Path) -> None:
+    """Nothing is asserted of the times, so floors may be missed; all of ours is there, and torchvision is absent."""
+    records = {}
+    for name, words in (("train", ("--peers", tmp_path)), ("free", ("--shards", dataset.folder))):
+        record = tmp_path / f"{name}.json"
+        result = run(name, "--batch", "2", "--rounds", "1", *words, "--record", record)
+        assert result.returncode in (0, 1), result.stderr
+        records[name] = json.loads(record.read_text())
+    laps = {
+        contender["name"]: [lap["items"] for lap in contender["laps"]]
+        for record in records.values()
+        for contender in record["contenders"]
+    }
+    absent = laps.pop("torchvision's AlexNet")
+    assert absent == []
+    assert {tuple(items) for items in laps.values()} == {(2,), (4,)}
+    assert len(laps) == 7
+    assert all(floor["value"] > 0 for record in records.values() for floor in record["floors"])
+    share = {figure["name"]: figure["value"] for figure in records["free"]["figures"]}["wait for data"]
+    assert 0 < share < 100
+
+
+def test_loader_refuses_what_cannot_be_measured(dataset: Dataset, tmp_path: Path) -> None:
+    result = call(loader.command, "--shards", tmp_path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not a finished dataset" in result.stderr
+    with pytest.raises(FreelightError, match=r"samples \(=0\) must be at least 1"):
+        repeat_samples(dataset, "train", 0, tmp_path / "none")
+
+
+def test_a_repeated_dataset_reads_the_rows_it_repeats(dataset: Dataset, tmp_path: Path) -> None:
+    """In the order of the shards, each row twice or once; labels and sources go with them."""
+    given = dataset.split("train")
+    made = repeat_samples(dataset, "train", 100, tmp_path / "more").split("train")
+    rows = [row for row in range(60) for _ in range(1 + (row < 40))]
+    assert [made.read(index) for index in range(100)] == [given.read(row) for row in rows]
+    assert made.samples["label"].tolist() == given.samples["label"][rows].tolist()
+    assert made.sources == [given.sources[row] for row in rows]
