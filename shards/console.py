@@ -34,6 +34,16 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def with_cache(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command whose --shards may be a URL: `cache`, the local folder for shards, and `cache_bytes`."""
+    for option in (
+        click.option("--cache-bytes", default=10**11, show_default=True, help="Most that the cache may hold."),
+        click.option("--cache", type=click.Path(path_type=Path), help="Local folder for the shards of a URL."),
+    ):
+        command = option(command)
+    return command
+
+
 class OutputFile(click.Path):
     """A file that a command will write: refused at once where that cannot be, and not after the work.
 

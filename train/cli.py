@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..shards import Dataset
-from ..shards.console import reports_errors
+from ..shards.console import reports_errors, with_cache
 from .describe import describe, recipe_table
 from .launch import launch
 from .recipe import RECIPES
@@ -16,8 +16,7 @@ from .trainer import TrainingConfig, train
 @click.command()
 @click.option("--shards", help="Dataset directory, with statistics; or its URL, with --cache.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; a begun one is resumed.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Local folder for the shards of a URL.")
-@click.option("--cache-bytes", default=10**11, show_default=True, help="Most that the cache may hold.")
+@with_cache
 @click.option("--statistics", type=click.Path(path_type=Path), help="Another .npz of compute_pca.  [default: SHARDS']")
 @click.option("--init-from", type=click.Path(path_type=Path), help="Checkpoint to begin a new run with, where it fits.")
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True)

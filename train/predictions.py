@@ -123,22 +123,28 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
 class PassConfig:
     """What to predict: the split of a dataset, with each checkpoint's network.
 
-    views: 1, the centre, or 10. batch_size: images at a time, over all processes. columns: processes a network.
-    backend: of `launch`.
+    shards, cache, cache_bytes: as of `TrainingConfig`. views: 1, the centre, or 10. batch_size: images at a time, over
+    all processes. columns: processes a network. backend: of `launch`.
     """
 
     checkpoints: tuple[Path, ...]
-    shards: Path
+    shards: str
     split: str
     views: int
     batch_size: int = 64
     columns: int = 1
     backend: str | None = None
+    cache: Path | None = None
+    cache_bytes: int = 10**11
+
+    def dataset(self) -> Dataset:
+        """Open the dataset."""
+        return Dataset(self.shards, cache=self.cache, cache_bytes=self.cache_bytes)
 
 
 def earlier_predictions(config: PassConfig, paths: Sequence[Path]) -> list[Predictions]:
     """Read the files of earlier passes. Raises `FreelightError` unless they are of the same split and views."""
-    dataset, found = Dataset(config.shards), []
+    dataset, found = config.dataset(), []
     for path in paths:
         found.append(Predictions.load(path))
         found[-1].require_of(dataset, config.split, config.views, path)
@@ -149,7 +155,7 @@ def collect_predictions(
     config: PassConfig, earlier: Sequence[Predictions] = (), *, keep: Path | None = None
 ) -> Predictions:
     """Return the predictions of earlier passes, then those of a pass now; all go to the file `keep` too."""
-    parts, dataset = list(earlier), Dataset(config.shards)
+    parts, dataset = list(earlier), config.dataset()
     for path, found in zip(config.checkpoints, _launch_pass(config, predict_split), strict=True):
         parts.append(
             Predictions(
@@ -193,7 +199,7 @@ def write_pass(
 
     When asked to stop, nothing is written.
     """
-    dataset, passes = Dataset(config.shards), []
+    dataset, passes = config.dataset(), []
     for path in config.checkpoints:
         found = look(
             Checkpoint.load(path),

@@ -39,10 +39,10 @@ PAPER = (
 SHOWN, QUERIES, NEAREST = 8, 5, 6
 
 
-def report(run: Path, shards: Path | None, *, features: Path | None = None, watch: Watch = no_watch) -> str:
+def report(run: Path, dataset: Dataset | None, *, features: Path | None = None, watch: Watch = no_watch) -> str:
     """Return the page of the run in a folder, as HTML.
 
-    shards: the dataset; with it come ten-view errors, predictions and neighbours, of `val` and `train`. features:
+    dataset: with it come ten-view errors, predictions and neighbours, of `val` and `train`. features:
     folder for the vectors of those; by default RUN/features/step-NUMBER.
     """
     best = next((run / name for name in (BEST, LAST) if (run / name).exists()), None)
@@ -51,20 +51,20 @@ def report(run: Path, shards: Path | None, *, features: Path | None = None, watc
     trained = Checkpoint.load(best)
     metrics = RunFolder(run, keep=1).read()
     sections = [
-        _what(run, trained, metrics, shards),
+        _what(run, trained, metrics, dataset),
         section("Curves", picture(functools.partial(curves, metrics), "loss, errors and learning rate by epoch")),
     ]
-    if shards is None:
+    if dataset is None:
         sections += [_errors(metrics), _kernels(trained)]
     else:
         # A later report may be of a later checkpoint, whose features are others.
         folder = features or run / "features" / f"step-{trained.progress['step']:08d}"
-        sections += _of_data(trained, best.name, metrics, Dataset(shards), folder, watch)
+        sections += _of_data(trained, best.name, metrics, dataset, folder, watch)
     sections += [_speed(metrics), _settings(trained)]
     return page(f"Freelight: the run {run}", sections)
 
 
-def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], shards: Path | None) -> str:
+def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], dataset: Dataset | None) -> str:
     recipe, plain = trained.recipe, RECIPES[trained.recipe.name]
     changed = [
         f"{name}={getattr(owner, name)}"
@@ -82,8 +82,7 @@ def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], sha
             f"for training; fingerprint {trained.fingerprint[:12]}",
         ),
     ]
-    if shards is not None:
-        dataset = Dataset(shards)
+    if dataset is not None:
         splits = ", ".join(f"{name} {split.samples:,} images" for name, split in dataset.manifest.splits.items())
         other = "" if dataset.fingerprint == trained.fingerprint else f"; fingerprint {dataset.fingerprint[:12]}"
         rows.append(("shown here", f"{splits}{other}{', NOT THE DATA OF THE RUN' if other else ''}"))

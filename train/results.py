@@ -55,7 +55,7 @@ def describe_errors(
 
     names: of the networks, one a pass. mixed: their average, if there is one.
     """
-    dataset = Dataset(config.shards)
+    dataset = config.dataset()
     images = len(dataset.split(config.split))
     what = f"{images} images of {config.split}, {config.views} view{'s' if config.views > 1 else ''}"
     tops = []

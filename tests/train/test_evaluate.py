@@ -248,6 +248,14 @@ def test_a_table_names_every_class_and_the_worst_confusions(
     assert re.fullmatch(r"\w+ taken for \w+: [12] of 2", confusions.splitlines()[0])
 
 
+def test_shards_may_lie_behind_a_url(command: click.Command, run: Path, dataset: Dataset, tmp_path: Path) -> None:
+    words = ["--checkpoint", run / "last.pt", "--views", "1", "--shards"]
+    near = call(command, *words, dataset.folder)
+    far = call(command, *words, f"file://{dataset.folder}", "--cache", tmp_path / "cache")
+    assert far.exit_code == 0, far.output
+    assert without_speed(far.stdout) == without_speed(near.stdout)
+
+
 def test_what_it_says_is_the_same_whether_probabilities_are_kept_or_not(
     command: click.Command, run: Path, dataset: Dataset, tmp_path: Path
 ) -> None:

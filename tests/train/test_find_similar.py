@@ -28,6 +28,8 @@ def test_a_training_picture_is_nearest_to_itself(
     assert found.stdout.startswith(f"{pictures / source}: {name} 0.0, ")
     with Image.open(tmp_path / "alike.png") as panel:
         assert panel.width <= 600
+    far = [*words[:2], "--shards", f"file://{dataset.folder}", "--cache", tmp_path / "cache", *words[4:]]
+    assert typed("find_similar", *far, pictures / source, "--nearest", "3").stdout == found.stdout
     itself = typed("find_similar", *words, "--queries", "train")
     assert itself.returncode == 2
     assert itself.stderr.startswith("error: --queries train is where to search too: each image would find itself")

@@ -56,7 +56,7 @@ def test_each_sample_counts_once_and_alike_on_any_ranks(
 ) -> None:
     """20 samples in batches of 19 leave one, which three of four ranks do not have."""
     config = PassConfig(
-        checkpoints=(run / "last.pt",), shards=dataset.folder, split="val", views=1, batch_size=batch_size
+        checkpoints=(run / "last.pt",), shards=str(dataset.folder), split="val", views=1, batch_size=batch_size
     )
 
     def look(how: Any) -> Any:

@@ -108,9 +108,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def written(typed: Any, run: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the run and its dataset, written by the tool as typed."""
+    """The report of the run and its dataset, behind a URL, written by the tool as typed."""
     out = tmp_path_factory.mktemp("report") / "report.html"
-    words = ["--run", run, "--shards", dataset.folder, "--out", out, "--features", out.parent / "features"]
+    words = ["--run", run, "--out", out, "--features", out.parent / "features"]
+    words += ["--shards", f"file://{dataset.folder}", "--cache", out.parent / "cache"]
     result = typed("report", *words)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"report: {out} (")
