@@ -269,7 +269,8 @@ def predict_split(
     def take(rows: npt.NDArray[np.int64], found: npt.NDArray[np.float32]) -> None:
         probabilities[rows] = found
 
-    ended = _look(trained, dataset, split, views, batch_size, mesh, device, stop, take, (probabilities,))
+    loader = evaluation_loader(trained, dataset, split, views=views, batch_size=batch_size, mesh=mesh, device=device)
+    ended = _look(trained, dataset, loader, take, (probabilities,), mesh, stop)
     return None if ended is None else SplitPass(probabilities, *ended)
 
 
@@ -278,11 +279,9 @@ def judge_split(
     dataset: Dataset,
     split: str,
     *,
-    views: int,
-    batch_size: int = 64,
     mesh: Mesh = Mesh(),  # noqa: B008
-    device: str = "cpu",
     stop: StopRequest | None = None,
+    **loading: Any,
 ) -> JudgedPass | None:
     """Return what a network makes of a labelled split, on every process; else as `predict_split`."""
     labels = _labels(dataset.split(split))
@@ -292,7 +291,8 @@ def judge_split(
         judged = judge(found, labels[rows])
         ranks[rows], guesses[rows], own[rows] = judged.ranks, judged.guesses, judged.own
 
-    ended = _look(trained, dataset, split, views, batch_size, mesh, device, stop, take, (ranks, guesses, own))
+    loader = evaluation_loader(trained, dataset, split, mesh=mesh, **loading)
+    ended = _look(trained, dataset, loader, take, (ranks, guesses, own), mesh, stop)
     answers = Answers(labels=labels, ranks=ranks, guesses=guesses, own=own)
     return None if ended is None else JudgedPass(answers, *ended)
 
@@ -300,22 +300,18 @@ def judge_split(
 def _look(
     trained: Checkpoint,
     dataset: Dataset,
-    split: str,
-    views: int,
-    batch_size: int,
-    mesh: Mesh,
-    device: str,
-    stop: StopRequest | None,
+    loader: Loader,
     take: Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32]], None],
     taken: Sequence[npt.NDArray[Any]],
+    mesh: Mesh,
+    stop: StopRequest | None,
 ) -> tuple[float, bool] | None:
     """Have `take` fill the arrays `taken`, rows (samples,) each, from batches' rows and probabilities (rows, classes).
 
     Returns the seconds and whether classes were reordered; None: it was asked to stop.
     """
     label_map = trained.label_map(dataset)
-    loader = evaluation_loader(trained, dataset, split, views=views, batch_size=batch_size, mesh=mesh, device=device)
-    network = trained.network(mesh.columns).to(device)
+    network = trained.network(mesh.columns).to(loader.device)
     times = np.zeros(len(loader.split), np.int64)
     start = time.perf_counter()
     for images, _, samples in _until_stopped(loader, mesh, stop):
