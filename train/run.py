@@ -1,9 +1,13 @@
 """The folder of a run: its checkpoints, and its metrics."""
 
+import fcntl
 import json
 import os
 import secrets
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ from .checkpoint import Checkpoint
 
 LAST, BEST = "last.pt", "best.pt"
 METRICS = "metrics.jsonl"
+PATIENCE = 5.0
+"""Seconds; a process whose command was killed ends within one."""
 
 
 class RunFolder:
@@ -24,6 +30,23 @@ class RunFolder:
     def __init__(self, path: Path, *, keep: int) -> None:
         self.path = path
         self.keep = keep
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out, where the file system has locks. Raises `FreelightError` while another is at work here.
+
+        The kernel lets go of it, however the process ends.
+        """
+        deadline = time.monotonic() + PATIENCE
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            while not _locked(descriptor):
+                if time.monotonic() > deadline:
+                    raise FreelightError(f"another run is at work in {self.path}; wait for it, or choose another --out")
+                time.sleep(0.1)
+            yield
+        finally:
+            os.close(descriptor)
 
     @property
     def last(self) -> Path:
@@ -83,6 +106,17 @@ class RunFolder:
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock a file if it is free; where there are no locks it is taken to be."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _link(source: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -383,8 +384,10 @@ class Trainer:
 
 def train(config: TrainingConfig, mesh: Mesh, device: str, stop: StopRequest) -> None:
     """Train, or take up, the run of `config` in this process, at its place in the mesh."""
+    folder = RunFolder(config.out, keep=config.keep)
     try:
-        Trainer(config, mesh, device, stop).run()
+        with nullcontext() if mesh.rank else folder.held():
+            Trainer(config, mesh, device, stop).run()
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(error) from None
     except RuntimeError as error:

@@ -108,6 +108,16 @@ def test_the_first_layers_kernels_are_drawn_16_a_row_the_columns_apart(run: Path
     assert pixel == tuple(expected.round().int().tolist())
 
 
+def test_two_runs_do_not_share_a_folder(train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freelight.train.run.PATIENCE", 0)
+    with RunFolder(tmp_path, keep=1).held():
+        second = train.here(tmp_path)
+    message = f"error: another run is at work in {tmp_path}; wait for it, or choose another --out\n"
+    assert (second.exit_code, second.stderr) == (2, message)
+    assert list(tmp_path.iterdir()) == []
+    assert train.here(tmp_path).exit_code == 0
+
+
 def test_shards_may_lie_behind_a_url(train_on: Any, dataset: Dataset, run: Path, tmp_path: Path) -> None:
     class Remote:
         folder = f"file://{dataset.folder}"
