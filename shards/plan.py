@@ -1,9 +1,9 @@
 """What decides a dataset's bytes, written down before the first shard so that a restart is held to it; the lock."""
 
 import errno
-import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from .atomic import TEMPORARY_SUFFIX, atomic_write
 from .errors import FreelightError
+from .locks import lock_file
 from .sources import Source
 from .staging import OrderedSource
 
@@ -111,16 +112,17 @@ def exclusive(out: Path) -> Iterator[Path]:
     if not (partial / PLAN).exists() and out.exists() and any(entry.name != PARTIAL for entry in out.iterdir()):
         raise FreelightError(f"--out {out} is not empty and was not begun by make_shards; choose another")
     partial.mkdir(parents=True, exist_ok=True)
-    with open(partial / LOCK, "ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it, however the process ends
-        except BlockingIOError:
-            raise FreelightError(f"another run is writing {out}; wait for it, or choose another --out") from None
-        try:
-            yield partial
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise FreelightError(
-                f"the disk of {out} is full; finished shards stay: free some space and run the same command again"
-            ) from error
+    try:
+        lock = lock_file(partial / LOCK)
+    except BlockingIOError:
+        raise FreelightError(f"another run is writing {out}; wait for it, or choose another --out") from None
+    try:
+        yield partial
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise FreelightError(
+            f"the disk of {out} is full; finished shards stay: free some space and run the same command again"
+        ) from error
+    finally:
+        os.close(lock)

@@ -7,6 +7,7 @@ sample is decoded once, whatever the number of views.
 
 import dataclasses
 import functools
+import os
 import pickle
 import tempfile
 import time
@@ -142,9 +143,9 @@ class PassConfig:
         return Dataset(self.shards, cache=self.cache, cache_bytes=self.cache_bytes)
 
 
-def earlier_predictions(config: PassConfig, paths: Sequence[Path]) -> list[Predictions]:
+def earlier_predictions(config: PassConfig, dataset: Dataset, paths: Sequence[Path]) -> list[Predictions]:
     """Read the files of earlier passes. Raises `FreelightError` unless they are of the same split and views."""
-    dataset, found = config.dataset(), []
+    found = []
     for path in paths:
         found.append(Predictions.load(path))
         found[-1].require_of(dataset, config.split, config.views, path)
@@ -152,10 +153,10 @@ def earlier_predictions(config: PassConfig, paths: Sequence[Path]) -> list[Predi
 
 
 def collect_predictions(
-    config: PassConfig, earlier: Sequence[Predictions] = (), *, keep: Path | None = None
+    config: PassConfig, dataset: Dataset, earlier: Sequence[Predictions] = (), *, keep: Path | None = None
 ) -> Predictions:
     """Return the predictions of earlier passes, then those of a pass now; all go to the file `keep` too."""
-    parts, dataset = list(earlier), config.dataset()
+    parts = list(earlier)
     for path, found in zip(config.checkpoints, _launch_pass(config, predict_split), strict=True):
         parts.append(
             Predictions(
@@ -184,6 +185,8 @@ def _launch_pass(config: PassConfig, look: Callable[..., Found | None]) -> list[
     """Return what `look`, `predict_split` or `judge_split`, finds with each checkpoint."""
     if not config.checkpoints:
         return []
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise FreelightError("evaluate starts its own processes (--columns 2); start it without torchrun")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found"
         work = functools.partial(write_pass, config, look, out)

@@ -105,6 +105,8 @@ def _of_data(
     """Return the sections that look at the dataset's pictures, through the checkpoint of that name."""
     device = default_device()
     split = dataset.split("val")
+    if not split.info.labelled:
+        raise FreelightError(f"val of {dataset.folder} has no labels, which the report counts by; leave --shards out")
     labels = split.samples["label"].astype(np.int64)
     found = predict_split(trained, dataset, "val", views=10, device=device)
     assert found is not None

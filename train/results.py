@@ -45,6 +45,7 @@ def mix(found: Predictions, weights: npt.NDArray[np.float64] | None, *, search: 
 
 def describe_errors(
     config: PassConfig,
+    dataset: Dataset,
     names: Sequence[str],
     passes: Sequence[JudgedPass],
     mixed: Mixture | None,
@@ -55,7 +56,6 @@ def describe_errors(
 
     names: of the networks, one a pass. mixed: their average, if there is one.
     """
-    dataset = config.dataset()
     images = len(dataset.split(config.split))
     what = f"{images} images of {config.split}, {config.views} view{'s' if config.views > 1 else ''}"
     tops = []

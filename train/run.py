@@ -1,11 +1,9 @@
 """The folder of a run: its checkpoints, and its metrics."""
 
-import fcntl
 import json
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +11,12 @@ from typing import Any
 
 from ..shards import FreelightError
 from ..shards.atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
+from ..shards.locks import lock_file
 from .checkpoint import Checkpoint
 
 LAST, BEST = "last.pt", "best.pt"
 METRICS = "metrics.jsonl"
+LOCK = "lock"
 PATIENCE = 5.0
 """Seconds; a process whose command was killed ends within one."""
 
@@ -33,20 +33,17 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other runs out, where the file system has locks. Raises `FreelightError` while another is at work here.
-
-        The kernel lets go of it, however the process ends.
-        """
-        deadline = time.monotonic() + PATIENCE
-        descriptor = os.open(self.path, os.O_RDONLY)
+        """Keep other runs out. Raises `FreelightError` while another is at work here."""
         try:
-            while not _locked(descriptor):
-                if time.monotonic() > deadline:
-                    raise FreelightError(f"another run is at work in {self.path}; wait for it, or choose another --out")
-                time.sleep(0.1)
+            lock = lock_file(self.path / LOCK, patience=PATIENCE)
+        except BlockingIOError:
+            raise FreelightError(
+                f"another run is at work in {self.path}; wait for it, or choose another --out"
+            ) from None
+        try:
             yield
         finally:
-            os.close(descriptor)
+            os.close(lock)
 
     @property
     def last(self) -> Path:
@@ -106,17 +103,6 @@ class RunFolder:
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
-
-
-def _locked(descriptor: int) -> bool:
-    """Lock a file if it is free; where there are no locks it is taken to be."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def _link(source: Path, target: Path) -> None:

@@ -18,8 +18,8 @@ Labels = npt.NDArray[np.int64]
 class Answers:
     """What errors need of a network's probabilities for labelled images, each (n,).
 
-    labels: int64. ranks: int64, how many classes came before the label. guesses: int64, the class that came first.
-    own: float32, the probability of the label.
+    labels: int64. ranks: int64, how many classes came before the label. guesses: int64, the class that came first; -1
+    where the probabilities are not numbers. own: float32, the probability of the label.
     """
 
     labels: Labels
@@ -62,7 +62,8 @@ def judge(probabilities: Probabilities, labels: Labels) -> Answers:
     """Judge (n, classes) probabilities for labels (n,)."""
     ranks = label_ranks(torch.from_numpy(probabilities), torch.from_numpy(labels)).numpy()
     own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-    return Answers(labels=labels, ranks=ranks, guesses=probabilities.argmax(axis=1), own=own)
+    guesses = np.where(np.isnan(own), -1, probabilities.argmax(axis=1))
+    return Answers(labels=labels, ranks=ranks, guesses=guesses, own=own)
 
 
 def score(answers: Answers) -> Score:
@@ -76,7 +77,7 @@ def score_classes(answers: Answers) -> list[ClassScore]:
     labels, ranks = answers.labels, answers.ranks
     scores = []
     for label in np.unique(labels).tolist():
-        wrong = answers.guesses[(labels == label) & (ranks > 0)]
+        wrong = answers.guesses[(labels == label) & (ranks > 0) & (answers.guesses >= 0)]
         counts = np.bincount(wrong, minlength=1)
         mistaken = (int(counts.argmax()), int(counts.max())) if len(wrong) else None
         scores.append(ClassScore(label=label, errors=_errors(ranks[labels == label]), mistaken_for=mistaken))
@@ -85,16 +86,17 @@ def score_classes(answers: Answers) -> list[ClassScore]:
 
 def worst_confusions(answers: Answers, most: int) -> list[Confusion]:
     """Return at most so many pairs of classes, those of which the most images were mistaken first."""
-    wrong = answers.labels != answers.guesses
-    pairs = np.stack([answers.labels[wrong], answers.guesses[wrong]], axis=1)
-    kinds, times = np.unique(pairs, axis=0, return_counts=True)
-    images = np.bincount(answers.labels)
+    labels, guesses = answers.labels, answers.guesses
+    wrong = (labels != guesses) & (guesses >= 0)
+    classes = max(labels.max(), guesses.max()) + 1
+    pairs, times = np.unique(labels[wrong] * classes + guesses[wrong], return_counts=True)
+    images = np.bincount(labels)
     return [
         Confusion(
-            label=int(kinds[place, 0]),
-            guess=int(kinds[place, 1]),
+            label=int(pairs[place] // classes),
+            guess=int(pairs[place] % classes),
             times=int(times[place]),
-            images=int(images[kinds[place, 0]]),
+            images=int(images[pairs[place] // classes]),
         )
         for place in np.argsort(-times, kind="stable")[:most]
     ]

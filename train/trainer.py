@@ -86,11 +86,12 @@ class StoppedError(Exception):
 class Trainer:
     """One process's part of a run, at its place in the `mesh`. `run` trains to the end of the schedule.
 
-    A run that was begun in `config.out` is taken up after its last checkpoint. stop: asks to stop at the next step.
+    A run that was begun in its `folder` is taken up after its last checkpoint. stop: asks to stop at the next step.
     """
 
-    def __init__(self, config: TrainingConfig, mesh: Mesh, device: str, stop: StopRequest) -> None:
+    def __init__(self, config: TrainingConfig, folder: RunFolder, mesh: Mesh, device: str, stop: StopRequest) -> None:
         self.config = config
+        self.folder = folder
         self.mesh = mesh
         self.device = device
         self.stop = stop
@@ -119,7 +120,6 @@ class Trainer:
         self.training = self._loader("train", recipe.training_transform(0))
         self.validation = self._loader("val", recipe.evaluation_transform(views=1))
         self.monitor = Monitor(mesh, device)
-        self.folder = RunFolder(config.out, keep=config.keep)
         self._last_save = time.monotonic()
         self._begin()
         events = config.out / "tensorboard" if config.tensorboard and mesh.rank == 0 else None
@@ -387,7 +387,8 @@ def train(config: TrainingConfig, mesh: Mesh, device: str, stop: StopRequest) ->
     folder = RunFolder(config.out, keep=config.keep)
     try:
         with nullcontext() if mesh.rank else folder.held():
-            Trainer(config, mesh, device, stop).run()
+            mesh.agree(0)  # no process looks into the folder before it is this run's
+            Trainer(config, folder, mesh, device, stop).run()
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(error) from None
     except RuntimeError as error:

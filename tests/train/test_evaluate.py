@@ -256,15 +256,24 @@ def test_shards_may_lie_behind_a_url(command: click.Command, run: Path, dataset:
     assert without_speed(far.stdout) == without_speed(near.stdout)
 
 
-def test_what_it_says_is_the_same_whether_probabilities_are_kept_or_not(
-    command: click.Command, run: Path, dataset: Dataset, tmp_path: Path
+def test_it_says_the_same_without_keeping_probabilities_where_nobody_wants_them(
+    command: click.Command, run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1", "--per-class"]
-    lines = [
-        call(command, *words, *more).stdout.splitlines() for more in ([], ["--predictions", tmp_path / "kept.npz"])
-    ]
-    assert without_speed(lines[0][0]) == without_speed(lines[1][0])
-    assert lines[0][1:] == lines[1][1:]
+    kept = call(command, *words, "--predictions", tmp_path / "kept.npz").stdout.splitlines()
+    monkeypatch.delattr("freelight.train.predictions.predict_split")
+    counted = call(command, *words).stdout.splitlines()
+    assert without_speed(counted[0]) == without_speed(kept[0])
+    assert counted[1:] == kept[1:]
+
+
+def test_under_torchrun_it_is_refused(
+    command: click.Command, run: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = call(command, "--checkpoint", run / "last.pt", "--shards", dataset.folder)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: evaluate starts its own processes (--columns 2); start it without torchrun\n"
 
 
 def unlabel(folder: Path) -> None:

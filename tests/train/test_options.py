@@ -114,7 +114,7 @@ def test_two_runs_do_not_share_a_folder(train: Any, tmp_path: Path, monkeypatch:
         second = train.here(tmp_path)
     message = f"error: another run is at work in {tmp_path}; wait for it, or choose another --out\n"
     assert (second.exit_code, second.stderr) == (2, message)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
     assert train.here(tmp_path).exit_code == 0
 
 

@@ -37,6 +37,13 @@ def test_a_probability_of_zero_is_a_large_loss_not_an_infinite_one() -> None:
     assert 80 < score(judge(np.array([[0, 1]], np.float32), np.array([0]))).loss < 100
 
 
+def test_where_probabilities_are_no_numbers_nothing_is_taken_for_anything() -> None:
+    answers = judge(np.full((2, 3), np.nan, np.float32), np.array([0, 2]))
+    assert score(answers).errors == Errors(2, 2, 0)
+    assert [one.mistaken_for for one in score_classes(answers)] == [None, None]
+    assert worst_confusions(answers, 5) == []
+
+
 def test_classes_and_confusions_of_a_case_counted_by_hand() -> None:
     """Class 0: two right, one taken for 1, two for 2. Class 1: right. Class 2: taken for 0. Class 3 has no images."""
     guesses = [0, 0, 1, 2, 2, 1, 0]

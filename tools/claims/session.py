@@ -1,6 +1,5 @@
 """The work of one claim in its folder: processes one after another, within a budget; and a record of every part."""
 
-import fcntl
 import json
 import os
 import shlex
@@ -17,6 +16,7 @@ from typing import Any
 from benchmarks.machine import ROOT, machine_facts
 from freelight.shards import Dataset, FreelightError
 from freelight.shards.atomic import atomic_write
+from freelight.shards.locks import lock_file
 from freelight.train.signals import StopRequest
 
 POLL_SECONDS = 0.2
@@ -49,11 +49,9 @@ class Session:
         if self.minutes is not None and not self.minutes > 0:
             raise FreelightError(f"--budget (={self.minutes}) must be positive minutes")
         (self.out / "parts").mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.out / "lock", os.O_CREAT | os.O_RDWR)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
+            self._lock = lock_file(self.out / "lock")
+        except BlockingIOError:
             raise FreelightError(
                 f"--out {self.out}: another command, or what one that was killed had begun, still works there; "
                 "wait for it, end it, or give another --out"
