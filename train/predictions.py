@@ -156,13 +156,13 @@ def collect_predictions(
     config: PassConfig, dataset: Dataset, earlier: Sequence[Predictions] = (), *, keep: Path | None = None
 ) -> Predictions:
     """Return the predictions of earlier passes, then those of a pass now; all go to the file `keep` too."""
-    parts = list(earlier)
+    parts, labels = list(earlier), _labels(dataset.split(config.split))
     for path, found in zip(config.checkpoints, _launch_pass(config, predict_split), strict=True):
         parts.append(
             Predictions(
                 names=np.array([str(path)]),
                 probabilities=found.probabilities[None],
-                labels=_labels(dataset.split(config.split)),
+                labels=labels,
                 seconds=np.array([found.seconds]),
                 reordered=np.array([found.reordered]),
                 fingerprint=dataset.fingerprint,
@@ -267,12 +267,12 @@ def predict_split(
 
     None: it was asked to stop. Raises `FreelightError` when the dataset's classes or image size are not the network's.
     """
-    probabilities = np.zeros((len(dataset.split(split)), len(dataset.manifest.classes)), np.float32)
+    loader = evaluation_loader(trained, dataset, split, views=views, batch_size=batch_size, mesh=mesh, device=device)
+    probabilities = np.zeros((len(loader.split), len(dataset.manifest.classes)), np.float32)
 
     def take(rows: npt.NDArray[np.int64], found: npt.NDArray[np.float32]) -> None:
         probabilities[rows] = found
 
-    loader = evaluation_loader(trained, dataset, split, views=views, batch_size=batch_size, mesh=mesh, device=device)
     ended = _look(trained, dataset, loader, take, (probabilities,), mesh, stop)
     return None if ended is None else SplitPass(probabilities, *ended)
 
@@ -287,14 +287,14 @@ def judge_split(
     **loading: Any,
 ) -> JudgedPass | None:
     """Return what a network makes of a labelled split, on every process; else as `predict_split`."""
-    labels = _labels(dataset.split(split))
+    loader = evaluation_loader(trained, dataset, split, mesh=mesh, **loading)
+    labels = _labels(loader.split)
     ranks, guesses, own = np.zeros_like(labels), np.zeros_like(labels), np.zeros(len(labels), np.float32)
 
     def take(rows: npt.NDArray[np.int64], found: npt.NDArray[np.float32]) -> None:
         judged = judge(found, labels[rows])
         ranks[rows], guesses[rows], own[rows] = judged.ranks, judged.guesses, judged.own
 
-    loader = evaluation_loader(trained, dataset, split, mesh=mesh, **loading)
     ended = _look(trained, dataset, loader, take, (ranks, guesses, own), mesh, stop)
     answers = Answers(labels=labels, ranks=ranks, guesses=guesses, own=own)
     return None if ended is None else JudgedPass(answers, *ended)

@@ -56,7 +56,7 @@ def describe_errors(
 
     names: of the networks, one a pass. mixed: their average, if there is one.
     """
-    images = len(dataset.split(config.split))
+    images = dataset.manifest.splits[config.split].samples
     what = f"{images} images of {config.split}, {config.views} view{'s' if config.views > 1 else ''}"
     tops = []
     for name, found in zip(names, passes, strict=True):

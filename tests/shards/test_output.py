@@ -10,15 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from making import files
 
 from freelight.shards import FreelightError, Rescaling, ShardSettings, list_images, make_shards
 from freelight.shards.drawing import draw_pictures
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
