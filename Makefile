@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXECUTABLES := $(filter-out tools/benchmarks tools/claims,$(wildcard tools/*))
+EXECUTABLES := $(filter-out tools/freelight,$(wildcard tools/*))
 
 .PHONY: install demo test test-slow test-gpu lint types clean
 
@@ -33,9 +33,8 @@ lint: install
 # Type checkers do not follow the editable finder: the packages are linked under their import name.
 types: install
 	mkdir -p build/types/freelight
-	for p in shards pipeline train; do ln -sfn ../../../$$p build/types/freelight/$$p; done
-	$(BIN)/mypy build/types/freelight/shards build/types/freelight/pipeline build/types/freelight/train
-	$(BIN)/mypy tools/benchmarks tools/claims
+	ln -sfn $(foreach part,$(wildcard tools/freelight/*) shards pipeline train,$(abspath $(part))) build/types/freelight/
+	$(BIN)/mypy -p freelight
 	for tool in $(EXECUTABLES); do $(BIN)/mypy $$tool || exit 1; done
 
 clean:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..shards import FreelightError
-from .order import EpochDraws
+from .draws import EpochDraws
 
 
 class Window(NamedTuple):

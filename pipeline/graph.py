@@ -10,7 +10,7 @@ from nvidia.dali import Pipeline, fn, types
 
 from ..shards import FreelightError, Statistics
 from .crops import CenterCrop, RandomResizedCrop, TenCrop, Window
-from .transforms import Choices, Transform
+from .transform import Choices, Transform
 
 Layout = Literal["NCHW", "NHWC"]
 

@@ -13,11 +13,11 @@ from nvidia.dali import Pipeline
 from torch.utils.dlpack import from_dlpack
 
 from ..shards import Dataset, FreelightError, Statistics
+from .draws import Order, draw_epoch, share_of
 from .exchange import begin_swap, check_shares, swap_shares, swap_sizes
 from .graph import Layout, define_pipeline, graph_feed
-from .order import Order, draw_epoch, share_of
 from .reading import OnError, ReadAhead, SampleReader, Share, UndecodableError
-from .transforms import Transform
+from .transform import Transform
 
 Decoded = tuple[Share, torch.Tensor, Share]
 """A step's samples on all ranks; the images of those that are here; and which those are."""

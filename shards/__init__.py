@@ -1,19 +1,19 @@
 """Offline: images in a known layout -> a dataset directory of WebDataset shards, and its statistics."""
 
-from .computing import compute_statistics, write_statistics
-from .dataset import Dataset, Manifest, Split
-from .errors import FreelightError
+from .base.errors import FreelightError
+from .dataset.directory import Dataset, Manifest, Split
+from .dataset.verify import ShardCheck, verify_dataset
+from .images.rescaling import Rescaling, rescale_file
 from .layouts import list_images
-from .making import make_shards
-from .moments import RGBMoments
-from .rescale import Rescaling, rescale_file
-from .settings import ShardSettings
-from .shard import ShardRecord
-from .sources import Source
-from .staging import OrderedSource
-from .statistics import Statistics
-from .summary import summarize, survey
-from .verify import ShardCheck, verify_dataset
+from .sources.listing import Source
+from .sources.ordered import OrderedSource
+from .statistics.computing import compute_statistics, write_statistics
+from .statistics.moments import RGBMoments
+from .statistics.statistics import Statistics
+from .writing.making import make_shards
+from .writing.settings import ShardSettings
+from .writing.shard import ShardRecord
+from .writing.summary import summarize, survey
 
 __all__ = [
     "Dataset",

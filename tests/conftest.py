@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from freelight.demo.drawing import draw_pictures
 from freelight.shards import Dataset, ShardSettings, compute_statistics, list_images, make_shards
-from freelight.shards.drawing import draw_pictures
 
 TRAIN_PER_CLASS, VAL_PER_CLASS, SAMPLES_PER_SHARD = 6, 2, 16
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from freelight.demo.drawing import draw_picture
 from freelight.shards import Source
-from freelight.shards.drawing import draw_picture
 
 WNIDS = ("n01440764", "n01751748", "n02119789", "n03126707")
 NUMBERS = {"n02119789": 1, "n03126707": 2, "n01751748": 3, "n01440764": 4}

@@ -67,8 +67,10 @@ def fault_of(place: Path, level: int, parts: tuple[str, ...]) -> str | None:
     if level >= len(home) + 1:
         return "the import leaves freelight"
     target = (*home[: len(home) - level + 1], *parts)[1]
+    if target == "__version__":
+        return None
     if target not in PACKAGES:
-        return f"{target!r} is no package of freelight's"
+        return f"{target!r} is no package that the packages may import"
     if PACKAGES.index(target) > PACKAGES.index(top):
         return f"{top} must work without {target}"
     return None
@@ -81,15 +83,21 @@ def test_imports_point_one_way() -> None:
 def test_the_rule_reads_every_python_file_of_the_project() -> None:
     """An executable without extension counts, or a tool could break the rule unseen."""
     seen = {str(path.relative_to(ROOT)) for path in python_files(ROOT)}
-    assert {"shards/making.py", "pipeline/__init__.py", "train/__init__.py", "tools/make_shards"} <= seen
+    assert {
+        "shards/writing/making.py",
+        "pipeline/__init__.py",
+        "train/__init__.py",
+        "tools/make_shards",
+        "tools/freelight/__init__.py",
+    } <= seen
     assert str(Path(__file__).relative_to(ROOT)) in seen
 
 
 SOUND = {
     "shards/__init__.py": "from .errors import FreelightError\nimport numpy\n",
-    "shards/deep/part.py": "from ..errors import FreelightError\nfrom ...shards import errors\n",
+    "shards/deep/part.py": "from ..base.errors import FreelightError\nfrom ...shards import base\n",
     "pipeline/graph.py": "from ..shards import Dataset\nfrom .order import draw\nfrom nvidia.dali import pipeline\n",
-    "train/loop.py": "from .. import pipeline, shards\nfrom ..shards.dataset import Dataset\nimport torch.nn\n",
+    "train/loop.py": "from .. import __version__, pipeline\nfrom ..shards.dataset import Dataset\nimport torch.nn\n",
     "tools/train_it": "#!/usr/bin/env python3\nfrom freelight.train import main\n",
     "tools/shell": "#!/bin/sh\nimport shards\n",
     "tests/test_it.py": "from freelight.shards import Dataset\nimport freelight.train\n",
@@ -117,12 +125,13 @@ def test_sound_imports_pass(tmp_path: Path) -> None:
         ("pipeline/bad.py", "def late():\n    from ..train import loop", "pipeline must work without train"),
         ("train/bad.py", "from freelight.shards import Dataset", "packages import one another relatively"),
         ("train/bad.py", "import freelight.pipeline as p", "packages import one another relatively"),
-        ("train/bad.py", "from ..tools import make_shards", "'tools' is no package of freelight's"),
+        ("train/bad.py", "from ..tools import make_shards", "'tools' is no package that the packages may import"),
         ("train/bad.py", "from ...shards import Dataset", "the import leaves freelight"),
         ("pipeline/bad.py", "import shards", "bare 'shards' may be anybody's"),
         ("tools/bad", "#!/usr/bin/env python3\nimport train", "bare 'train' may be anybody's"),
         ("tools/bad.py", "from pipeline.graph import build", "bare 'pipeline' may be anybody's"),
-        ("tests/deep/bad.py", "from tools.claims import speed", "nothing imports tools"),
+        ("shards/bad.py", "from ..claims import speed", "'claims' is no package that the packages may import"),
+        ("tests/deep/bad.py", "from tools.freelight import claims", "nothing imports tools"),
         ("tests/bad.py", "from .conftest import pictures", "tools and tests import absolutely"),
     ],
 )

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from freelight.shards import Dataset, Statistics
-from freelight.shards.published import comparison_table, constants_snippet
+from freelight.shards.statistics.published import comparison_table, constants_snippet
 
 TOOLS = Path(__file__).parents[1] / "tools"
 

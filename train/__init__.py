@@ -1,18 +1,18 @@
 """AlexNet as its authors trained it: the network in two columns, the update rule, checkpoints and evaluation."""
 
-from .architectures import NetworkConfig
 from .checkpoint import Checkpoint
-from .columns import Columns
-from .dropout import DropoutMasks
-from .evaluation import Errors, evaluate, predict
-from .mesh import Mesh
-from .network import Network
+from .errors import Errors, evaluate, predict
+from .evaluation.picture_files import predict_files
+from .evaluation.predictions import Predictions, predict_split
+from .network.architectures import NetworkConfig
+from .network.dropout import DropoutMasks
+from .network.network import Network
 from .optimizer import PaperSGD
-from .prediction import predict_files
-from .predictions import Predictions, predict_split
+from .parallel.columns import Columns
+from .parallel.mesh import Mesh
+from .parallel.signals import StopRequest
 from .recipe import RECIPES, Recipe
 from .schedule import LearningRates
-from .signals import StopRequest
 from .trainer import Trainer, TrainingConfig
 
 __all__ = [

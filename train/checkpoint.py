@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from ..shards import Dataset, FreelightError, Statistics
-from ..shards.atomic import atomic_write
-from .columns import Columns
-from .network import Network
+from ..shards.base.atomic import atomic_write
+from .network.network import Network
+from .parallel.columns import Columns
 from .recipe import Recipe
 
 FORMAT = 2

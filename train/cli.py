@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from ..shards import Dataset
-from ..shards.console import reports_errors, with_cache
+from ..shards.base.console import reports_errors, with_cache
 from .describe import describe, recipe_table
-from .launch import launch
+from .parallel.launch import launch
 from .recipe import RECIPES
 from .trainer import TrainingConfig, train
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .layers import Convolution, FullyConnected, NormalizeAcross, NormalizeWithin, input_shapes
+from .network.layers import Convolution, FullyConnected, NormalizeAcross, NormalizeWithin, input_shapes
 from .recipe import Recipe
 
 HEADERS = {

@@ -12,8 +12,8 @@ import nvidia.dali
 import PIL
 import torch
 
-from ..shards.atomic import atomic_write
-from ..shards.machine import cpu_model, memory_gb
+from ..shards.base.atomic import atomic_write
+from ..shards.base.machine import cpu_model, memory_gb
 
 ENVIRONMENT = "environment.json"
 

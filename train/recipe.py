@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..pipeline import CenterCrop, Lighting, RandomCrop, TenCrop, Transform
+from ..pipeline.draws import Order
 from ..pipeline.lighting import LightingMode
-from ..pipeline.order import Order
 from ..shards import FreelightError
-from .architectures import NetworkConfig
+from .network.architectures import NetworkConfig
 
 Schedule = Literal["plateau", "steps", "exponential"]
 MeanImage = Literal["image", "center window"]

@@ -13,24 +13,24 @@ import torch
 import torch.nn.functional as F
 
 from ..pipeline import Batch, Loader, Transform, draw_epoch
-from ..pipeline.sheet import save_png
+from ..pipeline.pictures.boxes import save_png
 from ..shards import Dataset, FreelightError, Statistics
 from .checkpoint import Checkpoint
-from .columns import part_sizes
-from .dropout import DropoutMasks
 from .environment import note_environment
-from .evaluation import Errors, evaluate
-from .figures import kernel_sheet
-from .mesh import Mesh
-from .monitor import Monitor, norm
-from .network import Network
+from .errors import Errors, evaluate
+from .kernels import kernel_sheet
+from .metrics import Monitor, norm
+from .network.dropout import DropoutMasks
+from .network.network import Network
 from .optimizer import PaperSGD
+from .parallel.columns import part_sizes
+from .parallel.mesh import Mesh
+from .parallel.signals import StopRequest
 from .progress import Progress, summary
 from .recipe import Recipe
-from .run import RunFolder
+from .resume import check_same_run, copy_matching
+from .run_folder import RunFolder
 from .schedule import LearningRates
-from .signals import StopRequest
-from .taking_up import check_same_run, copy_matching
 
 SAVE, STOP = 1, 2
 """What a process may wish for after a step; the greatest wish of all is done. By STOP + n: because of signal n."""

@@ -4,10 +4,10 @@ import gc
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import FreelightError
-from ..labelling import Labelling, arrange
-from ..sources import Source
-from ..staging import OrderedSource
+from ..base.errors import FreelightError
+from ..sources.labelling import Labelling, arrange
+from ..sources.listing import Source
+from ..sources.ordered import OrderedSource
 from . import fall2011, folders, huggingface, ilsvrc2010, ilsvrc2012, kaggle, parquet
 
 # In the order in which they are tried; class folders are what is left.

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import FreelightError
-from ..sources import UNLABELLED, ByClass, SourceImage
-from ..tarwalk import open_tar, walk_tar
+from ..base.errors import FreelightError
+from ..sources.listing import UNLABELLED, ByClass, SourceImage
+from ..sources.tarwalk import open_tar, walk_tar
 
 CLASS_TAR = re.compile(r"(?:^|/)(n\d{8})\.tar$")
 

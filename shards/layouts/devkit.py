@@ -8,7 +8,7 @@ from typing import Any
 
 import scipy.io
 
-from ..errors import FreelightError
+from ..base.errors import FreelightError
 
 DEVKITS = {2012: "ILSVRC2012_devkit_t12.tar.gz", 2010: "ILSVRC2010_devkit-1.0.tar.gz"}
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ..labelling import Labelling
-from ..sources import Listing
-from ..staging import GZIP_MAGIC, OrderedPiece, OrderedSource
+from ..sources.labelling import Labelling
+from ..sources.listing import Listing
+from ..sources.ordered import GZIP_MAGIC, OrderedPiece, OrderedSource
 from .archives import class_tar_id, list_class_tars
 
 NAMES = ("fall11_whole.tar", "fall11_whole.tar.gz")

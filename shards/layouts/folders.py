@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from ..errors import FreelightError
-from ..labelling import Labelling
-from ..sources import UNLABELLED, ByClass, LeftOut, Listing, SourceImage
+from ..base.errors import FreelightError
+from ..sources.labelling import Labelling
+from ..sources.listing import UNLABELLED, ByClass, LeftOut, Listing, SourceImage
 from .devkit import DEVKITS, read_devkit
 
 SPLITS = ("train", "val", "test")

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from ..errors import FreelightError
-from ..labelling import Labelling
-from ..sources import ByClass, Listing
-from ..staging import OrderedPiece, OrderedSource
+from ..base.errors import FreelightError
+from ..sources.labelling import Labelling
+from ..sources.listing import ByClass, Listing
+from ..sources.ordered import OrderedPiece, OrderedSource
 from .archives import list_flat_tar
 
 ARCHIVE = re.compile(r"(train|val|test)_images(?:_\d+)?\.tar(\.gz)?$")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ..labelling import Labelling
-from ..sources import LeftOut, Listing
-from ..tarwalk import open_tar
+from ..sources.labelling import Labelling
+from ..sources.listing import LeftOut, Listing
+from ..sources.tarwalk import open_tar
 from .archives import list_class_tars, list_flat_tar, numbered_classes, require_all, require_file
 from .devkit import DEVKITS, read_devkit, read_numbers
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ..labelling import Labelling
-from ..sources import Listing
+from ..sources.labelling import Labelling
+from ..sources.listing import Listing
 from .archives import list_class_tars, list_flat_tar, numbered_classes, require_all, require_file
 from .devkit import DEVKITS, read_devkit
 

@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
-from ..errors import FreelightError
-from ..labelling import Labelling, read_class_names
-from ..sources import LeftOut, Listing
+from ..base.errors import FreelightError
+from ..sources.labelling import Labelling, read_class_names
+from ..sources.listing import LeftOut, Listing
 from .archives import require_file
 from .folders import list_class_folders, list_flat_folder
 

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import FreelightError
-from ..labelling import Labelling
-from ..staging import OrderedPiece, OrderedSource, import_parquet
+from ..base.errors import FreelightError
+from ..sources.labelling import Labelling
+from ..sources.ordered import OrderedPiece, OrderedSource, import_parquet
 
 FILE = re.compile(r"(train|validation|val|test)-\d+-of-\d+.*\.parquet$")
 EXPECTED = "train-00000-of-00294.parquet and so on, in the folder or in its data/"

@@ -10,7 +10,6 @@ import click
 from click.testing import CliRunner, Result
 
 TOOLS = Path(__file__).parents[2] / "tools"
-sys.path.insert(0, str(TOOLS))
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

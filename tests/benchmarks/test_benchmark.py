@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from benching import TOOLS, call, run
 
-from benchmarks import loader
-from benchmarks.repeated import repeat_samples
+from freelight.benchmarks import loader
+from freelight.benchmarks.repeated import repeat_samples
 from freelight.shards import Dataset, FreelightError
 
 

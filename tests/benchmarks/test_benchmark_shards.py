@@ -13,11 +13,11 @@ import pytest
 from benching import run, script
 from PIL import Image
 
-from benchmarks import shards
-from benchmarks.fidelity import exact_rescale, psnr
-from benchmarks.memory import children, peak_memory_mb
-from benchmarks.peers import PEERS, STAMP
-from benchmarks.rescaling_loops import freelight_loop, pillow_loop
+from freelight.benchmarks import shards
+from freelight.benchmarks.fidelity import exact_rescale, psnr
+from freelight.benchmarks.memory import children, peak_memory_mb
+from freelight.benchmarks.peers import PEERS, STAMP
+from freelight.benchmarks.rescaling_loops import freelight_loop, pillow_loop
 from freelight.shards import Rescaling
 
 RESIZER = """

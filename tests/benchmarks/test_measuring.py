@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from benching import call, script
 
-from benchmarks import shards
-from benchmarks.command import benchmark
-from benchmarks.machine import machine_facts
-from benchmarks.process import process_contender
-from benchmarks.report import Figure, Floor, Report
-from benchmarks.timing import Contender, Lap, Timings, interleave, one_core, timed
+from freelight.benchmarks import shards
+from freelight.benchmarks.command import benchmark
+from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.process import process_contender
+from freelight.benchmarks.report import Figure, Floor, Report
+from freelight.benchmarks.timing import Contender, Lap, Timings, interleave, one_core, timed
 from freelight.shards import FreelightError
 
 
@@ -207,11 +207,11 @@ def test_a_contender_that_dies_says_why(tmp_path: Path) -> None:
     at_once = script(tmp_path / "peer" / "bin" / "python", "echo ImportError: no such thing >&2; exit 3")
     with (
         pytest.raises(FreelightError, match=r"peer ended with exit code 3: ImportError: no such thing; .*delete"),
-        process_contender("peer", at_once, "benchmarks.nothing", ()),
+        process_contender("peer", at_once, "freelight.benchmarks.nothing", ()),
     ):
         pass
     later = script(tmp_path / "later", """echo '{"versions": {}}'; echo out of memory >&2; exit 9""")
-    with process_contender("peer", later, "benchmarks.nothing", ()) as contender:
+    with process_contender("peer", later, "freelight.benchmarks.nothing", ()) as contender:
         assert contender.lap is not None
         with pytest.raises(FreelightError, match="exit code 9: out of memory"):
             contender.lap()

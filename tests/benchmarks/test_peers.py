@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from benching import TOOLS, call
 
-from benchmarks import peers
-from benchmarks.peers import PEERS, STAMP, Peer, find_peer, make_peer
+from freelight.benchmarks import peers
+from freelight.benchmarks.peers import PEERS, STAMP, Peer, find_peer, make_peer
 from freelight.shards import FreelightError
 
 

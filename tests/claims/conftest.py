@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from miniatures import ilsvrc2010, ilsvrc2012, mini, tar
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-from claims.session import Session, UnfinishedError
+from freelight.claims.session import Session, UnfinishedError
 
 __all__ = ["ilsvrc2010", "ilsvrc2012", "mini", "tar"]
 

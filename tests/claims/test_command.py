@@ -11,12 +11,12 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from claims import ablation
-from claims.command import claim
-from claims.finding import Finding, Row
-from claims.session import Session, UnfinishedError
+from freelight.claims import ablation
+from freelight.claims.command import claim
+from freelight.claims.finding import Finding, Row
+from freelight.claims.session import Session, UnfinishedError
 
-TOOL = Path(ablation.__file__).parents[1] / "reproduce"
+TOOL = Path(ablation.__file__).parents[2] / "reproduce"
 CLAIMS = ("figure1", "lrn-cifar", "ablation", "free", "table1", "table2", "fall2009")
 Reproduce = Callable[..., Result]
 

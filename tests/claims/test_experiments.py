@@ -15,11 +15,11 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from claims import ablation, figure1, free, lrn_cifar
-from claims.pairs import Pairs
-from claims.session import Session
+from freelight.claims import ablation, figure1, free, lrn_cifar
+from freelight.claims.pairs import Pairs
+from freelight.claims.session import Session
 from freelight.shards import Dataset, ShardSettings, compute_statistics, list_images, make_shards
-from freelight.shards.rescale import Rescaling
+from freelight.shards.images.rescaling import Rescaling
 from freelight.train import RECIPES
 from freelight.train.describe import describe
 
@@ -334,7 +334,7 @@ def test_figure_1_as_typed_on_drawn_pictures_is_interrupted_and_goes_on(pictures
     data.mkdir()
     (data / "train").symlink_to(pictures / "train")
     (data / "test").symlink_to(pictures / "val")
-    program = str(Path(figure1.__file__).parents[1] / "reproduce")
+    program = str(Path(figure1.__file__).parents[2] / "reproduce")
     words = [sys.executable, program, "figure1", "--data", str(data), "--out", str(out)]
     words += ["--search-epochs", "1", "--max-epochs", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

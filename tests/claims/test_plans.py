@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from claims import fall2009, table1, table2
-from claims.plan import errors
-from claims.session import Session
+from freelight.claims import fall2009, table1, table2
+from freelight.claims.plan import errors
+from freelight.claims.session import Session
 from freelight.train.cli import main as train
 
-ROOT = Path(fall2009.__file__).parents[2]
+ROOT = Path(fall2009.__file__).parents[3]
 PLANS = {"table1": table1, "table2": table2, "fall2009": fall2009}
 Reproduce = Callable[..., Result]
 
@@ -132,7 +132,7 @@ def test_run_does_the_printed_lines_in_order_once(
 ) -> None:
     called: list[str] = []
     monkeypatch.setattr(Session, "call", lambda session, words, log: called.append(words[-1]) or 0)
-    monkeypatch.setattr("claims.session.fingerprint", lambda dataset: f"of {dataset}")
+    monkeypatch.setattr("freelight.claims.session.fingerprint", lambda dataset: f"of {dataset}")
     words = ("--data", archives, "--out", tmp_path / "out")
     printed = lines_of(reproduce(table1.command, *words).stdout)
     assert reproduce(table1.command, *words, "--run").exit_code == 0
@@ -163,6 +163,6 @@ def test_every_line_runs_on_miniatures_of_the_real_layouts_and_fills_the_table(
         typed(f"{line} --set epochs=1 --width 0.03" if line.startswith("train ") else line)
     table = typed(plan).partition("  ours")[2]
     rows = [line for line in table.splitlines() if " / " in line]
-    assert len(rows) == len(import_module(f"claims.{name}").planner(archives, out).table)
+    assert len(rows) == len(import_module(f"freelight.claims.{name}").planner(archives, out).table)
     assert all(re.search(r" \d+\.\d / \d+\.\d  [+-]\d+\.\d / [+-]\d+\.\d$", row) for row in rows), table
     assert "not run" not in table

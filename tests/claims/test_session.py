@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.machine import machine_facts
-from claims.session import Session, UnfinishedError
-from claims.training import Run, dropped, short_schedule
+from freelight.benchmarks.machine import machine_facts
+from freelight.claims.session import Session, UnfinishedError
+from freelight.claims.training import Run, dropped, short_schedule
 from freelight.shards import Dataset, FreelightError
 from freelight.train import RECIPES
-from freelight.train.signals import StopRequest
+from freelight.train.parallel.signals import StopRequest
 
 PYTHON = [sys.executable, "-c"]
 SLEEPS = [*PYTHON, "import time; time.sleep(600)"]

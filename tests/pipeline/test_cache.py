@@ -10,7 +10,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from freelight.pipeline import Lighting, Loader, Transform
-from freelight.shards import Dataset, FreelightError, Statistics, remote
+from freelight.shards import Dataset, FreelightError, Statistics
+from freelight.shards.dataset import cache as remote
 
 pytestmark = [
     # Third parties': datetime.utcnow in botocore, sessions that s3fs closes at exit.

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from freelight.pipeline import EpochDraws, RandomCrop, RandomResizedCrop, Transform, draw_epoch
-from freelight.pipeline.order import share_of
+from freelight.pipeline.draws import share_of
 from freelight.shards import FreelightError
 
 MANY = 200_000

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from freelight.pipeline import Lighting, Transform, draw_epoch
-from freelight.pipeline.preview import OURS, Preview, draw_preview
-from freelight.pipeline.rendering import render, sweep_draws
-from freelight.pipeline.sheet import PAPER, below, beside, framed, text_box, tile
+from freelight.pipeline.pictures.boxes import PAPER, below, beside, framed, text_box, tile
+from freelight.pipeline.pictures.preview import OURS, Preview, draw_preview
+from freelight.pipeline.pictures.rendering import render, sweep_draws
 from freelight.shards import Dataset, FreelightError, Statistics
 
 SIDE, LEFT, PITCH = 196, 30, 204

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,9 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-from benchmarks.repeated import repeat_samples
+from freelight.benchmarks.repeated import repeat_samples
 from freelight.pipeline import Batch, Lighting, Loader, RandomCrop, RandomResizedCrop, Transform
 from freelight.shards import (
     Dataset,

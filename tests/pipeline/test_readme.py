@@ -10,10 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-from benchmarks.readme_block import readme_block, run_block
-from benchmarks.repeated import repeat_samples
+from freelight.benchmarks.readme_block import readme_block, run_block
+from freelight.benchmarks.repeated import repeat_samples
 from freelight.pipeline import Lighting, Loader, RandomCrop, RandomResizedCrop, Transform
 from freelight.shards import Dataset
 

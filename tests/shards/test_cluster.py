@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from making import files
 
+from freelight.demo.drawing import draw_pictures
 from freelight.shards import Dataset, compute_statistics
-from freelight.shards.drawing import draw_pictures
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from freelight.demo.drawing import draw_picture
 from freelight.shards import Dataset, Rescaling, ShardSettings, list_images, make_shards
-from freelight.shards.drawing import draw_picture
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

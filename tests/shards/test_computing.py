@@ -63,7 +63,7 @@ def test_shards_in_reversed_order_give_the_same_files(
             seen.append(task)
             yield function(task)
 
-    monkeypatch.setattr("freelight.shards.computing.run_tasks", backwards)
+    monkeypatch.setattr("freelight.shards.statistics.computing.run_tasks", backwards)
     write_statistics(bare)
     assert seen == [3, 2, 1, 0]
     assert saved(bare.folder) == saved(dataset.folder)
@@ -85,7 +85,7 @@ def test_a_stopped_job_goes_on_where_it_was_and_gives_the_same_files(
             yield part
 
     monkeypatch.setattr(
-        "freelight.shards.computing.run_tasks",
+        "freelight.shards.statistics.computing.run_tasks",
         lambda function, tasks, *, workers, cluster: map(function, done.extend(tasks) or tasks),
     )
     write_statistics(bare, watch=watch)
@@ -163,7 +163,7 @@ def test_killed_at_one_moment_after_another_it_ends_with_the_same_files(
 
 
 def test_finished_statistics_are_read_not_computed_again(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("freelight.shards.computing.compute_statistics", None)
+    monkeypatch.setattr("freelight.shards.statistics.computing.compute_statistics", None)
     assert write_statistics(dataset).images == 60
 
 

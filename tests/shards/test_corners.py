@@ -12,8 +12,8 @@ import pytest
 from making import SMALL, Stop, listed
 from PIL import Image
 
+from freelight.demo.drawing import draw_picture
 from freelight.shards import Dataset, FreelightError, ShardRecord, ShardSettings, Source, make_shards, rescale_file
-from freelight.shards.drawing import draw_picture
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_tasks_do_not_carry_the_listing_to_their_processes(
         raise Stop
         yield
 
-    monkeypatch.setattr("freelight.shards.making.run_tasks", run)
+    monkeypatch.setattr("freelight.shards.writing.making.run_tasks", run)
     with pytest.raises(Stop):
         make_shards(source, tmp_path / "out", SMALL)
     assert sum(len(images) for images in seen[0].splits.values()) == 0

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from freelight.shards import Dataset, FreelightError
-from freelight.shards.dataset import SAMPLE, Split
+from freelight.shards.dataset.directory import SAMPLE, Split
 
 
 def test_any_sample_is_one_pread_away(dataset: Dataset) -> None:

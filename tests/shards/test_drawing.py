@@ -11,7 +11,7 @@ from making import files
 from numpy.typing import NDArray
 from PIL import Image
 
-from freelight.shards.drawing import CLASSES, SIZES, DrawnPictures, draw_picture, draw_pictures
+from freelight.demo.drawing import CLASSES, SIZES, DrawnPictures, draw_picture, draw_pictures
 
 TOOL = Path(__file__).parents[2] / "tools" / "draw_pictures"
 TRAIN, VAL = 30, 10

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from freelight.shards import FreelightError
-from freelight.shards.executor import run_tasks
+from freelight.shards.base.executor import run_tasks
 
 
 def test_results_come_for_every_task_on_one_and_on_two_processes() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from making import files
 
-from freelight.shards.drawing import draw_pictures
+from freelight.demo.drawing import draw_pictures
 
 pytestmark = pytest.mark.slow
 

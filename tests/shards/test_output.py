@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from making import files
 
+from freelight.demo.drawing import draw_pictures
 from freelight.shards import FreelightError, Rescaling, ShardSettings, list_images, make_shards
-from freelight.shards.drawing import draw_pictures
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from freelight.shards import FreelightError, Rescaling, ShardSettings, Source, list_images, make_shards
-from freelight.shards.plan import exclusive
+from freelight.shards.writing.plan import exclusive
 
 TINY = ShardSettings(rescaling=Rescaling(size=16), samples_per_shard=16)
 

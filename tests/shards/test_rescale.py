@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageChops, JpegImagePlugin
 
+from freelight.demo.drawing import draw_picture
 from freelight.shards import FreelightError, Rescaling, rescale_file
-from freelight.shards.drawing import draw_picture
-from freelight.shards.rescale import decode_picture, rescale, rescale_picture
+from freelight.shards.images.rescaling import decode_picture, rescale, rescale_picture
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from freelight.shards import Dataset, FreelightError, OrderedSource, ShardSettings, Source, list_images, make_shards
-from freelight.shards.rescale import Rescaling
-from freelight.shards.staging import Staged
+from freelight.shards.images.rescaling import Rescaling
+from freelight.shards.sources.ordered import Staged
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -159,7 +159,7 @@ class Stop(Exception):  # noqa: N818
 def test_stopped_while_staging_it_resumes_to_the_same_bytes(
     layout: str, request: pytest.FixtureRequest, at_random: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freelight.shards.staging.SEGMENT_IMAGES", 3)
+    monkeypatch.setattr("freelight.shards.sources.ordered.SEGMENT_IMAGES", 3)
     images: Path = request.getfixturevalue(layout)
     out = images.parent / "out"
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from freelight.shards import FreelightError
 from freelight.train import Columns, DropoutMasks, Network, NetworkConfig
-from freelight.train.columns import _Join, _JoinLogits, part_sizes
+from freelight.train.parallel.columns import _Join, _JoinLogits, part_sizes
 
 TOLERANCE = 1e-9
 

@@ -22,7 +22,7 @@ from PIL import Image
 from freelight.pipeline import Loader
 from freelight.shards import Dataset, Statistics
 from freelight.train import Checkpoint, Network, predict
-from freelight.train.predictions import Predictions
+from freelight.train.evaluation.predictions import Predictions
 
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate"
 ERRORS = re.compile(
@@ -261,7 +261,7 @@ def test_it_says_the_same_without_keeping_probabilities_where_nobody_wants_them(
 ) -> None:
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1", "--per-class"]
     kept = call(command, *words, "--predictions", tmp_path / "kept.npz").stdout.splitlines()
-    monkeypatch.delattr("freelight.train.predictions.predict_split")
+    monkeypatch.delattr("freelight.train.evaluation.predictions.predict_split")
     counted = call(command, *words).stdout.splitlines()
     assert without_speed(counted[0]) == without_speed(kept[0])
     assert counted[1:] == kept[1:]

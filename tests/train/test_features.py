@@ -15,8 +15,8 @@ from PIL import Image
 
 from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.train import Checkpoint
-from freelight.train import features as module
-from freelight.train.features import extract_features, open_features
+from freelight.train.inspection import features as module
+from freelight.train.inspection.features import extract_features, open_features
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from freelight.shards import Dataset
-from freelight.train import Checkpoint, features
+from freelight.train import Checkpoint
+from freelight.train.inspection import features
 
 features.BATCHES = 2
 

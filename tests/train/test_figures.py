@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from freelight.train import Errors
-from freelight.train.charts import COLOURS, Series, chart, class_errors, curves
-from freelight.train.figures import colour_specificity, kernel_figure, kernel_sheet
-from freelight.train.panels import NARROW, WIDE, Style
-from freelight.train.scoring import ClassScore
+from freelight.train.evaluation.scoring import ClassScore
+from freelight.train.inspection.charts import COLOURS, Series, chart, class_errors, curves
+from freelight.train.inspection.panels import NARROW, WIDE, Style
+from freelight.train.kernels import colour_specificity, kernel_figure, kernel_sheet
 
 
 def test_colour_specificity_is_0_of_grey_1_of_pure_colour_and_two_thirds_of_noise() -> None:

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from freelight.shards import Dataset
-from freelight.train import Checkpoint, similarity
-from freelight.train.codes import CodeConfig
-from freelight.train.panels import Style, neighbour_panel
-from freelight.train.similarity import Gallery, compare_codes
+from freelight.train import Checkpoint
+from freelight.train.inspection import similarity
+from freelight.train.inspection.codes import CodeConfig
+from freelight.train.inspection.panels import Style, neighbour_panel
+from freelight.train.inspection.similarity import Gallery, compare_codes
 
 
 def test_a_training_picture_is_nearest_to_itself(

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from freelight.pipeline import Batch, Lighting, Loader, RandomCrop, Transform
 from freelight.shards import Dataset, Statistics
 from freelight.train import Checkpoint, Columns, DropoutMasks, Network, NetworkConfig
-from freelight.train.run import RunFolder
+from freelight.train.run_folder import RunFolder
 
 SOURCE = (
     "--set bias_learning_rate=0.002 --set lighting_off_epoch=2 --set bias_drop_epochs=2 --set drop_epochs=1,4 "

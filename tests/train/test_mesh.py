@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from freelight.train import Checkpoint, Mesh
-from freelight.train.run import RunFolder
+from freelight.train.run_folder import RunFolder
 
 FLOAT64 = "--epochs 1 --set precision=float64"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from freelight.train import Mesh
-from freelight.train.monitor import Monitor, norm
+from freelight.train.metrics import Monitor, norm
 from freelight.train.progress import Progress, summary
 
 
@@ -16,7 +16,7 @@ def test_metrics_are_means_over_images_not_over_steps(monkeypatch: pytest.Monkey
     """A short last batch weighs as its images do."""
     monitor = Monitor(Mesh(), "cpu")
     clock = iter([100.0, 104.0])
-    monkeypatch.setattr("freelight.train.monitor.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("freelight.train.metrics.time.perf_counter", lambda: next(clock))
     monitor.begin(waited=7.0)
     monitor.add(1, torch.tensor(30.0), torch.tensor(9), 10)
     monitor.add(2, torch.tensor(1.0), torch.tensor(0), 2)

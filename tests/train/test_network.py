@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from freelight.shards import FreelightError
 from freelight.train import Columns, DropoutMasks, Network, NetworkConfig
-from freelight.train.layers import NormalizeAcross
-from freelight.train.normalization import normalize_across
+from freelight.train.network.layers import NormalizeAcross
+from freelight.train.network.normalization import normalize_across
 
 FULL = NetworkConfig()
 BIASED = ("conv2", "conv4", "conv5", "fc6", "fc7")

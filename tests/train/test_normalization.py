@@ -10,8 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from freelight.train.layers import NormalizeAcross, NormalizeWithin
-from freelight.train.normalization import EAGER, compiled, normalize_across, normalize_within
+from freelight.train.network.layers import NormalizeAcross, NormalizeWithin
+from freelight.train.network.normalization import EAGER, compiled, normalize_across, normalize_within
 
 PAPER = NormalizeAcross(maps=5, k=2.0, alpha=1e-4)
 
@@ -100,7 +100,7 @@ def test_compiled_it_is_the_same_to_rounding_for_any_shape() -> None:
 
 @pytest.mark.slow
 def test_without_a_compiler_it_is_the_plain_formula_and_says_so_in_a_line(tmp_path: Path) -> None:
-    program = "from freelight.train.normalization import EAGER, compiled\nassert compiled('cpu') is EAGER"
+    program = "from freelight.train.network.normalization import EAGER, compiled\nassert compiled('cpu') is EAGER"
     environment = {**os.environ, "CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     (line,) = ended.stderr.splitlines()

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from freelight.pipeline import Loader
 from freelight.shards import Dataset
 from freelight.train import Checkpoint, Network
-from freelight.train.run import RunFolder
+from freelight.train.run_folder import RunFolder
 
 
 def losses(out: Path) -> list[float]:
@@ -109,7 +109,7 @@ def test_the_first_layers_kernels_are_drawn_16_a_row_the_columns_apart(run: Path
 
 
 def test_two_runs_do_not_share_a_folder(train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("freelight.train.run.PATIENCE", 0)
+    monkeypatch.setattr("freelight.train.run_folder.PATIENCE", 0)
     with RunFolder(tmp_path, keep=1).held():
         second = train.here(tmp_path)
     message = f"error: another run is at work in {tmp_path}; wait for it, or choose another --out\n"

@@ -10,9 +10,9 @@ from PIL import Image
 
 from freelight.shards import Dataset, FreelightError
 from freelight.train import Checkpoint
-from freelight.train.panels import RIGHT, Style, prediction_panel
-from freelight.train.prediction import Guess, PicturePrediction, predict_files
-from freelight.train.predictions import predict_split
+from freelight.train.evaluation.picture_files import Guess, PicturePrediction, predict_files
+from freelight.train.evaluation.predictions import predict_split
+from freelight.train.inspection.panels import RIGHT, Style, prediction_panel
 
 
 @pytest.fixture(scope="module")

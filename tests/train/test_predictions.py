@@ -11,8 +11,7 @@ import torch
 
 from freelight.shards import Dataset, FreelightError
 from freelight.train import Checkpoint
-from freelight.train.launch import launch
-from freelight.train.predictions import (
+from freelight.train.evaluation.predictions import (
     PassConfig,
     Predictions,
     evaluation_loader,
@@ -21,7 +20,8 @@ from freelight.train.predictions import (
     predict_split,
     write_pass,
 )
-from freelight.train.scoring import judge
+from freelight.train.evaluation.scoring import judge
+from freelight.train.parallel.launch import launch
 
 
 @pytest.fixture(scope="module")

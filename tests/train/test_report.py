@@ -14,7 +14,7 @@ import pytest
 
 from freelight.shards import Dataset, FreelightError
 from freelight.train.environment import describe_environment, read_environment
-from freelight.train.report import report
+from freelight.train.inspection.report import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

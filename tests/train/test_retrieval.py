@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from freelight.shards import FreelightError
-from freelight.train import retrieval
-from freelight.train.codes import CodeConfig, train_codes
-from freelight.train.retrieval import nearest_codes, nearest_vectors, precision, recall
-from freelight.train.similarity import spread_rows
+from freelight.train.inspection import retrieval
+from freelight.train.inspection.codes import CodeConfig, train_codes
+from freelight.train.inspection.retrieval import nearest_codes, nearest_vectors, precision, recall
+from freelight.train.inspection.similarity import spread_rows
 
 RNG = np.random.default_rng(0)
 BASE = RNG.standard_normal((500, 24)).astype(np.float32)

@@ -10,7 +10,7 @@ import torch
 
 from freelight.shards import FreelightError
 from freelight.train import Checkpoint
-from freelight.train.run import RunFolder
+from freelight.train.run_folder import RunFolder
 
 
 @pytest.fixture

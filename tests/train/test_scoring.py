@@ -8,8 +8,8 @@ import torch
 
 from freelight.shards import FreelightError
 from freelight.train import Errors
-from freelight.train.ensembles import average, equal_weights, format_weights, read_weights, search_weights
-from freelight.train.scoring import (
+from freelight.train.evaluation.ensembles import average, equal_weights, format_weights, read_weights, search_weights
+from freelight.train.evaluation.scoring import (
     ClassScore,
     Confusion,
     class_table,

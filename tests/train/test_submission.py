@@ -10,7 +10,7 @@ import pytest
 import scipy.io
 
 from freelight.shards import Dataset, FreelightError
-from freelight.train.submission import class_numbers, write_submission
+from freelight.train.evaluation.submission import class_numbers, write_submission
 
 ORDER = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
 

@@ -9,7 +9,7 @@ import torch
 
 from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.train import Checkpoint, Network, NetworkConfig
-from freelight.train.taking_up import check_same_run, copy_matching
+from freelight.train.resume import check_same_run, copy_matching
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import scipy.io
 
 from freelight.shards import FreelightError, ShardSettings, Source, list_images, make_shards
-from freelight.shards.rescale import Rescaling
+from freelight.shards.images.rescaling import Rescaling
 
 Contents = dict[str, list[tuple[str | None, bytes]]]
 Reader = Callable[[Source], Contents]

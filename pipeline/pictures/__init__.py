@@ -1,0 +1,1 @@
+"""Pictures for people, drawn by Pillow: boxes of text and pixels, rendered views, the preview sheet."""

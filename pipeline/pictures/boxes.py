@@ -1,0 +1,82 @@
+"""Boxes of pictures and text, put beside and below one another: a sheet as large as what is on it."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from ...shards.base.atomic import atomic_write
+
+PAPER, INK, FAINT = (255, 255, 255), (25, 25, 25), (110, 110, 110)
+
+
+def text_box(text: str, size: int, *, colour: tuple[int, int, int] = INK, width: int | None = None) -> Image.Image:
+    """Draw lines of text, `size` pixels high; with `width`, so wide at least, and longer lines end in "...".
+
+    Pillow's own font has little but ASCII: other characters become question marks.
+    """
+    font = ImageFont.load_default(size)
+    lines = [_fit(line, font, width) for line in text.encode("ascii", "replace").decode().split("\n")]
+    pitch = round(size * 1.35)
+    box_width = max(width or 1, *(int(np.ceil(font.getlength(line))) + 1 for line in lines))
+    box = Image.new("RGB", (box_width, pitch * len(lines)), PAPER)
+    draw = ImageDraw.Draw(box)
+    for number, line in enumerate(lines):
+        draw.text((0, number * pitch + pitch // 2), line, fill=colour, font=font, anchor="lm")
+    return box
+
+
+def _fit(line: str, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont", width: int | None) -> str:
+    if width is None or font.getlength(line) <= width:
+        return line
+    while line and font.getlength(f"{line}...") > width:
+        line = line[:-1]
+    return f"{line.rstrip()}..."
+
+
+def tile(pixels: npt.NDArray[np.uint8], side: int) -> Image.Image:
+    """Return square pixels (S, S, 3) as a picture of side `side`; small ones keep their pixels visible."""
+    enlarged = pixels.shape[0] < side
+    filter_ = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    return Image.fromarray(pixels).resize((side, side), filter_)
+
+
+def beside(boxes: Sequence[Image.Image], gap: int, *, middle: bool = False) -> Image.Image:
+    """Put boxes in a row, at the top or in the middle of its height."""
+    height = max(box.height for box in boxes)
+    row = Image.new("RGB", (sum(box.width for box in boxes) + gap * (len(boxes) - 1), height), PAPER)
+    left = 0
+    for box in boxes:
+        row.paste(box, (left, (height - box.height) // 2 if middle else 0))
+        left += box.width + gap
+    return row
+
+
+def below(boxes: Sequence[Image.Image], gap: int) -> Image.Image:
+    """Put boxes in a column, aligned to the left."""
+    column = Image.new(
+        "RGB", (max(box.width for box in boxes), sum(box.height for box in boxes) + gap * (len(boxes) - 1)), PAPER
+    )
+    top = 0
+    for box in boxes:
+        column.paste(box, (0, top))
+        top += box.height + gap
+    return column
+
+
+def framed(box: Image.Image, margin: int) -> Image.Image:
+    """Return the box with a margin around it."""
+    whole = Image.new("RGB", (box.width + 2 * margin, box.height + 2 * margin), PAPER)
+    whole.paste(box, (margin, margin))
+    return whole
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Write a PNG file, whole or not at all."""
+    encoded = io.BytesIO()
+    picture.save(encoded, "PNG", optimize=True)
+    with atomic_write(path) as file:
+        file.write(encoded.getvalue())

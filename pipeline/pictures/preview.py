@@ -1,0 +1,179 @@
+"""A contact sheet of what the pipeline does to a dataset's images: crops, flips, lighting, mean image, spectrum."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ...shards import Dataset, FreelightError, Split, Statistics
+from ...shards.statistics.published import PUBLISHED_ROOTS
+from ..crops import CenterCrop, RandomCrop
+from ..draws import draw_epoch
+from ..lighting import Lighting, LightingMode
+from ..transform import Transform
+from .boxes import FAINT, INK, below, beside, framed, text_box, tile
+from .rendering import render, sweep_draws
+
+SIGMAS = (-3, -2, -1, 0, 1, 2, 3)
+OURS, THEIRS = (38, 98, 168), (200, 200, 200)
+SMALL, NORMAL, LARGE = 13, 15, 22
+_TILE, _SWEPT, _GAP = 196, 92, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What is on the sheet: the first `images` images of epoch 0, as `draws` epochs from there on show them."""
+
+    images: int = 4
+    draws: int = 6
+    lighting: Lighting = field(default_factory=Lighting)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("images", self.images), ("draws", self.draws)):
+            if not 1 <= value <= 50:
+                raise FreelightError(f"--{name} (={value}) must lie in 1..50")
+
+
+def draw_preview(dataset: Dataset, split: Split, statistics: Statistics, preview: Preview) -> Image.Image:
+    """Draw the contact sheet. The crop is 7/8 of an image's side: the paper's 224 of 256."""
+    size = dataset.image_size
+    transform = Transform(crop=RandomCrop(size=max(1, size * 7 // 8)), mean="none", lighting=preview.lighting)
+    title = (
+        f"{dataset.folder.resolve().name}: {len(split)} images of {split.name}, {size} x {size} pixels, "
+        f"{len(dataset.manifest.classes)} classes"
+    )
+    samples = draw_epoch(len(split), seed=preview.seed, epoch=0).order[: preview.images]
+    sections = [
+        text_box(title, LARGE + 4),
+        _draws_section(dataset, split, statistics, preview, transform, samples),
+        _sweep_section(split, statistics, preview, transform, int(samples[0]), size),
+        beside([_mean_section(statistics), _spectrum_section(statistics)], 60),
+    ]
+    return framed(below(sections, 34), 30)
+
+
+def _section(title: str, explanation: str, content: list[Image.Image], gap: int) -> Image.Image:
+    return below([text_box(title, LARGE), text_box(explanation, NORMAL, colour=FAINT), *content], gap)
+
+
+def _captioned(picture: Image.Image, caption: str) -> Image.Image:
+    return below([picture, text_box(caption, SMALL, width=picture.width)], 3)
+
+
+def _draws_section(
+    dataset: Dataset,
+    split: Split,
+    statistics: Statistics,
+    preview: Preview,
+    transform: Transform,
+    samples: npt.NDArray[np.int32],
+) -> Image.Image:
+    """One row an image: as it is stored, then as each epoch's draws show it."""
+    jpegs = [split.read(index) for index in samples.tolist()]
+    size = dataset.image_size
+    plain = Transform(crop=CenterCrop(size=size), mean="none", dtype="uint8", lighting=Lighting(mode="off"))
+    all_draws = [draw_epoch(len(split), seed=preview.seed, epoch=epoch) for epoch in range(preview.draws)]
+    originals = render(plain, all_draws[0], samples, jpegs, image_size=size, statistics=None)
+    views = [render(transform, draws, samples, jpegs, image_size=size, statistics=statistics) for draws in all_draws]
+    rows = []
+    for row, sample in enumerate(samples.tolist()):
+        info = dataset.manifest.classes[int(split.samples["label"][sample])]
+        name = info.name if info.name.isascii() else info.id
+        boxes = [_captioned(tile(originals[row], _TILE), f"{name}\nas stored")]
+        for epoch, (draws, pictures) in enumerate(zip(all_draws, views, strict=True)):
+            choices = transform.choose(draws, size, statistics)
+            assert choices is not None
+            top, left = choices.windows[sample, :2].tolist()
+            shift = transform.lighting.shifts(draws.lighting[[sample]], statistics)[0].round().astype(int).tolist()
+            caption = (
+                f"epoch {epoch}, window at {left}, {top}\n{'mirrored' if choices.flips[sample] else 'not mirrored'}, "
+                f"light {' '.join(f'{value:+d}' for value in shift)}"
+            )
+            boxes.append(_captioned(tile(pictures[row], _TILE), caption))
+        rows.append(beside(boxes, _GAP))
+    light = preview.lighting
+    explanation = (
+        f"Each epoch shows the network another window of {transform.crop.size} x {transform.crop.size} pixels of an "
+        "image (its place is given in pixels from left and top),\n"
+        "half of them mirrored, with red, green and blue shifted by so many grey levels of 255: "
+        f"lighting mode {light.mode}, strength {light.strength:g}.\n"
+        f"These are the first epochs with seed {preview.seed}, as the pipeline hands them out, but for the mean, which "
+        "is not subtracted here."
+    )
+    return _section("What training sees", explanation, rows, _GAP)
+
+
+def _sweep_section(
+    split: Split, statistics: Statistics, preview: Preview, transform: Transform, sample: int, size: int
+) -> Image.Image:
+    """One row a principal axis: the same picture, lit by -3 to 3 standard deviations; a block a mode."""
+    jpegs = [split.read(sample)] * (3 * len(SIGMAS))
+    draws = sweep_draws(range(3), SIGMAS)
+    modes: tuple[LightingMode, ...] = ("std", "eigenvalue")
+    names = {"std": "mode std, as the authors' code", "eigenvalue": "mode eigenvalue, as the paper's text"}
+    blocks = []
+    for mode in modes:
+        lighting = Lighting(mode=mode, strength=preview.lighting.strength)
+        lit = Transform(crop=transform.crop, mean="none", lighting=lighting)
+        pictures = render(lit, draws, draws.order, jpegs, image_size=size, statistics=statistics)
+        rows = [text_box(f"{names[mode]}, strength {lighting.strength:g}", NORMAL)]
+        for axis, deviation in enumerate(lighting.deviations(statistics)):
+            tiles = [
+                _captioned(tile(picture, _SWEPT), f"{sigma:+d} sigma" if sigma else "as it is")
+                for picture, sigma in zip(pictures[axis * len(SIGMAS) :], SIGMAS, strict=False)
+            ]
+            label = text_box(f"axis {axis + 1}: sigma is {deviation:.2f} grey levels, from - to +", SMALL)
+            rows += [beside([label, _colours(statistics, axis, 14)], 8, middle=True), beside(tiles, 4)]
+        blocks.append(below(rows, 5))
+    explanation = (
+        "Lighting moves all pixels of an image by one step along the principal axes: the directions in which the "
+        "colours of the whole\ndataset vary, the strongest first; a strip shows its direction. Two of three draws lie "
+        "within 1 sigma, and three of 1,000 beyond 3."
+    )
+    return _section("Lighting along one axis at a time", explanation, [beside(blocks, 30)], _GAP)
+
+
+def _mean_section(statistics: Statistics) -> Image.Image:
+    mean = statistics.mean_image.astype(np.float64)
+    spread = max(float(np.ptp(mean)), 1e-3)
+    stretched = (mean - mean.min()) * 255 / spread
+    pictures = [
+        _captioned(tile(mean.round().astype(np.uint8), _TILE), "as it is subtracted"),
+        _captioned(tile(stretched.round().astype(np.uint8), _TILE), f"contrast x {255 / spread:.1f}"),
+    ]
+    explanation = f"Over {statistics.images} images of {statistics.split}.\nIts values go from {mean.min():.0f} to "
+    return _section("The mean image", f"{explanation}{mean.max():.0f}.", [beside(pictures, _GAP)], _GAP)
+
+
+def _spectrum_section(statistics: Statistics) -> Image.Image:
+    """Bars of the eigenvalues' square roots beside ImageNet's, and the colours that lie along each axis."""
+    longest = max(float(statistics.eigenvalue_roots.max()), max(PUBLISHED_ROOTS))
+    rows: list[Image.Image] = []
+    for axis in range(3):
+        bars = [
+            _bar(float(value), longest, colour, what)
+            for value, colour, what in (
+                (statistics.eigenvalue_roots[axis], OURS, "this dataset"),
+                (PUBLISHED_ROOTS[axis], THEIRS, "ImageNet, as published"),
+            )
+        ]
+        label = below([text_box(f"axis {axis + 1}", NORMAL), _colours(statistics, axis, 26)], 4)
+        rows.append(beside([label, below(bars, 4)], 16, middle=True))
+    explanation = (
+        "How far the pixels' colours spread along each principal axis: square roots of the eigenvalues of their RGB\n"
+        "covariance, in grey levels of 255. The strips show the colours from -2 to +2 such standard deviations."
+    )
+    return _section("The spectrum", explanation, rows, 14)
+
+
+def _bar(value: float, longest: float, colour: tuple[int, int, int], what: str) -> Image.Image:
+    bar = Image.new("RGB", (max(1, round(300 * value / longest)), 20), colour)
+    return beside([bar, text_box(f"{value:.1f}  {what}", NORMAL, colour=INK)], 8, middle=True)
+
+
+def _colours(statistics: Statistics, axis: int, height: int) -> Image.Image:
+    places = np.linspace(-2, 2, 160)[:, None] * statistics.eigenvalue_roots[axis]
+    row = (statistics.mean + places * statistics.eigenvectors[:, axis]).round().clip(0, 255).astype(np.uint8)
+    return Image.fromarray(np.repeat(row[None], height, axis=0))

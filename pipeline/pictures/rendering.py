@@ -1,0 +1,57 @@
+"""Pictures for people, made by the very graph that feeds a network, from chosen samples and draws."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...shards import Statistics
+from ..draws import EpochDraws
+from ..graph import define_pipeline, graph_feed
+from ..transform import Transform
+
+
+def render(
+    transform: Transform,
+    draws: EpochDraws,
+    samples: npt.NDArray[np.int32],
+    jpegs: Sequence[bytes],
+    *,
+    image_size: int,
+    statistics: Statistics | None,
+) -> npt.NDArray[np.uint8]:
+    """Run the DALI graph of `transform`, which subtracts nothing, once on the CPU: uint8 (n, crop, crop, 3), clipped.
+
+    samples: which rows of `draws` are used; jpegs: the encoded images that they are used on, of side `image_size`.
+    """
+    choices = transform.choose(draws, image_size, statistics)
+    feeds = iter([graph_feed(transform, choices, samples, jpegs, image_size=image_size)])
+    pipeline = define_pipeline(
+        transform,
+        source=lambda: next(feeds),
+        image_size=image_size,
+        statistics=statistics,
+        batch_size=len(jpegs),
+        num_threads=2,
+        prefetch=1,
+        device_id=None,
+        layout="NHWC",
+    )
+    (output,) = pipeline.run()
+    return np.asarray(output.as_array()).round().clip(0, 255).astype(np.uint8)
+
+
+def sweep_draws(axes: Sequence[int], sigmas: Sequence[float]) -> EpochDraws:
+    """Return draws for `len(axes) * len(sigmas)` samples: centre window, no flip, one axis at a time at every sigma."""
+    count = len(axes) * len(sigmas)
+    lighting = np.zeros((len(axes), len(sigmas), 3), np.float32)
+    for row, axis in enumerate(axes):
+        lighting[row, :, axis] = sigmas
+    return EpochDraws(
+        seed=0,
+        epoch=0,
+        order=np.arange(count, dtype=np.int32),
+        crop=np.full((count, 2), 0.5, np.float32),
+        flip=np.ones(count, np.float32),
+        lighting=lighting.reshape(count, 3),
+    )

@@ -1,0 +1,1 @@
+"""What every package needs: errors, atomic writes, locks, executors, and what commands do alike."""

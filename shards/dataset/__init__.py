@@ -1,0 +1,1 @@
+"""The dataset directory: manifest, samples, shard format, cache for remote shards, verification."""

@@ -1,0 +1,147 @@
+"""Check a dataset directory against its manifest, down to the sample: rot, cuts, and files that were mixed up."""
+
+import functools
+import hashlib
+import io
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..base.errors import FreelightError
+from ..base.executor import run_tasks
+from ..sources.tarwalk import BLOCK
+from .directory import MANIFEST, Dataset, ShardInfo
+from .tarfiles import TarWriter, label_text
+
+LEVELS = ("hash", "crc", "decode")
+
+
+class ShardCheck(NamedTuple):
+    """What was found wrong with a shard of `images` samples: a line for each."""
+
+    images: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Task:
+    info: ShardInfo
+    rows: npt.NDArray[np.void]
+    sources: list[str]
+
+
+def verify_dataset(
+    folder: Path,
+    *,
+    level: str = "hash",
+    workers: int = 1,
+    watch: Callable[[Iterable[ShardCheck], int], Iterable[ShardCheck]] = lambda checks, total: checks,
+) -> list[str]:
+    """Return a line for each thing wrong with the dataset; an empty list when every byte is as it was written.
+
+    "hash" compares the sha256 of every file; "crc" also each picture's crc32 and label with the samples table;
+    "decode" also decodes each picture. `watch(checks, total)` sees each shard's result, for a progress bar.
+    """
+    if level not in LEVELS:
+        raise FreelightError(f"--level (={level}) must be one of {', '.join(LEVELS)}")
+    dataset = Dataset(folder)
+    manifest = dataset.manifest
+    problems = []
+    if (folder / MANIFEST).read_bytes() != manifest.to_bytes():
+        problems.append(f"{folder / MANIFEST} was changed after it was written")
+    problems += _check_files(folder, manifest.files)
+    tasks = []
+    for name, split in manifest.splits.items():
+        problems += _check_files(folder, split.files)
+        try:
+            opened = dataset.split(name)
+            sources = opened.sources if (folder / f"{name}.sources.txt").is_file() else []
+        except FreelightError as error:
+            problems.append(str(error))
+            continue
+        sources = sources + ["?"] * (len(opened) - len(sources))
+        bounds = np.searchsorted(opened.samples["shard"], np.arange(len(split.shards) + 1))
+        for info, first, last in zip(split.shards, bounds[:-1], bounds[1:], strict=True):
+            tasks.append(_Task(info, opened.samples[first:last], sources[first:last]))
+    check = functools.partial(_check_shard, folder, level, manifest.image_size)
+    for found in watch(run_tasks(check, tasks, workers=workers), sum(len(task.rows) for task in tasks)):
+        problems += found.problems
+    listed = {shard.name for split in manifest.splits.values() for shard in split.shards}
+    extra = sorted(path.name for path in folder.glob("*.tar") if path.name not in listed)
+    return problems + [f"{folder / name} is not of this dataset; a reader of *.tar would take it" for name in extra]
+
+
+def _check_files(folder: Path, files: dict[str, str]) -> Iterator[str]:
+    for name, sha256 in files.items():
+        path = folder / name
+        if not path.is_file():
+            yield f"{path} is missing"
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            yield f"{path} was changed after it was written"
+
+
+def _check_shard(folder: Path, level: str, size: int, task: _Task) -> ShardCheck:
+    path = folder / task.info.name
+    if not path.is_file():
+        return ShardCheck(len(task.rows), (f"{path} is missing",))
+    data = path.read_bytes()
+    whole = hashlib.sha256(data).hexdigest() == task.info.sha256
+    problems: list[str] = []
+    if not whole or level != "hash":
+        for row, source in zip(task.rows, task.sources, strict=True):
+            if fault := _fault(data, row, size, decode=level == "decode"):
+                problems.append(f"{path}: the sample from {source} {fault}")
+    if not whole and not problems:
+        problems = list(_changed_frames(data, path, task))
+    return ShardCheck(len(task.rows), tuple(problems))
+
+
+def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
+    """Say what is wrong with a sample, None when nothing is."""
+    offset, length = int(row["offset"]), int(row["length"])
+    jpeg = data[offset : offset + length]
+    if len(jpeg) != length:
+        return f"is cut short ({len(jpeg)} of {length} bytes)"
+    if zlib.crc32(jpeg) != row["crc32"]:
+        return "is changed (crc32 differs)"
+    label = label_text(int(row["label"]))
+    if data[offset - 2 * BLOCK :][: len(label)] != label:
+        return f"has another label in its .cls than {label.decode()}"
+    if decode:
+        try:
+            with Image.open(io.BytesIO(jpeg)) as image:
+                image.load()
+                if (image.format, image.mode, image.size) != ("JPEG", "RGB", (size, size)):
+                    return f"is a {image.format} of {image.mode}, {image.size}, not a JPEG of RGB, {size}x{size}"
+        except Exception as error:
+            return f"does not decode ({error})"
+    return None
+
+
+def _changed_frames(data: bytes, path: Path, task: _Task) -> Iterator[str]:
+    """Name the samples around whose sound pictures the tar differs from what was written: headers, labels, padding."""
+    try:
+        keys = [line.split()[-1].split(".")[0] for line in path.with_suffix(".idx").read_text().splitlines()[1:]]
+        buffer = io.BytesIO()
+        tar = TarWriter(buffer)
+        for key, row in zip(keys, task.rows, strict=True):
+            tar.add_sample(key, int(row["label"]), data[int(row["offset"]) :][: int(row["length"])])
+        tar.close()
+    except (OSError, ValueError, IndexError):
+        yield f"{path} was changed after it was written, and so was its index: make the dataset again"
+        return
+    expected = buffer.getvalue()
+    count = max(len(expected), len(data))
+    apart = np.flatnonzero(
+        np.frombuffer(expected.ljust(count, b"\1"), np.uint8) != np.frombuffer(data.ljust(count, b"\2"), np.uint8)
+    )
+    ends = (task.rows["offset"] + task.rows["length"] + BLOCK - 1) // BLOCK * BLOCK
+    for place in np.unique(np.searchsorted(ends, apart, side="right")).tolist():
+        where = f"the sample from {task.sources[place]}" if place < len(ends) else "the end"
+        yield f"{path}: {where} is changed around its picture (tar header, label or padding)"

@@ -1,0 +1,1 @@
+"""The mean image, the RGB moments and their eigenbasis."""

@@ -1,0 +1,169 @@
+"""What is computed from a split once: its mean image, its RGB moments and their eigenbasis, and the file that has them.
+
+The file says which dataset and split it is of, and a dataset directory only ever yields its own.
+"""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.decomposition import PCA
+
+from ..base.atomic import atomic_write
+from ..base.errors import FreelightError
+from ..dataset.directory import Dataset
+from .moments import RGBMoments, fit_eigenbasis
+
+STATISTICS = "statistics.npz"
+TRAINING_SPLIT = "train"
+"""The split whose statistics `<dataset>/statistics.npz` holds, always."""
+
+UNITS = (
+    "pixels are RGB, 0-255; names ending in _01 are for pixels divided by 255. mean, std, eigenvalue_roots: that unit; "
+    "covariance, eigenvalues: its square, divisor pixels - 1. eigenvectors: in columns, their rows R, G, B. "
+    "eigenvalues: descending. mean_image: height, width, RGB"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """The statistics of a split, all in 0-255 units.
+
+    mean_image: float32 (H, W, 3). mean: float64 (3,), RGB. covariance: float64 (3, 3), divisor pixels - 1.
+    eigenvalues: (3,), descending. eigenvectors: (3, 3), in columns, RGB rows. pixels, images: counts.
+    fingerprint, split: what of: the dataset's `Manifest.fingerprint`, and the split's name.
+    """
+
+    mean_image: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float64]
+    covariance: npt.NDArray[np.float64]
+    eigenvalues: npt.NDArray[np.float64]
+    eigenvectors: npt.NDArray[np.float64]
+    pixels: int
+    images: int
+    fingerprint: str
+    split: str
+
+    @classmethod
+    def from_moments(cls, moments: RGBMoments, *, fingerprint: str, split: str) -> "Statistics":
+        """Finish the sums: means, covariance, and scikit-learn's eigenbasis of it."""
+        count = moments.n_images_ * moments.sum_image_.shape[0] * moments.sum_image_.shape[1]
+        # Python's integers: exact until the one division, which is correctly rounded.
+        total = [int(value) for value in moments.sum_image_.sum(axis=(0, 1))]
+        products = moments.sum_products_.tolist()
+        covariance = np.array(
+            [
+                [(count * products[i][j] - total[i] * total[j]) / (count * (count - 1)) for j in range(3)]
+                for i in range(3)
+            ]
+        )
+        mean = np.array([value / count for value in total])
+        pca = fit_eigenbasis(mean, covariance)
+        return cls(
+            mean_image=(moments.sum_image_ / moments.n_images_).astype(np.float32),
+            mean=mean,
+            covariance=covariance,
+            eigenvalues=pca.explained_variance_,
+            eigenvectors=pca.components_.T,
+            pixels=count,
+            images=moments.n_images_,
+            fingerprint=fingerprint,
+            split=split,
+        )
+
+    @property
+    def pca(self) -> PCA:
+        """The fitted `sklearn.decomposition.PCA` of the RGB pixels."""
+        return fit_eigenbasis(self.mean, self.covariance)
+
+    @property
+    def std(self) -> npt.NDArray[np.float64]:
+        """Standard deviations of R, G and B, grey levels: (3,)."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def eigenvalue_roots(self) -> npt.NDArray[np.float64]:
+        """Standard deviations along the principal axes, grey levels: (3,), descending."""
+        return np.sqrt(self.eigenvalues)
+
+    def is_of(self, dataset: Dataset, split: str) -> bool:
+        """Tell whether these were computed from that split of that dataset, wherever it lies."""
+        return (self.fingerprint, self.split) == (dataset.fingerprint, split)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the `.npz` file `path`, or a dataset directory's, and its JSON twin (without the mean image).
+
+        Beside the fields it has what other programs ask for, in both units: see `UNITS`. The twin comes first: where
+        the file is, both are whole. Raises `FreelightError` for a dataset directory and another split than `train`.
+        """
+        file_path = Path(path)
+        if file_path.suffix != ".npz":
+            if self.split != TRAINING_SPLIT:
+                raise FreelightError(
+                    f"{file_path / STATISTICS} is for the split {TRAINING_SPLIT}, not {self.split}; name another file"
+                )
+            file_path /= STATISTICS
+        content = {
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
+            "std": self.std,
+            "eigenvalue_roots": self.eigenvalue_roots,
+            "mean_01": self.mean / 255,
+            "std_01": self.std / 255,
+            "eigenvalues_01": self.eigenvalues / 255**2,
+            "eigenvalue_roots_01": self.eigenvalue_roots / 255,
+            "units": UNITS,
+        }
+        readable = {name: np.asarray(value).tolist() for name, value in content.items() if name != "mean_image"}
+        with atomic_write(file_path.with_suffix(".json")) as file:
+            file.write((json.dumps(readable, indent=1) + "\n").encode())
+        with atomic_write(file_path) as file:
+            np.savez(file, **content)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Statistics":
+        """Read a dataset directory's statistics, or the `.npz` file `path`.
+
+        Of a directory they are its training split's, or it is an error: `FreelightError` also when `compute_pca` has
+        not finished them, or when they are damaged. A file is taken whatever its dataset.
+        """
+        path = Path(path)
+        if path.suffix == ".npz":
+            return cls._read(path, remedy=f"compute_pca --shards DATASET --out {path}")
+        dataset = Dataset(path)
+        remedy = f"compute_pca --shards {path}"
+        found = cls._read(path / STATISTICS, remedy=remedy)
+        if not found.is_of(dataset, TRAINING_SPLIT):
+            theirs = found.fingerprint == dataset.fingerprint
+            other = f"the split {found.split}" if theirs else f"another dataset ({found.fingerprint[:12]})"
+            raise FreelightError(
+                f"{path / STATISTICS} is of {other}, not of this dataset's {TRAINING_SPLIT} "
+                f"({dataset.fingerprint[:12]}); make it again with: {remedy}"
+            )
+        return found
+
+    @classmethod
+    def _read(cls, path: Path, *, remedy: str) -> "Statistics":
+        try:
+            with path.open("rb") as file, np.load(file) as archive:  # np.load leaves a broken archive it opened open
+                content: dict[str, Any] = {field.name: archive[field.name] for field in dataclasses.fields(cls)}
+        except FileNotFoundError:
+            if unfinished_path(path).exists():
+                raise FreelightError(f"{path} was begun but not finished; go on with: {remedy}") from None
+            raise FreelightError(f"{path} is missing; make it with: {remedy}") from None
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            raise FreelightError(f"{path} cannot be read ({error}); make it again with: {remedy}") from None
+        for field in dataclasses.fields(cls):
+            if field.type in (int, str):
+                content[field.name] = content[field.name].item()
+        return cls(**content)
+
+
+def unfinished_path(path: Path) -> Path:
+    """Return where the sums of finished shards lie until the statistics file `path` is written."""
+    return path.with_name(f".{path.name}.partial")

@@ -1,0 +1,1 @@
+"""Write a dataset directory: plan, deal, write each shard, then the manifest."""

@@ -1,0 +1,55 @@
+"""What, beside the source, decides every byte of a dataset."""
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from typing import Any
+
+import PIL
+from PIL import features
+
+from ..base.errors import FreelightError
+from ..images.rescaling import Rescaling, jpeg_decoder
+from ..sources.listing import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSettings:
+    """What, beside the source, decides every byte of a dataset.
+
+    samples_per_shard: None means a 32nd of the largest split, but 100 to 2,000: a small set still keeps workers busy,
+    and ImageNet's 641 shards stay within the usual 1,024 open files. limit: keep at most so many images a split,
+    after the shuffle.
+    """
+
+    rescaling: Rescaling = field(default_factory=Rescaling)
+    samples_per_shard: int | None = None
+    seed: int = 0
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("--samples-per-shard", self.samples_per_shard, 1),
+            ("--limit", self.limit, 1),
+            ("--seed", self.seed, 0),
+        ):
+            if value is not None and value < least:
+                raise FreelightError(f"{name} (={value}) must be at least {least}")
+
+    def resolve(self, source: Source) -> "ShardSettings":
+        """Return these settings with the number of samples per shard filled in."""
+        largest = max(min(len(images), self.limit or len(images)) for images in source.splits.values())
+        return replace(self, samples_per_shard=self.samples_per_shard or min(2000, max(100, math.ceil(largest / 32))))
+
+    def made_with(self) -> dict[str, Any]:
+        """Return the settings as the manifest says them, and the versions of the libraries that change pixels."""
+        return {
+            **asdict(self.rescaling),
+            "seed": self.seed,
+            "limit": self.limit,
+            "samples_per_shard": self.samples_per_shard,
+            "freelight": metadata.version("freelight"),
+            "pillow": PIL.__version__,
+            "jpeg_decoder": jpeg_decoder(),
+            "libjpeg": features.version("libjpeg_turbo") or features.version("jpg"),
+        }

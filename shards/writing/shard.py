@@ -1,0 +1,145 @@
+"""Write one shard: a pure function of its source images and the settings, to the byte."""
+
+import hashlib
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from ..base.atomic import atomic_write
+from ..base.errors import FreelightError
+from ..dataset.tarfiles import TarWriter, label_text
+from ..images.rescaling import Rescaling, rescale_picture
+from ..sources.listing import Source, SourceImage
+from ..sources.ordered import unstage
+
+WRITE_OUT = 1 << 20
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Shard number `shard` of a split: `images`, whose keys are their places in the split, from `first_key` on."""
+
+    split: str
+    shard: int
+    first_key: int
+    images: tuple[SourceImage, ...]
+
+    @property
+    def name(self) -> str:
+        """The tar's file name."""
+        return f"{self.split}-{self.shard:06d}.tar"
+
+
+class WrittenSample(NamedTuple):
+    """A sample of a written shard: where its JPEG lies in the tar (bytes), its label, crc32, kind and source path."""
+
+    offset: int
+    length: int
+    label: int
+    crc32: int
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What is known of a written shard. Its presence on disk says that the shard is finished."""
+
+    split: str
+    shard: int
+    bytes: int
+    sha256: str
+    index_sha256: str
+    samples: tuple[WrittenSample, ...]
+    rejected: tuple[dict[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """The tar's file name."""
+        return f"{self.split}-{self.shard:06d}.tar"
+
+    @property
+    def index_name(self) -> str:
+        """The index's file name."""
+        return f"{self.split}-{self.shard:06d}.idx"
+
+    @property
+    def images(self) -> int:
+        """How many pictures of the source were dealt with."""
+        return len(self.samples) + len(self.rejected)
+
+    def save(self, path: Path) -> None:
+        """Write the record to `path`, atomically."""
+        with atomic_write(path, sync_folder=False) as file:
+            file.write(json.dumps(vars(self)).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> "ShardRecord":
+        """Read a record that `save` wrote."""
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content["samples"] = tuple(WrittenSample(*sample) for sample in content["samples"])
+        content["rejected"] = tuple(content["rejected"])
+        return cls(**content)
+
+
+class _HashingFile:
+    """Pass writes on to a file, and hash them on the way."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+        self._sent = 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.bytes += len(data)
+        written = self.file.write(data)
+        if self.bytes - self._sent >= WRITE_OUT:
+            # The kernel begins to write these to the disk, so that the fsync at the end has less to wait for.
+            os.posix_fadvise(self.file.fileno(), self._sent, self.bytes - self._sent, os.POSIX_FADV_DONTNEED)
+            self._sent = self.bytes
+        return written
+
+
+def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: Path) -> ShardRecord:
+    """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return what was written.
+
+    A sample is `<key>.cls` (the label in five ASCII digits, or -1 for none) and `<key>.jpg`. Pictures that cannot be
+    decoded are left out and listed with their reasons, so keys may have gaps. Owner and times are fixed: same input,
+    same bytes.
+    """
+    samples: list[WrittenSample] = []
+    rejected: list[dict[str, str]] = []
+    index_lines: list[str] = []
+    with atomic_write(folder / task.name, sync_folder=False) as file:
+        tar_file = _HashingFile(file)
+        tar = TarWriter(tar_file)
+        for key, image in enumerate(task.images, task.first_key):
+            data = source.read(image)  # a source that changes is no bad picture: this error stops the job
+            try:
+                jpeg, kind = unstage(data) if source.rescaled else rescale_picture(data, rescaling)
+            except FreelightError as error:
+                rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
+                continue
+            name = f"{key:08d}"
+            label_at, jpeg_at = tar.add_sample(name, image.label, jpeg)
+            label_length = len(label_text(image.label))
+            index_lines.append(f"cls {label_at} {label_length} {name}.cls jpg {jpeg_at} {len(jpeg)} {name}.jpg\n")
+            samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), kind, image.path))
+        tar.close()
+    index = f"v1.2 {len(samples)}\n{''.join(index_lines)}".encode()
+    with atomic_write((folder / task.name).with_suffix(".idx"), sync_folder=False) as file:
+        file.write(index)
+    return ShardRecord(
+        split=task.split,
+        shard=task.shard,
+        bytes=tar_file.bytes,
+        sha256=tar_file.sha256.hexdigest(),
+        index_sha256=hashlib.sha256(index).hexdigest(),
+        samples=tuple(samples),
+        rejected=tuple(rejected),
+    )

@@ -1,0 +1,101 @@
+"""FFCV as a contender, run by its environment: DATASET, a mode, BATCH, EPOCHS a round, and three channel means.
+
+Modes: `uint8` and `float32` read the dataset's own JPEGs; `raw` reads uint8 pixels, stored uncompressed. All crop 224
+pixels at a random place, flip, and end in a torch tensor, on two threads.
+"""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ffcv.fields import IntField, RGBImageField, rgb_image  # type: ignore[import-not-found]  # in its own environment
+from ffcv.fields.decoders import IntDecoder  # type: ignore[import-not-found]
+from ffcv.fields.rgb_image import ResizedCropRGBImageDecoder  # type: ignore[import-not-found]
+from ffcv.loader import Loader, OrderOption  # type: ignore[import-not-found]
+from ffcv.transforms import (  # type: ignore[import-not-found]
+    NormalizeImage,
+    RandomHorizontalFlip,
+    ToTensor,
+    ToTorchImage,
+)
+from ffcv.writer import DatasetWriter  # type: ignore[import-not-found]
+from PIL import Image
+
+from freelight.benchmarks.protocol import serve
+
+
+class Picture(np.ndarray):
+    """Pixels that remember the JPEG they came from."""
+
+    jpeg: Any
+
+
+class Pictures:
+    """A dataset directory as FFCV's writer takes it. (Its samples table is all that is needed to read it.)"""
+
+    def __init__(self, folder: Path) -> None:
+        self.rows = np.load(folder / "train.samples.npy")
+        self.shards = sorted(folder.glob("train-*.tar"))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        row = self.rows[index]
+        with self.shards[row["shard"]].open("rb") as file:
+            file.seek(int(row["offset"]))
+            data = file.read(int(row["length"]))
+        picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).view(Picture)
+        picture.jpeg = np.frombuffer(data, np.uint8)
+        return picture, int(row["label"])
+
+
+def place(height: int, width: int, scale: Any, ratio: Any) -> tuple[int, int, int, int]:
+    """Draw where 224 pixels are cut out."""
+    top = np.random.randint(0, height - 224 + 1)  # noqa: NPY002  # numba's
+    left = np.random.randint(0, width - 224 + 1)  # noqa: NPY002
+    return top, left, 224, 224
+
+
+class RandomCrop(ResizedCropRGBImageDecoder):  # type: ignore[misc]
+    """FFCV's own crop, at a random place and without a change of size."""
+
+    scale = None
+    ratio = None
+    get_crop_generator = staticmethod(place)
+
+
+def main() -> None:
+    """Write the pictures into a file of FFCV's, and load them, each round."""
+    folder, mode, batch, epochs, *means = sys.argv[1:]
+    # Its writer would encode the pixels anew, at another quality: the same JPEGs are to be decoded.
+    rgb_image.encode_jpeg = lambda picture, quality: picture.jpeg
+    pictures = Pictures(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as made:
+        path = str(Path(made, "train.beton"))
+        fields = {"image": RGBImageField(write_mode="raw" if mode == "raw" else "jpg"), "label": IntField()}
+        DatasetWriter(path, fields, num_workers=1).from_indexed_dataset(pictures)
+        steps = [RandomCrop((224, 224)), RandomHorizontalFlip()]
+        if mode == "float32":
+            steps.append(NormalizeImage(np.array(means, np.float32), np.ones(3, np.float32), np.float32))
+        loader = Loader(
+            path,
+            batch_size=int(batch),
+            num_workers=2,
+            order=OrderOption.RANDOM,
+            os_cache=True,
+            drop_last=False,
+            pipelines={"image": [*steps, ToTensor(), ToTorchImage()], "label": [IntDecoder(), ToTensor()]},
+        )
+
+        def load() -> int:
+            return sum(len(images) for _ in range(int(epochs)) for images, _ in loader)
+
+        serve(load, ("ffcv", "torch", "numpy", "numba"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Whether augmentation is free: training on one cached batch, on plain crops, and on augmented ones."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import click
+import torch
+
+from freelight.benchmarks.command import benchmark
+from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.report import Figure, Floor, Report
+from freelight.benchmarks.step import Step, random_batch
+from freelight.benchmarks.timing import Contender, Lap, interleave, timed
+from freelight.pipeline import Batch, Loader
+from freelight.shards import Dataset, Statistics
+from freelight.train import RECIPES
+from freelight.train.parallel.launch import use_large_pages
+
+CACHED, PLAIN, AUGMENTED = "one cached batch", "centre crops", "random crops, flips and lighting"
+
+
+@benchmark
+@click.option("--shards", type=click.Path(path_type=Path), required=True, help="A dataset with statistics.")
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Images a step.")
+@click.option("--steps", default=2, show_default=True, type=click.IntRange(min=1), help="A lap.")
+def command(shards: Path, batch: int, steps: int, rounds: int) -> Report:
+    """Measure training steps of the full network on two threads, with and without loading and augmenting its images.
+
+    On one batch that is there already; on batches from the pipeline, cropped at the centre, less the mean image; and
+    on those of the recipe `paper`. Beside it, the share of the time that the last wait for data.
+    """
+    use_large_pages()
+    torch.set_num_threads(2)
+    machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
+    recipe, dataset, statistics = RECIPES["paper"], Dataset(shards), Statistics.load(shards)
+    step = Step(recipe, compile_=True)
+    transforms = {PLAIN: recipe.evaluation_transform(views=1), AUGMENTED: recipe.training_transform(0)}
+    runs = {
+        name: Run(
+            Loader(dataset, "train", batch_size=batch, transform=transform, statistics=statistics, drop_last=True)
+        )
+        for name, transform in transforms.items()
+    }
+    pixels = random_batch(batch)
+    timings = interleave(
+        [
+            Contender(name=CACHED, lap=partial(timed, lambda: sum(step(*pixels) for _ in range(steps)))),
+            *(Contender(name=name, lap=partial(run.lap, step, steps)) for name, run in runs.items()),
+        ],
+        rounds=rounds,
+    )
+    return Report(
+        benchmark="free",
+        item="images",
+        settings={"shards": shards, "batch": batch, "steps": steps},
+        machine=machine,
+        timings=timings,
+        floors=tuple(
+            Floor(name=f"time, {AUGMENTED} / {base}", value=timings.ratio(base, AUGMENTED), at_most=1.03)
+            for base in (PLAIN, CACHED)
+        ),
+        figures=(Figure(name="wait for data", value=100 * runs[AUGMENTED].wait_share, unit="%"),),
+    )
+
+
+class Run:
+    """Training on the batches of a loader, epoch after epoch. `wait_share`: of all laps' time, 0..1."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        self.batches = self._endless()
+        self.seconds = 0.0
+
+    def _endless(self) -> Iterator[Batch]:
+        while True:
+            yield from self.loader
+
+    def lap(self, step: Step, steps: int) -> Lap:
+        """Take so many steps."""
+        lap = timed(lambda: sum(step(batch.images, batch.labels) for batch in islice(self.batches, steps)))
+        self.seconds += lap.seconds
+        return lap
+
+    @property
+    def wait_share(self) -> float:
+        return self.loader.wait_seconds / self.seconds

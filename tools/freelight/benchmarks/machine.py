@@ -1,0 +1,41 @@
+"""What a measured number depends on: the machine, the versions, the revision, the day."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from freelight.shards.base.machine import cpu_model, memory_gb
+
+ROOT = Path(__file__).parents[3]
+"""The checkout."""
+
+
+def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
+    """Return CPU model, cores usable here, memory (GB), load average, versions, git revision (+: changed) and date."""
+    return {
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(memory_gb(), 1),
+        "load_average": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in ("freelight", *distributions)},
+        "revision": _revision(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _revision() -> str:
+    """Return the commit of the checkout, with a + when files differ from it."""
+    git = ("git", "-C", str(ROOT), "--no-optional-locks")
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if status.stdout else "")

@@ -1,0 +1,160 @@
+"""The peers' virtual environments: each peer's own, under build/peers, never extras of ours."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from freelight.benchmarks.machine import ROOT
+from freelight.shards import FreelightError
+from freelight.shards.base.atomic import atomic_write
+from freelight.shards.base.console import reports_errors
+
+HOME = ROOT / "build" / "peers"
+STAMP = ".made"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """What one peer's environment is made of.
+
+    installs: the words after `pip install`, a call each. imports: modules that must import before it counts as made.
+    libraries: pkg-config names that a build from source needs; packages: the Debian packages that bring them.
+    """
+
+    name: str
+    installs: tuple[str, ...]
+    imports: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+    @property
+    def stamp(self) -> str:
+        """What the stamp of a finished environment holds: with other installs or another Python it is made anew."""
+        return json.dumps({"python": platform.python_version(), "installs": self.installs}, indent=1) + "\n"
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer(
+            name="torchvision",
+            installs=("torch==2.14.1 torchvision==0.29.1 webdataset",),
+            imports=("torchvision", "webdataset"),
+        ),
+        Peer(
+            name="ffcv",
+            installs=(
+                "numpy<2.3 numba opencv-python-headless pandas psutil tqdm terminaltables fastargs assertpy "
+                "pytorch-pfn-extras pillow setuptools torch==2.13.0",
+                "--no-build-isolation --no-deps ffcv",  # its build imports numpy; it asks for opencv with a display
+            ),
+            imports=("ffcv.loader", "ffcv.writer", "ffcv.transforms"),
+            libraries=("opencv4", "libturbojpeg"),
+            packages=("libopencv-dev", "libturbojpeg0-dev", "pkg-config", "g++"),
+        ),
+        Peer(name="img2dataset", installs=("img2dataset",), imports=("img2dataset.resizer",)),
+    )
+}
+"""img2dataset wants webdataset < 0.3, so it cannot share torchvision's environment."""
+
+Run = Callable[[Sequence[str], Path], int]
+
+
+def find_peer(name: str, home: Path) -> Path | None:
+    """Return the Python of a peer's finished environment under `home`; None when it has not been made."""
+    folder = home.absolute() / name
+    made = (folder / STAMP).is_file() and (folder / STAMP).read_text(encoding="utf-8") == PEERS[name].stamp
+    return folder / "bin" / "python" if made else None
+
+
+def run_logged(command: Sequence[str], log: Path) -> int:
+    """Run a command, its output appended to `log`; return its exit code."""
+    with log.open("ab") as file:
+        # Not our PYTHONPATH; and albumentations, which img2dataset uses, is not to ask the network for its news.
+        environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"}
+        environment.pop("PYTHONPATH", None)
+        return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False).returncode
+
+
+def make_peer(peer: Peer, home: Path, *, run: Run = run_logged) -> Path:
+    """Make a peer's environment under `home` and return its folder; nothing is done when it is there.
+
+    The stamp is written last, so whatever stopped a build, the next one begins anew. Raises `FreelightError` with the
+    reason: what must be installed first, or the last error in the log.
+    """
+    folder = home.absolute() / peer.name
+    if find_peer(peer.name, home):
+        return folder
+    _require(peer)
+    home.mkdir(parents=True, exist_ok=True)
+    log = folder.with_suffix(".log")
+    log.unlink(missing_ok=True)
+    (folder / STAMP).unlink(missing_ok=True)
+    python = str(folder / "bin" / "python")
+    pip = (python, "-m", "pip", "--disable-pip-version-check", "install")
+    proof = "; ".join(f"import {module}" for module in peer.imports)
+    steps: list[Sequence[str]] = [
+        (sys.executable, "-m", "venv", "--clear", str(folder)),
+        *((*pip, *words.split()) for words in peer.installs),
+        (python, "-c", proof),
+    ]
+    for step in steps:
+        if run(step, log):
+            raise FreelightError(f"{' '.join(step)} failed: {_last_error(log)} (all of it: {log})")
+    with atomic_write(folder / STAMP) as file:
+        file.write(peer.stamp.encode())
+    return folder
+
+
+def _require(peer: Peer) -> None:
+    """Raise `FreelightError` when the compiler or a library that a build needs is missing."""
+    if not peer.packages:
+        return
+    missing = [] if shutil.which(os.environ.get("CXX", "c++")) else ["a C++ compiler"]
+    if shutil.which("pkg-config"):
+        missing += [
+            name for name in peer.libraries if subprocess.run(["pkg-config", "--exists", name], check=False).returncode
+        ]
+    else:
+        missing.append("pkg-config")
+    if missing:
+        raise FreelightError(
+            f"its build needs {', '.join(missing)}; on Debian first: apt-get install {' '.join(peer.packages)}"
+        )
+
+
+def _last_error(log: Path) -> str:
+    """Return the last line of the log that speaks of an error, or else its last."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
+    return next((line.strip() for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "-")
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(PEERS)), metavar="[NAME]...")
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=HOME, help="[default: build/peers]")
+@reports_errors
+def command(names: tuple[str, ...], into: Path) -> None:
+    """Make the virtual environments of the peers that benchmarks compare with: torchvision, ffcv, img2dataset.
+
+    Without names all of them. Those there are left as they are. Exits 1 when one cannot be made.
+    """
+    failed = False
+    for name in names or tuple(PEERS):
+        if find_peer(name, into):
+            click.echo(f"{name}: there already, in {into / name}")
+            continue
+        click.echo(f"{name}: being made (log: {into / name}.log)", err=True)
+        try:
+            click.echo(f"{name}: made, in {make_peer(PEERS[name], into)}")
+        except FreelightError as error:
+            failed = True
+            click.echo(f"{name}: not made: {error}", err=True)
+    sys.exit(1 if failed else 0)

@@ -1,0 +1,40 @@
+"""A dataset of any number of samples over the shards of a small one: its table repeats their rows."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from freelight.shards import Dataset, FreelightError, Statistics
+from freelight.shards.statistics.statistics import STATISTICS
+
+
+def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> Dataset:
+    """Make a dataset in `folder` whose `split` has so many samples, in links to the shards of another's split.
+
+    Rows stand in the order of the shards, as they do in a written table.
+    """
+    if samples < 1:
+        raise FreelightError(f"samples (={samples}) must be at least 1")
+    given = dataset.split(split)
+    rows = np.sort(np.arange(samples) % len(given))
+    folder.mkdir(parents=True)
+    for shard in given.info.shards:
+        (folder / shard.name).symlink_to((dataset.folder / shard.name).absolute())
+    np.save(folder / f"{split}.samples.npy", given.samples[rows])
+    sources = "".join(f"{given.sources[row]}\n" for row in rows.tolist())
+    (folder / f"{split}.sources.txt").write_text(sources, encoding="utf-8", errors="surrogateescape")
+    tables = (f"{split}.samples.npy", f"{split}.sources.txt")
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tables}
+    counts = np.bincount(given.samples["shard"][rows], minlength=len(given.info.shards)).tolist()
+    shards = tuple(
+        dataclasses.replace(shard, samples=count) for shard, count in zip(given.info.shards, counts, strict=True)
+    )
+    info = dataclasses.replace(given.info, samples=samples, shards=shards, files=files)
+    dataclasses.replace(dataset.manifest, splits={split: info}).save(folder)
+    repeated = Dataset(folder)
+    if (dataset.folder / STATISTICS).exists():
+        statistics = Statistics.load(dataset.folder)
+        dataclasses.replace(statistics, fingerprint=repeated.fingerprint).save(folder)
+    return repeated

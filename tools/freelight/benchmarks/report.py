@@ -1,0 +1,164 @@
+"""What a benchmark found: contenders, figures, floors; as a table for people and a record for machines."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from freelight.benchmarks.timing import Timings
+from freelight.shards.base.atomic import atomic_write
+from freelight.shards.base.console import columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A measured number with its unit ("x": a ratio). Where `value` is None, `because` says why."""
+
+    name: str
+    value: float | None
+    unit: str = "x"
+    because: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.value is None and not self.because:
+            raise ValueError(f"{self.name!r} has no value, and no reason why")
+
+    @property
+    def measured(self) -> str:
+        """The number as printed."""
+        return "-" if self.value is None else _number(self.value, self.unit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor(Figure):
+    """A figure that must be at least, or at most, so much; missing one fails the benchmark."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"floor {self.name!r} must have either `at_least` or `at_most`")
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the figure keeps the bound; None when it could not be measured."""
+        if self.value is None:
+            return None
+        return self.value >= self.at_least if self.at_least is not None else self.value <= (self.at_most or 0)
+
+    @property
+    def bound(self) -> str:
+        """The bound as printed."""
+        if self.at_least is not None:
+            return f">= {_number(self.at_least, self.unit)}"
+        return f"<= {_number(self.at_most or 0, self.unit)}"
+
+    @property
+    def verdict(self) -> str:
+        """One word, or the reason why there is none."""
+        return {True: "met", False: "MISSED", None: f"not checked: {self.because}"}[self.met]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that a benchmark found. `item` is what is counted: "images"; `settings` are those of the run."""
+
+    benchmark: str
+    item: str
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    timings: Timings
+    floors: tuple[Floor, ...]
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def missed(self) -> tuple[Floor, ...]:
+        """The floors that were missed."""
+        return tuple(floor for floor in self.floors if floor.met is False)
+
+    @property
+    def exit_code(self) -> int:
+        """1 when a floor was missed, else 0."""
+        return 1 if self.missed else 0
+
+    def table(self) -> str:
+        """Return all of it as text, the verdict last."""
+        machine = self.machine
+        versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+        rounds = max(map(len, self.timings.laps.values()))
+        floors = [(floor.name, floor.measured, floor.bound, floor.verdict) for floor in self.floors]
+        figures = [(figure.name, figure.measured, figure.because or "") for figure in self.figures]
+        settings = ", ".join(f"{name} {value}" for name, value in self.settings.items() if value is not None)
+        parts = [
+            f"benchmark {self.benchmark}: {settings}",
+            f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, load {machine['load_average']} at "
+            f"the start; Python {machine['python']}, {versions}; revision {machine['revision']}; {machine['date']}",
+            *self.notes,
+            f"{rounds} interleaved rounds after a warm-up; medians; ratios are medians of each round's own",
+            "",
+            columns(("contender", f"{self.item}/s", "least", "most", self.item, ""), self._contender_rows()),
+            *(["", columns(("figure", "measured", ""), figures)] if figures else []),
+            *(["", columns(("floor", "measured", "bound", ""), floors)] if floors else []),
+            "",
+            self._last_line(),
+        ]
+        return "\n".join(parts)
+
+    def _contender_rows(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = []
+        for contender in self.timings.contenders:
+            laps = self.timings.laps[contender.name]
+            if not laps:
+                rows.append((contender.name, "-", "-", "-", "-", f"absent: {contender.absent}"))
+                continue
+            rates = [lap.rate for lap in laps]
+            numbers = (f"{rate:.1f}" for rate in (median(rates), min(rates), max(rates)))
+            own = ", ".join(f"{name} {version}" for name, version in contender.versions.items())
+            rows.append((contender.name, *numbers, str(laps[-1].items), own))
+        return rows
+
+    def _last_line(self) -> str:
+        unchecked = sum(floor.met is None for floor in self.floors)
+        aside = f" ({unchecked} not checked)" if unchecked else ""
+        if self.missed:
+            names = "; ".join(f"{floor.name}: {floor.measured}, not {floor.bound}" for floor in self.missed)
+            return f"{len(self.missed)} of {len(self.floors)} floors missed{aside}: {names}"
+        return f"no floor missed of {len(self.floors)}{aside}"
+
+    def record(self) -> dict[str, Any]:
+        """Return all of it as plain data for JSON: units are named, absent values are null with a reason."""
+        return {
+            "benchmark": self.benchmark,
+            "command": sys.argv,
+            "settings": self.settings,
+            "machine": self.machine,
+            "notes": self.notes,
+            "item": self.item,
+            "contenders": [
+                {
+                    "name": contender.name,
+                    "absent": contender.absent,
+                    "versions": contender.versions,
+                    "laps": [asdict(lap) for lap in self.timings.laps[contender.name]],
+                    "median_rate": self.timings.rate(contender.name),
+                }
+                for contender in self.timings.contenders
+            ],
+            "figures": [asdict(figure) for figure in self.figures],
+            "floors": [{**asdict(floor), "met": floor.met} for floor in self.floors],
+            "exit_code": self.exit_code,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the record to `path`, atomically."""
+        with atomic_write(path) as file:
+            file.write(json.dumps(self.record(), indent=1, allow_nan=False, default=str).encode() + b"\n")
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:.3f}x" if unit == "x" else f"{value:.1f} {unit}"

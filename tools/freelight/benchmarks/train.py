@@ -1,0 +1,93 @@
+"""A training step of the full network: what normalisation costs, what two processes do, and torchvision's AlexNet."""
+
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import click
+import torch
+
+from freelight.benchmarks.command import benchmark
+from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.peers import HOME, find_peer
+from freelight.benchmarks.process import process_contender
+from freelight.benchmarks.report import Figure, Floor, Report
+from freelight.benchmarks.step import CLASSES, Step, random_batch
+from freelight.benchmarks.timing import Contender, interleave, timed
+from freelight.train import RECIPES
+from freelight.train.describe import layer_sizes
+from freelight.train.parallel.launch import use_large_pages
+
+WITHOUT, COMPILED, EAGER = "without normalisation", "normalised, compiled", "normalised, not compiled"
+COLUMNS, TORCHVISION = "two processes, a column each", "torchvision's AlexNet"
+TORCHVISION_MACS = (
+    55**2 * 64 * 3 * 11**2
+    + 27**2 * 192 * 64 * 5**2
+    + 13**2 * (384 * 192 + 256 * 384 + 256 * 256) * 3**2
+    + 9216 * 4096
+    + 4096**2
+    + 4096 * 1000
+)
+"""Multiply-adds an image of torchvision's net: 64-192-384-256-256 maps, ungrouped, without normalisation."""
+
+
+@benchmark
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Images a step.")
+@click.option("--peers", type=click.Path(path_type=Path), default=HOME, help="[default: build/peers]")
+def command(batch: int, peers: Path, rounds: int) -> Report:
+    """Measure a training step of the network with 60,965,224 parameters, on two threads: forward, backward, update.
+
+    With its normalisation compiled, not compiled, and without; in two processes of one thread, a column each; and
+    torchvision's AlexNet in its own environment.
+    """
+    use_large_pages()
+    torch.set_num_threads(2)
+    machine = machine_facts(("torch", "numpy"))
+    recipe = RECIPES["paper"]
+    pixels = random_batch(batch)
+    steps = {
+        WITHOUT: Step(recipe.override(["normalization=none"]), compile_=False),
+        COMPILED: Step(recipe, compile_=True),
+        EAGER: Step(recipe, compile_=False),
+    }
+    contenders = [Contender(name=name, lap=partial(timed, partial(step, *pixels))) for name, step in steps.items()]
+    with ExitStack() as stack:
+        enter, words = stack.enter_context, (str(batch),)
+        python = Path(sys.executable)
+        contenders.append(enter(process_contender(COLUMNS, python, "freelight.benchmarks.columns_step", words)))
+        peer = find_peer("torchvision", peers)
+        if peer is None:
+            contenders.append(Contender(name=TORCHVISION, absent=f"not made in {peers}: tools/benchmark peers"))
+        else:
+            contenders.append(
+                enter(process_contender(TORCHVISION, peer, "freelight.benchmarks.torchvision_step", words))
+            )
+        timings = interleave(contenders, rounds=rounds)
+    because = timings.why_absent(TORCHVISION)
+    faster = None if because else timings.ratio(COMPILED, TORCHVISION)
+    own_macs = recipe.network.columns * sum(size.multiply_adds for size in layer_sizes(recipe, CLASSES))
+    speed = timings.rate(COMPILED) or 0
+    return Report(
+        benchmark="train",
+        item="images",
+        settings={"batch": batch},
+        machine=machine,
+        timings=timings,
+        floors=(
+            Floor(name=f"time, {COMPILED} / {WITHOUT}", value=timings.ratio(WITHOUT, COMPILED), at_most=1.35),
+            Floor(name=f"{COLUMNS} / {COMPILED}", value=timings.ratio(COLUMNS, COMPILED), at_least=0.9),
+        ),
+        figures=(
+            Figure(name=f"time, {EAGER} / {WITHOUT}", value=timings.ratio(WITHOUT, EAGER)),
+            Figure(name=f"images/s, {COMPILED} / {TORCHVISION}", value=faster, because=because),
+            Figure(
+                name=f"FLOP/s, {COMPILED} / {TORCHVISION}",
+                value=faster and faster * own_macs / TORCHVISION_MACS,
+                because=because,
+            ),
+            Figure(
+                name="FLOP/s of a training step, 3 x 2 a multiply-add", value=6e-9 * own_macs * speed, unit="GFLOP/s"
+            ),
+        ),
+    )

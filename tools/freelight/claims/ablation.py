@@ -1,0 +1,151 @@
+"""The paper's ablations: the full recipe against one change, over several seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from freelight.claims.charts import points_chart
+from freelight.claims.command import claim
+from freelight.claims.data import dataset_of, describe
+from freelight.claims.finding import Finding, Row
+from freelight.claims.pairs import Errors, Pairs, known, left_out
+from freelight.claims.session import Session
+from freelight.claims.training import Run, epochs_of, short_schedule
+from freelight.shards import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """settings: what `--set` changes. paper: how the paper's (or its code's) top-1 error changes, and on which set.
+
+    points: the figure in that, percentage points. error: what is compared. epoch: of which, 0 the first, -1 the last.
+    """
+
+    settings: tuple[str, ...]
+    paper: str
+    points: float | None = None
+    error: str = "val_top1"
+    epoch: int = -1
+
+
+ABLATIONS = {
+    "half": Ablation(settings=("architecture=half",), paper="+1.7 (2010 test)", points=1.7),
+    "no-lrn": Ablation(settings=("normalization=none",), paper="+1.4 (2012 val)", points=1.4),
+    "pooling-2-2": Ablation(settings=("pooling=2/2",), paper="+0.4 (2012 val)", points=0.4),
+    "no-crops-flips": Ablation(
+        settings=("crops=center", "flip_probability=0"), paper="substantial overfitting, no figure"
+    ),
+    "no-lighting": Ablation(settings=("lighting=off",), paper="+1 or more", points=1),
+    "no-dropout": Ablation(settings=("dropout=0",), paper="substantial overfitting, no figure"),
+    "no-decay": Ablation(
+        settings=("weight_decay=0", "bias_weight_decay=0"), paper="more training error, no figure", error="train_top1"
+    ),
+    "zero-biases": Ablation(
+        settings=("initial_bias=0",), paper="slower at first, no figure", error="train_top1", epoch=0
+    ),
+    "no-conv2": Ablation(settings=("removed=conv2",), paper="about +2", points=2),
+    "no-conv3": Ablation(settings=("removed=conv3",), paper="about +2", points=2),
+    "no-conv4": Ablation(settings=("removed=conv4",), paper="about +2", points=2),
+    "no-conv5": Ablation(settings=("removed=conv5",), paper="about +2", points=2),
+    "no-links": Ablation(settings=("architecture=no-links",), paper="+1.2 (2012 code, 2012 val)", points=1.2),
+}
+BASELINE = "baseline"
+
+
+def setting_words(settings: tuple[str, ...]) -> tuple[str, ...]:
+    """Turn settings into words of the command line."""
+    return tuple(word for text in settings for word in ("--set", text))
+
+
+@claim("ablation")
+@click.argument("name", type=click.Choice(list(ABLATIONS)))
+@click.option("--width", default=1.0, show_default=True, help="Of every layer but the last; 1: the full net.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Of each run, rates / 10 after 7 and 9 tenths, rounded up.  [default: the recipe's 90, and its plateaus]",
+)
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Runs with, and without.")
+@click.option("--columns", default=1, show_default=True, type=click.IntRange(1, 2), help="Processes (GPUs) a network.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Of both, batch_size=64.")
+def command(
+    session: Session,
+    data: Path,
+    name: str,
+    width: float,
+    epochs: int | None,
+    seeds: int,
+    columns: int,
+    settings: tuple[str, ...],
+) -> Finding:
+    """What one part of the paper's recipe is worth: the error without it less that with it.
+
+    NAME is what is taken out. --data is a folder of images with train/ and val/ (or ImageNet's archives). Several
+    ablations with one --out and the same options share the runs of the baseline.
+    """
+    ablation = ABLATIONS[name]
+    session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])
+    session.plan([f"{which}-seed{seed}" for seed in range(seeds) for which in (BASELINE, name)])
+    dataset = dataset_of(session, data, size=256)
+    schedule = () if epochs is None else short_schedule(epochs)
+    common = ("--width", f"{width:g}", *schedule, *setting_words(settings))
+    errors: dict[str, list[float | None]] = {BASELINE: [], name: []}
+    for seed in range(seeds):
+        for which in errors:
+            own = () if which == BASELINE else setting_words(ablation.settings)
+            # A net of one column fits one process only.
+            processes = 1 if which == "half" else columns
+            run = Run(
+                name=f"{which}-seed{seed}",
+                dataset=Path(dataset.folder),
+                folder=session.out / "runs" / f"{which}-seed{seed}",
+                options=(*common, *own, "--columns", str(processes)),
+                seed=seed,
+            )
+            done = epochs_of(run.part(session, epochs))
+            errors[which].append(None if done is None else getattr(done[ablation.epoch], ablation.error))
+    return finding(name, errors, dataset, " ".join(common), epochs)
+
+
+def finding(name: str, errors: Mapping[str, Errors], dataset: Dataset, options: str, epochs: int | None) -> Finding:
+    """Compare the errors of the runs with and without."""
+    ablation = ABLATIONS[name]
+    split, _, _ = ablation.error.partition("_")
+    images = dataset.manifest.splits[split].samples
+    pairs = Pairs(names=(BASELINE, name), base=errors[BASELINE], other=errors[name], images=images, split=split)
+    kind = "training error" if split == "train" else "val error"
+    epoch = "first" if ablation.epoch == 0 else "last"
+    return Finding(
+        claim=f"ablation-{name}",
+        rows=(
+            Row(
+                what=f"{name}, {kind}",
+                paper=ablation.paper,
+                ours=f"{pairs}",
+                difference=pairs.less(ablation.points),
+            ),
+        ),
+        conditions=(
+            describe(dataset),
+            f"recipe paper, {options or 'as it is'}; the change: {' '.join(ablation.settings)}; "
+            f"{epochs or 'all its'} epochs; seeds 0..{len(pairs.base) - 1}",
+            f"{kind}: top-1, "
+            + (
+                f"mean over the {epoch} epoch, with crops and dropout as they are in training"
+                if split == "train"
+                else f"centre view of the {epoch} epoch's net"
+            ),
+            *filter(None, [left_out(errors)]),
+            "the paper's figures are single runs of the full net on ImageNet",
+        ),
+        figures={"error": ablation.error, "epoch": epoch, "pairs": pairs.figures(), **errors},
+        picture=points_chart(
+            f"{name}: {kind} of each seed",
+            {which: known(found) for which, found in errors.items()},
+            y="error, %",
+        ),
+        tables=(pairs.table(),),
+        verdict=f"{name}: {pairs.verdict()}",
+    )

@@ -1,0 +1,67 @@
+"""Make a claim a command: what every one of them takes, prints, writes and exits with."""
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from freelight.benchmarks.machine import machine_facts
+from freelight.claims.finding import Finding
+from freelight.claims.session import Session, UnfinishedError, write_json
+from freelight.pipeline.pictures.boxes import save_png
+from freelight.shards.base.console import reports_errors
+from freelight.train.parallel.signals import StopRequest
+
+FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
+"""Resolved, since the processes of a claim run at the top of the checkout."""
+
+
+def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
+    """Decorate a function of a `Session`, `data` and its own click options that returns a `Finding`.
+
+    The command prints the finding and writes it to OUT, with its picture if it has one. Exit codes: 0; 1 when the
+    budget was spent before the end; 2 for bad input; 128 + its number after a signal.
+    """
+
+    def decorate(function: Callable[..., Finding]) -> click.Command:
+        @click.option("--data", type=FOLDER, required=True, help="Folder of images; see the README for each claim's.")
+        @click.option("--out", type=FOLDER, required=True, help="Folder for runs, records and pictures.")
+        @click.option("--budget", type=float, metavar="MINUTES", help="End after so long.  [default: when it is done]")
+        @reports_errors
+        @functools.wraps(function)
+        def run(*, out: Path, budget: float | None, **options: Any) -> None:
+            with StopRequest() as stop:
+                began = click.get_current_context().find_root().obj
+                session = Session(out, budget, stop, began=began or time.monotonic())
+                try:
+                    finding = function(session, **options)
+                except UnfinishedError:
+                    click.echo(session.unfinished())
+                    sys.exit(128 + stop.number if stop.number else 1)
+                finally:
+                    session.close()
+            save(finding, session)
+            click.echo(finding.table())
+
+        return click.command(name=name, help=function.__doc__)(run)
+
+    return decorate
+
+
+def save(finding: Finding, session: Session) -> None:
+    """Write OUT/<claim>.json, which holds the records of all parts, and, if it has a picture, OUT/<claim>.png."""
+    parts = [json.loads((session.out / "parts" / f"{part}.json").read_text()) for part in session.done]
+    record = {
+        **finding.record(),
+        "command": sys.argv,
+        "machine": machine_facts(("torch", "numpy", "pillow")),
+        "parts": parts,
+    }
+    write_json(session.out / f"{finding.claim}.json", record)
+    if finding.picture is not None:
+        save_png(finding.picture, session.out / f"{finding.claim}.png")

@@ -1,0 +1,78 @@
+"""Section 4.1: augmentation is computed on the CPU while the GPU trains, and so is free; by `tools/benchmark free`."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from freelight.benchmarks.machine import ROOT
+from freelight.claims.charts import points_chart
+from freelight.claims.command import claim
+from freelight.claims.data import dataset_of, describe
+from freelight.claims.finding import Finding, Row
+from freelight.claims.session import Session, failure
+
+
+@claim("free")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Of the benchmark.")
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Images a step.")
+def command(session: Session, data: Path, rounds: int, batch: int) -> Finding:
+    """Whether augmentation costs training any time: the trainer's benchmark, quoted.
+
+    --data is a folder of images. Where the processor that augments also computes the net, as on a machine without a
+    GPU, it cannot be free; what it costs there is measured.
+    """
+    session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])
+    session.plan(["benchmark"])
+    dataset = dataset_of(session, data, size=256)
+    result = session.out / "benchmark-free.json"
+    words = ["free", "--shards", str(dataset.folder), "--rounds", str(rounds), "--batch", str(batch)]
+    words += ["--record", str(result)]
+    typed = ["tools/benchmark", *words]
+
+    def work() -> dict[str, Any]:
+        log = session.out / "benchmark.log"
+        program = str(ROOT / "tools" / "benchmark")
+        result.unlink(missing_ok=True)
+        code = session.call([sys.executable, program, *words], log)
+        # 1: a floor was missed, which we quote; or it broke down, and there is no record.
+        if code not in (0, 1) or not result.exists():
+            raise failure(typed, code, log)
+        return {"benchmark": json.loads(result.read_text("utf-8"))}
+
+    return finding(session.part("benchmark", typed, work, dataset.folder)["benchmark"], describe(dataset))
+
+
+def finding(report: dict[str, Any], data: str) -> Finding:
+    """Quote the benchmark's record."""
+    machine, floors, (wait,) = report["machine"], report["floors"], report["figures"]
+    rates: dict[str, Sequence[float]] = {
+        one["name"]: [lap["items"] / lap["seconds"] for lap in one["laps"]] for one in report["contenders"]
+    }
+    missed = [floor["name"] for floor in floors if not floor["met"]]
+    return Finding(
+        claim="free",
+        rows=(
+            *(
+                Row(
+                    what=floor["name"],
+                    paper='1 ("free")',
+                    ours=f"{floor['value']:.3f}",
+                    difference=f"{100 * (floor['value'] - 1):+.1f} %",
+                )
+                for floor in floors
+            ),
+            Row(what="share of the time spent waiting for data", paper="0 %", ours=f"{wait['value']:.1f} %"),
+        ),
+        conditions=(
+            data,
+            f"tools/benchmark free: {report['settings']}, full net, two threads, medians of interleaved rounds",
+            f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_average']} at the start",
+        ),
+        figures={"floors": floors, "wait_percent": wait["value"], "images_per_second": rates},
+        picture=points_chart("Training with and without augmentation", rates, y="images/s"),
+        verdict=f"not free here: {'; '.join(missed)} above 1.03" if missed else "free: at most 3 % slower than either",
+    )

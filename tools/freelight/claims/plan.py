@@ -1,0 +1,162 @@
+"""Experiments that need ImageNet and GPUs: their commands in order, what they cost, and the table they fill."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from freelight.claims.finding import Finding, Row
+from freelight.claims.session import Session
+from freelight.shards import FreelightError
+
+BYTES_AN_IMAGE = 33_000
+"""In a dataset of 256 x 256 pixels at quality 95, measured on 200 photographs of ImageNet."""
+GPUS = 2
+"""That hold a network, with --columns 2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """words: a command. trained: images that it trains on, over all epochs, at most; seen: views that it evaluates.
+
+    dataset: that it makes or reads. seed: of training. written: bytes of a dataset. figures: file for its errors.
+    """
+
+    words: tuple[str, ...]
+    dataset: Path
+    seed: int | None = None
+    trained: float = 0
+    seen: float = 0
+    written: float = 0
+    figures: Path | None = None
+
+    @property
+    def line(self) -> str:
+        """The command as it is typed, at the top of the checkout."""
+        redirect = "" if self.figures is None else f" > {shlex.quote(str(self.figures))}"
+        return shlex.join(self.words) + redirect
+
+    def cost(self, images_per_second: float) -> str:
+        """Say what it costs at so many training images a second of one network on its GPUs."""
+        if self.written:
+            return f"{self.written / 1e9:,.0f} GB of disk"
+        # A view evaluated is the forward half of what a training image takes, which is a third of it.
+        hours = (self.trained + self.seen / 3) / images_per_second / 3600
+        if not hours:
+            return ""
+        what = f"{self.trained:,.0f} images" if self.trained else f"{self.seen:,.0f} views"
+        return f"{what}, {hours:,.1f} hours, {GPUS * hours:,.1f} GPU-hours"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """A row of the paper's table: errors in %, top-1 / top-5. figures: file of the step that measures ours."""
+
+    what: str
+    paper: str
+    figures: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """sources: folders that must be there, with what each holds. notes: what differs from the paper, and why."""
+
+    claim: str
+    sources: dict[Path, str]
+    steps: tuple[Step, ...]
+    table: tuple[Expected, ...]
+    notes: tuple[str, ...]
+
+    def run(self, session: Session) -> None:
+        """Run every step in order; what is done is not done again.
+
+        One that was stopped runs again: training goes on from its last checkpoint, evaluation begins anew.
+        """
+        for source, what in self.sources.items():
+            if not source.exists():
+                raise FreelightError(f"there is no {source}: put {what} there (a link will do)")
+        names = [
+            f"{self.claim}-{number:02d}-{step.words[0].rpartition('/')[2]}" for number, step in enumerate(self.steps, 1)
+        ]
+        session.plan(names)
+        for name, step in zip(names, self.steps, strict=True):
+
+            def work(name: str = name, step: Step = step) -> dict[str, Any]:
+                session.must_call(["bash", "-c", f"exec {step.line}"], session.out / "logs" / f"{name}.log")
+                return {"seed": step.seed, "errors": None if step.figures is None else errors(step.figures)}
+
+            session.part(name, step.words, work, step.dataset)
+
+    def finding(self, images_per_second: float) -> Finding:
+        """Return the lines with their costs, and the table, filled with what has been measured."""
+        steps, rate = self.steps, images_per_second
+        trained, seen = (sum(getattr(step, name) for step in steps) for name in ("trained", "seen"))
+        hours = (trained + seen / 3) / rate / 3600
+        disk = sum(step.written for step in steps) / 1e9
+        measured = {row.what: errors(row.figures) for row in self.table}
+        missing = [what for what, found in measured.items() if found is None]
+        costs = [(step.line, step.cost(rate)) for step in steps]
+        return Finding(
+            claim=self.claim,
+            rows=tuple(_row(row, measured[row.what]) for row in self.table),
+            conditions=(
+                *(f"needs {source}: {what}" for source, what in self.sources.items()),
+                *self.notes,
+                f"at {rate:g} training images/s on {GPUS} GPUs, at most: {trained:,.0f} images trained on, {seen:,.0f} "
+                f"views evaluated, {hours:,.0f} hours, {GPUS * hours:,.0f} GPU-hours, {disk:,.0f} GB of disk",
+                "",
+                *(part for line, cost in costs for part in ((f"# {cost}", line) if cost else (line,))),
+            ),
+            figures={
+                "images": trained,
+                "views": seen,
+                "hours": hours,
+                "gpu_hours": GPUS * hours,
+                "disk_gb": disk,
+                "errors": measured,
+            },
+            picture=None,
+            verdict=f"not run: {', '.join(missing)}" if missing else "",
+        )
+
+
+def make_dataset(images: Path, dataset: Path, samples: float, *more: str) -> tuple[Step, Step]:
+    """Return the steps that make a dataset and its statistics."""
+    making = ("tools/make_shards", "--images", str(images), "--out", str(dataset), "--workers", "8", *more)
+    return (
+        Step(words=making, dataset=dataset, written=BYTES_AN_IMAGE * samples),
+        Step(words=("tools/compute_pca", "--shards", str(dataset), "--workers", "8"), dataset=dataset),
+    )
+
+
+def train(dataset: Path, run: Path, images: float, *more: str, seed: int = 0) -> Step:
+    """Return a step that trains a network on two GPUs, and may be stopped and run again. images: over all epochs."""
+    words = ("train", "--shards", str(dataset), "--out", str(run), "--columns", str(GPUS), "--checkpoint-minutes", "30")
+    return Step(
+        words=(*words, "--recipe", "paper", "--seed", str(seed), *more), dataset=dataset, seed=seed, trained=images
+    )
+
+
+def evaluate(dataset: Path, figures: Path, images: float, split: str, views: int, *more: str) -> Step:
+    """Return a step that measures errors. images: of the split, times the networks that must see it."""
+    words = ("tools/evaluate", "--shards", str(dataset), "--split", split, "--views", str(views), *more)
+    return Step(words=words, dataset=dataset, seen=images * views, figures=figures)
+
+
+def errors(path: Path) -> tuple[float, float] | None:
+    """Return the last top-1 and top-5 error, %, that `evaluate` wrote to a file; None if there is none."""
+    if not path.is_file():
+        return None
+    found = re.findall(r"top-1 error ([\d.]+) ?%, top-5 error ([\d.]+) ?%", path.read_text(encoding="utf-8"))
+    return (float(found[-1][0]), float(found[-1][1])) if found else None
+
+
+def _row(row: Expected, found: tuple[float, float] | None) -> Row:
+    if found is None:
+        return Row(what=row.what, paper=row.paper, ours="not run")
+    published = [float(number) for number in re.findall(r"[\d.]+", row.paper)]
+    differences = [f"{ours - paper:+.1f}" for ours, paper in zip(found, published, strict=False)]
+    return Row(
+        what=row.what, paper=row.paper, ours=f"{found[0]:.1f} / {found[1]:.1f}", difference=" / ".join(differences)
+    )

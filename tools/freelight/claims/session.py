@@ -1,0 +1,190 @@
+"""The work of one claim in its folder: processes one after another, within a budget; and a record of every part."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from freelight.benchmarks.machine import ROOT, machine_facts
+from freelight.shards import Dataset, FreelightError
+from freelight.shards.base.atomic import atomic_write
+from freelight.shards.base.locks import lock_file
+from freelight.train.parallel.signals import StopRequest
+
+POLL_SECONDS = 0.2
+GRACE = 0.08
+"""Of the budget: what a process may take to save and end; after that it is killed, and goes on from before."""
+
+
+class UnfinishedError(Exception):
+    """The budget is spent, or the claim was asked to stop; what was done is kept."""
+
+
+@dataclass
+class Session:
+    """Runs the parts of a claim in the folder `out`, each once; a part that was done before is not done again.
+
+    minutes: the budget, None for as long as it takes; it counts from `began` (`time.monotonic`). stop: asks to end.
+    planned: the names of the parts that are to come, as far as they are known. standing: how far the part under way
+    has come, in words.
+    """
+
+    out: Path
+    minutes: float | None
+    stop: StopRequest
+    began: float = field(default_factory=time.monotonic)
+    planned: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    standing: Callable[[], str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not self.minutes > 0:
+            raise FreelightError(f"--budget (={self.minutes}) must be positive minutes")
+        (self.out / "parts").mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock = lock_file(self.out / "lock")
+        except BlockingIOError:
+            raise FreelightError(
+                f"--out {self.out}: another command, or what one that was killed had begun, still works there; "
+                "wait for it, end it, or give another --out"
+            ) from None
+
+    def close(self) -> None:
+        """Let others work in the folder."""
+        os.close(self._lock)
+
+    @property
+    def seconds(self) -> float:
+        """How long this session has worked."""
+        return time.monotonic() - self.began
+
+    def plan(self, names: Sequence[str]) -> None:
+        """Name the parts that are to come."""
+        self.planned = [*dict.fromkeys([*self.planned, *names])]
+
+    def part(
+        self, name: str, command: Sequence[str], work: Callable[[], dict[str, Any]], dataset: Path
+    ) -> dict[str, Any]:
+        """Return the record of a part: what `work` finds, its command, the data's fingerprint, the revision.
+
+        It is kept as it ends. dataset: the folder that it makes or reads. Raises `FreelightError` if the part was done
+        by another command, or on other data.
+        """
+        path = self.out / "parts" / f"{name}.json"
+        self.plan([name])
+        line = shlex.join(command)
+        if path.exists():
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if record["command"] != line:
+                raise FreelightError(
+                    f"{path} is of another command ({record['command']}, now {line}); give the same options, or "
+                    "another --out"
+                )
+            before, now = record.get("dataset_fingerprint"), fingerprint(dataset)
+            if before and now and before != now:
+                raise FreelightError(
+                    f"{path} is of another dataset ({before[:12]}, now {dataset} is {now[:12]}); give another --out"
+                )
+        else:
+            record = {"part": name, "command": line, **work(), "dataset_fingerprint": fingerprint(dataset)}
+            record["machine"] = machine_facts(("torch", "numpy", "pillow"))
+            write_json(path, record)
+        self.done.append(name)
+        self.standing = None
+        return record
+
+    def call(self, words: Sequence[str], log: Path, *, until: Callable[[], bool] = lambda: False) -> int:
+        """Run a process that can be stopped by SIGTERM and taken up again; return its exit code.
+
+        log: file to which its output is added. until: ends the process with its goal; then 0 is returned. The process
+        runs at the top of the checkout, with our Python first on PATH. Raises `UnfinishedError` when the budget is
+        spent or the claim was asked to stop.
+        """
+        if self._is_over():
+            raise UnfinishedError
+        if until():
+            return 0
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=environment,
+                # A Ctrl-C is for us, who pass it on. The process holds the lock too, should it outlive us.
+                start_new_session=True,
+                pass_fds=(self._lock,),
+            )
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return process.wait(POLL_SECONDS)
+                if until():
+                    return 0
+                if self._is_over():
+                    raise UnfinishedError
+        finally:
+            self._end(process)
+
+    def must_call(self, words: Sequence[str], log: Path) -> None:
+        """Do as `call`; raise `FreelightError` with the last line of the output when it fails."""
+        code = self.call(words, log)
+        if code:
+            raise failure(words, code, log)
+
+    def _is_over(self) -> bool:
+        return bool(self.stop.number) or (self.minutes is not None and self.seconds >= 60 * self.minutes)
+
+    def _end(self, process: "subprocess.Popen[bytes]") -> None:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(None if self.minutes is None else GRACE * 60 * self.minutes)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def unfinished(self) -> str:
+        """Say what is done and what is not."""
+        left = [name for name in self.planned if name not in self.done]
+        why = (
+            "the budget is spent" if self.stop.number is None else f"stopped by {signal.Signals(self.stop.number).name}"
+        )
+        standing = f" ({self.standing()})" if self.standing is not None else ""
+        return (
+            f"{why} after {self.seconds / 60:.1f} minutes: {len(self.done)} of {len(self.planned)} parts are done, "
+            f"{len(left)} did not fit: {', '.join(left)}{standing}; the same command goes on"
+        )
+
+
+def fingerprint(dataset: Path) -> str | None:
+    """Return the fingerprint of a dataset; None if there is none, or none any more."""
+    return Dataset(dataset).fingerprint if (dataset / "dataset.json").is_file() else None
+
+
+def failure(command: Sequence[str], code: int, log: Path) -> FreelightError:
+    """Return the error of a process that failed."""
+    return FreelightError(f"{shlex.join(command)}: exit code {code}: {last_line(log)} (all of it: {log})")
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a process's output."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a record, atomically."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")

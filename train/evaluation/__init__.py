@@ -1,0 +1,1 @@
+"""What trained networks predict: passes over a split, averages, scores, submissions, picture files."""

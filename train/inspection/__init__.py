@@ -1,0 +1,1 @@
+"""What a network has learned: features, retrieval, codes, charts, panels and the report."""

@@ -1,0 +1,1 @@
+"""The network: layers, architectures, normalisation, dropout, initial weights."""

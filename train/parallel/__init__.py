@@ -1,0 +1,1 @@
+"""The processes of a run: columns, replicas, launching and stopping them."""

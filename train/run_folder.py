@@ -1,0 +1,119 @@
+"""The folder of a run: its checkpoints, and its metrics."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..shards import FreelightError
+from ..shards.base.atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
+from ..shards.base.locks import lock_file
+from .checkpoint import Checkpoint
+
+LAST, BEST = "last.pt", "best.pt"
+METRICS = "metrics.jsonl"
+LOCK = "lock"
+PATIENCE = 5.0
+"""Seconds; a process whose command was killed ends within one."""
+
+
+class RunFolder:
+    """`last.pt`, `best.pt` (the best error on val), the `keep` most recent checkpoints, and `metrics.jsonl`.
+
+    A checkpoint is written once; its other names are links to it.
+    """
+
+    def __init__(self, path: Path, *, keep: int) -> None:
+        self.path = path
+        self.keep = keep
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out. Raises `FreelightError` while another is at work here."""
+        try:
+            lock = lock_file(self.path / LOCK, patience=PATIENCE)
+        except BlockingIOError:
+            raise FreelightError(
+                f"another run is at work in {self.path}; wait for it, or choose another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a run is taken up from."""
+        return self.path / LAST
+
+    def load(self) -> Checkpoint | None:
+        """Return the last checkpoint; None if the run has none at all.
+
+        Raises `FreelightError` when it is damaged, or missing beside others: with the newest of those.
+        """
+        others = [path for path in self._recent() if not self.last.exists() or not path.samefile(self.last)]
+        remedy = f"; to go on from an older one: ln -f {others[-1]} {self.last}" if others else ""
+        if not self.last.exists():
+            if others:
+                raise FreelightError(f"{self.last} is missing{remedy}")
+            return None
+        try:
+            return Checkpoint.load(self.last)
+        except FreelightError as error:
+            raise FreelightError(f"{error}{remedy}") from None
+
+    def save(self, checkpoint: Checkpoint, *, best: bool) -> None:
+        """Write a checkpoint. After an error, or a kill, the ones before are left."""
+        written = self.path / f"step-{checkpoint.progress['step']:08d}.pt"
+        checkpoint.save(written)
+        for name in (*([BEST] if best else []), LAST):  # the last says which error was the best, so it comes last
+            _link(written, self.path / name)
+        recent = self._recent()
+        for path in recent[: max(0, len(recent) - self.keep)]:
+            path.unlink()
+
+    def _recent(self) -> list[Path]:
+        return sorted(self.path.glob("step-*.pt"))
+
+    def forget_after(self, step: int) -> None:
+        """Drop the metrics and checkpoints of steps that will be taken again, and what a killed run left half."""
+        for path in self.path.glob(f"*.pt.*{TEMPORARY_SUFFIX}"):
+            path.unlink()
+        for path in self._recent():
+            if int(path.stem.partition("-")[2]) > step:
+                path.unlink()
+        path = self.path / METRICS
+        if not path.exists():
+            return
+        kept = [line for line in self.read() if line["step"] <= step]
+        with atomic_write(path) as file:
+            file.write("".join(f"{json.dumps(line)}\n" for line in kept).encode())
+
+    def write(self, metrics: dict[str, Any]) -> None:
+        """Add a line of metrics."""
+        with open(self.path / METRICS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics, less one that a killed run or a full disk left half."""
+        path = self.path / METRICS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give `source` the name `target` too, in place of what has it: at once, or not at all."""
+    temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        os.link(source, temporary)
+    except OSError:  # a file system without links
+        with open(source, "rb") as content, atomic_write(target) as file:
+            shutil.copyfileobj(content, file)
+        return
+    os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)  # it is still there where both names were the same file's already
+    fsync_folder(target.parent)
