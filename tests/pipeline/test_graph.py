@@ -34,7 +34,7 @@ from freelight.shards import Dataset, FreelightError, Statistics
 SEED, EPOCH, BATCH = 21, 2, 8
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 
-# Offsets (top, left) of 224 in 256 pixels, as paper.md lists them.
+# Offsets (top, left) of 224 in 256 pixels, as docs/design/paper.md section 2 lists them.
 CENTRE = (16, 16)
 FIVE = ((0, 0), (0, 32), CENTRE, (32, 0), (32, 32))
 

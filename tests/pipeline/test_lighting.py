@@ -1,4 +1,4 @@
-"""Lighting noise has the sizes that paper.md gives, in the forms that exist."""
+"""Lighting noise has the sizes that docs/design/paper.md section 2 gives, in every mode."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""The networks of paper.md sections 5 and 7: their sizes, and what their options change."""
+"""The networks of docs/design/paper.md sections 5 and 7: their sizes, and what their options change."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from freelight.train import RECIPES, Columns, DropoutMasks, Network, NetworkConfig, Recipe
 from freelight.train.describe import describe, layer_sizes
 
-# Parameters with 1,000 classes: published, or added up from paper.md's kernels by hand.
+# Parameters with 1,000 classes: published, or added up from docs/design/paper.md's kernels by hand.
 COUNTS: dict[str, tuple[dict[str, Any], int]] = {
     "paper": ({}, 60_965_224),
     "half net": ({"architecture": "half"}, 59_798_312),

@@ -1,4 +1,4 @@
-"""Twenty steps of each recipe equal a plain transcription of paper.md, in float64, across all that changes on the way.
+"""Twenty steps of each recipe equal a plain transcription of docs/design/paper.md, in float64.
 
 Rates drop, the noise goes off, conv1 slows down and freezes, within five epochs of four steps. The pixels and the
 dropout masks are given; network, loss, update rule and schedule are written down again here.
@@ -42,7 +42,7 @@ def second_norm(x: torch.Tensor) -> torch.Tensor:
 
 
 def logits(recipe: str, w: Tensors, x: torch.Tensor, masks: Tensors) -> torch.Tensor:
-    """paper.md sections 3 and 6."""
+    """docs/design/paper.md sections 3 and 6."""
     source = recipe != "paper"
     alpha = 2e-5 if source else 1e-4
     x = F.conv2d(F.pad(x, (0, 3, 0, 3)), w["conv1.weight"], w["conv1.bias"], stride=4)
@@ -61,7 +61,7 @@ def logits(recipe: str, w: Tensors, x: torch.Tensor, masks: Tensors) -> torch.Te
 
 
 def rate_of(recipe: str, parameter: str, epoch: int, drops: int) -> float | None:
-    """paper.md section 6, with the epochs of the commands above. drops: of plateaus so far."""
+    """docs/design/paper.md section 6, with the epochs of the commands above. drops: of plateaus so far."""
     bias = parameter.endswith("bias")
     if recipe == "paper":
         return 0.001 / 10**drops

@@ -15,7 +15,7 @@ from freelight.train.network.normalization import normalize_across
 FULL = NetworkConfig()
 BIASED = ("conv2", "conv4", "conv5", "fc6", "fc7")
 
-# paper.md section 3: outputs, inputs of each output.
+# docs/design/paper.md section 3: outputs, inputs of each output.
 LAYERS = {
     "conv1": (96, 3 * 11 * 11),
     "conv2": (256, 48 * 5 * 5),
@@ -94,7 +94,7 @@ def test_loading_the_whole_network_gives_each_column_its_part() -> None:
 def transcription(
     weights: dict[str, torch.Tensor], x: torch.Tensor, masks: dict[str, torch.Tensor] | None
 ) -> torch.Tensor:
-    """The network of paper.md section 3, written down again from there with torch's own functions."""
+    """The network of docs/design/paper.md section 3, written down again from there with torch's own functions."""
 
     def convolve(x: torch.Tensor, name: str, **how: int) -> torch.Tensor:
         return F.relu(F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], **how))

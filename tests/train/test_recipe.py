@@ -114,7 +114,7 @@ ROWS = {
     "conv1's rate": ("as the others'", "1e-05 from epoch 67, frozen from 72"),
     "fc8": ("split over the columns", "split over the columns"),
 }
-"""paper.md section 6, row by row: what `paper` and `source` say."""
+"""docs/design/paper.md section 6, row by row: what `paper` and `source` say."""
 
 
 def shown(name: str, *more: str) -> tuple[str, dict[str, str]]:
@@ -163,7 +163,7 @@ def test_show_recipe_shows_what_set_changes() -> None:
 def test_the_cifar_nets_have_the_rates_decays_and_views_of_the_2012_code(
     name: str, decay: str, sigma: str, norm: str
 ) -> None:
-    """paper.md section 7: crops of 24 of 32 pixels with flips, rates of .001 and .002, and no lighting."""
+    """docs/design/paper.md section 7: crops of 24 of 32 pixels with flips, rates of .001 and .002, and no lighting."""
     _, rows = shown(f"cifar-{name}")
     assert rows["rescale"] == "make_shards: shorter side to 32, then the central crop"
     assert rows["crop offsets"] == "offsets 0..8 an axis of 32, 24 pixels; one draw, with its flip for each image"

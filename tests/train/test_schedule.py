@@ -73,7 +73,7 @@ def by_epoch(recipe: str, parameter: str, epochs: int) -> list[float | None]:
 
 
 def test_source_drops_weights_thrice_and_biases_once_and_ends_after_91_epochs() -> None:
-    """paper.md section 4: at 25, 51 and 79; biases have a rate of their own."""
+    """docs/design/paper.md section 4: at 25, 51 and 79; biases have a rate of their own."""
     weights, biases = by_epoch("source", "fc8.weight", 91), by_epoch("source", "fc8.bias", 91)
     assert weights == pytest.approx([0.01] * 25 + [1e-3] * 26 + [1e-4] * 28 + [1e-5] * 12)
     assert biases == pytest.approx([0.02] * 25 + [0.002] * 66)

@@ -157,7 +157,7 @@ def _alexnet(config: NetworkConfig, width: float) -> Iterator[Layer]:
 
 
 def _cifar(config: NetworkConfig, width: float) -> Iterator[Layer]:
-    """Yield the layers of the 2012 code's `layers-{19,18,13,11}pct.cfg`, which paper.md section 7 lists."""
+    """Yield the layers of the 2012 code's `layers-{19,18,13,11}pct.cfg`, which docs/design/paper.md section 7 lists."""
     act = Activation(function=config.activation)
     max_pool, average_pool = (Pooling(kind=kind, ceil=True) for kind in get_args(Literal["max", "average"]))
     kind = config.architecture.removeprefix("cifar-")

@@ -1,0 +1,58 @@
+"""The documents in the repository lead where they say: links, their anchors, and the sections that code cites."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CITATION = re.compile(r"docs/design/paper\.md(?:'s)? sections? (\d)(?: and (\d))?")
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub derives them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def faults(path: Path) -> list[str]:
+    """List the links of a document that lead nowhere. Addresses on the web are not followed."""
+    found = []
+    for link in LINK.findall(path.read_text()):
+        place, _, anchor = link.partition("#")
+        target = (path.parent / place).resolve() if place else path
+        if "://" in link:
+            continue
+        if not target.exists():
+            found.append(f"{path.name}: {link} does not exist")
+        elif anchor and anchor not in anchors(target):
+            found.append(f"{path.name}: {link} has no such heading")
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(path: Path) -> None:
+    assert faults(path) == []
+
+
+def test_a_planted_dead_link_is_found(tmp_path: Path) -> None:
+    document = tmp_path / "a.md"
+    document.write_text("# One two\n[good](#one-two) [web](https://x.org) [no file](b.md) [no heading](a.md#three)\n")
+    assert faults(document) == ["a.md: b.md does not exist", "a.md: a.md#three has no such heading"]
+
+
+def test_the_index_lists_every_decision() -> None:
+    folder = ROOT / "docs/design"
+    index = (folder / "README.md").read_text()
+    assert [path.name for path in folder.glob("decisions/*.md") if f"decisions/{path.name}" not in index] == []
+
+
+def test_cited_sections_of_the_paper_facts_exist() -> None:
+    """A docstring that cites section 9 of a document with seven would send its reader nowhere."""
+    sections = set(re.findall(r"^## (\d)\.", (ROOT / "docs/design/paper.md").read_text(), re.MULTILINE))
+    files = [path for folder in ("shards", "pipeline", "train", "tests") for path in (ROOT / folder).rglob("*.py")]
+    cited = {number for path in files for pair in CITATION.findall(path.read_text()) for number in pair if number}
+    assert cited
+    assert cited <= sections
