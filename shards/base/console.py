@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 import time
 from collections import deque
@@ -19,7 +20,12 @@ T = TypeVar("T")
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command: a `FreelightError` or an `OSError` becomes one line on stderr and exit code 2."""
+    """Decorate a command: a `FreelightError` or an `OSError` becomes one line on stderr and exit code 2.
+
+    The library names arguments: "`val_fraction` (=2) must ...". The line names the options: "--val-fraction (=2) must
+    ...". So a click parameter whose option is named otherwise has the argument's name as its second name:
+    `click.option("--checkpoint", "checkpoints")`.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -27,11 +33,29 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except BrokenPipeError:  # `| head`: click ends quietly
             raise
-        except (FreelightError, OSError) as error:
+        except FreelightError as error:
+            context = click.get_current_context(silent=True)
+            click.echo(f"error: {name_options(str(error), context.command.params if context else ())}", err=True)
+            sys.exit(2)
+        except OSError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2)
 
     return run
+
+
+def name_options(message: str, parameters: Iterable[click.Parameter]) -> str:
+    """Replace each name in backticks that is one of `parameters` by its option, or by an argument's metavar.
+
+    Other names in backticks stay as they are. Of several spellings of an option the longest is taken.
+    """
+    typed = {
+        parameter.name: parameter.human_readable_name
+        if isinstance(parameter, click.Argument)
+        else max(parameter.opts, key=len)
+        for parameter in parameters
+    }
+    return re.sub(r"`(\w+)`", lambda found: typed.get(found[1], found[0]), message)
 
 
 def with_cache(command: Callable[P, R]) -> Callable[P, R]:
