@@ -4,6 +4,7 @@ from .checkpoint import Checkpoint
 from .errors import Errors, evaluate, predict
 from .evaluation.picture_files import predict_files
 from .evaluation.predictions import Predictions, predict_split
+from .metrics import EpochMetrics, RunMetrics, StepMetrics
 from .network.architectures import NetworkConfig
 from .network.dropout import DropoutMasks
 from .network.network import Network
@@ -12,6 +13,7 @@ from .parallel.columns import Columns
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
 from .recipe import RECIPES, Recipe
+from .run_folder import RunFolder
 from .schedule import LearningRates
 from .trainer import Trainer, TrainingConfig
 
@@ -20,6 +22,7 @@ __all__ = [
     "Checkpoint",
     "Columns",
     "DropoutMasks",
+    "EpochMetrics",
     "Errors",
     "LearningRates",
     "Mesh",
@@ -28,6 +31,9 @@ __all__ = [
     "PaperSGD",
     "Predictions",
     "Recipe",
+    "RunFolder",
+    "RunMetrics",
+    "StepMetrics",
     "StopRequest",
     "Trainer",
     "TrainingConfig",

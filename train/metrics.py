@@ -1,89 +1,99 @@
-"""What a run measures between two lines of metrics, left on the device until a line is due."""
+"""The lines of a run's `metrics.jsonl`, typed. Its keys are the field names here, and are listed nowhere else."""
 
-import math
-import time
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-import torch
-import torch.distributed as dist
-
-from .parallel.mesh import Mesh
+LAYER_RATE = "learning_rate_"
+"""A key that begins with this holds the learning rate of one layer: `learning_rate_conv1`."""
 
 
-class Monitor:
-    """Sums over the steps since the last line of metrics, and the first step whose loss was not finite.
+@dataclass(frozen=True, kw_only=True)
+class StepMetrics:
+    """Training, measured over the steps since the line before.
 
-    The wait for data is the time in which the host is blocked for a batch; on CUDA, where it runs ahead, the time in
-    which the device has nothing to do between two steps. Nothing here waits for the device but `metrics` and
-    `first_bad_step`.
+    step: steps done. epoch: counted from 0. position: samples of the epoch that are done. learning_rate,
+    bias_learning_rate: of the step. layer_rates: learning rates by layer, where they differ from `learning_rate`; 0 if
+    the layer is frozen. loss: mean cross-entropy, nats. train_top1: error, 0..1, with dropout and random crops.
+    images_per_second_without_wait: without the time spent waiting for data. wait_share: that time's share, 0..1.
+    gradient_norm, weight_norm: Euclidean norms over the whole network, at the step.
     """
 
-    def __init__(self, mesh: Mesh, device: str) -> None:
-        self.mesh = mesh
-        self._on_cuda = torch.device(device).type == "cuda"
-        self._sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, wrong
-        self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
-        self.begin(0.0)
+    step: int
+    epoch: int
+    position: int
+    learning_rate: float
+    bias_learning_rate: float
+    layer_rates: Mapping[str, float] = field(default_factory=dict)
+    loss: float
+    train_top1: float
+    images_per_second: float
+    images_per_second_without_wait: float
+    wait_share: float
+    gradient_norm: float
+    weight_norm: float
 
-    def begin(self, waited: float) -> None:
-        """Begin to count. waited: the host's seconds of waiting for data so far."""
-        self._sums.zero_()
-        self._images = 0
-        self._start, self._waited = time.perf_counter(), waited
-        self._idle: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-        self.interrupt()
+    def asdict(self) -> dict[str, Any]:
+        """Return the line as `metrics.jsonl` holds it."""
+        line: dict[str, Any] = {}
+        for one in fields(self):
+            if one.name == "layer_rates":
+                line |= {f"{LAYER_RATE}{layer}": rate for layer, rate in self.layer_rates.items()}
+            else:
+                line[one.name] = getattr(self, one.name)
+        return line
 
-    def interrupt(self) -> None:
-        """Note that something else than a step is done: the device waits for that, not for data."""
-        self._ended: torch.cuda.Event | None = None
-
-    def step_begins(self) -> None:
-        """Note that a batch is there, and its step begins."""
-        if self._on_cuda and self._ended is not None:
-            self._idle.append((self._ended, self._event()))
-
-    def add(self, step: int, loss: torch.Tensor, wrong: torch.Tensor, images: int) -> None:
-        """Take in a step: this replica's sum of losses and its wrong answers, and the images of all replicas."""
-        self._sums += torch.stack([loss.double(), wrong.double()])
-        bad = (self._first_bad < 0) & ~torch.isfinite(loss)
-        self._first_bad.copy_(torch.where(bad, step, self._first_bad))
-        self._images += images
-        self._ended = self._event() if self._on_cuda else None
-
-    def metrics(self, waited: float) -> dict[str, float]:
-        """Return the means since `begin`, and images/s with and without the wait for data, on every process."""
-        loss, wrong = self.mesh.sum_replicas(self._sums.tolist())
-        seconds = time.perf_counter() - self._start
-        wait = min(self._idle_seconds() if self._on_cuda else waited - self._waited, seconds)
-        return {
-            "loss": loss / self._images,
-            "train_top1": wrong / self._images,
-            "images_per_second": self._images / seconds,
-            "images_per_second_without_wait": self._images / max(seconds - wait, 1e-9),
-            "wait_share": wait / seconds,
-        }
-
-    def first_bad_step(self) -> int | None:
-        """Return the first step whose loss was not finite, on every process alike; None: all were."""
-        first = int(self._first_bad)
-        # The greatest wish wins: the earlier the step, the greater.
-        agreed = self.mesh.agree(0 if first < 0 else 2**62 - first)
-        return 2**62 - agreed if agreed else None
-
-    def _idle_seconds(self) -> float:
-        return float(sum(ended.elapsed_time(began) for ended, began in self._idle)) / 1000
-
-    @staticmethod
-    def _event() -> torch.cuda.Event:
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
-        return event
+    @classmethod
+    def fromdict(cls, line: Mapping[str, Any]) -> "StepMetrics":
+        """Return the metrics of a line; keys of later versions are ignored. Raises `KeyError` for a missing one."""
+        rates = {key.removeprefix(LAYER_RATE): rate for key, rate in line.items() if key.startswith(LAYER_RATE)}
+        names = (one.name for one in fields(cls) if one.name != "layer_rates")
+        return cls(layer_rates=rates, **{name: line[name] for name in names})
 
 
-def norm(tensors: Iterable[torch.Tensor], mesh: Mesh) -> float:
-    """Return the Euclidean norm of the whole network's tensors, of which each column has its part."""
-    norms = [torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64) for tensor in tensors]
-    squares = torch.stack(norms).square().sum()
-    if mesh.columns.group is not None:
-        dist.all_reduce(squares, group=mesh.columns.group)
-    return math.sqrt(float(squares))
+@dataclass(frozen=True, kw_only=True)
+class EpochMetrics:
+    """Validation after an epoch. step: steps done. epoch: counted from 0. val_top1, val_top5: errors, 0..1."""
+
+    step: int
+    epoch: int
+    val_top1: float
+    val_top5: float
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the line as `metrics.jsonl` holds it."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def fromdict(cls, line: Mapping[str, Any]) -> "EpochMetrics":
+        """Return the metrics of a line; keys of later versions are ignored. Raises `KeyError` for a missing one."""
+        return cls(**{one.name: line[one.name] for one in fields(cls)})
+
+
+def parse_line(text: str) -> StepMetrics | EpochMetrics:
+    """Read one line of `metrics.jsonl`: an epoch's if it holds a validation error, else a step's."""
+    line = json.loads(text)
+    return EpochMetrics.fromdict(line) if "val_top1" in line else StepMetrics.fromdict(line)
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """All lines of a run, in the order written."""
+
+    steps: tuple[StepMetrics, ...] = ()
+    epochs: tuple[EpochMetrics, ...] = ()
+
+    @classmethod
+    def of(cls, lines: Iterable[StepMetrics | EpochMetrics]) -> "RunMetrics":
+        """Sort lines by kind."""
+        lines = list(lines)
+        return cls(
+            tuple(line for line in lines if isinstance(line, StepMetrics)),
+            tuple(line for line in lines if isinstance(line, EpochMetrics)),
+        )
+
+    @property
+    def best(self) -> EpochMetrics | None:
+        """The first epoch with the lowest top-1 error; None before the first validation."""
+        return min(self.epochs, key=lambda epoch: epoch.val_top1, default=None)

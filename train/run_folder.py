@@ -13,6 +13,7 @@ from ..shards import FreelightError
 from ..shards.base.atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from ..shards.base.locks import lock_file
 from .checkpoint import Checkpoint
+from .metrics import EpochMetrics, RunMetrics, StepMetrics, parse_line
 
 LAST, BEST = "last.pt", "best.pt"
 METRICS = "metrics.jsonl"
@@ -27,7 +28,7 @@ class RunFolder:
     A checkpoint is written once; its other names are links to it.
     """
 
-    def __init__(self, path: Path, *, keep: int) -> None:
+    def __init__(self, path: Path, *, keep: int = 2) -> None:
         self.path = path
         self.keep = keep
 
@@ -89,20 +90,33 @@ class RunFolder:
         path = self.path / METRICS
         if not path.exists():
             return
-        kept = [line for line in self.read() if line["step"] <= step]
+        kept = [line for line in self._lines() if self._parse(line).step <= step]
         with atomic_write(path) as file:
-            file.write("".join(f"{json.dumps(line)}\n" for line in kept).encode())
+            file.write("".join(f"{line}\n" for line in kept).encode())
 
-    def write(self, metrics: dict[str, Any]) -> None:
+    def write(self, metrics: StepMetrics | EpochMetrics) -> None:
         """Add a line of metrics."""
         with open(self.path / METRICS, "a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+            file.write(json.dumps(metrics.asdict()) + "\n")
 
-    def read(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics, less one that a killed run or a full disk left half."""
+    def metrics(self) -> RunMetrics:
+        """Return the run's metrics; an incomplete last line (of a killed run, or a full disk) is left out."""
+        return RunMetrics.of(map(self._parse, self._lines()))
+
+    def _parse(self, line: str) -> StepMetrics | EpochMetrics:
+        try:
+            return parse_line(line)
+        except (KeyError, ValueError) as error:
+            raise FreelightError(f"{self.path / METRICS} has a damaged line ({error!r}): {line}; remove it") from None
+
+    def _lines(self) -> list[str]:
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        return [line for line in lines if line.endswith("}")]
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics as plain values."""
+        return [json.loads(line) for line in self._lines()]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,8 @@ from .checkpoint import Checkpoint
 from .environment import note_environment
 from .errors import Errors, evaluate
 from .kernels import kernel_sheet
-from .metrics import Monitor, norm
+from .metrics import EpochMetrics, StepMetrics
+from .monitor import Monitor, norm
 from .network.dropout import DropoutMasks
 from .network.network import Network
 from .optimizer import PaperSGD
@@ -140,7 +140,7 @@ class Trainer:
             self._say(f"stopped by {name}; the same command goes on after step {self.step}, which is saved")
         else:
             if self.mesh.rank == 0:
-                print(f"{self.folder.last}: {summary(self.folder.read())}", flush=True)
+                print(f"{self.folder.last}: {summary(self.folder.metrics())}", flush=True)
         self.progress.close()
 
     def _loader(self, split: str, transform: Transform) -> Loader:
@@ -220,7 +220,7 @@ class Trainer:
         counts = self.mesh.sum_replicas([own.images, own.wrong_top1, own.wrong_top5])
         errors = Errors(*map(round, counts))
         best = self.rates.update(errors.top1)
-        self._write({"step": self.step, "epoch": self.training.epoch, "val_top1": errors.top1, "val_top5": errors.top5})
+        self._write(EpochMetrics(step=self.step, epoch=self.training.epoch, val_top1=errors.top1, val_top5=errors.top5))
         kernels = self.network.whole({"conv1.weight": self.network.get_parameter("conv1.weight")})["conv1.weight"]
         if self.mesh.rank == 0:
             sheet = kernel_sheet(kernels, columns=self.network.config.columns)
@@ -257,20 +257,20 @@ class Trainer:
         return agreed
 
     def _log(self, norms: dict[str, float]) -> None:
-        measured = self.monitor.metrics(self.training.wait_seconds)
+        means = self.monitor.means(self.training.wait_seconds)
         self._raise_if_diverged()
         epoch = self.training.epoch
         self._write(
-            {
-                "step": self.step,
-                "epoch": epoch,
-                "position": self.training.position,
-                "learning_rate": self.rates.base_rate(epoch, bias=False),
-                "bias_learning_rate": self.rates.base_rate(epoch, bias=True),
-                **self._layer_rates(epoch),
-                **measured,
+            StepMetrics(
+                step=self.step,
+                epoch=epoch,
+                position=self.training.position,
+                learning_rate=self.rates.base_rate(epoch, bias=False),
+                bias_learning_rate=self.rates.base_rate(epoch, bias=True),
+                layer_rates=self._layer_rates(epoch),
+                **means._asdict(),
                 **norms,
-            }
+            )
         )
         self.monitor.begin(self.training.wait_seconds)
 
@@ -279,7 +279,7 @@ class Trainer:
         rates = {name: self.rates.rate(name, epoch) or 0.0 for name in self.optimizer.parameters}
         base = self.rates.base_rate(epoch, bias=False)
         return {
-            f"learning_rate_{name.removesuffix('.weight')}": rate
+            name.removesuffix(".weight"): rate
             for name, rate in rates.items()
             if name.endswith(".weight") and rate != base
         }
@@ -305,7 +305,7 @@ class Trainer:
             f"{what}; {saved}, nothing of after it is saved; try a smaller learning_rate (--set, with another --out)"
         )
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, line: StepMetrics | EpochMetrics) -> None:
         if self.mesh.rank == 0:
             self.folder.write(line)
             self.progress.line(line)

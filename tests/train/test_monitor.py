@@ -1,5 +1,6 @@
 """What a run measures: means over all images, the wait, and the first bad step, held until somebody looks."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -8,26 +9,28 @@ import pytest
 import torch
 
 from freelight.train import Mesh
-from freelight.train.metrics import Monitor, norm
+from freelight.train.metrics import EpochMetrics, RunMetrics, StepMetrics, parse_line
+from freelight.train.monitor import Means, Monitor, norm
 from freelight.train.progress import Progress, summary
+from freelight.train.run_folder import RunFolder
 
 
 def test_metrics_are_means_over_images_not_over_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short last batch weighs as its images do."""
     monitor = Monitor(Mesh(), "cpu")
     clock = iter([100.0, 104.0])
-    monkeypatch.setattr("freelight.train.metrics.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("freelight.train.monitor.time.perf_counter", lambda: next(clock))
     monitor.begin(waited=7.0)
     monitor.add(1, torch.tensor(30.0), torch.tensor(9), 10)
     monitor.add(2, torch.tensor(1.0), torch.tensor(0), 2)
-    assert monitor.metrics(waited=8.0) == pytest.approx(
-        {
-            "loss": 31 / 12,
-            "train_top1": 9 / 12,
-            "images_per_second": 3.0,
-            "images_per_second_without_wait": 4.0,
-            "wait_share": 0.25,
-        }
+    assert monitor.means(waited=8.0) == pytest.approx(
+        Means(
+            loss=31 / 12,
+            train_top1=9 / 12,
+            images_per_second=3.0,
+            images_per_second_without_wait=4.0,
+            wait_share=0.25,
+        )
     )
 
 
@@ -45,7 +48,33 @@ def test_the_norm_is_of_all_tensors_together() -> None:
     assert norm([torch.tensor([3.0, 0.0]), torch.tensor([[4.0], [12.0]])], Mesh()) == pytest.approx(13)
 
 
-STEP = {"step": 5, "epoch": 1, "position": 16, "loss": 2.0, "images_per_second": 50.0, "wait_share": 0.01}
+STEP = StepMetrics(
+    step=5,
+    epoch=1,
+    position=16,
+    learning_rate=0.01,
+    bias_learning_rate=0.02,
+    layer_rates={"conv1": 0.0, "fc8": 0.1},
+    loss=2.0,
+    train_top1=0.5,
+    images_per_second=50.0,
+    images_per_second_without_wait=51.0,
+    wait_share=0.01,
+    gradient_norm=1.0,
+    weight_norm=9.0,
+)
+
+
+def test_a_line_comes_back_as_it_was_written_with_a_key_for_each_layers_rate() -> None:
+    line = STEP.asdict()
+    assert list(line)[:7] == [
+        *("step", "epoch", "position", "learning_rate", "bias_learning_rate"),
+        *("learning_rate_conv1", "learning_rate_fc8"),
+    ]
+    assert parse_line(json.dumps(line)) == STEP
+    assert parse_line(json.dumps({**line, "of_a_later_version": 1})) == STEP
+    epoch = EpochMetrics(step=8, epoch=1, val_top1=0.25, val_top5=0.0)
+    assert parse_line(json.dumps(epoch.asdict())) == epoch
 
 
 def test_on_a_terminal_a_bar_shows_the_epoch_so_far(
@@ -59,11 +88,13 @@ def test_on_a_terminal_a_bar_shows_the_epoch_so_far(
 
 
 def test_a_summary_names_the_best_epoch_and_the_median_speed(run: Path) -> None:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    epochs = [{"step": 4, "epoch": 0, "val_top1": 0.5}, {"step": 8, "epoch": 1, "val_top1": 0.25}]
-    steps = [{**STEP, "images_per_second": speed, "wait_share": speed / 1000} for speed in (10.0, 30.0, 20.0)]
-    assert summary([*steps, *epochs]) == (
+    errors = enumerate((0.5, 0.25))
+    epochs = [EpochMetrics(step=4 + 4 * epoch, epoch=epoch, val_top1=top1, val_top5=0.0) for epoch, top1 in errors]
+    steps = [
+        dataclasses.replace(STEP, images_per_second=speed, wait_share=speed / 1000) for speed in (10.0, 30.0, 20.0)
+    ]
+    assert summary(RunMetrics.of([*steps, *epochs])) == (
         "8 steps, 2 epochs; best centre-view error 25.0% top-1 in epoch 2; median 20 images/s, data wait 2.0%"
     )
-    assert summary(lines).startswith("8 steps, 2 epochs; ")
-    assert summary([]) == "0 steps, 0 epochs"
+    assert summary(RunFolder(run).metrics()).startswith("8 steps, 2 epochs; ")
+    assert summary(RunMetrics()) == "0 steps, 0 epochs"

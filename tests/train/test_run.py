@@ -10,6 +10,7 @@ import torch
 
 from freelight.shards import FreelightError
 from freelight.train import Checkpoint
+from freelight.train.metrics import EpochMetrics, RunMetrics
 from freelight.train.run_folder import RunFolder
 
 
@@ -89,6 +90,13 @@ def test_what_a_killed_save_left_half_is_cleared_away(checkpoint: Checkpoint, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "step-00000005.pt"]
 
 
+def test_a_damaged_line_of_metrics_is_an_error_that_shows_it(tmp_path: Path) -> None:
+    for line in ('{"step": 1, "epoch": 0}', "step 1}"):
+        (tmp_path / "metrics.jsonl").write_text(f"{line}\n")
+        with pytest.raises(FreelightError, match=rf"metrics\.jsonl has a damaged line \(.*\): {line}; remove it"):
+            RunFolder(tmp_path).metrics()
+
+
 def test_a_full_disk_while_saving_leaves_all_that_was_there(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +118,7 @@ def test_what_a_run_that_goes_on_takes_again_is_forgotten(checkpoint: Checkpoint
     folder = RunFolder(tmp_path, keep=3)
     for step in (5, 10):
         save(folder, checkpoint, step)
-        folder.write({"step": step, "loss": 1.0})
+        folder.write(EpochMetrics(step=step, epoch=step // 5, val_top1=0.5, val_top5=0.1))
     folder.forget_after(7)
-    assert folder.read() == [{"step": 5, "loss": 1.0}]
+    assert folder.metrics() == RunMetrics(epochs=(EpochMetrics(step=5, epoch=1, val_top1=0.5, val_top5=0.1),))
     assert [path.name for path in tmp_path.glob("step-*.pt")] == ["step-00000005.pt"]

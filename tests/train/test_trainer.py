@@ -220,9 +220,12 @@ def test_other_data_or_statistics_on_the_same_out_are_an_error(train_on: Any, ru
     assert f"dataset: '{dataset_copy.fingerprint[:12]}' then, '{Dataset(folder).fingerprint[:12]}' now" in result.stderr
 
 
-def test_metrics_of_a_run_that_died_before_its_first_checkpoint_are_forgotten(train: Any, tmp_path: Path) -> None:
+def test_metrics_of_a_run_that_died_before_its_first_checkpoint_are_forgotten(
+    train: Any, run: Path, tmp_path: Path
+) -> None:
     """Its steps are taken again, so each must stand in the file once."""
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 9.0}\n{"step": 2, "lo')
+    line = json.dumps({**metrics(run)[0], "loss": 9.0})
+    (tmp_path / "metrics.jsonl").write_text(f"{line}\n{line[:20]}")
     assert train.here(tmp_path, "--epochs 1").exit_code == 0
     assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 3, 4, 4]
     assert metrics(tmp_path)[0]["loss"] < 9

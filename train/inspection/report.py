@@ -88,7 +88,7 @@ def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], dat
         rows.append(("shown here", f"{splits}{other}{', NOT THE DATA OF THE RUN' if other else ''}"))
     noted = read_environment(run)
     rows += list((noted or describe_environment()).items())
-    said = [paragraph(f"{summary(list(metrics))}.")]
+    said = [paragraph(f"{summary(RunFolder(run).metrics())}.")]
     if noted is None:
         said.append(paragraph("The run has no note of its machine: what is said of it below is of this report's."))
     return section("The run", *said, table(rows, head=False))
