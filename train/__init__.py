@@ -1,9 +1,9 @@
 """AlexNet as its authors trained it: the network in two columns, the update rule, checkpoints and evaluation."""
 
 from .checkpoint import Checkpoint
-from .errors import Errors, evaluate, predict
 from .evaluation.picture_files import predict_files
 from .evaluation.predictions import Predictions, predict_split
+from .evaluator import Errors, evaluate, predict
 from .metrics import EpochMetrics, RunMetrics, StepMetrics
 from .network.architectures import NetworkConfig
 from .network.dropout import DropoutMasks

@@ -16,8 +16,8 @@ from ..pipeline.pictures.boxes import save_png
 from ..shards import Dataset, FreelightError, Statistics
 from .checkpoint import Checkpoint
 from .environment import note_environment
-from .errors import Errors, evaluate
-from .kernels import kernel_sheet
+from .evaluator import Errors, evaluate
+from .kernel_pictures import kernel_grid
 from .metrics import EpochMetrics, StepMetrics
 from .monitor import Monitor, norm
 from .network.dropout import DropoutMasks
@@ -223,7 +223,7 @@ class Trainer:
         self._write(EpochMetrics(step=self.step, epoch=self.training.epoch, val_top1=errors.top1, val_top5=errors.top5))
         kernels = self.network.whole({"conv1.weight": self.network.get_parameter("conv1.weight")})["conv1.weight"]
         if self.mesh.rank == 0:
-            sheet = kernel_sheet(kernels, columns=self.network.config.columns)
+            sheet = kernel_grid(kernels, columns=self.network.config.columns)
             save_png(sheet, self.config.out / "kernels.png")
             self.progress.kernels(sheet, self.step)
         self._begin_epoch(self.training.epoch + 1)

@@ -10,7 +10,7 @@ import torch
 from freelight.pipeline import Batch, CenterCrop, Loader, TenCrop, Transform
 from freelight.shards import Dataset
 from freelight.train import Errors, Network, evaluate, predict
-from freelight.train.errors import label_ranks
+from freelight.train.evaluator import label_ranks
 
 
 class Reader(torch.nn.Module):

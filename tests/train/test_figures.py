@@ -8,18 +8,18 @@ from freelight.train import Errors
 from freelight.train.evaluation.scoring import ClassScore
 from freelight.train.inspection.charts import COLOURS, Series, chart, class_errors, curves
 from freelight.train.inspection.panels import NARROW, WIDE, Style
-from freelight.train.kernels import colour_specificity, kernel_figure, kernel_sheet
+from freelight.train.kernel_pictures import colour_share, kernel_grid, labelled_kernel_grids
 
 
-def test_colour_specificity_is_0_of_grey_1_of_pure_colour_and_two_thirds_of_noise() -> None:
+def test_colour_share_is_0_of_grey_1_of_pure_colour_and_two_thirds_of_noise() -> None:
     noise = torch.randn(2000, 3, 11, 11, generator=torch.Generator().manual_seed(0))
     grey = noise[:, :1].expand(-1, 3, -1, -1)
     colour = noise - noise.mean(dim=1, keepdim=True)
     for kernels, expected in ((grey, 0.0), (colour, 1.0), (noise, 2 / 3)):
-        scores = colour_specificity(kernels)
+        scores = colour_share(kernels)
         assert scores.shape == (2000,)
         assert float(scores.mean()) == pytest.approx(expected, abs=2e-3)
-        torch.testing.assert_close(scores, colour_specificity(7 * kernels))
+        torch.testing.assert_close(scores, colour_share(7 * kernels))
 
 
 @pytest.mark.parametrize("style", [WIDE, NARROW, Style(width=390)])
@@ -28,11 +28,11 @@ def test_the_kernels_of_each_column_keep_to_the_width_and_none_is_left_out(style
     kernels = torch.zeros(96, 3, 11, 11)
     for index in range(96):
         kernels[index] = (torch.tensor([255, 2.0 * index + 1, 40]) / 127.5 - 1)[:, None, None]
-    drawn = np.asarray(kernel_figure(kernels, columns=2, width=style.width, text=style.text)).reshape(-1, 3)
+    drawn = np.asarray(labelled_kernel_grids(kernels, columns=2, pixels=style.width, text=style.text)).reshape(-1, 3)
     found = {int(green) for red, green, blue in np.unique(drawn, axis=0) if (red, blue) == (255, 40)}
     assert len(found) == 96
-    assert kernel_figure(kernels, columns=2, width=style.width, text=style.text).width <= style.width
-    assert kernel_sheet(kernels, columns=2, across=8).width < kernel_sheet(kernels, columns=2).width
+    assert labelled_kernel_grids(kernels, columns=2, pixels=style.width, text=style.text).width <= style.width
+    assert kernel_grid(kernels, columns=2, across=8).width < kernel_grid(kernels, columns=2).width
 
 
 def test_a_chart_draws_a_falling_line_from_the_left_top_to_the_right_bottom() -> None:

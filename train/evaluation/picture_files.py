@@ -13,7 +13,7 @@ from PIL import Image
 from ...pipeline import draw_epoch
 from ...shards import FreelightError, Rescaling, rescale_file
 from ..checkpoint import Checkpoint
-from ..errors import default_device, view_probabilities
+from ..evaluator import default_device, view_probabilities
 
 BEST = 5
 

@@ -26,7 +26,7 @@ from ...pipeline import Batch, Loader
 from ...shards import Dataset, FreelightError, Split
 from ...shards.base.atomic import atomic_write
 from ..checkpoint import Checkpoint
-from ..errors import view_probabilities
+from ..evaluator import view_probabilities
 from ..parallel.launch import launch
 from ..parallel.mesh import Mesh
 from ..parallel.signals import StopRequest

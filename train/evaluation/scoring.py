@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from ...shards.base.console import columns
-from ..errors import Errors, label_ranks
+from ..evaluator import Errors, label_ranks
 
 Probabilities = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

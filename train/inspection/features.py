@@ -21,8 +21,8 @@ from ...pipeline import Loader
 from ...shards import Dataset, FreelightError
 from ...shards.base.atomic import atomic_write
 from ..checkpoint import Checkpoint
-from ..errors import default_device
 from ..evaluation.predictions import evaluation_loader
+from ..evaluator import default_device
 
 Space = Literal["fc7", "pixels"]
 """What a row is: the centre view's activations in the last hidden layer; or its pixels, averaged to 32 x 32."""

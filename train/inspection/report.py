@@ -13,11 +13,11 @@ from ...shards import Dataset, FreelightError
 from ..checkpoint import Checkpoint
 from ..describe import recipe_table
 from ..environment import describe_environment, read_environment
-from ..errors import Errors, default_device
 from ..evaluation.picture_files import PicturePrediction, best_guesses, decode_jpeg
 from ..evaluation.predictions import predict_split
 from ..evaluation.scoring import Answers, Labels, Probabilities, judge, score, score_classes, worst_confusions
-from ..kernels import kernel_figure
+from ..evaluator import Errors, default_device
+from ..kernel_pictures import labelled_kernel_grids
 from ..network.architectures import NetworkConfig
 from ..progress import summary
 from ..recipe import RECIPES, Recipe, settable
@@ -150,7 +150,7 @@ def _kernels(trained: Checkpoint) -> str:
             "two thirds of the energy."
         ),
         picture(
-            lambda style: kernel_figure(kernels, columns=columns, width=style.width, text=style.text),
+            lambda style: labelled_kernel_grids(kernels, columns=columns, pixels=style.width, text=style.text),
             "first-layer kernels, by column",
         ),
     )

@@ -1,0 +1,72 @@
+"""Pictures of the first layer's kernels, as the paper's Figure 3, and how much of them is colour."""
+
+import math
+import textwrap
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from ..pipeline.pictures.boxes import below, framed, text_box
+
+
+def kernel_grid(kernels: torch.Tensor, *, columns: int, scale: int = 4, across: int = 16) -> Image.Image:
+    """Draw RGB kernels (n, 3, k, k) as Figure 3 does: `across` in a row, one block for each of the network's columns.
+
+    Each kernel is scaled by its largest absolute weight; a weight of 0 is mid-grey. scale: pixels per weight.
+    """
+    n, _, k, _ = kernels.shape
+    across = min(across, math.ceil(n / columns))
+    rows = math.ceil(n / columns / across)
+    side, gap = k * scale, 2
+    grid = Image.new(
+        "RGB",
+        (across * (side + gap) + gap, columns * rows * (side + gap) + gap + (columns - 1) * 4 * gap),
+        "white",
+    )
+    for index, kernel in enumerate(kernels.detach().float().cpu()):
+        column, place = divmod(index, n // columns)
+        row, x = divmod(place, across)
+        y = (column * rows + row) * (side + gap) + gap + column * 4 * gap
+        grid.paste(_picture(kernel).resize((side, side), Image.Resampling.NEAREST), (x * (side + gap) + gap, y))
+    return grid
+
+
+def colour_share(kernels: torch.Tensor) -> torch.Tensor:
+    """Return the share of each RGB kernel's energy that is colour: float64 (n,) of (n, 3, k, k), 0 grey, 1 pure colour.
+
+    The colour of a weight is what remains after subtracting its mean over R, G and B. White noise has a share of 2/3.
+    """
+    kernels = kernels.detach().double().cpu()
+    colour = kernels - kernels.mean(dim=1, keepdim=True)
+    return colour.square().sum(dim=(1, 2, 3)) / kernels.square().sum(dim=(1, 2, 3)).clamp_min(1e-30)
+
+
+def labelled_kernel_grids(kernels: torch.Tensor, *, columns: int, pixels: int = 1280, text: int = 15) -> Image.Image:
+    """Draw the kernels of each network column under a line with their colour share.
+
+    pixels: greatest width of the picture. text: height of a line, pixels.
+    """
+    boxes: list[Image.Image] = []
+    k = kernels.shape[-1]
+    inner = pixels - 2 * text
+    for column, part in enumerate(kernels.chunk(columns)):
+        shares = colour_share(part)
+        label = (
+            f"column {column + 1}: {len(part)} kernels, colour is {float(shares.mean()):.0%} of their energy "
+            f"(median {float(shares.median()):.0%})"
+        )
+        across = next(across for across in (16, 12, 8, 6, 4, 1) if across * 3.2 * text <= inner or across == 1)
+        scale = max(1, (inner // min(across, len(part)) - 2) // k)
+        boxes += [
+            *(text_box(line, text, width=inner) for line in textwrap.wrap(label, max(20, round(inner / text * 1.9)))),
+            kernel_grid(part, columns=1, scale=min(scale, 8), across=across),
+        ]
+    return framed(below(boxes, text // 2), text)
+
+
+def _picture(kernel: torch.Tensor) -> Image.Image:
+    scaled = 127.5 * (1 + kernel / kernel.abs().max().clamp_min(1e-12))
+    pixels: npt.NDArray[np.uint8] = scaled.round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels)
