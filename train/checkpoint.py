@@ -1,6 +1,7 @@
-"""Checkpoints: one logical network, whatever number of columns wrote it, with all that its use needs."""
+"""Checkpoints: the whole network, however many processes held it, with everything that a later use of it needs."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import torch
 
-from ..shards import Dataset, FreelightError, Statistics
+from ..shards import Dataset, FreelightError, Rescaling, Statistics
 from ..shards.base.atomic import atomic_write
 from .network.network import Network
 from .parallel.columns import Columns
@@ -22,9 +23,11 @@ FORMAT = 2
 class Checkpoint:
     """A network and the state of its training.
 
-    recipe: with the network's options. weights, velocity: of the whole network, by parameter. class_ids, class_names:
-    in label order. image_size: of the dataset, pixels. statistics: the training set's, for any later use. progress:
-    step (steps done), and the states of the loader and the schedule.
+    recipe: training settings, the network's options among them. weights, velocity: tensors of the whole network, by
+    parameter name. class_ids, class_names: in label order. image_size: side of the training images, pixels. rescaling:
+    how they were made from picture files (release 0.1 did not store it and reads as the default). fingerprint: of the
+    dataset. statistics: of the training set. progress: `step` (steps done), and the states of the loader and the
+    schedule.
     """
 
     recipe: Recipe
@@ -34,14 +37,16 @@ class Checkpoint:
     class_ids: list[str]
     class_names: list[str]
     image_size: int
+    rescaling: Rescaling
     fingerprint: str
     statistics: Statistics
     progress: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint, atomically: a full disk or a kill leaves the previous one."""
+        """Write the checkpoint atomically: after a full disk or a kill, the previous file is still there."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content["recipe"] = self.recipe.asdict()
+        content["rescaling"] = dataclasses.asdict(self.rescaling)
         content["statistics"] = {
             name: torch.as_tensor(value) if isinstance(value, np.ndarray) else value
             for name, value in vars(self.statistics).items()
@@ -51,12 +56,12 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
-        """Read a checkpoint that `save` wrote (tensors and plain values only: nothing in it is executed).
+        """Read a checkpoint that `save` wrote. It holds tensors and plain values; nothing in it is executed.
 
-        Raises `FreelightError` when it is damaged, be it by one byte.
+        Raises `FreelightError` if even one byte of the file is damaged.
         """
         try:
-            with ZipFile(path) as archive:  # torch writes checksums, but does not look at them
+            with ZipFile(path) as archive:  # torch writes checksums but never checks them
                 if archive.testzip():
                     raise BadZipFile
             content: dict[str, Any] = torch.load(path, weights_only=True)
@@ -64,11 +69,12 @@ class Checkpoint:
             raise FreelightError(f"there is no checkpoint {path}") from None
         except OSError:
             raise
-        except Exception as error:  # torch.load has no common error for files that are not its own
-            raise FreelightError(f"{path} is damaged, or no checkpoint; name another") from error
+        except Exception as error:  # torch.load raises many kinds of error for foreign files
+            raise FreelightError(f"{path} is damaged or not a checkpoint; name another file") from error
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
         content["recipe"] = Recipe.fromdict(content["recipe"])
+        content["rescaling"] = rescaling_of(content.get("rescaling", {}), content["image_size"])
         values: dict[str, Any] = {
             name: value.numpy() if isinstance(value, torch.Tensor) else value
             for name, value in content["statistics"].items()
@@ -77,7 +83,7 @@ class Checkpoint:
         return cls(**content)
 
     def network(self, columns: Columns = Columns()) -> Network:  # noqa: B008
-        """Return the trained network, or these columns of it, on the CPU."""
+        """Return the trained network, or this process's columns of it, on the CPU."""
         recipe = self.recipe
         network = Network(recipe.network, classes=len(self.class_ids), crop=recipe.crop_size, columns=columns)
         if recipe.precision == "float64":
@@ -86,9 +92,9 @@ class Checkpoint:
         return network
 
     def label_map(self, dataset: Dataset) -> torch.Tensor:
-        """Return, for each label of `dataset`, this network's label of the same class id: int64 (classes,).
+        """Return this network's label for each label of `dataset`, matched by class id: int64 (classes,).
 
-        Raises `FreelightError` naming the first difference when the class ids are not the same set.
+        Raises `FreelightError` naming the first class id that only one of the two has.
         """
         own = {class_id: label for label, class_id in enumerate(self.class_ids)}
         theirs = [info.id for info in dataset.manifest.classes]
@@ -97,3 +103,12 @@ class Checkpoint:
             where = "the checkpoint" if different in own else f"the dataset {dataset.folder}"
             raise FreelightError(f"the classes differ: only {where} has {different!r}")
         return torch.tensor([own[class_id] for class_id in theirs])
+
+
+def rescaling_of(made_with: Mapping[str, Any], size: int) -> Rescaling:
+    """Return how images were made, from a manifest's `made_with` or a checkpoint; default values where it says nothing.
+
+    size: side of the images, pixels. Keys that are no setting of `Rescaling` are ignored.
+    """
+    names = (field.name for field in dataclasses.fields(Rescaling))
+    return Rescaling(**{"size": size, **{name: made_with[name] for name in names if name in made_with}})

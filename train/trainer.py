@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from ..pipeline import Batch, Loader, Transform, draw_epoch
 from ..pipeline.pictures.boxes import save_png
 from ..shards import Dataset, FreelightError, Statistics
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, rescaling_of
 from .environment import note_environment
 from .evaluator import Errors, evaluate
 from .kernel_pictures import kernel_grid
@@ -336,6 +336,7 @@ class Trainer:
             class_ids=[info.id for info in self.dataset.manifest.classes],
             class_names=[info.name for info in self.dataset.manifest.classes],
             image_size=self.dataset.image_size,
+            rescaling=rescaling_of(self.dataset.manifest.made_with, self.dataset.image_size),
             fingerprint=self.dataset.fingerprint,
             statistics=self.statistics,
             progress={

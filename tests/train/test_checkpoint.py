@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from freelight.shards import Dataset, FreelightError, Statistics
+from freelight.shards import Dataset, FreelightError, Rescaling, Statistics
 from freelight.train import Checkpoint
 
 
@@ -40,6 +40,7 @@ def test_it_holds_all_that_a_later_use_needs(checkpoint: Checkpoint, dataset: Da
     assert checkpoint.class_ids == [info.id for info in dataset.manifest.classes]
     assert checkpoint.class_names == [info.name for info in dataset.manifest.classes]
     assert checkpoint.class_names[:2] == ["disc", "ring"]
+    assert checkpoint.rescaling == Rescaling(size=256, quality=95)
     assert (checkpoint.image_size, checkpoint.fingerprint) == (256, dataset.fingerprint)
     assert flat(checkpoint.statistics) == flat(Statistics.load(dataset.folder))
     assert (checkpoint.recipe.batch_size, checkpoint.recipe.lighting) == (16, "eigenvalue")
@@ -48,6 +49,21 @@ def test_it_holds_all_that_a_later_use_needs(checkpoint: Checkpoint, dataset: Da
     shapes = {name: parameter.shape for name, parameter in checkpoint.network().named_parameters()}
     assert {name: weights.shape for name, weights in checkpoint.weights.items()} == shapes
     assert {name: velocity.shape for name, velocity in checkpoint.velocity.items()} == shapes
+
+
+def test_it_holds_how_the_pictures_were_rescaled_and_a_file_of_0_1_has_the_default(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """Picture files must be rescaled as the training images were: other filters and qualities give other pixels."""
+    path = tmp_path / "last.pt"
+    rough = Rescaling(size=256, quality=30, resampling="bilinear")
+    dataclasses.replace(checkpoint, rescaling=rough).save(path)
+    assert Checkpoint.load(path).rescaling == rough
+    content = torch.load(path, weights_only=True)
+    del content["rescaling"]
+    content["image_size"] = 64
+    torch.save(content, path)
+    assert Checkpoint.load(path).rescaling == Rescaling(size=64)
 
 
 def test_two_columns_write_the_checkpoint_that_one_process_writes(checkpoint: Checkpoint, two_column_run: Path) -> None:
@@ -113,7 +129,7 @@ def test_a_damaged_or_foreign_file_is_one_line_and_nothing_in_it_is_executed(
         path.write_bytes(contents[kind])
     with pytest.raises(FreelightError) as raised:
         Checkpoint.load(path)
-    assert str(raised.value) == f"{path} is damaged, or no checkpoint; name another"
+    assert str(raised.value) == f"{path} is damaged or not a checkpoint; name another file"
     assert not Path("executed").exists()
 
 

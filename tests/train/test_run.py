@@ -66,7 +66,7 @@ def test_one_flipped_byte_in_the_last_is_found_and_an_older_one_named(
     with pytest.raises(FreelightError) as raised:
         folder.load()
     assert str(raised.value) == (
-        f"{last} is damaged, or no checkpoint; name another; "
+        f"{last} is damaged or not a checkpoint; name another file; "
         f"to go on from an older one: ln -f {tmp_path}/step-00000005.pt {last}"
     )
 
