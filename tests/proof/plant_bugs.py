@@ -136,7 +136,7 @@ def copy_tree(root: Path, scratch: Path) -> dict[str, str]:
         (package / part.name).symlink_to(part)
     environment = {**os.environ, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     environment["PATH"] = f"{root / '.venv' / 'bin'}:{environment['PATH']}"
-    words = [root / ".venv/bin/python", "-c", "import freelight.train.trainer as m; print(m.__file__)"]
+    words = [root / ".venv/bin/python", "-c", "import freelight.pipeline as p; print(p.__file__)"]
     found = subprocess.run(words, env=environment, cwd=scratch, capture_output=True, text=True, check=True).stdout
     assert found.startswith(str(scratch)), f"freelight is imported from {found}, not from the copy"
     return environment
