@@ -5,11 +5,9 @@ import os
 import re
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
+from importlib import import_module
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -29,17 +27,8 @@ def run(tool: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def call(tool: str, *arguments: str | Path) -> Result:
     """Run a tool's command within this process, which is quicker."""
-    loader = SourceFileLoader(f"tool_{tool}", str(TOOLS / tool))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    dont_write, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # or tools/ gets a file `make_shardsc`
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = dont_write
-    assert isinstance(module.main, click.Command)
-    return CliRunner().invoke(module.main, list(map(str, arguments)))
+    command = import_module(f"freelight.commands.{tool}").command
+    return CliRunner().invoke(command, list(map(str, arguments)))
 
 
 def files(root: Path) -> dict[str, bytes]:

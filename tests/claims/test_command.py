@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from freelight.claims import ablation
 from freelight.claims.command import claim
 from freelight.claims.finding import Finding, Row
 from freelight.claims.session import Session, UnfinishedError
+from freelight.commands.reproduce import command as main
 
 TOOL = Path(ablation.__file__).parents[2] / "reproduce"
 CLAIMS = ("figure1", "lrn-cifar", "ablation", "free", "table1", "table2", "fall2009")
@@ -24,7 +24,6 @@ Reproduce = Callable[..., Result]
 def test_the_executable_lists_its_claims_and_refuses_others(reproduce: Reproduce) -> None:
     assert os.access(TOOL, os.X_OK), f"chmod +x {TOOL}"
     assert len(TOOL.read_text().splitlines()) <= 66, "one screen"
-    main = runpy.run_path(str(TOOL))["main"]
     listed = reproduce(main, "--help").stdout
     assert re.findall(r"^  (\w[\w-]*)  ", listed, re.MULTILINE) == list(CLAIMS)
     for name in CLAIMS:

@@ -1,7 +1,6 @@
 """The drawn pictures are what the demo and the other tests take them for."""
 
 import os
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from making import files
 from numpy.typing import NDArray
 from PIL import Image
 
+from freelight.commands.draw_pictures import command
 from freelight.demo.drawing import CLASSES, SIZES, DrawnPictures, draw_picture, draw_pictures
 
 TOOL = Path(__file__).parents[2] / "tools" / "draw_pictures"
@@ -127,14 +127,13 @@ def test_numbers_out_of_range_are_named(arguments: dict[str, int], message: str,
 
 
 def test_the_tool_reports_one_line_and_refuses_a_folder_with_anything_in_it(tmp_path: Path) -> None:
-    tool = runpy.run_path(str(TOOL))["main"]
     arguments = ["--out", str(tmp_path / "out"), "--train-per-class", "1", "--val-per-class", "1"]
-    first = CliRunner().invoke(tool, arguments)
+    first = CliRunner().invoke(command, arguments)
     assert first.exit_code == 0, first.output
     assert "10 train and 10 val pictures of 10 classes" in first.output
     assert first.output.count("\n") == 1
     before = files(tmp_path)
-    second = CliRunner().invoke(tool, arguments)
+    second = CliRunner().invoke(command, arguments)
     assert second.exit_code == 2
     assert "is not an empty folder" in second.output
     assert files(tmp_path) == before

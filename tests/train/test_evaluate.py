@@ -1,17 +1,13 @@
-"""`tools/evaluate`, by path: the errors of a plain loop over explicit crops."""
+"""`freelight evaluate`: the errors of a plain loop over explicit crops."""
 
 import hashlib
 import io
 import json
 import re
 import shutil
-import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -19,32 +15,18 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from freelight.commands.evaluate import command
 from freelight.pipeline import Loader
 from freelight.shards import Dataset, Statistics
 from freelight.train import Checkpoint, Network, predict
 from freelight.train.evaluation.predictions import Predictions
 
-TOOL = Path(__file__).parents[2] / "tools" / "evaluate"
 ERRORS = re.compile(
     r"20 images of val, (1 view|10 views): top-1 error (.*)%, top-5 error (.*)%, loss \d+\.\d{3}, \S+ images/s"
 )
 
 
-@pytest.fixture(scope="module")
-def command() -> click.Command:
-    """The tool's command, to be run within this process, which is quicker."""
-    spec = spec_from_loader("tool_evaluate", SourceFileLoader("tool_evaluate", str(TOOL)))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "dont_write_bytecode", True)  # or tools/ gets a file `evaluatec`
-        spec.loader.exec_module(module)
-    assert isinstance(module.main, click.Command)
-    return module.main
-
-
-def call(command: click.Command, *words: str | Path) -> Result:
+def call(*words: str | Path) -> Result:
     return CliRunner().invoke(command, list(map(str, words)))
 
 
@@ -115,11 +97,9 @@ def test_as_typed_it_says_the_ten_view_errors_of_the_plain_loop(
     assert [float(error) for error in said.groups()[1:]] == pytest.approx(plain_errors(network, dataset, 10), abs=1e-9)
 
 
-def test_with_one_view_it_says_the_centre_views_errors(
-    command: click.Command, run: Path, network: Network, dataset: Dataset
-) -> None:
+def test_with_one_view_it_says_the_centre_views_errors(run: Path, network: Network, dataset: Dataset) -> None:
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder]
-    result = call(command, *words, "--views", "1", "--batch-size", "7")
+    result = call(*words, "--views", "1", "--batch-size", "7")
     assert result.exit_code == 0, result.output
     said = ERRORS.fullmatch(result.stdout.strip())
     assert said, result.stdout
@@ -127,27 +107,23 @@ def test_with_one_view_it_says_the_centre_views_errors(
     assert [float(error) for error in said.groups()[1:]] == pytest.approx(plain_errors(network, dataset, 1), abs=1e-9)
 
 
-def test_a_network_of_two_columns_is_evaluated_in_one_process(
-    command: click.Command, two_column_run: Path, dataset: Dataset
-) -> None:
+def test_a_network_of_two_columns_is_evaluated_in_one_process(two_column_run: Path, dataset: Dataset) -> None:
     words = ["--checkpoint", two_column_run / "last.pt", "--shards", dataset.folder]
-    result = call(command, *words, "--split", "train", "--views", "1")
+    result = call(*words, "--split", "train", "--views", "1")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("60 images of train, 1 view: ")
 
 
-def test_it_needs_no_statistics_of_the_data_it_looks_at(
-    command: click.Command, run: Path, dataset: Dataset, dataset_copy: Dataset
-) -> None:
+def test_it_needs_no_statistics_of_the_data_it_looks_at(run: Path, dataset: Dataset, dataset_copy: Dataset) -> None:
     for path in dataset_copy.folder.glob("statistics.*"):
         path.unlink()
     words = ["--checkpoint", run / "last.pt", "--views", "1", "--shards"]
-    own, copy = (call(command, *words, folder) for folder in (dataset.folder, dataset_copy.folder))
+    own, copy = (call(*words, folder) for folder in (dataset.folder, dataset_copy.folder))
     assert (copy.exit_code, without_speed(copy.stdout)) == (0, without_speed(own.stdout))
 
 
 def test_classes_in_another_order_are_matched_and_the_errors_stay(
-    command: click.Command, run: Path, dataset: Dataset, dataset_copy: Dataset
+    run: Path, dataset: Dataset, dataset_copy: Dataset
 ) -> None:
     folder = dataset_copy.folder
     order = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
@@ -160,7 +136,7 @@ def test_classes_in_another_order_are_matched_and_the_errors_stay(
     content["splits"]["val"]["files"]["val.samples.npy"] = digest
     (folder / "dataset.json").write_text(json.dumps(content))
     words = ["--checkpoint", run / "last.pt", "--views", "1", "--shards"]
-    own, other = (call(command, *words, shards) for shards in (dataset.folder, folder))
+    own, other = (call(*words, shards) for shards in (dataset.folder, folder))
     said, errors = other.stdout.splitlines()
     assert said == "the dataset's classes are in another order than the checkpoint's; labels were matched by class id"
     assert without_speed(errors) == without_speed(own.stdout)
@@ -182,7 +158,6 @@ def test_classes_in_another_order_are_matched_and_the_errors_stay(
 def test_what_it_cannot_do_is_one_line_and_exit_code_2(
     change: dict[str, str | int] | None,
     message: str,
-    command: click.Command,
     run: Path,
     dataset_copy: Dataset,
     tmp_path: Path,
@@ -197,50 +172,48 @@ def test_what_it_cannot_do_is_one_line_and_exit_code_2(
         else:
             content[name] = content[name][:value] if name == "classes" else value
     (folder / "dataset.json").write_text(json.dumps(content))
-    result = call(command, *words)
+    result = call(*words)
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: " + message.format(out=tmp_path, shards=folder))
 
 
 def test_networks_are_averaged_and_their_predictions_need_no_second_pass(
-    command: click.Command, run: Path, two_column_run: Path, dataset: Dataset, tmp_path: Path
+    run: Path, two_column_run: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
     """The average of kept predictions is said to be what a pass over both networks said; passes give the same file."""
     kept = tmp_path / "kept.npz"
     where = ["--shards", dataset.folder, "--views", "1"]
     checkpoints = ["--checkpoint", run / "last.pt", "--checkpoint", two_column_run / "last.pt"]
-    both = call(command, *where, *checkpoints, "--predictions", kept)
+    both = call(*where, *checkpoints, "--predictions", kept)
     assert both.exit_code == 0, both.output
     first, second, average, verdict = both.stdout.splitlines()
     assert first.startswith(f"{run}/last.pt: 20 images of val, 1 view: top-1 error ")
     assert second.startswith(f"{two_column_run}/last.pt: 20 images of val, 1 view: top-1 error ")
     assert average.startswith("average of 2 networks, weights 0.500,0.500 (equal): 20 images of val, 1 view: top-1 ")
     assert re.fullmatch(r"the average's top-1 error is (not )?lower than the networks' mean, \d+\.\d\d%", verdict)
-    one = call(command, *where, checkpoints[0], checkpoints[1], "--predictions", tmp_path / "one.npz")
+    one = call(*where, checkpoints[0], checkpoints[1], "--predictions", tmp_path / "one.npz")
     assert one.exit_code == 0, one.output
     joined = ["--from", tmp_path / "one.npz", *checkpoints[2:], "--predictions", tmp_path / "joined.npz"]
-    assert call(command, *where, *joined).exit_code == 0
+    assert call(*where, *joined).exit_code == 0
     assert Predictions.load(tmp_path / "joined.npz").names.tolist() == Predictions.load(kept).names.tolist()
-    again = call(command, *where, "--from", kept)
+    again = call(*where, "--from", kept)
     assert again.stdout == both.stdout
-    given = call(command, *where, "--from", kept, "--weights", "3,1")
+    given = call(*where, "--from", kept, "--weights", "3,1")
     assert "weights 0.750,0.250 (as given)" in given.stdout
-    searched = call(command, *where, "--from", kept, "--search-weights")
+    searched = call(*where, "--from", kept, "--search-weights")
     assert "(SEARCHED ON THESE VERY LABELS: optimistic)" in searched.stdout
 
 
-def test_two_processes_say_what_one_says(typed: Any, command: click.Command, run: Path, dataset: Dataset) -> None:
+def test_two_processes_say_what_one_says(typed: Any, run: Path, dataset: Dataset) -> None:
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1"]
-    one, two = call(command, *words), typed("evaluate", *words, "--columns", "2")
+    one, two = call(*words), typed("evaluate", *words, "--columns", "2")
     assert two.returncode == 0, two.stderr
     assert without_speed(two.stdout) == without_speed(one.stdout)
 
 
-def test_a_table_names_every_class_and_the_worst_confusions(
-    command: click.Command, run: Path, dataset: Dataset
-) -> None:
-    result = call(command, "--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1", "--per-class")
+def test_a_table_names_every_class_and_the_worst_confusions(run: Path, dataset: Dataset) -> None:
+    result = call("--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1", "--per-class")
     _, table, confusions = result.stdout.split("\n\n")
     header, *rows = table.splitlines()
     assert header.split("  ")[0] == "class"
@@ -248,30 +221,28 @@ def test_a_table_names_every_class_and_the_worst_confusions(
     assert re.fullmatch(r"\w+ taken for \w+: [12] of 2", confusions.splitlines()[0])
 
 
-def test_shards_may_lie_behind_a_url(command: click.Command, run: Path, dataset: Dataset, tmp_path: Path) -> None:
+def test_shards_may_lie_behind_a_url(run: Path, dataset: Dataset, tmp_path: Path) -> None:
     words = ["--checkpoint", run / "last.pt", "--views", "1", "--shards"]
-    near = call(command, *words, dataset.folder)
-    far = call(command, *words, f"file://{dataset.folder}", "--cache", tmp_path / "cache")
+    near = call(*words, dataset.folder)
+    far = call(*words, f"file://{dataset.folder}", "--cache", tmp_path / "cache")
     assert far.exit_code == 0, far.output
     assert without_speed(far.stdout) == without_speed(near.stdout)
 
 
 def test_it_says_the_same_without_keeping_probabilities_where_nobody_wants_them(
-    command: click.Command, run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1", "--per-class"]
-    kept = call(command, *words, "--predictions", tmp_path / "kept.npz").stdout.splitlines()
+    kept = call(*words, "--predictions", tmp_path / "kept.npz").stdout.splitlines()
     monkeypatch.delattr("freelight.train.evaluation.predictions.predict_split")
-    counted = call(command, *words).stdout.splitlines()
+    counted = call(*words).stdout.splitlines()
     assert without_speed(counted[0]) == without_speed(kept[0])
     assert counted[1:] == kept[1:]
 
 
-def test_under_torchrun_it_is_refused(
-    command: click.Command, run: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_under_torchrun_it_is_refused(run: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    result = call(command, "--checkpoint", run / "last.pt", "--shards", dataset.folder)
+    result = call("--checkpoint", run / "last.pt", "--shards", dataset.folder)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "error: evaluate starts its own processes (--columns 2); start it without torchrun\n"
 
@@ -291,17 +262,17 @@ def unlabel(folder: Path) -> None:
 
 
 def test_of_a_split_without_labels_the_challenges_file_is_written(
-    command: click.Command, run: Path, network: Network, dataset: Dataset, dataset_copy: Dataset, tmp_path: Path
+    run: Path, network: Network, dataset: Dataset, dataset_copy: Dataset, tmp_path: Path
 ) -> None:
     unlabel(dataset_copy.folder)
     words = ["--checkpoint", run / "last.pt", "--shards", dataset_copy.folder, "--views", "1"]
-    without = call(command, *words)
+    without = call(*words)
     assert (without.exit_code, without.stdout) == (2, "")
     assert without.stderr == (
         "error: val has no labels to count errors by; write the challenge's file with --submission\n"
     )
     out = tmp_path / "answers.txt"
-    result = call(command, *words, "--submission", out)
+    result = call(*words, "--submission", out)
     assert result.exit_code == 0, result.output
     assert "error" not in without_speed(result.stdout.splitlines()[0]).replace("no labels, so no errors", "")
     best = plain_probabilities(network, dataset, "val", 1).argsort(dim=1, descending=True)[:, :5] + 1
@@ -325,9 +296,9 @@ def test_of_a_split_without_labels_the_challenges_file_is_written(
     ],
 )
 def test_options_that_do_not_fit_are_one_line_and_exit_code_2(
-    words: str, message: str, command: click.Command, run: Path, dataset: Dataset, tmp_path: Path
+    words: str, message: str, run: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
     names = {"tmp": tmp_path, "run": run}
-    result = call(command, "--shards", dataset.folder, *words.format(**names).split())
+    result = call("--shards", dataset.folder, *words.format(**names).split())
     assert (result.exit_code, result.stdout) == (2, "")
     assert message.format(**names) in result.stderr.splitlines()[-1]

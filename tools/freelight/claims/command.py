@@ -36,7 +36,7 @@ def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
         @functools.wraps(function)
         def run(*, out: Path, budget: float | None, **options: Any) -> None:
             with StopRequest() as stop:
-                began = click.get_current_context().find_root().obj
+                began = click.get_current_context().obj
                 session = Session(out, budget, stop, began=began or time.monotonic())
                 try:
                     finding = function(session, **options)

@@ -1,0 +1,29 @@
+"""The console command `freelight`."""
+
+import click
+
+from freelight import __version__
+from freelight.lazy_group import LazyGroup
+
+SHORT_HELPS = {
+    "make-shards": "Rescale labelled images and write them as WebDataset shards",
+    "compute-pca": "Compute a dataset's mean image and RGB eigenbasis",
+    "verify-shards": "Check every file of a dataset and name each damaged sample",
+    "preview": "Draw a page of a dataset's images as training sees them",
+    "train": "Train AlexNet on a dataset, or resume a stopped run",
+    "evaluate": "Measure the errors of trained networks on a split",
+    "predict": "Print the five most probable classes of picture files",
+    "find-similar": "Find the images that a network finds most similar to others",
+    "report": "Write a report of a run as one HTML page",
+    "reproduce": "Run the experiment behind a claim of the paper",
+    "benchmark": "Measure Freelight's speed against bare loops and other software",
+    "draw-pictures": "Draw labelled pictures for the demo and the tests",
+    "demo": "Run the whole chain on drawn pictures, from shards to report",
+}
+"""The first sentence of each command's help, without its full stop."""
+
+
+@click.group(cls=LazyGroup, package="freelight.commands", short_helps=SHORT_HELPS)
+@click.version_option(__version__)
+def main() -> None:
+    """ImageNet to WebDataset shards, augmented batches, and AlexNet as its authors trained it."""

@@ -1,0 +1,1 @@
+"""The sub-commands of `freelight`, one a module: each holds its `command`."""

@@ -1,0 +1,22 @@
+"""Measure Freelight's speed against bare loops and other software.
+
+Exit code 1: a floor was missed.
+"""
+
+import click
+
+from freelight.lazy_group import LazyGroup
+
+BENCHMARKS = {
+    "shards": "Measure rescaling, shard making and fidelity on one set of images",
+    "pca": "Measure compute_pca on the shards of a split",
+    "loader": "Measure loading on two threads, and the loader's memory",
+    "train": "Measure a training step of the full network on two threads",
+    "free": "Measure training steps with and without loading and augmentation",
+    "peers": "Make the virtual environments of the software that benchmarks compare with",
+}
+
+
+@click.group(name="benchmark", cls=LazyGroup, package="freelight.benchmarks", short_helps=BENCHMARKS, help=__doc__)
+def command() -> None:
+    pass

@@ -1,0 +1,32 @@
+"""Compute a dataset's mean image and RGB eigenbasis, for mean subtraction and lighting noise.
+
+Prints them beside ImageNet's published values, and as constants for other programs. Run again after a stop, it goes
+on; the result is the same to the bit.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from freelight.shards import Dataset, RGBMoments, write_statistics
+from freelight.shards.base.console import progress, reports_errors
+from freelight.shards.statistics.published import comparison_table, constants_snippet
+
+
+def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
+    """Show the sums of finished shards as a progress bar over images."""
+    return progress(parts, length=total, label="images", weight=lambda part: part.n_images_)
+
+
+@click.command(name="compute-pca", help=__doc__)
+@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
+@click.option("--split", default="train", show_default=True, help="Another than train needs --out.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: DATASET/statistics.npz]")
+@click.option("--workers", default=1, show_default=True, help="Processes; the result does not depend on it.")
+@click.option("--cluster", help="Address of a Dask scheduler whose workers run the tasks, tcp://host:8786.")
+@reports_errors
+def command(shards: Path, split: str, out: Path | None, workers: int, cluster: str | None) -> None:
+    statistics = write_statistics(Dataset(shards), split, out=out, workers=workers, cluster=cluster, watch=watch)
+    click.echo(comparison_table(statistics))
+    click.echo(f"\n{constants_snippet(statistics)}")

@@ -1,0 +1,55 @@
+"""Run the whole chain on drawn pictures, from shards to report.
+
+Echoes each command that it runs.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+COMMANDS = """
+freelight draw-pictures --out {work}/images --train-per-class 100 --val-per-class 20
+freelight make-shards --images {work}/images --class-names {work}/images/class-names.tsv --out {work}/dataset --workers 2
+freelight compute-pca --shards {work}/dataset --workers 2
+freelight train --shards {work}/dataset --out {work}/run --columns 2 --no-compile --width 0.125 --epochs 12 --set batch_size=32
+freelight evaluate --checkpoint {work}/run/last.pt --shards {work}/dataset --views 10
+freelight report --run {work}/run --shards {work}/dataset
+"""  # noqa: E501
+
+
+def run(words: list[str]) -> str:
+    """Echo a command, run it, and return its last line of output. End this process when it fails."""
+    click.secho(f"\n$ {shlex.join(words)}", bold=True)
+    # This Python's command, also where no virtual environment is on PATH.
+    program = [sys.executable, "-m", *words]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        last = ""
+        for line in process.stdout:
+            click.echo(line, nl=False)
+            last = line.strip()
+    if process.returncode:
+        sys.exit(process.returncode)
+    return last
+
+
+@click.command(name="demo", help=__doc__)
+@click.option("--work", default="build/demo", show_default=True, help="Folder for everything that the demo makes.")
+def command(work: str) -> None:
+    start = time.monotonic()
+    shutil.rmtree(work, ignore_errors=True)
+    last_lines = {}
+    for line in COMMANDS.strip().splitlines():
+        words = [word.format(work=work) for word in line.split()]
+        last_lines[words[1]] = run(words)
+    steps = [json.loads(line) for line in Path(work, "run", "metrics.jsonl").read_text().splitlines()]
+    waits = [step["wait_share"] for step in steps if "wait_share" in step]
+    share, seconds = sum(waits) / len(waits), time.monotonic() - start
+    click.echo(f"\ndemo: {last_lines['evaluate']}; data wait {share:.1%} of training; {seconds:.0f} s")
+    click.echo(last_lines["report"])

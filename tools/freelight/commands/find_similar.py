@@ -1,0 +1,70 @@
+"""Find the images of a split that a network holds most alike to others: the paper's Figure 4, right.
+
+Queries are picture files, or else one image of each class of another split. --bits compares binary codes with exact
+search, over all of that split.
+"""
+
+import functools
+from pathlib import Path
+
+import click
+
+from freelight.pipeline.pictures.boxes import save_png
+from freelight.shards import Dataset, FreelightError
+from freelight.shards.base.console import OutputFile, reports_errors, watch_counts, with_cache
+from freelight.train import Checkpoint
+from freelight.train.inspection.codes import CodeConfig
+from freelight.train.inspection.panels import Style, neighbour_panel
+from freelight.train.inspection.similarity import Gallery, compare_codes, find_alike
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command(name="find-similar", help=__doc__)
+@click.argument("images", type=FILE, nargs=-1)
+@click.option("--checkpoint", type=FILE, required=True, help="RUN/best.pt")
+@click.option("--shards", required=True, help="Dataset directory; or its URL, with --cache.")
+@with_cache
+@click.option("--features", type=FILE, required=True, help="Folder of the features; those begun are gone on with.")
+@click.option("--split", default="train", show_default=True, help="Where to search.")
+@click.option("--queries", default="val", show_default=True, help="The split of the queries, without IMAGES.")
+@click.option("--rows", default=5, show_default=True, type=click.IntRange(min=1), help="Queries of it that are shown.")
+@click.option("--nearest", default=6, show_default=True, type=click.IntRange(min=1), help="Images a query.")
+@click.option("--panel", type=OutputFile(".png"), help="Draw them.")
+@click.option("--width", default=1280, show_default=True, help="Of the panel, pixels.")
+@click.option("--bits", type=int, multiple=True, help="Compare codes of so many bits; may be repeated.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the auto-encoders.")
+@reports_errors
+def command(
+    images: tuple[Path, ...],
+    checkpoint: Path,
+    shards: str,
+    cache: Path | None,
+    cache_bytes: int,
+    features: Path,
+    split: str,
+    queries: str,
+    rows: int,
+    nearest: int,
+    panel: Path | None,
+    width: int,
+    bits: tuple[int, ...],
+    seed: int,
+) -> None:
+    if split == queries and (bits or not images):
+        raise FreelightError(f"--queries {queries} is where to search too: each image would find itself; give another")
+    codes = [CodeConfig(bits=size, seed=seed) for size in bits]
+    style, trained = Style(width=width), Checkpoint.load(checkpoint)
+    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
+    open_gallery = functools.partial(Gallery.open, trained, dataset, folder=features, watch=watch_counts("features"))
+    gallery = open_gallery(split)
+    asked = gallery.queries_of(images) if images else open_gallery(queries).examples(rows)
+    alike = find_alike(gallery, *asked, nearest)
+    for one in alike:
+        click.echo(str(one))
+    if panel is not None:
+        save_png(neighbour_panel([(one.query, one.nearest) for one in alike], style), panel)
+    if codes:
+        pixels = open_gallery(split, space="pixels"), open_gallery(queries, space="pixels")
+        for line in compare_codes(gallery, open_gallery(queries), pixels, codes):
+            click.echo(line)

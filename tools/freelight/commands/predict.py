@@ -1,0 +1,37 @@
+"""The five most probable classes of picture files: as text, as JSON, or as the paper's Figure 4."""
+
+import json
+from pathlib import Path
+
+import click
+
+from freelight.pipeline.pictures.boxes import save_png
+from freelight.shards.base.console import OutputFile, reports_errors
+from freelight.train import Checkpoint
+from freelight.train.evaluation.picture_files import predict_files
+from freelight.train.inspection.panels import Style, prediction_panel
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command(name="predict", help=__doc__)
+@click.argument("images", type=FILE, nargs=-1, required=True)
+@click.option("--checkpoint", type=FILE, required=True, help="RUN/best.pt")
+@click.option("--views", type=click.Choice(["1", "10"]), default="10", show_default=True, help="Centre view, or ten.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON an image.")
+@click.option("--panel", type=OutputFile(".png"), help="Draw the images with their predictions.")
+@click.option("--width", default=1280, show_default=True, help="Of the panel, pixels.")
+@reports_errors
+def command(
+    images: tuple[Path, ...], checkpoint: Path, views: str, as_json: bool, panel: Path | None, width: int
+) -> None:
+    style, trained, shown = Style(width=width), Checkpoint.load(checkpoint), []
+    for one in predict_files(trained, images, views=int(views)):
+        if as_json:
+            click.echo(json.dumps(one.asdict()))
+        else:
+            click.echo(f"{one.where}: " + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in one.best))
+        shown.append(one)
+    if panel is not None:
+        names = dict(zip(trained.class_ids, trained.class_names, strict=True))
+        save_png(prediction_panel(shown, names, style), panel)

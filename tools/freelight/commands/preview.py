@@ -1,0 +1,33 @@
+"""Draw a contact sheet: images as training sees them, the lighting along each axis, mean image and spectrum."""
+
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from freelight.pipeline import Lighting
+from freelight.pipeline.lighting import LightingMode
+from freelight.pipeline.pictures.boxes import save_png
+from freelight.pipeline.pictures.preview import Preview, draw_preview
+from freelight.shards import Dataset, Statistics
+from freelight.shards.base.console import OutputFile, reports_errors
+
+
+@click.command(name="preview", help=__doc__)
+@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory, with statistics.")
+@click.option("--out", type=OutputFile(".png"), required=True, help="File to write.")
+@click.option("--split", default="train", show_default=True)
+@click.option("--images", default=4, show_default=True, help="Rows.")
+@click.option("--draws", default=6, show_default=True, help="Epochs shown of each image.")
+@click.option("--lighting", type=click.Choice(get_args(LightingMode)), default="eigenvalue", show_default=True)
+@click.option("--strength", default=0.1, show_default=True, help="Of the lighting.")
+@click.option("--seed", default=0, show_default=True, help="Of the training whose epochs are shown.")
+@reports_errors
+def command(
+    shards: Path, out: Path, split: str, images: int, draws: int, lighting: LightingMode, strength: float, seed: int
+) -> None:
+    preview = Preview(images=images, draws=draws, lighting=Lighting(mode=lighting, strength=strength), seed=seed)
+    dataset = Dataset(shards)
+    sheet = draw_preview(dataset, dataset.split(split), Statistics.load(shards), preview)
+    save_png(sheet, out)
+    click.echo(f"{out}: {sheet.width} x {sheet.height} pixels")

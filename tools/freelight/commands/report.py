@@ -1,0 +1,33 @@
+"""Write a run's report: one HTML page that needs no network, for a screen, a phone or paper.
+
+With --shards it has ten-view errors, predictions and neighbours too.
+"""
+
+from pathlib import Path
+
+import click
+
+from freelight.shards import Dataset
+from freelight.shards.base.atomic import atomic_write
+from freelight.shards.base.console import OutputFile, reports_errors, watch_counts, with_cache
+from freelight.train.inspection.report import report
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command(name="report", help=__doc__)
+@click.option("--run", type=FILE, required=True, help="Folder of the run, the --out of train.")
+@click.option("--shards", help="Dataset directory; or its URL, with --cache.")
+@with_cache
+@click.option("--out", type=OutputFile(), help="File to write.  [default: RUN/report.html]")
+@click.option("--features", type=FILE, help="Of fc7, 16 kB an image.  [default: RUN/features/step-NUMBER]")
+@reports_errors
+def command(
+    run: Path, shards: str | None, cache: Path | None, cache_bytes: int, out: Path | None, features: Path | None
+) -> None:
+    dataset = None if shards is None else Dataset(shards, cache=cache, cache_bytes=cache_bytes)
+    page = report(run, dataset, features=features, watch=watch_counts("features"))
+    out = out or run / "report.html"
+    with atomic_write(out) as file:
+        file.write(page.encode())
+    click.echo(f"report: {out} ({len(page.encode()) / 1e6:.1f} MB)")

@@ -1,0 +1,28 @@
+"""Check a dataset directory against its manifest; name each bad sample with its source."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from freelight.shards import ShardCheck, verify_dataset
+from freelight.shards.base.console import progress, reports_errors
+
+
+def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
+    """Show checked shards as a progress bar over images."""
+    return progress(checks, length=total, label="images", weight=lambda check: check.images)
+
+
+@click.command(name="verify-shards", help=__doc__)
+@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
+@click.option("--level", default="hash", show_default=True, help="hash (every file), crc (and samples) or decode.")
+@click.option("--workers", default=1, show_default=True, help="Processes.")
+@reports_errors
+def command(shards: Path, level: str, workers: int) -> None:
+    problems = verify_dataset(shards, level=level, workers=workers, watch=watch)
+    for problem in problems:
+        click.echo(problem)
+    click.echo(f"{shards}: {len(problems)} problems" if problems else f"{shards}: every byte is as it was written")
+    sys.exit(1 if problems else 0)
