@@ -1,6 +1,7 @@
 """The command `train`."""
 
 import functools
+import sys
 from pathlib import Path
 
 import click
@@ -102,4 +103,6 @@ def main(
         tensorboard=tensorboard,
     )
     out.mkdir(parents=True, exist_ok=True)
-    launch(functools.partial(train, config), columns=columns, replicas=replicas, backend=backend)
+    stopped = launch(functools.partial(train, config), columns=columns, replicas=replicas, backend=backend)
+    if stopped:
+        sys.exit(128 + stopped)

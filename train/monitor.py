@@ -10,6 +10,9 @@ import torch.distributed as dist
 
 from .parallel.mesh import Mesh
 
+NO_STEP = 2**62
+"""Stands for "no step" where the earliest step of all ranks is wanted."""
+
 
 class Means(NamedTuple):
     """Means since the last line of metrics; the fields are those of `StepMetrics`."""
@@ -32,7 +35,7 @@ class Monitor:
         self.mesh = mesh
         self._on_cuda = torch.device(device).type == "cuda"
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, wrong
-        self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        self._first_bad = torch.full((), NO_STEP, dtype=torch.int64, device=device)
         self.begin(0.0)
 
     def begin(self, waited: float) -> None:
@@ -55,14 +58,14 @@ class Monitor:
     def add(self, step: int, loss: torch.Tensor, wrong: torch.Tensor, images: int) -> None:
         """Count a step: this replica's sum of losses and number of wrong answers, and the images of all replicas."""
         self._sums += torch.stack([loss.double(), wrong.double()])
-        bad = (self._first_bad < 0) & ~torch.isfinite(loss)
+        bad = (self._first_bad == NO_STEP) & ~torch.isfinite(loss)
         self._first_bad.copy_(torch.where(bad, step, self._first_bad))
         self._images += images
         self._ended = self._event() if self._on_cuda else None
 
     def means(self, waited: float) -> Means:
         """Return the means since `begin`, the same on every rank. waited: as in `begin`."""
-        loss, wrong = self.mesh.sum_replicas(self._sums.tolist())
+        loss, wrong = self.mesh.sum_over_replicas(self._sums.tolist())
         seconds = time.perf_counter() - self._start
         wait = min(self._idle_seconds() if self._on_cuda else waited - self._waited, seconds)
         return Means(
@@ -75,10 +78,8 @@ class Monitor:
 
     def first_bad_step(self) -> int | None:
         """Return the first step whose loss was not finite, the same on every rank; None if all were finite."""
-        first = int(self._first_bad)
-        # The mesh takes the maximum over ranks, and the earliest step must win: so an earlier step is a larger number.
-        agreed = self.mesh.agree(0 if first < 0 else 2**62 - first)
-        return 2**62 - agreed if agreed else None
+        first = self.mesh.min_over_ranks(int(self._first_bad))
+        return None if first == NO_STEP else first
 
     def _idle_seconds(self) -> float:
         return float(sum(ended.elapsed_time(began) for ended, began in self._idle)) / 1000

@@ -26,14 +26,12 @@ from .optimizer import PaperSGD
 from .parallel.columns import part_sizes
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
+from .parallel.votes import StoppedError, vote
 from .progress import Progress, summary
 from .recipe import Recipe
 from .resume import check_same_run, copy_matching
 from .run_folder import RunFolder
 from .schedule import LearningRates
-
-SAVE, STOP = 1, 2
-"""What a process may wish for after a step; the greatest wish of all is done. By STOP + n: because of signal n."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +75,6 @@ class TrainingConfig:
             raise FreelightError(f"--checkpoint-minutes (={self.checkpoint_minutes}) must be positive")
         if not 0 <= self.seed < 2**32:
             raise FreelightError(f"--seed (={self.seed}) must lie in 0..2**32 - 1")
-
-
-class StoppedError(Exception):
-    """The run was asked to stop, and is to be saved as it is."""
 
 
 class Trainer:
@@ -154,7 +148,7 @@ class Trainer:
             order=self.config.recipe.order if split == "train" else "sequential",
             rank=self.mesh.rank,
             world_size=self.mesh.world_size,
-            group=self.mesh.swapping if self.mesh.columns.processes > 1 else None,
+            group=self.mesh.exchange_group if self.mesh.columns.processes > 1 else None,
             device=self.device,
             num_threads=self.config.num_threads,
         )
@@ -217,7 +211,7 @@ class Trainer:
             self._save(best=False)
         with self._autocast():
             own = evaluate(self.network, self._until_stopped(self.validation))
-        counts = self.mesh.sum_replicas([own.images, own.wrong_top1, own.wrong_top5])
+        counts = self.mesh.sum_over_replicas([own.images, own.wrong_top1, own.wrong_top5])
         errors = Errors(*map(round, counts))
         best = self.rates.update(errors.top1)
         self._write(EpochMetrics(step=self.step, epoch=self.training.epoch, val_top1=errors.top1, val_top5=errors.top5))
@@ -232,7 +226,7 @@ class Trainer:
     def _until_stopped(self, batches: Loader) -> Iterator[Batch]:
         batches.set_epoch(self.training.epoch)
         for batch in batches:
-            self._agree(0)
+            vote(self.mesh, self.stop)
             yield batch._replace(images=self._inputs(batch.images))
 
     def _begin_epoch(self, epoch: int) -> None:
@@ -246,15 +240,7 @@ class Trainer:
         every, minutes = self.config.checkpoint_every, self.config.checkpoint_minutes
         due = every is not None and self.step % every == 0
         due = due or (minutes is not None and time.monotonic() - self._last_save > 60 * minutes)
-        return self._agree(SAVE if due else 0) == SAVE
-
-    def _agree(self, wish: int) -> int:
-        """Return the greatest wish of all processes; raise `StoppedError` in all of them if any was asked to stop."""
-        agreed = self.mesh.agree(STOP + self.stop.number if self.stop.number else wish)
-        if agreed >= STOP:
-            self.stop.number = agreed - STOP
-            raise StoppedError
-        return agreed
+        return vote(self.mesh, self.stop, save=due)
 
     def _log(self, norms: dict[str, float]) -> None:
         means = self.monitor.means(self.training.wait_seconds)
@@ -358,7 +344,7 @@ class Trainer:
             copied = copy_matching(Checkpoint.load(self.config.init_from), self.network, self.dataset)
             self._say(f"{self.config.init_from}: {copied}")
         self._saved_step = self.step
-        if self.mesh.agree(self.step) != -self.mesh.agree(-self.step):
+        if not self.mesh.is_same_on_all_ranks(self.step):
             raise FreelightError(
                 f"--out {self.config.out} must be one folder that all machines see: on one it has another step"
             )
@@ -388,7 +374,7 @@ def train(config: TrainingConfig, mesh: Mesh, device: str, stop: StopRequest) ->
     folder = RunFolder(config.out, keep=config.keep)
     try:
         with nullcontext() if mesh.rank else folder.held():
-            mesh.agree(0)  # no process looks into the folder before it is this run's
+            mesh.wait_for_all()  # no rank reads the folder before rank 0 has locked it
             Trainer(config, folder, mesh, device, stop).run()
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(error) from None

@@ -163,12 +163,12 @@ def test_the_first_column_takes_the_odd_row(rows: int, sizes: list[int]) -> None
 def test_one_process_holds_both_columns_and_passes_tensors_through() -> None:
     columns = Columns()
     x = torch.zeros(2, 3)
-    assert (columns.held_of(2), Columns(processes=2).held_of(2), columns.held_of(1)) == (2, 1, 1)
+    assert (columns.per_process(2), Columns(processes=2).per_process(2), columns.per_process(1)) == (2, 1, 1)
     assert columns.join(x) is x
     assert columns.join_logits(x, 3) is x
     assert columns.gather_rows(x, 2) is x
 
 
 def test_a_network_of_one_column_on_two_processes_is_an_error() -> None:
-    with pytest.raises(FreelightError, match="the network has 1 column, so it cannot be held in two: say --columns 1"):
+    with pytest.raises(FreelightError, match=r"`columns` \(=2\) must divide .* \(1\); set it to 1"):
         Network(NetworkConfig(architecture="half"), classes=7, columns=Columns(processes=2))

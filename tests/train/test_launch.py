@@ -70,7 +70,7 @@ def test_when_one_rank_dies_the_command_ends_and_names_it(rank: int, command: su
     assert all_end(ranks)
     last = command.stderr.read().splitlines()[-1]
     assert last.startswith(
-        f"error: rank {rank} ended (process {rank} terminated with signal SIGKILL); the same command"
+        f"error: rank {rank} ended (process {rank} terminated with signal SIGKILL); run the same command"
     )
 
 

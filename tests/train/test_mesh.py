@@ -1,15 +1,23 @@
 """Replicas of columns train what one process trains, to the last weight, whatever share of a batch each of them has."""
 
+import contextlib
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
 
-from freelight.train import Checkpoint, Mesh
+from freelight.train import Checkpoint, Mesh, StopRequest
+from freelight.train.parallel.votes import StoppedError, vote
 from freelight.train.run_folder import RunFolder
 
 FLOAT64 = "--epochs 1 --set precision=float64"
@@ -18,8 +26,43 @@ FLOAT64 = "--epochs 1 --set precision=float64"
 def test_one_process_is_a_mesh_of_its_own() -> None:
     mesh = Mesh()
     assert (mesh.rank, mesh.world_size) == (0, 1)
-    assert mesh.agree(2) == 2
-    assert mesh.sum_replicas([1, 2.5]) == [1, 2.5]
+    assert (mesh.max_over_ranks(2), mesh.min_over_ranks(2), mesh.is_same_on_all_ranks(2)) == (2, 2, True)
+    assert mesh.sum_over_replicas([1, 2.5]) == [1, 2.5]
+
+
+def test_a_rank_votes_to_stop_before_it_votes_to_save() -> None:
+    stop = StopRequest()
+    assert [vote(Mesh(), stop, save=save) for save in (False, True)] == [False, True]
+    stop.number = signal.SIGTERM
+    with pytest.raises(StoppedError):
+        vote(Mesh(), stop, save=True)
+    assert stop.number == signal.SIGTERM
+
+
+def vote_on_three_ranks(rank: int, folder: Path) -> None:
+    """Leave in `folder` what rank `rank` of three is told: rank 1 votes to save, then rank 2 has a signal."""
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=3)
+    mesh = Mesh.join(columns=1, device="cpu", timeout=timedelta(minutes=1))
+    stop = StopRequest()
+    told = [
+        *(vote(mesh, stop), vote(mesh, stop, save=rank == 1)),
+        *(mesh.max_over_ranks(rank), mesh.min_over_ranks(rank)),
+        *(mesh.is_same_on_all_ranks(7), mesh.is_same_on_all_ranks(7 + (rank == 0))),
+        mesh.sum_over_replicas([rank])[0],
+    ]
+    if rank == 2:
+        stop.number = signal.SIGINT
+    with contextlib.suppress(StoppedError):
+        vote(mesh, stop)
+    (folder / f"{rank}.json").write_text(json.dumps([*told, stop.number]))
+    dist.destroy_process_group()
+
+
+def test_every_rank_acts_on_the_largest_vote_and_learns_the_signal(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(vote_on_three_ranks, (tmp_path,), nprocs=3)
+    for rank in range(3):
+        told = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert told == [False, True, 2, 0, True, False, 3.0, signal.SIGINT]
 
 
 def assert_same_training(ours: Path, theirs: Path) -> None:
@@ -74,5 +117,5 @@ def test_a_port_in_use_is_an_error_naming_it(train: Any, tmp_path: Path) -> None
         result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=60)
     assert result.returncode == 2
     last = result.stderr.splitlines()[-1]
-    assert last.startswith(f"error: rank 0 cannot meet the others at 127.0.0.1:{port} (")
+    assert last.startswith(f"error: rank 0 cannot connect to the others at 127.0.0.1:{port} (")
     assert last.endswith("if the port is in use, give torchrun another --master-port")

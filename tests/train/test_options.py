@@ -164,7 +164,7 @@ def test_without_tensorboard_the_option_is_an_error_naming_the_extra(
         ("--checkpoint-minutes 0", "--checkpoint-minutes (=0.0) must be positive"),
         (
             "--set architecture=half --columns 2",
-            "the network has 1 column, so it cannot be held in two: say --columns 1",
+            "--columns (=2) must divide the network's number of columns (1); set it to 1",
         ),
     ],
 )

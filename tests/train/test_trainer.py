@@ -338,16 +338,18 @@ def test_nccl_without_a_gpu_for_each_column_is_an_error_naming_the_way_out(train
     result = train.here(tmp_path, "--columns 2 --backend nccl")
     assert result.exit_code == 2
     assert re.fullmatch(
-        r"error: --columns 2 with 1 replicas needs 2 GPUs here, found \d; .*--backend gloo.*\n", result.stderr
+        r"error: 2 processes on this machine \(--columns times --replicas\) need a GPU each, found \d; "
+        r"start fewer, or set --backend to gloo\n",
+        result.stderr,
     )
 
 
 @pytest.mark.parametrize(
     ("world_size", "words", "message"),
     [
-        ("2", "--columns 1 --replicas 3", "--columns 1 with 3 replicas are 3 processes, but torchrun started 2"),
-        ("3", "--columns 2", "--columns 2 with 1 replicas are 2 processes, but torchrun started 3"),
-        ("1", "--columns 2", "--columns 2 with 1 replicas are 2 processes, but torchrun started 1"),
+        ("2", "--columns 1 --replicas 3", "--columns (=1) times --replicas (=3)"),
+        ("3", "--columns 2", "--columns (=2) times --replicas (=1)"),
+        ("1", "--columns 2", "--columns (=2) times --replicas (=1)"),
     ],
 )
 def test_another_number_of_processes_than_columns_is_an_error(
@@ -355,7 +357,8 @@ def test_another_number_of_processes_than_columns_is_an_error(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", world_size)
     result = train.here(tmp_path, words)
-    assert (result.exit_code, result.stderr) == (2, f"error: {message}\n")
+    told = f"error: {message} must equal the number of processes that torchrun started, {world_size}\n"
+    assert (result.exit_code, result.stderr) == (2, told)
 
 
 def test_train_is_installed_as_a_command() -> None:

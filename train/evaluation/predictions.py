@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 import pickle
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -190,7 +191,9 @@ def _launch_pass(config: PassConfig, look: Callable[..., Found | None]) -> list[
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found"
         work = functools.partial(write_pass, config, look, out)
-        launch(work, columns=config.columns, replicas=1, backend=config.backend)
+        stopped = launch(work, columns=config.columns, replicas=1, backend=config.backend)
+        if stopped:
+            sys.exit(128 + stopped)
         found: list[Found] = pickle.loads(out.read_bytes())
         return found
 
@@ -322,12 +325,12 @@ def _look(
             rows = samples.astype(np.int64)
             take(rows, view_probabilities(network, images).float().cpu()[:, label_map].numpy())
             times[rows] += 1
-    if mesh.everyone is not None:
+    if mesh.host_group is not None:
         for array in (*taken, times):
             if mesh.columns.rank:  # the columns of a replica have the same rows, of which one counts
                 array[:] = 0
-            dist.all_reduce(torch.from_numpy(array), group=mesh.everyone)
-    if stop is not None and mesh.agree(int(bool(stop.number))):
+            dist.all_reduce(torch.from_numpy(array), group=mesh.host_group)
+    if stop is not None and mesh.max_over_ranks(int(bool(stop.number))):
         return None
     assert bool((times == 1).all()), "each sample counts once"
     reordered = not torch.equal(label_map, torch.arange(len(label_map)))
@@ -342,5 +345,5 @@ def _labels(split: Split) -> npt.NDArray[np.int64]:
 def _until_stopped(batches: Iterable[Batch], mesh: Mesh, stop: StopRequest | None) -> Iterator[Batch]:
     for batch in batches:
         yield batch
-        if stop is not None and mesh.agree(int(bool(stop.number))):
+        if stop is not None and mesh.max_over_ranks(int(bool(stop.number))):
             return

@@ -52,7 +52,7 @@ class Network(nn.Module):
         self.config = config
         self.classes = classes
         self.columns = columns
-        self.held = columns.held_of(config.columns)
+        self.local_columns = columns.per_process(config.columns)
         self.layers = config.layers()
         self.compile_ = compile_
         self._weighted = {layer.name: layer for layer in self.layers if isinstance(layer, Convolution | FullyConnected)}
@@ -80,7 +80,7 @@ class Network(nn.Module):
                 pool = F.max_pool2d if layer.kind == "max" else F.avg_pool2d
                 x = pool(x, layer.window, layer.stride, ceil_mode=layer.ceil)
             elif isinstance(layer, NormalizeAcross):
-                x = normalize_across(x, layer, self.held, stages)
+                x = normalize_across(x, layer, self.local_columns, stages)
             elif isinstance(layer, NormalizeWithin):
                 x = normalize_within(x, layer, stages)
             elif masks is None:
@@ -103,7 +103,7 @@ class Network(nn.Module):
 
     def _module(self, layer: Convolution | FullyConnected, shape: Shape) -> nn.Module:
         rows = part_sizes(self.whole_rows(layer.name), self.columns.processes)[self.columns.rank]
-        groups = self.held if layer.sees == "own" else 1
+        groups = self.local_columns if layer.sees == "own" else 1
         if isinstance(layer, FullyConnected):
             inputs = layer.fan_in(shape, self.config.columns)
             return nn.Linear(inputs, rows) if groups == 1 else _GroupedLinear(inputs, rows, groups)

@@ -1,8 +1,8 @@
-"""The collectives by which the two columns of the network meet. Everything that crosses processes stands here.
+"""The collectives that connect the network's columns. All communication inside the network is in this file.
 
-The network has two columns (paper section 3.2), or one. One process holds all of them, or two processes hold one each;
-then column `rank` of a tensor with C channels is its `rank`-th half along the channels, and of a parameter its
-`rank`-th part along dimension 0.
+A network has one or two columns (paper section 3.2). One process holds all of them, or two processes hold one each. In
+the latter case column `rank` holds the `rank`-th half of an activation's channels, and the `rank`-th part of a
+parameter along dimension 0.
 """
 
 from dataclasses import dataclass
@@ -16,47 +16,52 @@ from ...shards import FreelightError
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns this process holds: all of them (`processes` = 1), or column `rank` of so many.
+    """Which of the network's columns this process holds: all of them if `processes` is 1, else column `rank`.
 
-    group: the processes that hold one network between them.
+    processes: that hold one network together. group: these processes; None if there is one.
     """
 
     processes: int = 1
     rank: int = 0
     group: dist.ProcessGroup | None = None
 
-    def held_of(self, columns: int) -> int:
-        """Return how many of a network's columns this process holds; `FreelightError` if they do not divide."""
+    def per_process(self, columns: int) -> int:
+        """Return how many of the network's `columns` this process holds.
+
+        Raises `FreelightError` if they cannot be divided evenly.
+        """
         if columns % self.processes:
-            raise FreelightError(f"the network has {columns} column, so it cannot be held in two: say --columns 1")
+            raise FreelightError(
+                f"`columns` (={self.processes}) must divide the network's number of columns ({columns}); set it to 1"
+            )
         return columns // self.processes
 
     def part(self, rows: int) -> slice:
-        """Return this process's part of `rows` rows; the first column takes the odd one."""
+        """Return this process's part of `rows` rows. If `rows` is odd, the first column has one more."""
         sizes = part_sizes(rows, self.processes)
         first = sum(sizes[: self.rank])
         return slice(first, first + sizes[self.rank])
 
     def join(self, x: torch.Tensor) -> torch.Tensor:
-        """Give every column the activations of all: (N, C, ...) of each column to (N, 2C, ...).
+        """Gather the activations of all columns on each: from (N, C, ...) per column to (N, 2C, ...).
 
-        Backward sums over the columns, since each uses the whole: gradient i of the input is the sum over columns j
-        of j's gradient for part i (a reduce-scatter).
+        Backward sums over the columns, because every column uses all activations: the gradient of part i is the sum
+        over columns j of j's gradient for part i (a reduce-scatter).
         """
         return x if self.processes == 1 else _Join.apply(x, self)  # type: ignore[no-untyped-call]
 
     def join_logits(self, logits: torch.Tensor, classes: int) -> torch.Tensor:
-        """Give every column all logits: (N, its part of `classes`) to (N, classes).
+        """Gather all logits on each column: from (N, this column's part of `classes`) to (N, classes).
 
-        Every column computes the same loss from them, so backward takes this column's slice of the gradient: to sum
-        over columns would count the one loss twice.
+        Every column computes the same loss from them, so backward takes this column's slice of the gradient. A sum
+        over columns would count that one loss twice.
         """
         if self.processes == 1:
             return logits
         return _JoinLogits.apply(logits, self, classes)  # type: ignore[no-any-return, no-untyped-call]
 
     def gather_rows(self, part: torch.Tensor, rows: int) -> torch.Tensor:
-        """Return the whole of a tensor of `rows` rows of which each process has its part along dimension 0."""
+        """Return a whole tensor of `rows` rows from the parts that the processes hold along dimension 0."""
         if self.processes == 1:
             return part
         sizes = part_sizes(rows, self.processes)
@@ -68,7 +73,7 @@ class Columns:
 
 
 def part_sizes(rows: int, parts: int) -> list[int]:
-    """Divide `rows` into `parts` to within one row; the first parts take the odd ones."""
+    """Divide `rows` into `parts` that differ by at most one row; the first parts are the larger ones."""
     return [rows // parts + (index < rows % parts) for index in range(parts)]
 
 

@@ -1,4 +1,4 @@
-"""Start the processes of a run: one, or one a column of each replica; or join those that `torchrun` has started."""
+"""Start the processes of a run (one, or one per column of each replica), or join those that `torchrun` started."""
 
 import functools
 import os
@@ -22,24 +22,25 @@ from .mesh import Mesh
 from .signals import StopRequest
 
 Work = Callable[[Mesh, str, StopRequest], None]
+"""What every process does: `work(mesh, device, stop)`. Processes that are started here get it by pickle."""
 
 TIMEOUT = timedelta(minutes=10)
-"""How long a process waits for the others at a collective."""
+"""How long a process waits for the others in a collective."""
 
 STOPPED = "stopped"
-"""File in which processes that were asked to stop, and did, say by which signal."""
+"""Name of the file in which a process that a signal stopped notes the signal's number."""
 
 
-def launch(work: Work, *, columns: int, replicas: int | None, backend: str | None) -> None:
-    """Call `work(mesh, device, stop)` in every process of a run, and return when all have ended.
+def launch(work: Work, *, columns: int, replicas: int | None, backend: str | None) -> signal.Signals | None:
+    """Call `work(mesh, device, stop)` in every process of a run; return when all have ended.
 
-    columns: processes that hold one network between them. replicas: of the network; by default one, or under
-    `torchrun` as many as there are processes for. backend: `nccl` or `gloo`; by default NCCL with a GPU for each
-    process, and gloo on the CPU. Under `torchrun`, this process is one of those that it started.
+    columns: processes that hold one network together. replicas: of the network; None means 1, or under `torchrun` as
+    many as its processes allow. backend: `nccl` or `gloo`; None means NCCL if there is a GPU, else gloo. Under
+    `torchrun` this process is one of those that it started, and starts none.
 
-    SIGTERM and SIGINT set `stop.number` in every process; after `work` has returned, this one then exits with 128 +
-    that number. Raises `FreelightError` with the reason, once, when a process that was started here ends before its
-    time.
+    SIGTERM and SIGINT set `stop.number` in every process, and `work` should then return. Returns the signal that
+    stopped the run; None if there was none. Raises `FreelightError` once, with the first cause, when a process that was
+    started here fails.
     """
     started = int(os.environ.get("WORLD_SIZE", "0"))  # by torchrun
     if replicas is None:
@@ -47,19 +48,20 @@ def launch(work: Work, *, columns: int, replicas: int | None, backend: str | Non
     processes = columns * replicas
     if started not in (0, processes):
         raise FreelightError(
-            f"--columns {columns} with {replicas} replicas are {processes} processes, but torchrun started {started}"
+            f"`columns` (={columns}) times `replicas` (={replicas}) must equal the number of processes that torchrun "
+            f"started, {started}"
         )
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))  # processes on this machine
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))  # processes on this machine
     gpus = torch.cuda.device_count()
     if backend is None:
         backend = "nccl" if gpus else "gloo"
-    if backend == "nccl" and processes > 1 and gpus < here:
+    if backend == "nccl" and processes > 1 and gpus < local:
         raise FreelightError(
-            f"--columns {columns} with {replicas} replicas needs {here} GPUs here, found {gpus}; "
-            "on fewer say --backend gloo, or --columns 1"
+            f"{local} processes on this machine (`columns` times `replicas`) need a GPU each, found {gpus}; "
+            "start fewer, or set `backend` to gloo"
         )
     use_large_pages()
-    torch.backends.cudnn.deterministic = True  # a run that is taken up must go on as it would have
+    torch.backends.cudnn.deterministic = True  # a resumed run must compute the same bits
     if started or processes == 1:
         with StopRequest() as stop:
             if processes == 1:
@@ -68,38 +70,38 @@ def launch(work: Work, *, columns: int, replicas: int | None, backend: str | Non
                 _join_torchrun(work, processes, columns, backend, stop)
     else:
         stop = _spawn(work, processes, columns, backend)
-    if stop.number:
-        sys.exit(128 + stop.number)
+    return signal.Signals(stop.number) if stop.number else None
 
 
 def _join_torchrun(work: Work, processes: int, columns: int, backend: str, stop: StopRequest) -> None:
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise FreelightError(
-            f"WORLD_SIZE is set but {missing[0]} is not: start the processes with torchrun, or unset WORLD_SIZE"
+            f"WORLD_SIZE is set but {missing[0]} is not; start the processes with torchrun, or unset WORLD_SIZE"
         )
     rank = int(os.environ["RANK"])
     try:
         _join(rank, processes, "env://", work, columns, backend, stop)
     except dist.DistNetworkError as error:
         raise FreelightError(
-            f"rank {rank} cannot meet the others at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({error}); "
-            "if the port is in use, give torchrun another --master-port"
+            f"rank {rank} cannot connect to the others at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} "
+            f"({error}); if the port is in use, give torchrun another --master-port"
         ) from None
     except RuntimeError as error:
         if not isinstance(error, dist.DistBackendError) and "gloo" not in str(error):
             raise
         raise FreelightError(
-            f"rank {rank} lost another ({str(error).strip().splitlines()[0]}); torchrun says which one ended first; "
-            "the same command goes on from the last checkpoint"
+            f"rank {rank} lost the connection to another rank ({str(error).strip().splitlines()[0]}); "
+            "torchrun's output names the rank that failed first; "
+            "run the same command again to resume from the last checkpoint"
         ) from None
 
 
 def use_large_pages() -> None:
-    """Have torch ask for its large CPU tensors in large pages, here and in processes started from here.
+    """Make torch allocate large CPU tensors in huge pages, in this process and those that it starts.
 
-    Memory is asked for anew each step, and in pages of 4 KiB that costs more than most sums over it: copying 148 MB
-    takes 108 ms instead of 26. Call it before the first tensor is made; afterwards it changes nothing here.
+    Each step allocates its memory anew, and page faults of 4 KiB cost more than most arithmetic on that memory: copying
+    148 MB takes 108 ms instead of 26. Call this before the first tensor is allocated; later it has no effect here.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
@@ -109,39 +111,39 @@ def _spawn(work: Work, processes: int, columns: int, backend: str) -> StopReques
         arguments = (Path(folder), work, processes, columns, backend)
         context: ProcessContext | None = None
 
-        def pass_on() -> None:
+        def forward() -> None:
             for process in context.processes if context else ():
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGTERM)
 
-        with StopRequest(told=pass_on) as stop:
+        with StopRequest(on_signal=forward) as stop:
             context = spawn(_spawned, arguments, nprocs=processes, join=False)  # type: ignore[no-untyped-call]
             assert context is not None
-            if stop.number:
-                pass_on()
+            if stop.number:  # it arrived before there was a process to forward it to
+                forward()
             try:
                 while not context.join():
                     pass
             except ProcessException as error:
-                # One rank's failure ends the others, which may fail in turn: the reason is what a rank has written.
-                reasons = sorted(Path(folder).glob("*.error"))
-                if reasons:
-                    raise FreelightError(os.fsdecode(reasons[0].read_bytes())) from None
+                # When one rank fails, the others are ended and may fail too: the cause is what a rank has written.
+                causes = sorted(Path(folder).glob("*.error"))
+                if causes:
+                    raise FreelightError(os.fsdecode(causes[0].read_bytes())) from None
                 if not isinstance(error, ProcessExitedException):
                     raise
-                # One that was told to stop before it could listen has done nothing yet.
+                # A rank that the forwarded signal ended before it had its handler has done nothing yet: no failure.
                 if not stop.number or error.exit_code not in (-signal.SIGTERM, -signal.SIGINT):
                     raise FreelightError(
                         f"rank {error.error_index} ended ({error.msg}); "
-                        "the same command goes on from the last checkpoint"
+                        "run the same command again to resume from the last checkpoint"
                     ) from None
-        if stop.number is None and (Path(folder) / STOPPED).exists():  # one rank alone was asked
+        if stop.number is None and (Path(folder) / STOPPED).exists():  # a signal reached the ranks but not this process
             stop.number = int((Path(folder) / STOPPED).read_text())
         return stop
 
 
 def _spawned(rank: int, folder: Path, work: Work, processes: int, columns: int, backend: str) -> None:
-    _end_with(os.getppid())
+    _exit_with(os.getppid())
     reporting = functools.partial(_reporting, work, folder / f"{rank}.error")
     with StopRequest() as stop:
         _join(rank, processes, f"file://{folder / 'rendezvous'}", reporting, columns, backend, stop)
@@ -149,8 +151,8 @@ def _spawned(rank: int, folder: Path, work: Work, processes: int, columns: int, 
         (folder / STOPPED).write_text(str(stop.number))
 
 
-def _end_with(parent: int) -> None:
-    """End this process once its parent is gone; torch only sends SIGINT then, which a job in the background ignores."""
+def _exit_with(parent: int) -> None:
+    """End this process once its parent is gone. (torch only sends SIGINT then, which background jobs ignore.)"""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -160,24 +162,26 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _reporting(work: Work, reason: Path, mesh: Mesh, device: str, stop: StopRequest) -> None:
-    """Do `work`; write an error that a user is meant to read to `reason`, for the process that started this one."""
+def _reporting(work: Work, cause: Path, mesh: Mesh, device: str, stop: StopRequest) -> None:
+    """Do `work`; write an error that is meant for users to the file `cause`, which the parent process reads."""
     try:
         work(mesh, device, stop)
     except (FreelightError, OSError) as error:
-        with atomic_write(reason) as file:
-            file.write(os.fsencode(str(error)))  # file names may be of any bytes
+        with atomic_write(cause) as file:
+            file.write(os.fsencode(str(error)))  # file names may hold any bytes
         sys.exit(2)
 
 
-def _join(rank: int, processes: int, meeting: str, work: Work, columns: int, backend: str, stop: StopRequest) -> None:
+def _join(
+    rank: int, processes: int, rendezvous: str, work: Work, columns: int, backend: str, stop: StopRequest
+) -> None:
     gpus = torch.cuda.device_count()
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
     device = f"cuda:{int(os.environ.get('LOCAL_RANK', rank)) % gpus}" if gpus else "cpu"
     if gpus:
         torch.cuda.set_device(device)
     else:
-        torch.set_num_threads(max(1, torch.get_num_threads() // here))
-    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=processes, timeout=TIMEOUT)
+        torch.set_num_threads(max(1, torch.get_num_threads() // local))
+    dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=processes, timeout=TIMEOUT)
     work(Mesh.join(columns=columns, device=device, timeout=TIMEOUT), device, stop)
-    dist.destroy_process_group()  # after an error it could wait for others that wait for us
+    dist.destroy_process_group()  # not after an error: it could wait for ranks that wait for this one

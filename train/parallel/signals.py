@@ -1,4 +1,4 @@
-"""Stop a run when asked to, at the next step, rather than at once."""
+"""Turn SIGTERM and SIGINT into a request to stop after the current step."""
 
 import signal
 from collections.abc import Callable
@@ -7,28 +7,29 @@ from typing import Any
 
 
 class StopRequest:
-    """While this context is open, SIGTERM and SIGINT set `number`; the same one again acts as it did before.
+    """While this context is open, SIGTERM and SIGINT only set `number`; a second one of the same kind acts as usual.
 
-    told: called when one arrives, to pass it on. Only the main thread of a process may open it.
+    number: the signal received; None until then. on_signal: called when a signal arrives, for example to forward it.
+    Only the main thread of a process may open the context.
     """
 
-    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, on_signal: Callable[[], None] = lambda: None) -> None:
         self.number: int | None = None
-        self.told = told
+        self.on_signal = on_signal
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
         for number in (signal.SIGTERM, signal.SIGINT):
-            # A job in the background ignores SIGINT, and goes on doing so.
+            # A shell starts background jobs with SIGINT ignored; they must keep ignoring it.
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._arrived)
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
 
-    def _arrived(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         signal.signal(number, self._before[number])
-        self.told()
+        self.on_signal()
