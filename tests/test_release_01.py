@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from freelight.pipeline import Lighting, Loader, RandomCrop, Transform
-from freelight.shards import Dataset, Statistics, verify_dataset
+from freelight.shards import Dataset, Rescaling, Statistics, verify_dataset
 from freelight.train import Checkpoint, Predictions, predict_split
 from freelight.train.cli import main
 from freelight.train.inspection.report import report
@@ -59,11 +59,13 @@ def test_the_loader_gives_the_batch_that_it_gave(dataset: Dataset) -> None:
 
 def test_a_checkpoint_evaluates_to_the_probabilities_that_were_kept(dataset: Dataset) -> None:
     kept = Predictions.load(FILES / "predictions.npz")
-    found = predict_split(Checkpoint.load(FILES / "run" / "best.pt"), dataset, "val", views=10)
+    trained = Checkpoint.load(FILES / "run" / "best.pt")
+    found = predict_split(trained, dataset, "val", views=10)
     assert found is not None
     np.testing.assert_allclose(found.probabilities, kept.probabilities[0], rtol=1e-4)
     assert kept.labels.tolist() == [9, 8, 2, 6, 3, 0, 1, 5, 4, 7]
     assert (found.probabilities.argmax(axis=1) != kept.labels).mean() == 0.9
+    assert trained.rescaling == Rescaling(size=66), "0.1 did not store it: the default"
 
 
 def test_a_run_that_0_1_stopped_inside_an_epoch_ends_as_it_did_in_0_1(dataset: Dataset, run: Path) -> None:
@@ -78,6 +80,7 @@ def test_a_run_that_0_1_stopped_inside_an_epoch_ends_as_it_did_in_0_1(dataset: D
     assert len(found) == len(wanted)
     for line, expected in zip(found, wanted, strict=True):
         assert line == pytest.approx(expected, rel=1e-3)
+    assert Checkpoint.load(run / "last.pt").rescaling == Rescaling(size=66, quality=20), "the dataset's, from now on"
 
 
 def test_a_report_is_written_of_a_run(dataset: Dataset, run: Path) -> None:
