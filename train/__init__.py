@@ -1,8 +1,7 @@
 """AlexNet as its authors trained it: the network in two columns, the update rule, checkpoints and evaluation."""
 
 from .checkpoint import Checkpoint
-from .evaluation.picture_files import predict_files
-from .evaluation.predictions import Predictions, predict_split
+from .evaluation import Predictions, predict_files, predict_split
 from .evaluator import Errors, evaluate, predict
 from .metrics import EpochMetrics, RunMetrics, StepMetrics
 from .network.architectures import NetworkConfig

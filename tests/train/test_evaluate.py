@@ -19,7 +19,7 @@ from freelight.commands.evaluate import command
 from freelight.pipeline import Loader
 from freelight.shards import Dataset, Statistics
 from freelight.train import Checkpoint, Network, predict
-from freelight.train.evaluation.predictions import Predictions
+from freelight.train.evaluation import Predictions
 
 ERRORS = re.compile(
     r"20 images of val, (1 view|10 views): top-1 error (.*)%, top-5 error (.*)%, loss \d+\.\d{3}, \S+ images/s"
@@ -202,7 +202,7 @@ def test_networks_are_averaged_and_their_predictions_need_no_second_pass(
     given = call(*where, "--from", kept, "--weights", "3,1")
     assert "weights 0.750,0.250 (as given)" in given.stdout
     searched = call(*where, "--from", kept, "--search-weights")
-    assert "(SEARCHED ON THESE VERY LABELS: optimistic)" in searched.stdout
+    assert "(SEARCHED ON THESE LABELS: optimistic)" in searched.stdout
 
 
 def test_two_processes_say_what_one_says(typed: Any, run: Path, dataset: Dataset) -> None:
@@ -234,7 +234,7 @@ def test_it_says_the_same_without_keeping_probabilities_where_nobody_wants_them(
 ) -> None:
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1", "--per-class"]
     kept = call(*words, "--predictions", tmp_path / "kept.npz").stdout.splitlines()
-    monkeypatch.delattr("freelight.train.evaluation.predictions.predict_split")
+    monkeypatch.delattr("freelight.train.evaluation.launching.predict_split")
     counted = call(*words).stdout.splitlines()
     assert without_speed(counted[0]) == without_speed(kept[0])
     assert counted[1:] == kept[1:]
@@ -244,7 +244,7 @@ def test_under_torchrun_it_is_refused(run: Path, dataset: Dataset, monkeypatch: 
     monkeypatch.setenv("WORLD_SIZE", "2")
     result = call("--checkpoint", run / "last.pt", "--shards", dataset.folder)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "error: evaluate starts its own processes (--columns 2); start it without torchrun\n"
+    assert result.stderr == "error: evaluate starts its own processes, see --columns; start it without torchrun\n"
 
 
 def unlabel(folder: Path) -> None:
@@ -284,15 +284,18 @@ def test_of_a_split_without_labels_the_challenges_file_is_written(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "there is no network; name some with --checkpoint, or their predictions with --from"),
-        ("--from {tmp}/none.npz", "there are no predictions {tmp}/none.npz; make them with: evaluate --predictions"),
-        ("--checkpoint {run}/last.pt --weights 1,2 --views 1", "--weights '1,2' are 2 numbers for 1 networks"),
+        ("", "there is no network: give --checkpoint, or predictions files in --from"),
+        ("--from {tmp}/none.npz", "there is no file {tmp}/none.npz; write it with: evaluate --predictions"),
+        ("--checkpoint {run}/last.pt --weights 1,2 --views 1", "--weights (=1,2) has 2 numbers for 1 networks"),
         (
             "--checkpoint {run}/last.pt --weights 1 --search-weights --views 1",
             "--weights and --search-weights exclude each other",
         ),
         ("--checkpoint {run}/last.pt --predictions {tmp}/no/x.npz", "there is no folder {tmp}/no; make it first"),
-        ("--checkpoint {run}/last.pt --submission {tmp}/a.txt", "order of wnid, the challenge's file has the devkit's"),
+        (
+            "--checkpoint {run}/last.pt --submission {tmp}/a.txt",
+            "in wnid order, a submission has the development kit's numbers",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_one_line_and_exit_code_2(

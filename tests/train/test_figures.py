@@ -52,9 +52,7 @@ def test_curves_are_as_wide_as_asked_also_of_a_run_that_measured_nothing(style: 
 
 
 def test_bars_of_classes_are_as_long_as_their_errors_the_worst_first() -> None:
-    scores = [
-        ClassScore(label=label, errors=Errors(10, wrong, 0), mistaken_for=None) for label, wrong in enumerate((2, 8, 0))
-    ]
+    scores = [ClassScore(label=label, errors=Errors(10, wrong, 0), worst=None) for label, wrong in enumerate((2, 8, 0))]
     drawn = np.asarray(class_errors(scores, ["ant", "bee", "cat"], Style(width=600)))
     lengths = (drawn == COLOURS[1]).all(axis=2).sum(axis=1)
     bars = [int(lengths[row]) for row in range(1, len(lengths)) if lengths[row] and not lengths[row - 1]]

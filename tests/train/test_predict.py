@@ -10,8 +10,7 @@ from PIL import Image
 
 from freelight.shards import Dataset, FreelightError
 from freelight.train import Checkpoint
-from freelight.train.evaluation.picture_files import Guess, PicturePrediction, predict_files
-from freelight.train.evaluation.predictions import predict_split
+from freelight.train.evaluation import ClassProbability, PicturePrediction, predict_files, predict_split
 from freelight.train.inspection.panels import RIGHT, Style, prediction_panel
 
 
@@ -30,9 +29,9 @@ def test_a_picture_file_gets_the_probabilities_of_its_sample(
     assert expected is not None
     for row, one, path in zip(expected.probabilities, predict_files(trained, paths, views=views), paths, strict=False):
         best = np.argsort(-row, kind="stable")[:5]
-        assert [guess.class_id for guess in one.best] == [trained.class_ids[label] for label in best]
-        np.testing.assert_allclose([guess.probability for guess in one.best], row[best], rtol=0, atol=1e-5)
-        assert one.truth == path.parent.name
+        assert [top.class_id for top in one.top_classes] == [trained.class_ids[label] for label in best]
+        np.testing.assert_allclose([top.probability for top in one.top_classes], row[best], rtol=0, atol=1e-5)
+        assert one.true_class == path.parent.name
 
 
 def test_it_says_text_or_json_and_draws_a_panel(
@@ -43,13 +42,13 @@ def test_it_says_text_or_json_and_draws_a_panel(
     told = typed("predict", "--checkpoint", run / "last.pt", image, "--panel", panel, "--width", "600")
     assert told.returncode == 0, told.stderr
     (one,) = predict_files(trained, [image], views=10)
-    guesses = ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in one.best)
+    guesses = ", ".join(f"{top.name} {top.probability:.1%}" for top in one.top_classes)
     assert told.stdout == f"{image}: {guesses}\n"
     with Image.open(panel) as drawn:
         assert drawn.width <= 600
     read = json.loads(typed("predict", "--checkpoint", run / "last.pt", image, "--json").stdout)
     assert read["image"] == str(image)
-    assert [guess["name"] for guess in read["predictions"]] == [guess.name for guess in one.best]
+    assert [guess["name"] for guess in read["predictions"]] == [top.name for top in one.top_classes]
 
 
 def test_a_file_that_is_no_picture_is_named_on_one_line(
@@ -66,8 +65,12 @@ def test_a_file_that_is_no_picture_is_named_on_one_line(
 
 
 def shown(truth: str | None) -> PicturePrediction:
-    best = tuple(Guess(class_id=f"id{n}", name=f"name {n}", probability=p) for n, p in enumerate((0.5, 0.25, 0.125)))
-    return PicturePrediction(where="folder/x.jpg", pixels=np.zeros((64, 64, 3), np.uint8), best=best, truth=truth)
+    best = tuple(
+        ClassProbability(class_id=f"id{n}", name=f"name {n}", probability=p) for n, p in enumerate((0.5, 0.25, 0.125))
+    )
+    return PicturePrediction(
+        source="folder/x.jpg", pixels=np.zeros((64, 64, 3), np.uint8), top_classes=best, true_class=truth
+    )
 
 
 @pytest.mark.parametrize(("truth", "share"), [("id0", 0.5), ("id1", 0.25), ("id9", 0), (None, 0)])

@@ -1,7 +1,6 @@
 """Predictions: every sample once on any number of ranks, the same from one column and two, and kept in a file."""
 
 import functools
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,18 @@ import torch
 
 from freelight.shards import Dataset, FreelightError
 from freelight.train import Checkpoint
-from freelight.train.evaluation.predictions import (
-    PassConfig,
+from freelight.train.evaluation import (
+    EvaluationConfig,
     Predictions,
+    ProbabilityPass,
+    RankPass,
     evaluation_loader,
     join_predictions,
-    judge_split,
     predict_split,
-    write_pass,
+    rank_labels,
+    rank_split,
 )
-from freelight.train.evaluation.scoring import judge
+from freelight.train.evaluation.launching import pass_file, write_passes
 from freelight.train.parallel.launch import launch
 
 
@@ -55,21 +56,21 @@ def test_each_sample_counts_once_and_alike_on_any_ranks(
     columns: int, replicas: int, batch_size: int, run: Path, trained: Checkpoint, dataset: Dataset, tmp_path: Path
 ) -> None:
     """20 samples in batches of 19 leave one, which three of four ranks do not have."""
-    config = PassConfig(
+    config = EvaluationConfig(
         checkpoints=(run / "last.pt",), shards=str(dataset.folder), split="val", views=1, batch_size=batch_size
     )
 
-    def look(how: Any) -> Any:
-        out = tmp_path / how.__name__
-        launch(functools.partial(write_pass, config, how, out), columns=columns, replicas=replicas, backend="gloo")
-        (found,) = pickle.loads(out.read_bytes())
-        return found
+    def run_pass(function: Any) -> Path:
+        work = functools.partial(write_passes, config, function, tmp_path)
+        launch(work, columns=columns, replicas=replicas, backend="gloo")
+        return pass_file(tmp_path, 0)
 
-    probabilities, labels = look(predict_split).probabilities, dataset.split("val").samples["label"]
+    probabilities = ProbabilityPass.load(run_pass(predict_split)).probabilities
+    labels = dataset.split("val").samples["label"].astype(np.int64)
     np.testing.assert_allclose(probabilities, one_by_one(trained, dataset), rtol=0, atol=1e-5)
-    answers = look(judge_split).answers
-    for name, value in vars(judge(probabilities, labels.astype(np.int64))).items():
-        np.testing.assert_allclose(getattr(answers, name), value, rtol=0, atol=1e-6)
+    ranked = RankPass.load(run_pass(rank_split)).ranked
+    for name, value in vars(rank_labels(probabilities, labels)).items():
+        np.testing.assert_allclose(getattr(ranked, name), value, rtol=0, atol=1e-6)
 
 
 def test_a_network_of_float64_is_asked_in_float64(run: Path, trained: Checkpoint, dataset: Dataset) -> None:
@@ -85,26 +86,29 @@ def test_a_file_gives_back_what_was_saved(dataset: Dataset, tmp_path: Path) -> N
     read = Predictions.load(tmp_path / "x.npz")
     for name, value in vars(saved).items():
         np.testing.assert_array_equal(getattr(read, name), value)
-    read.require_of(dataset, "val", 1, tmp_path / "x.npz")
+    read.check_source(dataset, "val", 1, tmp_path / "x.npz")
 
 
 def test_another_file_or_another_dataset_is_an_error_that_names_it(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(FreelightError, match=r"there are no predictions .*none\.npz; make them with"):
+    with pytest.raises(FreelightError, match=r"there is no file .*none\.npz; write it with: evaluate --predictions"):
         Predictions.load(tmp_path / "none.npz")
     for content in (b"", b"no archive"):
         (tmp_path / "x.npz").write_bytes(content)
-        with pytest.raises(FreelightError, match=r"x\.npz holds no predictions of evaluate"):
+        with pytest.raises(FreelightError, match=r"x\.npz is not a predictions file"):
             Predictions.load(tmp_path / "x.npz")
     np.save(tmp_path / "x.npy", np.zeros(3))
-    with pytest.raises(FreelightError, match=r"x\.npy holds no predictions of evaluate"):
+    with pytest.raises(FreelightError, match=r"x\.npy is not a predictions file"):
         Predictions.load(tmp_path / "x.npy")
     np.savez(tmp_path / "y.npz", names=np.array(["a"]))
-    with pytest.raises(FreelightError, match=r"y\.npz holds no predictions of evaluate"):
+    with pytest.raises(FreelightError, match=r"y\.npz is not a predictions file"):
         Predictions.load(tmp_path / "y.npz")
     held = predictions(dataset, np.full((20, 10), 0.1))
-    for split, views, message in (("train", 1, "another split: val, here train"), ("val", 10, "views: 1, here 10")):
+    for split, views, message in (
+        ("train", 1, "another split: val, here train"),
+        ("val", 10, "another views: 1, here 10"),
+    ):
         with pytest.raises(FreelightError, match=message):
-            held.require_of(dataset, split, views, tmp_path)
+            held.check_source(dataset, split, views, tmp_path)
 
 
 def test_joined_networks_stay_in_order(dataset: Dataset) -> None:

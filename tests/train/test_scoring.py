@@ -13,7 +13,7 @@ from freelight.train.evaluation.scoring import (
     ClassScore,
     Confusion,
     class_table,
-    judge,
+    rank_labels,
     score,
     score_classes,
     worst_confusions,
@@ -27,38 +27,38 @@ LABELS = RNG.integers(0, 8, 200)
 def test_a_score_is_that_of_a_plain_loop() -> None:
     order = np.argsort(-PROBABILITIES, axis=1, kind="stable")
     wrong = [sum(label not in row[:first] for row, label in zip(order, LABELS, strict=True)) for first in (1, 5)]
-    found = score(judge(PROBABILITIES, LABELS))
+    found = score(rank_labels(PROBABILITIES, LABELS))
     assert found.errors == Errors(200, *wrong)
     loss = -sum(math.log(row[label]) for row, label in zip(PROBABILITIES, LABELS, strict=True)) / 200
     assert found.loss == pytest.approx(loss, rel=1e-6)
 
 
 def test_a_probability_of_zero_is_a_large_loss_not_an_infinite_one() -> None:
-    assert 80 < score(judge(np.array([[0, 1]], np.float32), np.array([0]))).loss < 100
+    assert 80 < score(rank_labels(np.array([[0, 1]], np.float32), np.array([0]))).loss < 100
 
 
 def test_where_probabilities_are_no_numbers_nothing_is_taken_for_anything() -> None:
-    answers = judge(np.full((2, 3), np.nan, np.float32), np.array([0, 2]))
-    assert score(answers).errors == Errors(2, 2, 0)
-    assert [one.mistaken_for for one in score_classes(answers)] == [None, None]
-    assert worst_confusions(answers, 5) == []
+    ranked = rank_labels(np.full((2, 3), np.nan, np.float32), np.array([0, 2]))
+    assert score(ranked).errors == Errors(2, 2, 0)
+    assert [scored.worst for scored in score_classes(ranked)] == [None, None]
+    assert worst_confusions(ranked, 5) == []
 
 
 def test_classes_and_confusions_of_a_case_counted_by_hand() -> None:
     """Class 0: two right, one taken for 1, two for 2. Class 1: right. Class 2: taken for 0. Class 3 has no images."""
     guesses = [0, 0, 1, 2, 2, 1, 0]
     labels = np.array([0, 0, 0, 0, 0, 1, 2])
-    answers = judge(np.eye(4, dtype=np.float32)[guesses], labels)
-    assert score_classes(answers) == [
-        ClassScore(label=0, errors=Errors(5, 3, 0), mistaken_for=(2, 2)),
-        ClassScore(label=1, errors=Errors(1, 0, 0), mistaken_for=None),
-        ClassScore(label=2, errors=Errors(1, 1, 0), mistaken_for=(0, 1)),
+    ranked = rank_labels(np.eye(4, dtype=np.float32)[guesses], labels)
+    assert score_classes(ranked) == [
+        ClassScore(label=0, errors=Errors(5, 3, 0), worst=Confusion(label=0, predicted=2, count=2, images=5)),
+        ClassScore(label=1, errors=Errors(1, 0, 0), worst=None),
+        ClassScore(label=2, errors=Errors(1, 1, 0), worst=Confusion(label=2, predicted=0, count=1, images=1)),
     ]
-    assert worst_confusions(answers, 2) == [
-        Confusion(label=0, guess=2, times=2, images=5),
-        Confusion(label=0, guess=1, times=1, images=5),
+    assert worst_confusions(ranked, 2) == [
+        Confusion(label=0, predicted=2, count=2, images=5),
+        Confusion(label=0, predicted=1, count=1, images=5),
     ]
-    table = class_table(score_classes(answers), ["ant", "bee", "cat", "dog"]).splitlines()
+    table = class_table(score_classes(ranked), ["ant", "bee", "cat", "dog"]).splitlines()
     assert [line.split()[0] for line in table] == ["class", "cat", "ant", "bee"]
     assert table[2].split() == ["ant", "5", "60.0%", "0.0%", "cat", "(2)"]
 
@@ -73,11 +73,11 @@ def test_an_average_is_the_weighted_mean_of_probabilities() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2", "'1,2' are 2 numbers for 3 networks"),
-        ("a,b,c", "expected numbers separated by commas"),
-        ("1,-1,1", "must not be negative, nor all 0"),
-        ("0,0,0", "must not be negative, nor all 0"),
-        ("nan,1,1", "must not be negative, nor all 0"),
+        ("1,2", r"`weights` \(=1,2\) has 2 numbers for 3 networks"),
+        ("a,b,c", "expected one number a network, separated by commas"),
+        ("1,-1,1", "must be 0 or more, and not all 0"),
+        ("0,0,0", "must be 0 or more, and not all 0"),
+        ("nan,1,1", "must be 0 or more, and not all 0"),
     ],
 )
 def test_weights_that_are_none_are_an_error(text: str, message: str) -> None:
@@ -92,7 +92,7 @@ def test_searched_weights_have_the_least_loss_of_all_on_a_grid() -> None:
     members = (members / members.sum(axis=2, keepdims=True)).astype(np.float32)
 
     def loss(weights: np.ndarray) -> float:
-        return score(judge(average(members, weights), LABELS)).loss
+        return score(rank_labels(average(members, weights), LABELS)).loss
 
     found = search_weights(members, LABELS)
     assert found.sum() == pytest.approx(1)

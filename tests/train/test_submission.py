@@ -46,7 +46,7 @@ def test_lines_are_in_order_of_names_and_classes_as_the_devkit_numbers_them(
 
 
 def test_labels_in_the_devkits_order_need_no_devkit(dataset: Dataset) -> None:
-    with pytest.raises(FreelightError, match=r"order of wnid.*name its archive with --devkit ILSVRC2012_devkit"):
+    with pytest.raises(FreelightError, match=r"in wnid order.*give its archive, ILSVRC2012_devkit.*, as `devkit`"):
         class_numbers(dataset, dataset.split("val"), None)
     dataset.manifest = dataclasses.replace(dataset.manifest, label_order="ilsvrc")
     try:
@@ -56,18 +56,20 @@ def test_labels_in_the_devkits_order_need_no_devkit(dataset: Dataset) -> None:
 
 
 def test_a_devkit_that_is_none_is_an_error(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(FreelightError, match=r"--devkit .*none is no file; name the challenge's ILSVRC2012_devkit"):
+    with pytest.raises(
+        FreelightError, match=r"`devkit` \(=.*none\) is not a file; give the challenge's ILSVRC2012_devkit"
+    ):
         class_numbers(dataset, dataset.split("val"), tmp_path / "none")
 
 
 def test_a_picture_that_is_not_there_would_shift_the_lines_after_it(dataset: Dataset, devkit: Path) -> None:
     split = dataset.split("val")
     split.info = dataclasses.replace(split.info, rejected=1)
-    with pytest.raises(FreelightError, match=r"val has not all pictures \(1 were rejected; rejected\.jsonl says why"):
+    with pytest.raises(FreelightError, match=r"val lacks images \(1 were rejected, see rejected\.jsonl\)"):
         class_numbers(dataset, split, devkit)
     dataset.manifest.made_with["limit"] = 20
     try:
-        with pytest.raises(FreelightError, match="it was made with --limit 20"):
+        with pytest.raises(FreelightError, match="made with make_shards --limit 20"):
             class_numbers(dataset, dataset.split("val"), devkit)
     finally:
         dataset.manifest.made_with["limit"] = None

@@ -1,4 +1,4 @@
-"""What a network says of ordinary picture files, which are rescaled as the training pictures were."""
+"""Classify picture files. They are rescaled first, as the training images were."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,11 +15,14 @@ from ...shards import FreelightError, Rescaling, rescale_file
 from ..checkpoint import Checkpoint
 from ..evaluator import default_device, view_probabilities
 
-BEST = 5
+TOP = 5
+"""How many classes a prediction lists, at most."""
+
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guess:
+class ClassProbability:
     """A class and its probability, 0..1."""
 
     class_id: str
@@ -29,77 +32,71 @@ class Guess:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PicturePrediction:
-    """The most probable classes of a picture, the first first.
+    """The most probable classes of a picture, the most probable first.
 
-    where: names it for people. pixels: uint8 (S, S, 3), as the network's views are cut from. truth: its class's id,
-    where that is known.
+    source: file name, for people. pixels: uint8 (S, S, 3), RGB, the rescaled picture that the views are cut from.
+    true_class: class id, None if unknown.
     """
 
-    where: str
-    pixels: npt.NDArray[np.uint8]
-    best: tuple[Guess, ...]
-    truth: str | None = None
+    source: str
+    pixels: Pixels
+    top_classes: tuple[ClassProbability, ...]
+    true_class: str | None = None
 
     def asdict(self) -> dict[str, object]:
-        """Return plain values, for JSON."""
-        guesses = [{"id": one.class_id, "name": one.name, "probability": one.probability} for one in self.best]
-        return {"image": self.where, "predictions": guesses}
+        """Return plain values, for JSON; without the pixels."""
+        classes = [{"id": top.class_id, "name": top.name, "probability": top.probability} for top in self.top_classes]
+        return {"image": self.source, "predictions": classes}
 
 
-def read_picture(path: Path, size: int) -> npt.NDArray[np.uint8]:
-    """Return a picture file as its sample in a dataset of this size would decode: uint8 (size, size, 3), RGB.
+def predict_files(trained: Checkpoint, paths: Iterable[Path], *, views: int) -> Iterator[PicturePrediction]:
+    """Yield the prediction for each picture file. A file in a folder named as a class id is taken to be of that class.
 
-    Raises `FreelightError` naming the file if it is none that decodes.
+    Raises `FreelightError` at a file that is not a picture.
+    """
+    device = default_device()
+    network = trained.network().to(device)
+    classes = list(zip(trained.class_ids, trained.class_names, strict=True))
+    for path in paths:
+        pixels = read_picture(path, trained.rescaling)
+        probabilities = view_probabilities(network, cut_views(trained, pixels, views).to(device))[0]
+        folder = path.resolve().parent.name
+        yield PicturePrediction(
+            source=str(path),
+            pixels=pixels,
+            top_classes=top_classes(classes, probabilities),
+            true_class=folder if folder in trained.class_ids else None,
+        )
+
+
+def read_picture(path: Path, rescaling: Rescaling) -> Pixels:
+    """Return the pixels that a dataset made with `rescaling` holds for a picture file: uint8 (S, S, 3), RGB.
+
+    The JPEG compression of the sample is included. Raises `FreelightError`, naming the file, if it cannot be decoded.
     """
     try:
         data = path.read_bytes()
-        return decode_jpeg(rescale_file(data, Rescaling(size=size)))
+        return decode_sample(rescale_file(data, rescaling))
     except FreelightError as error:
         raise FreelightError(f"{path}: {error}") from None
 
 
-def decode_jpeg(jpeg: bytes) -> npt.NDArray[np.uint8]:
-    """Return a sample's pixels: uint8 (S, S, 3), RGB."""
+def decode_sample(jpeg: bytes) -> Pixels:
+    """Decode a sample's JPEG: uint8 (S, S, 3), RGB."""
     return np.asarray(Image.open(io.BytesIO(jpeg)))
 
 
-def view_picture(trained: Checkpoint, pixels: npt.NDArray[np.uint8], views: int) -> torch.Tensor:
-    """Return the views of a rescaled picture as the network takes them: float32 (1, 3, S, S), or (1, 10, 3, S, S)."""
+def cut_views(trained: Checkpoint, pixels: Pixels, views: int) -> torch.Tensor:
+    """Return the views of a rescaled picture as network input: float32 (1, 3, S, S), or (1, 10, 3, S, S)."""
     transform = trained.recipe.evaluation_transform(views)
-    draws = draw_epoch(1, seed=0, epoch=0, order="sequential")  # of which fixed views need none
+    draws = draw_epoch(1, seed=0, epoch=0, order="sequential")  # required by `apply`; fixed views use none of them
     return torch.from_numpy(transform.apply(pixels, draws, 0, trained.statistics)).float()[None]
 
 
-def predict_pictures(
-    trained: Checkpoint, pictures: Iterable[tuple[str, npt.NDArray[np.uint8], str | None]], *, views: int
-) -> Iterator[PicturePrediction]:
-    """Yield what the network says of rescaled pictures: (a name, uint8 (S, S, 3), the class id if it is known)."""
-    device = default_device()
-    network = trained.network().to(device)
-    classes = list(zip(trained.class_ids, trained.class_names, strict=True))
-    for where, pixels, truth in pictures:
-        probabilities = view_probabilities(network, view_picture(trained, pixels, views).to(device))[0]
-        yield PicturePrediction(where=where, pixels=pixels, best=best_guesses(classes, probabilities), truth=truth)
-
-
-def best_guesses(classes: Sequence[tuple[str, str]], probabilities: torch.Tensor) -> tuple[Guess, ...]:
-    """Return the most probable of the classes, (id, name) each, by their probabilities (classes,): five at most."""
-    best = probabilities.topk(min(BEST, len(probabilities)))
+def top_classes(classes: Sequence[tuple[str, str]], probabilities: torch.Tensor) -> tuple[ClassProbability, ...]:
+    """Return at most five of the classes, (id, name) each, the most probable first, by `probabilities` (classes,)."""
+    top = probabilities.topk(min(TOP, len(probabilities)))
     return tuple(
-        Guess(class_id=classes[label][0], name=classes[label][1], probability=probability)
-        for probability, label in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ClassProbability(class_id=classes[label][0], name=classes[label][1], probability=probability)
+        for probability, label in zip(top.values.tolist(), top.indices.tolist(), strict=True)
     )
-
-
-def predict_files(trained: Checkpoint, paths: Iterable[Path], *, views: int) -> Iterator[PicturePrediction]:
-    """Yield what the network says of picture files; one in a folder named as a class id is taken to be of that class.
-
-    Raises `FreelightError` at a file that is no picture.
-    """
-    known = set(trained.class_ids)
-    pictures = (
-        (str(path), read_picture(path, trained.image_size), folder if folder in known else None)
-        for path in paths
-        for folder in [path.resolve().parent.name]
-    )
-    return predict_pictures(trained, pictures, views=views)

@@ -1,4 +1,4 @@
-"""From probabilities and labels to errors: of all images, of each class, and which classes are taken for which."""
+"""Errors of labelled images from class probabilities: of all images, of each class, and the classes confused most."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,29 +8,29 @@ import numpy.typing as npt
 import torch
 
 from ...shards.base.console import columns
-from ..evaluator import Errors, label_ranks
+from ..evaluator import Errors, count_errors, label_ranks
 
 Probabilities = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
-    """What errors need of a network's probabilities for labelled images, each (n,).
+class RankedLabels:
+    """All that error counts need of the class probabilities of n labelled images; each array has the shape (n,).
 
-    labels: int64. ranks: int64, how many classes came before the label. guesses: int64, the class that came first; -1
-    where the probabilities are not numbers. own: float32, the probability of the label.
+    labels: int64. ranks: int64, how many classes are more probable than the label. predicted: int64, the most probable
+    class; -1 where the probabilities are NaN. label_probabilities: float32, 0..1, the label's probability.
     """
 
     labels: Labels
     ranks: Labels
-    guesses: Labels
-    own: Probabilities
+    predicted: Labels
+    label_probabilities: Probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """errors: of all images. loss: the mean of -log p(label), nats."""
+    """errors: of all images. loss: mean cross-entropy -log p(label), nats."""
 
     errors: Errors
     loss: float
@@ -40,77 +40,78 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassScore:
-    """One class's errors. mistaken_for: the label it is most often taken for, and how often; None: never wrong."""
-
-    label: int
-    errors: Errors
-    mistaken_for: tuple[int, int] | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """So many images of the class `label` were taken for `guess`, of `images` in all."""
+    """`count` of the `images` of class `label` were predicted as class `predicted`."""
 
     label: int
-    guess: int
-    times: int
+    predicted: int
+    count: int
     images: int
 
 
-def judge(probabilities: Probabilities, labels: Labels) -> Answers:
-    """Judge (n, classes) probabilities for labels (n,)."""
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """One class's errors. worst: the class most often predicted in its place; None if no prediction was wrong."""
+
+    label: int
+    errors: Errors
+    worst: Confusion | None
+
+
+def rank_labels(probabilities: Probabilities, labels: Labels) -> RankedLabels:
+    """Rank the labels (n,) by class probabilities (n, classes); ties go to the lower label."""
     ranks = label_ranks(torch.from_numpy(probabilities), torch.from_numpy(labels)).numpy()
     own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-    guesses = np.where(np.isnan(own), -1, probabilities.argmax(axis=1))
-    return Answers(labels=labels, ranks=ranks, guesses=guesses, own=own)
+    predicted = np.where(np.isnan(own), -1, probabilities.argmax(axis=1))
+    return RankedLabels(labels=labels, ranks=ranks, predicted=predicted, label_probabilities=own)
 
 
-def score(answers: Answers) -> Score:
-    """Return errors and loss."""
-    loss = -np.log(np.maximum(answers.own.astype(np.float64), np.finfo(np.float32).tiny)).mean()
-    return Score(errors=_errors(answers.ranks), loss=float(loss))
+def score(ranked: RankedLabels) -> Score:
+    """Return errors and loss over all images. A probability of 0 counts as the smallest positive float32."""
+    probabilities = np.maximum(ranked.label_probabilities.astype(np.float64), np.finfo(np.float32).tiny)
+    return Score(errors=_errors(ranked.ranks), loss=float(-np.log(probabilities).mean()))
 
 
-def score_classes(answers: Answers) -> list[ClassScore]:
+def score_classes(ranked: RankedLabels) -> list[ClassScore]:
     """Return the errors of each class that has images, in label order."""
-    labels, ranks = answers.labels, answers.ranks
     scores = []
-    for label in np.unique(labels).tolist():
-        wrong = answers.guesses[(labels == label) & (ranks > 0) & (answers.guesses >= 0)]
-        counts = np.bincount(wrong, minlength=1)
-        mistaken = (int(counts.argmax()), int(counts.max())) if len(wrong) else None
-        scores.append(ClassScore(label=label, errors=_errors(ranks[labels == label]), mistaken_for=mistaken))
+    for label in np.unique(ranked.labels).tolist():
+        in_class = ranked.labels == label
+        wrong = ranked.predicted[in_class & (ranked.ranks > 0) & (ranked.predicted >= 0)]
+        counts, images = np.bincount(wrong, minlength=1), int(in_class.sum())
+        worst = Confusion(label=label, predicted=int(counts.argmax()), count=int(counts.max()), images=images)
+        errors = _errors(ranked.ranks[in_class])
+        scores.append(ClassScore(label=label, errors=errors, worst=worst if len(wrong) else None))
     return scores
 
 
-def worst_confusions(answers: Answers, most: int) -> list[Confusion]:
-    """Return at most so many pairs of classes, those of which the most images were mistaken first."""
-    labels, guesses = answers.labels, answers.guesses
-    wrong = (labels != guesses) & (guesses >= 0)
-    classes = max(labels.max(), guesses.max()) + 1
-    pairs, times = np.unique(labels[wrong] * classes + guesses[wrong], return_counts=True)
+def worst_confusions(ranked: RankedLabels, limit: int) -> list[Confusion]:
+    """Return at most `limit` confusions, those of the most images first; ties go to the lower labels."""
+    labels, predicted = ranked.labels, ranked.predicted
+    wrong = (labels != predicted) & (predicted >= 0)
+    classes = max(labels.max(), predicted.max()) + 1
+    pairs, counts = np.unique(labels[wrong] * classes + predicted[wrong], return_counts=True)
     images = np.bincount(labels)
     return [
         Confusion(
-            label=int(pairs[place] // classes),
-            guess=int(pairs[place] % classes),
-            times=int(times[place]),
-            images=int(images[pairs[place] // classes]),
+            label=int(pairs[index] // classes),
+            predicted=int(pairs[index] % classes),
+            count=int(counts[index]),
+            images=int(images[pairs[index] // classes]),
         )
-        for place in np.argsort(-times, kind="stable")[:most]
+        for index in np.argsort(-counts, kind="stable")[:limit]
     ]
 
 
 def class_table(scores: Sequence[ClassScore], names: Sequence[str]) -> str:
-    """Return one line a class, the worst first: images, errors, and what it is most often taken for."""
+    """Return a text table, one class a row, the highest error first. names: of the classes, in label order."""
     rows = []
-    for one in sorted(scores, key=lambda one: (-one.errors.top1, -one.errors.top5, one.label)):
-        mistaken = "" if one.mistaken_for is None else f"{names[one.mistaken_for[0]]} ({one.mistaken_for[1]})"
-        errors = one.errors
-        rows.append((names[one.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", mistaken))
+    for row in sorted(scores, key=lambda row: (-row.errors.top1, -row.errors.top5, row.label)):
+        worst = "" if row.worst is None else f"{names[row.worst.predicted]} ({row.worst.count})"
+        errors = row.errors
+        rows.append((names[row.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", worst))
     return columns(("class", "images", "top-1 error", "top-5 error", "most often taken for"), rows)
 
 
-def _errors(ranks: npt.NDArray[np.int64]) -> Errors:
-    return Errors(len(ranks), int((ranks >= 1).sum()), int((ranks >= 5).sum()))
+def _errors(ranks: Labels) -> Errors:
+    return Errors(len(ranks), *count_errors(torch.from_numpy(ranks)).tolist())

@@ -21,7 +21,7 @@ from ...pipeline import Loader
 from ...shards import Dataset, FreelightError
 from ...shards.base.atomic import atomic_write
 from ..checkpoint import Checkpoint
-from ..evaluation.predictions import evaluation_loader
+from ..evaluation.passes import evaluation_loader
 from ..evaluator import default_device
 
 Space = Literal["fc7", "pixels"]

@@ -100,12 +100,12 @@ def _captioned(pixels: npt.NDArray[np.uint8], caption: str, side: int, style: St
 
 
 def _prediction(one: PicturePrediction, names: dict[str, str], side: int, style: Style) -> Image.Image:
-    label = one.where if one.truth is None else names[one.truth]
+    label = one.source if one.true_class is None else names[one.true_class]
     title = Style(width=style.width, text=round(1.2 * style.text))
     caption = text_box(_shortened(label, side, title), title.text, width=side)
     bars = [
-        _bar(guess.name, guess.probability, RIGHT if guess.class_id == one.truth else WRONG, side, style)
-        for guess in one.best
+        _bar(top.name, top.probability, RIGHT if top.class_id == one.true_class else WRONG, side, style)
+        for top in one.top_classes
     ]
     return below([tile(one.pixels, side), caption, below(bars, max(2, style.text // 5))], max(3, style.text // 3))
 

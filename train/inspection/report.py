@@ -6,16 +6,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 
 from ...shards import Dataset, FreelightError
 from ..checkpoint import Checkpoint
 from ..describe import recipe_table
 from ..environment import describe_environment, read_environment
-from ..evaluation.picture_files import PicturePrediction, best_guesses, decode_jpeg
-from ..evaluation.predictions import predict_split
-from ..evaluation.scoring import Answers, Labels, Probabilities, judge, score, score_classes, worst_confusions
+from ..evaluation.passes import predict_split, split_labels
+from ..evaluation.picture_files import PicturePrediction, decode_sample, top_classes
+from ..evaluation.scoring import (
+    Labels,
+    Probabilities,
+    RankedLabels,
+    rank_labels,
+    score,
+    score_classes,
+    worst_confusions,
+)
 from ..evaluator import Errors, default_device
 from ..kernel_pictures import labelled_kernel_grids
 from ..network.architectures import NetworkConfig
@@ -107,18 +114,18 @@ def _of_data(
     split = dataset.split("val")
     if not split.info.labelled:
         raise FreelightError(f"val of {dataset.folder} has no labels, which the report counts by; leave --shards out")
-    labels = split.samples["label"].astype(np.int64)
+    labels = split_labels(split)
     found = predict_split(trained, dataset, "val", views=10, device=device)
     assert found is not None
-    answers = judge(found.probabilities, labels)
-    ten_views = f"{checkpoint}, val, ten views", score(answers).errors
+    ranked = rank_labels(found.probabilities, labels)
+    ten_views = f"{checkpoint}, val, ten views", score(ranked).errors
     gallery, queries = (Gallery.open(trained, dataset, name, features, watch=watch) for name in ("train", "val"))
     return [
         _errors(metrics, ten_views),
         _kernels(trained),
         _predictions(dataset, found.probabilities, labels),
         _neighbours(gallery, queries),
-        _classes(dataset, answers),
+        _classes(dataset, ranked),
     ]
 
 
@@ -161,10 +168,10 @@ def _predictions(dataset: Dataset, probabilities: Probabilities, labels: Labels)
     split = dataset.split("val")
     shown = [
         PicturePrediction(
-            where=split.sources[row],
-            pixels=decode_jpeg(split.read(row)),
-            best=best_guesses(classes, torch.from_numpy(probabilities[row])),
-            truth=classes[int(labels[row])][0],
+            source=split.sources[row],
+            pixels=decode_sample(split.read(row)),
+            top_classes=top_classes(classes, torch.from_numpy(probabilities[row])),
+            true_class=classes[int(labels[row])][0],
         )
         for row in spread_rows(labels, SHOWN)
     ]
@@ -188,12 +195,13 @@ def _neighbours(gallery: Gallery, queries: Gallery) -> str:
     )
 
 
-def _classes(dataset: Dataset, answers: Answers) -> str:
+def _classes(dataset: Dataset, ranked: RankedLabels) -> str:
     names = [info.name for info in dataset.manifest.classes]
-    scores = score_classes(answers)
+    scores = score_classes(ranked)
     confusions = [("class", "taken for", "images", "of")]
     confusions += [
-        (names[one.label], names[one.guess], str(one.times), str(one.images)) for one in worst_confusions(answers, 10)
+        (names[pair.label], names[pair.predicted], str(pair.count), str(pair.images))
+        for pair in worst_confusions(ranked, 10)
     ]
 
     def draw(style: Style) -> Any:

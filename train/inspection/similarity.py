@@ -11,7 +11,7 @@ import torch
 
 from ...shards import Dataset, FreelightError
 from ..checkpoint import Checkpoint
-from ..evaluation.picture_files import decode_jpeg, read_picture, view_picture
+from ..evaluation.picture_files import cut_views, decode_sample, read_picture
 from .codes import CodeConfig, train_codes
 from .features import Space, Watch, extract_features, no_watch, vectors_of
 from .retrieval import Nearest, nearest_codes, nearest_vectors, precision, recall
@@ -65,7 +65,7 @@ class Gallery:
         captions = [
             classes[label].name if label >= 0 else split.sources[row] for row, label in zip(rows, labels, strict=True)
         ]
-        return [(decode_jpeg(split.read(row)), caption) for row, caption in zip(rows, captions, strict=True)]
+        return [(decode_sample(split.read(row)), caption) for row, caption in zip(rows, captions, strict=True)]
 
     def examples(self, rows: int) -> tuple[Vectors, list[Picture]]:
         """Return the vectors and pictures of so many images, of as many classes as possible."""
@@ -74,8 +74,8 @@ class Gallery:
 
     def queries_of(self, paths: Sequence[Path]) -> tuple[Vectors, list[Picture]]:
         """Return the vectors (n, features) of picture files, and the pictures, with their paths as captions."""
-        pixels = [read_picture(path, self.trained.image_size) for path in paths]
-        views = torch.cat([view_picture(self.trained, one, 1) for one in pixels])
+        pixels = [read_picture(path, self.trained.rescaling) for path in paths]
+        views = torch.cat([cut_views(self.trained, one, 1) for one in pixels])
         vectors = vectors_of(self.trained, views, self.space).numpy()
         return vectors, [(one, str(path)) for one, path in zip(pixels, paths, strict=True)]
 

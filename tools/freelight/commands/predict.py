@@ -8,7 +8,7 @@ import click
 from freelight.pipeline.pictures.boxes import save_png
 from freelight.shards.base.console import OutputFile, reports_errors
 from freelight.train import Checkpoint
-from freelight.train.evaluation.picture_files import predict_files
+from freelight.train.evaluation import predict_files
 from freelight.train.inspection.panels import Style, prediction_panel
 
 FILE = click.Path(path_type=Path)
@@ -26,12 +26,13 @@ def command(
     images: tuple[Path, ...], checkpoint: Path, views: str, as_json: bool, panel: Path | None, width: int
 ) -> None:
     style, trained, shown = Style(width=width), Checkpoint.load(checkpoint), []
-    for one in predict_files(trained, images, views=int(views)):
+    for prediction in predict_files(trained, images, views=int(views)):
         if as_json:
-            click.echo(json.dumps(one.asdict()))
+            click.echo(json.dumps(prediction.asdict()))
         else:
-            click.echo(f"{one.where}: " + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in one.best))
-        shown.append(one)
+            classes = ", ".join(f"{top.name} {top.probability:.1%}" for top in prediction.top_classes)
+            click.echo(f"{prediction.source}: {classes}")
+        shown.append(prediction)
     if panel is not None:
         names = dict(zip(trained.class_ids, trained.class_names, strict=True))
         save_png(prediction_panel(shown, names, style), panel)
