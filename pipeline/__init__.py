@@ -1,21 +1,55 @@
 """Online: a dataset directory -> augmented batches on a device. Any ImageNet model can use it without the trainer."""
 
-from .crops import CenterCrop, RandomCrop, RandomResizedCrop, TenCrop, Window
-from .draws import EpochDraws, draw_epoch
-from .lighting import Lighting
+from .draws import EpochDraws, Order, draw_epoch
+from .graph import Layout, define_pipeline, graph_feed, graph_inputs
 from .loader import Batch, Loader
+from .ops import (
+    RGB,
+    CenterCrop,
+    Context,
+    Crop,
+    DType,
+    Feed,
+    GraphContext,
+    Lighting,
+    LightingMode,
+    Mean,
+    Op,
+    RandomCrop,
+    RandomResizedCrop,
+    Stage,
+    TenCrop,
+    Window,
+)
+from .reading import OnError
 from .transform import Transform
 
 __all__ = [
+    "RGB",
     "Batch",
     "CenterCrop",
+    "Context",
+    "Crop",
+    "DType",
     "EpochDraws",
+    "Feed",
+    "GraphContext",
+    "Layout",
     "Lighting",
+    "LightingMode",
     "Loader",
+    "Mean",
+    "OnError",
+    "Op",
+    "Order",
     "RandomCrop",
     "RandomResizedCrop",
+    "Stage",
     "TenCrop",
     "Transform",
     "Window",
+    "define_pipeline",
     "draw_epoch",
+    "graph_feed",
+    "graph_inputs",
 ]

@@ -1,4 +1,4 @@
-"""Read the samples of an epoch ahead of their use, checked, and skip damaged ones if that is wanted."""
+"""Read the samples of an epoch ahead of their use, check them, and skip damaged ones on request."""
 
 import io
 import itertools
@@ -19,7 +19,7 @@ Share = npt.NDArray[np.int32]
 
 
 class UndecodableError(FreelightError):
-    """The bytes of `sample` are those that were written, but they are no picture."""
+    """The bytes of `sample` match their checksum, but they do not decode."""
 
     def __init__(self, message: str, sample: int) -> None:
         super().__init__(message)
@@ -27,16 +27,16 @@ class UndecodableError(FreelightError):
 
 
 class SampleReader:
-    """Read batches of JPEGs of a split; count `bytes_read`, and what was skipped in `skipped`: sample -> reason.
+    """Read batches of JPEGs of a split. `bytes_read` counts; `skipped` maps each skipped sample to the reason.
 
-    on_error: `raise` for a damaged sample, or `skip` up to `max_skipped` of them.
+    on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them.
     """
 
     def __init__(self, split: Split, *, on_error: OnError = "raise", max_skipped: int = 0) -> None:
         if on_error not in get_args(OnError):
-            raise FreelightError(f"on_error {on_error!r} is not one of {', '.join(get_args(OnError))}")
+            raise FreelightError(f"`on_error` {on_error!r} is not one of {', '.join(get_args(OnError))}")
         if max_skipped < 0:
-            raise FreelightError(f"max_skipped (={max_skipped}) must not be negative")
+            raise FreelightError(f"`max_skipped` (={max_skipped}) must not be negative")
         self.split = split
         self.on_error = on_error
         self.max_skipped = max_skipped
@@ -44,12 +44,12 @@ class SampleReader:
         self.skipped: dict[int, str] = {}
 
     def announce(self, share: Share) -> None:
-        """Have the storage work ahead for `share`; what is wrong with it, `read` will say."""
+        """Ask the storage to fetch `share` ahead. Errors are left for `read` to report."""
         with suppress(FreelightError):
             self.split.announce(share)
 
     def read(self, share: Share) -> tuple[Share, list[bytes]]:
-        """Return the samples of `share` that are sound, and their JPEGs."""
+        """Return the undamaged samples of `share`, and their JPEGs."""
         jpegs = {}
         for sample in share.tolist():
             if sample in self.skipped:
@@ -65,19 +65,19 @@ class SampleReader:
         return np.array(list(jpegs), np.int32), list(jpegs.values())
 
     def skip(self, sample: int, error: FreelightError) -> None:
-        """Leave a damaged sample out from now on; raise `error` where that is not wanted, or no longer."""
+        """Skip a damaged sample from now on; raise `error` if `on_error` is `raise` or the budget is spent."""
         if self.on_error == "raise":
             raise error
         self.skipped[sample] = str(error)
         if len(self.skipped) > self.max_skipped:
             raise FreelightError(
-                f"more than max_skipped (={self.max_skipped}) samples are damaged; the latest: {error}"
+                f"more than `max_skipped` (={self.max_skipped}) samples are damaged; the latest: {error}"
             ) from error
 
     def prove_decodable(self, share: Share, cause: Exception) -> None:
-        """Raise `UndecodableError` for the first sample of `share` that is no picture.
+        """Raise `UndecodableError` for the first sample of `share` that does not decode.
 
-        DALI says (`cause`) which of its steps failed, but not for which sample.
+        cause: DALI's error, which names the failed operator but not the sample.
         """
         for sample in share.tolist():
             try:
@@ -89,11 +89,11 @@ class SampleReader:
 
 
 class ReadAhead:
-    """The reads of one iteration, a few batches ahead of DALI: what its graph is fed, and whose samples these are."""
+    """The reads of one iteration, a few batches ahead of DALI: the graph's inputs, and the samples they belong to."""
 
     def __init__(self) -> None:
-        # Those to come are submitted one by one: memory holds a few batches of JPEGs, not an epoch.
-        self._to_come: Iterator[Future[tuple[Share, list[Any]]]] = iter(())
+        # Reads are submitted one by one: memory holds a few batches of JPEGs, not an epoch.
+        self._pending: Iterator[Future[tuple[Share, list[Any]]]] = iter(())
         self._for_graph: deque[Future[tuple[Share, list[Any]]]] = deque()
         self._for_loader: deque[Future[tuple[Share, list[Any]]]] = deque()
 
@@ -104,17 +104,20 @@ class ReadAhead:
         shares: list[Share],
         ahead: int,
     ) -> None:
-        """Read `shares` one after the other in a thread, at most `ahead` before they are asked for.
+        """Read `shares` one after the other in a thread, at most `ahead` shares before they are asked for.
 
-        `read(share, later)` returns the samples that are sound and their inputs; `later` is a share further ahead.
+        `read(share, later)` returns the undamaged samples and the graph's inputs; `later` is a share further ahead.
         """
         nothing = np.empty(0, np.int32)
         later = itertools.chain(shares[ahead:], itertools.repeat(nothing))
-        self._to_come = (thread.submit(read, share, soon) for share, soon in zip(shares, later, strict=False))
+        self._pending = (thread.submit(read, share, soon) for share, soon in zip(shares, later, strict=False))
         self._submit(ahead)
 
-    def take(self) -> list[Any]:
-        """Return the next batch's inputs, or raise what went wrong with them. Empty shares are passed over."""
+    def next_inputs(self) -> list[Any]:
+        """Return the next batch's inputs, or raise the error of its read. Empty shares are left out.
+
+        Raises `StopIteration` after the last batch.
+        """
         while self._for_graph:
             self._submit(1)
             samples, inputs = self._for_graph.popleft().result()
@@ -122,19 +125,19 @@ class ReadAhead:
                 return inputs
         raise StopIteration
 
-    def samples(self) -> Share:
-        """Return the next batch's samples, which may be none."""
-        if not self._for_loader:  # shares that are empty, the graph does not ask for
+    def next_samples(self) -> Share:
+        """Return the next batch's samples, possibly none."""
+        if not self._for_loader:  # the graph does not ask for empty shares
             self._submit(1)
         return self._for_loader.popleft().result()[0]
 
-    def drop(self) -> None:
-        """Forget what nobody will take."""
+    def clear(self) -> None:
+        """Forget all reads."""
         self._for_graph.clear()
         self._for_loader.clear()
-        self._to_come = iter(())
+        self._pending = iter(())
 
     def _submit(self, reads: int) -> None:
-        for future in itertools.islice(self._to_come, reads):
+        for future in itertools.islice(self._pending, reads):
             self._for_graph.append(future)
             self._for_loader.append(future)

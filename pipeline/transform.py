@@ -1,46 +1,33 @@
-"""What happens to an image between its shard and the network: crop, flip, mean, lighting, scale, in that order.
+"""What happens to an image between its shard and the network: crop, flip, mean, lighting, scale, and further ops.
 
-A transform is described here, with a plain numpy oracle beside it; `graph.py` builds the same in DALI.
+A transform composes ops; `graph.py` builds their DALI nodes, `Transform.apply` runs their numpy references.
 """
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ..shards import FreelightError, Statistics
-from .crops import Crop, RandomCrop, RandomResizedCrop, TenCrop, Window, cut, shared
-from .draws import EpochDraws
-from .lighting import Lighting
-
-Mean = Literal["image", "center window", "channel", "none"]
-DType = Literal["uint8", "float16", "float32"]
-RGB = tuple[float, float, float]
+from .draws import EpochDraws, OpStream
+from .ops import RGB, Context, Crop, DType, Feed, Flip, Lighting, Mean, Normalize, Op, RandomCrop, Stage
+from .ops.normalize import check_std
+from .ops.op import Arrays
+from .ops.subtract_mean import SubtractMean
 
 
-@dataclass(frozen=True, eq=False)
-class Choices:
-    """What a random transform does to each sample of an epoch; all indexed by sample.
-
-    windows: int32 (n, 4), top, left, height and width, pixels. flips: int32 (n,), 0 or 1. lights: float32 (n, 3), RGB
-    shifts in grey levels, or None.
-    """
-
-    windows: npt.NDArray[np.int32]
-    flips: npt.NDArray[np.int32]
-    lights: npt.NDArray[np.float32] | None
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Transform:
     """A recipe's preprocessing of one image; all values in 0-255 units, RGB.
 
     crop: `RandomCrop`, `RandomResizedCrop`, `CenterCrop` or `TenCrop`. flip_probability: of random crops.
     mean: what is subtracted: the mean `image` of the training set, cut and flipped as the image is; its
     `center window`, for every crop alike (the 2012 code); the `channel` means; given channel means; or `none`.
-    lighting: of random crops. std: what the channels are divided by at last. dtype: `uint8` means crop and flip only.
+    lighting: of random crops. std: what the channels are divided by after that. dtype: `uint8` means no mean, lighting
+    or std. ops: further augmentations, each stage's in the given order, of every view of any crop: see `Op`.
     """
 
     crop: Crop = field(default_factory=RandomCrop)
@@ -49,37 +36,58 @@ class Transform:
     lighting: Lighting = field(default_factory=Lighting)
     std: RGB | None = None
     dtype: DType = "float32"
+    ops: tuple[Op, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.mean, str) and self.mean not in get_args(Mean):
-            raise FreelightError(f"transform: mean {self.mean!r} is not one of {', '.join(get_args(Mean))}, nor an RGB")
+        mean = SubtractMean(mean=self.mean)
         if self.dtype not in get_args(DType):
-            raise FreelightError(f"transform: dtype {self.dtype!r} is not one of {', '.join(get_args(DType))}")
-        if not 0 <= self.flip_probability <= 1:
-            raise FreelightError(f"transform: flip_probability (={self.flip_probability}) must lie in 0..1")
-        if not isinstance(self.mean, str) and len(self.mean) != 3:
-            raise FreelightError(f"transform: mean (={self.mean}) must be three numbers, RGB in 0-255 units")
-        if self.std is not None and (len(self.std) != 3 or min(self.std) <= 0):
-            raise FreelightError(f"transform: std (={self.std}) must be three positive numbers, RGB in 0-255 units")
+            raise FreelightError(f"transform: `dtype` {self.dtype!r} is not one of {', '.join(get_args(DType))}")
+        Flip(probability=self.flip_probability)
+        check_std(self.std)
         if self.dtype == "uint8" and (self.mean != "none" or self.shifts_light or self.std):
             raise FreelightError("transform: uint8 means crop and flip only; set mean='none', lighting off and no std")
-        if isinstance(self.crop, RandomResizedCrop) and self.mean in ("image", "center window"):
+        if mean.is_image and not self.crop.allows_mean_image:
             raise FreelightError("transform: a mean image does not fit resized crops; set mean='channel', or an RGB")
+        for op in self.ops:
+            self._check_op(op)
+
+    def _check_op(self, op: Any) -> None:
+        kind = type(op).__name__
+        if not isinstance(op, Op):
+            raise FreelightError(f"transform: `ops` has a {kind}, which does not derive from freelight.pipeline.Op")
+        if not (dataclasses.is_dataclass(op) and type(op).__dataclass_params__.frozen):
+            raise FreelightError(f"transform: op {kind} must be a frozen dataclass: its repr is part of loader states")
+        if getattr(op, "stage", None) not in get_args(Stage) or not getattr(op, "name", ""):
+            raise FreelightError(
+                f"transform: op {kind} must have a `name`, and a `stage` of {', '.join(get_args(Stage))}"
+            )
+        if op.stage == "normalized" and self.dtype == "uint8":
+            raise FreelightError(f"transform: op {op.name!r} changes normalized values; uint8 has none, set float32")
+
+    def __repr__(self) -> str:
+        """Return the fields. Loader states hold this text: without further ops it is that of version 0.1."""
+        shown = [spec.name for spec in dataclasses.fields(self) if spec.name != "ops" or self.ops]
+        return f"Transform({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     @property
     def is_random(self) -> bool:
-        """Whether crop and flip are drawn anew each epoch."""
-        return isinstance(self.crop, RandomCrop | RandomResizedCrop)
+        """Whether crop, flip and lighting are drawn anew each epoch."""
+        return self.crop.is_random
 
     @property
     def views(self) -> int:
         """How many views of each image come out."""
-        return 10 if isinstance(self.crop, TenCrop) else 1
+        return self.crop.views
 
     @property
     def shifts_light(self) -> bool:
         """Whether an image's lighting is changed."""
         return self.is_random and self.lighting.mode != "off"
+
+    @property
+    def flip(self) -> Flip:
+        """The flip of random crops."""
+        return Flip(probability=self.flip_probability, shared_by=self.crop.flips_shared_by)
 
     @property
     def divisors(self) -> RGB | None:
@@ -91,85 +99,110 @@ class Transform:
         return red * divisor, green * divisor, blue * divisor
 
     @property
+    def normalize(self) -> Normalize:
+        """Mean, lighting and scale."""
+        return Normalize(mean=SubtractMean(mean=self.mean), divisors=self.divisors, crop=self.crop)
+
+    @property
     def needs_statistics(self) -> bool:
         """Whether the training set's mean or eigenbasis is used."""
-        return self.mean in get_args(Mean)[:3] or self.shifts_light
+        by_ops = any(op.needs_statistics for op in self.ops)
+        return SubtractMean(mean=self.mean).needs_statistics or self.shifts_light or by_ops
+
+    def context(self, image_size: int, statistics: Statistics | None) -> Context:
+        """Return what the ops may ask about the dataset."""
+        return Context(image_size=image_size, crop_size=self.crop.size, statistics=statistics)
+
+    def check(self, image_size: int, statistics: Statistics | None) -> None:
+        """Raise `FreelightError` where the transform does not suit a dataset's images or statistics."""
+        self.crop.check_fits(image_size)
+        context = self.context(image_size, statistics)
+        if self.needs_statistics:
+            assert context.required_statistics
+        SubtractMean(mean=self.mean).check(context)
+
+    def ops_at(self, stage: Stage) -> Iterator[tuple[int, Op]]:
+        """Yield the further ops of a stage, with their places in `ops`."""
+        return ((place, op) for place, op in enumerate(self.ops) if op.stage == stage)
 
     def windows(self, draws: EpochDraws, image_size: int) -> npt.NDArray[np.int32]:
         """Return the random windows of all samples: (n, 4) top, left, height, width, pixels."""
-        assert isinstance(self.crop, RandomCrop | RandomResizedCrop)
         return self.crop.windows(draws, image_size)
 
     def flips(self, draws: EpochDraws) -> npt.NDArray[np.int32]:
         """Return whether each sample's random crop is flipped: (n,), 0 or 1."""
-        drawn = draws.flip
-        if isinstance(self.crop, RandomCrop) and self.crop.shared_by > 1:
-            drawn = drawn[shared(len(drawn), self.crop.shared_by)]
-        return (drawn < self.flip_probability).astype(np.int32)
+        return self.flip.flips(draws)
 
-    def choose(self, draws: EpochDraws, image_size: int, statistics: Statistics | None) -> Choices | None:
-        """Turn an epoch's draws into choices; None for the fixed views."""
+    def feeds(self) -> dict[str, Feed]:
+        """Return the type of each argument that the graph is fed beside the JPEGs, in order."""
+        feeds: dict[str, Feed] = {}
+        for part in self._random_parts():
+            feeds.update(part.feeds())
+        for place, op in enumerate(self.ops):
+            for view in range(self.views):
+                feeds.update({fed_name(op, place, view, name): feed for name, feed in op.feeds().items()})
+        return feeds
+
+    def choose(self, draws: EpochDraws, image_size: int, statistics: Statistics | None) -> Arrays:
+        """Turn an epoch's draws into what the graph is fed: an array by sample for each of `feeds`, in that order."""
+        context = self.context(image_size, statistics)
+        chosen: Arrays = {}
+        for part in self._random_parts():
+            chosen.update(part.choose(draws, context))
+        for place, op in enumerate(self.ops):
+            for view in range(self.views):
+                stream = OpStream(seed=draws.seed, epoch=draws.epoch, name=op.name, place=place, view=view)
+                values = op.choose(stream.table(len(draws.order), op.draw), context)
+                _check_chosen(op, values)
+                chosen.update({fed_name(op, place, view, name): array for name, array in values.items()})
+        return {name: chosen[name] for name in self.feeds()}
+
+    def _random_parts(self) -> list[Crop | Flip | Lighting]:
+        """Return what is fed from the epoch's own draws."""
         if not self.is_random:
-            return None
-        lights = None
-        if self.shifts_light:
-            assert statistics is not None
-            lights = self.lighting.shifts(draws.lighting, statistics)
-        return Choices(self.windows(draws, image_size), self.flips(draws), lights)
-
-    def channel_mean(self, statistics: Statistics | None) -> npt.NDArray[np.float32]:
-        """Return the channel means that are subtracted, (3,); zeros where a mean image is, or nothing."""
-        if self.mean == "channel":
-            assert statistics is not None
-            return statistics.mean.astype(np.float32)
-        return np.zeros(3, np.float32) if isinstance(self.mean, str) else np.array(self.mean, np.float32)
-
-    def mean_window(self, window: Window, image_size: int, statistics: Statistics) -> npt.NDArray[np.float32]:
-        """Return what of the mean image is subtracted from a crop in this window: (size, size, 3)."""
-        if self.mean == "center window":
-            middle = self.crop.span(image_size) // 2
-            window = Window(middle, middle, False)
-        return cut(statistics.mean_image, window, self.crop.size)
+            return []
+        return [self.crop, self.flip, *([self.lighting] if self.shifts_light else [])]
 
     def apply(
         self, image: npt.NDArray[np.uint8], draws: EpochDraws, sample: int, statistics: Statistics | None
     ) -> npt.NDArray[Any]:
-        """Transform one decoded image, uint8 (S, S, 3): the numpy oracle of the DALI graph.
+        """Transform one decoded image, uint8 (S, S, 3), in numpy: the reference of the DALI graph.
 
         Returns (3, size, size), or (10, 3, size, size) for ten views; uint8 or float64.
         """
-        if isinstance(self.crop, RandomCrop | RandomResizedCrop):
-            top, left, height, width = self.windows(draws, image.shape[0])[sample].tolist()
-            if isinstance(self.crop, RandomResizedCrop):
-                image = _resize(image[top : top + height, left : left + width], self.crop.size)
-                top = left = 0
-            windows = [Window(top, left, bool(self.flips(draws)[sample]))]
-        else:
-            windows = self.crop.fixed_windows(image.shape[0])
-        views = [self._finish(image, window, draws, sample, statistics).transpose(2, 0, 1) for window in windows]
+        context = self.context(image.shape[0], statistics)
+        light = None
+        if self.shifts_light:
+            light = self.lighting.shifts(draws.lighting[[sample]], context.required_statistics)[0]
+        views = []
+        for view, (pixels, window) in enumerate(self.crop.reference(image, draws, sample)):
+            if self.is_random:
+                window = window._replace(flip=bool(self.flips(draws)[sample]))
+            values: npt.NDArray[Any] = self._apply_ops("pixels", pixels, draws, sample, view, context)
+            values = values[:, ::-1] if window.flip else values
+            if self.dtype != "uint8":
+                values = self.normalize.reference(values, window, light, context)
+                values = self._apply_ops("normalized", values, draws, sample, view, context)
+            views.append(values.transpose(2, 0, 1))
         return np.stack(views) if self.views > 1 else views[0]
 
-    def _finish(
-        self,
-        image: npt.NDArray[np.uint8],
-        window: Window,
-        draws: EpochDraws,
-        sample: int,
-        statistics: Statistics | None,
+    def _apply_ops(
+        self, stage: Stage, image: npt.NDArray[Any], draws: EpochDraws, sample: int, view: int, context: Context
     ) -> npt.NDArray[Any]:
-        view = cut(image, window, self.crop.size)
-        if self.dtype == "uint8":
-            return view
-        values = view - self.channel_mean(statistics).astype(np.float64)
-        if self.mean in ("image", "center window"):
-            assert statistics is not None
-            values -= self.mean_window(window, image.shape[0], statistics)
-        if self.shifts_light:
-            assert statistics is not None
-            values += self.lighting.shifts(draws.lighting[[sample]], statistics)[0]
-        return values if self.divisors is None else values / np.array(self.divisors)
+        for place, op in self.ops_at(stage):
+            stream = OpStream(seed=draws.seed, epoch=draws.epoch, name=op.name, place=place, view=view)
+            chosen = op.choose(stream.row(sample, op.draw), context)
+            image = op.reference(image, {name: values[0] for name, values in chosen.items()}, context)
+        return image
 
 
-def _resize(window: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Scale to (size, size, 3) as torchvision does with Pillow: bilinear, antialiased when shrinking."""
-    return np.asarray(Image.fromarray(window).resize((size, size), Image.Resampling.BILINEAR))
+def fed_name(op: Op, place: int, view: int, argument: str) -> str:
+    """Name an argument of a further op in the graph: unique in a transform."""
+    return f"{op.name}[{place}].{argument}[{view}]"
+
+
+def _check_chosen(op: Op, values: Arrays) -> None:
+    """Raise `FreelightError` where an op's arguments are not what it announced."""
+    found = {name: Feed(array.dtype.name, array.ndim - 1) for name, array in values.items()}
+    if found != op.feeds():
+        raise FreelightError(f"op {op.name!r}: choose gave {found}, but feeds says {op.feeds()}")

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ..pipeline import CenterCrop, Lighting, RandomCrop, TenCrop, Transform
-from ..pipeline.draws import Order
-from ..pipeline.lighting import LightingMode
+from ..pipeline import CenterCrop, Lighting, LightingMode, Order, RandomCrop, TenCrop, Transform
 from ..shards import FreelightError
 from .network.architectures import NetworkConfig
 

@@ -8,9 +8,8 @@ from PIL import Image
 
 from ...shards import Dataset, FreelightError, Split, Statistics
 from ...shards.statistics.published import PUBLISHED_ROOTS
-from ..crops import CenterCrop, RandomCrop
 from ..draws import draw_epoch
-from ..lighting import Lighting, LightingMode
+from ..ops import CenterCrop, Lighting, LightingMode, RandomCrop
 from ..transform import Transform
 from .boxes import FAINT, INK, below, beside, framed, text_box, tile
 from .rendering import render, sweep_draws
@@ -83,12 +82,11 @@ def _draws_section(
         name = info.name if info.name.isascii() else info.id
         boxes = [_captioned(tile(originals[row], _TILE), f"{name}\nas stored")]
         for epoch, (draws, pictures) in enumerate(zip(all_draws, views, strict=True)):
-            choices = transform.choose(draws, size, statistics)
-            assert choices is not None
-            top, left = choices.windows[sample, :2].tolist()
+            top, left = transform.windows(draws, size)[sample, :2].tolist()
             shift = transform.lighting.shifts(draws.lighting[[sample]], statistics)[0].round().astype(int).tolist()
+            mirrored = "mirrored" if transform.flips(draws)[sample] else "not mirrored"
             caption = (
-                f"epoch {epoch}, window at {left}, {top}\n{'mirrored' if choices.flips[sample] else 'not mirrored'}, "
+                f"epoch {epoch}, window at {left}, {top}\n{mirrored}, "
                 f"light {' '.join(f'{value:+d}' for value in shift)}"
             )
             boxes.append(_captioned(tile(pictures[row], _TILE), caption))

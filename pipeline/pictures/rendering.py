@@ -25,7 +25,7 @@ def render(
     samples: which rows of `draws` are used; jpegs: the encoded images that they are used on, of side `image_size`.
     """
     choices = transform.choose(draws, image_size, statistics)
-    feeds = iter([graph_feed(transform, choices, samples, jpegs, image_size=image_size)])
+    feeds = iter([graph_feed(choices, samples, jpegs)])
     pipeline = define_pipeline(
         transform,
         source=lambda: next(feeds),

@@ -147,15 +147,15 @@ def test_ten_crops_are_the_corners_and_the_middle_and_then_their_mirror_images(s
 @pytest.mark.parametrize(
     ("crop", "settings", "message"),
     [
-        (RandomCrop, {"size": 0}, r"crop \(=0\) must be at least 1 pixel"),
-        (TenCrop, {"size": -1}, r"crop \(=-1\) must be at least 1 pixel"),
-        (RandomCrop, {"shared_by": 0}, r"shared_by \(=0\) must be at least 1"),
-        (RandomResizedCrop, {"size": 0}, r"crop \(=0\) must be at least 1 pixel"),
-        (RandomResizedCrop, {"scale": (0, 1)}, r"scale \(=\(0, 1\)\) must be 0 < smallest <= largest <= 1"),
-        (RandomResizedCrop, {"scale": (0.5, 0.1)}, r"scale \(=\(0.5, 0.1\)\) must be"),
-        (RandomResizedCrop, {"scale": (0.5, 1.1)}, r"scale \(=\(0.5, 1.1\)\) must be"),
-        (RandomResizedCrop, {"ratio": (0, 1)}, r"ratio \(=\(0, 1\)\) must be smallest <= 1 <= largest, above 0"),
-        (RandomResizedCrop, {"ratio": (1.1, 1.2)}, r"ratio \(=\(1.1, 1.2\)\) must be"),
+        (RandomCrop, {"size": 0}, r"crop `size` \(=0\) must be at least 1 pixel"),
+        (TenCrop, {"size": -1}, r"crop `size` \(=-1\) must be at least 1 pixel"),
+        (RandomCrop, {"shared_by": 0}, r"`shared_by` \(=0\) must be at least 1"),
+        (RandomResizedCrop, {"size": 0}, r"crop `size` \(=0\) must be at least 1 pixel"),
+        (RandomResizedCrop, {"scale": (0, 1)}, r"`scale` \(=\(0, 1\)\) must be 0 < smallest <= largest <= 1"),
+        (RandomResizedCrop, {"scale": (0.5, 0.1)}, r"`scale` \(=\(0.5, 0.1\)\) must be"),
+        (RandomResizedCrop, {"scale": (0.5, 1.1)}, r"`scale` \(=\(0.5, 1.1\)\) must be"),
+        (RandomResizedCrop, {"ratio": (0, 1)}, r"`ratio` \(=\(0, 1\)\) must be smallest <= 1 <= largest, above 0"),
+        (RandomResizedCrop, {"ratio": (1.1, 1.2)}, r"`ratio` \(=\(1.1, 1.2\)\) must be"),
     ],
 )
 def test_wrong_crops_are_named(crop: Any, settings: dict[str, Any], message: str) -> None:

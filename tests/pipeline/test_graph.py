@@ -18,17 +18,19 @@ from PIL import Image
 from freelight.pipeline import (
     Batch,
     CenterCrop,
+    Crop,
     EpochDraws,
+    Layout,
     Lighting,
     Loader,
     RandomCrop,
     RandomResizedCrop,
     TenCrop,
     Transform,
+    define_pipeline,
     draw_epoch,
+    graph_inputs,
 )
-from freelight.pipeline.crops import Crop
-from freelight.pipeline.graph import Layout, define_pipeline, graph_inputs
 from freelight.shards import Dataset, FreelightError, Statistics
 
 SEED, EPOCH, BATCH = 21, 2, 8
@@ -341,7 +343,7 @@ def test_only_small_arguments_are_fed_beside_the_jpegs() -> None:
         (Transform(), {"statistics": None}, "pass the dataset's statistics"),
         (Transform(mean="none"), {"statistics": None}, "pass the dataset's statistics"),
         (Transform(), {"image_size": 257}, "mean image has side 256, the dataset's images 257; run compute_pca"),
-        (Transform(), {"layout": "CHW"}, "layout 'CHW' is not one of NCHW, NHWC"),
+        (Transform(), {"layout": "CHW"}, "`layout` 'CHW' is not one of NCHW, NHWC"),
         (Transform(mean="center window"), {"image_size": 257}, "mean image has side 256, the dataset's images 257"),
         (Transform(crop=RandomCrop(size=257)), {}, "a crop of 257 pixels does not fit the dataset's images of 256"),
         (Transform(crop=CenterCrop(size=257)), {}, "a crop of 257 pixels does not fit"),
@@ -357,12 +359,12 @@ def test_what_cannot_be_defined_is_explained(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mean": "picture"}, "mean 'picture' is not one of image, center window, channel, none, nor an RGB"),
-        ({"mean": (0.5, 0.5)}, r"mean \(=\(0.5, 0.5\)\) must be three numbers, RGB in 0-255 units"),
-        ({"std": (1.0,)}, r"std \(=\(1.0,\)\) must be three positive numbers, RGB in 0-255 units"),
-        ({"std": (1.0, 0.0, 1.0)}, r"std \(=\(1.0, 0.0, 1.0\)\) must be three positive"),
-        ({"dtype": "float64"}, "dtype 'float64' is not one of uint8, float16, float32"),
-        ({"flip_probability": 1.5}, r"flip_probability \(=1.5\) must lie in 0..1"),
+        ({"mean": "picture"}, "`mean` 'picture' is not one of image, center window, channel, none, nor an RGB"),
+        ({"mean": (0.5, 0.5)}, r"`mean` \(=\(0.5, 0.5\)\) must be three numbers, RGB in 0-255 units"),
+        ({"std": (1.0,)}, r"`std` \(=\(1.0,\)\) must be three positive numbers, RGB in 0-255 units"),
+        ({"std": (1.0, 0.0, 1.0)}, r"`std` \(=\(1.0, 0.0, 1.0\)\) must be three positive"),
+        ({"dtype": "float64"}, "`dtype` 'float64' is not one of uint8, float16, float32"),
+        ({"flip_probability": 1.5}, r"`flip_probability` \(=1.5\) must lie in 0..1"),
         ({"dtype": "uint8"}, "uint8 means crop and flip only"),
         ({"dtype": "uint8", "mean": "none"}, "uint8 means crop and flip only"),
         ({"dtype": "uint8", "mean": "none", "crop": CenterCrop(), "std": STD}, "uint8 means crop and flip only"),

@@ -6,8 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from freelight.pipeline import Lighting, draw_epoch
-from freelight.pipeline.lighting import LightingMode
+from freelight.pipeline import Lighting, LightingMode, draw_epoch
 from freelight.shards import FreelightError, Statistics
 
 # ImageNet's, 0-255 units: the eigenvalues' square roots, and the eigenvectors (RGB).
@@ -95,11 +94,11 @@ def test_a_mirrored_axis_only_mirrors_the_draw(imagenet: Statistics) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mode": "eigen"}, "lighting mode 'eigen' is not one of eigenvalue, std, off"),
-        ({"strength": -0.1}, r"lighting strength \(=-0.1\) must be 0 or more"),
-        ({"strength": math.nan}, r"lighting strength \(=nan\) must be 0 or more"),
-        ({"divisor": 0.0}, r"lighting divisor \(=0.0\) must be positive"),
-        ({"divisor": math.inf}, r"lighting divisor \(=inf\) must be positive"),
+        ({"mode": "eigen"}, "lighting `mode` 'eigen' is not one of eigenvalue, std, off"),
+        ({"strength": -0.1}, r"lighting `strength` \(=-0.1\) must be 0 or more"),
+        ({"strength": math.nan}, r"lighting `strength` \(=nan\) must be 0 or more"),
+        ({"divisor": 0.0}, r"lighting `divisor` \(=0.0\) must be positive"),
+        ({"divisor": math.inf}, r"lighting `divisor` \(=inf\) must be positive"),
     ],
 )
 def test_wrong_settings_are_named(arguments: dict[str, object], message: str) -> None:

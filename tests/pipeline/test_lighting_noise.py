@@ -8,8 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from freelight.pipeline import Lighting, Loader, RandomCrop, Transform
-from freelight.pipeline.lighting import LightingMode
+from freelight.pipeline import Lighting, LightingMode, Loader, RandomCrop, Transform
 from freelight.shards import Dataset, Rescaling, ShardSettings, Statistics, list_images, make_shards, write_statistics
 
 PICTURES, SIDE, EPOCHS = 500, 16, 100

@@ -115,9 +115,9 @@ def test_the_ranks_share_a_batch_to_within_one_sample(size: int, world_size: int
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"order": "shuffled"}, "order 'shuffled' is not one of global, sequential"),
-        ({"seed": -1}, r"seed \(=-1\) must not be negative"),
-        ({"epoch": -2}, r"epoch \(=-2\) must not be negative"),
+        ({"order": "shuffled"}, "`order` 'shuffled' is not one of global, sequential"),
+        ({"seed": -1}, r"`seed` \(=-1\) must not be negative"),
+        ({"epoch": -2}, r"`epoch` \(=-2\) must not be negative"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:

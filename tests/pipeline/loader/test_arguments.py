@@ -13,15 +13,15 @@ from freelight.shards import Dataset, FreelightError, Statistics
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, r"batch_size \(=0\) must be at least 1"),
-        ({"rank": 2, "world_size": 2}, r"rank \(=2\) must lie in 0..world_size-1 \(world_size=2\)"),
-        ({"rank": -1}, r"rank \(=-1\) must lie in"),
-        ({"world_size": 0}, r"world_size=0"),
-        ({"num_threads": 0}, r"num_threads \(=0\) must be at least 1"),
-        ({"prefetch": -1}, r"prefetch \(=-1\) must not be negative"),
-        ({"order": "random"}, "order 'random' is not one of global, sequential"),
-        ({"layout": "HWC"}, "layout 'HWC' is not one of NCHW, NHWC"),
-        ({"device": "meta"}, "device 'meta' is neither the CPU nor a CUDA device"),
+        ({"batch_size": 0}, r"`batch_size` \(=0\) must be at least 1"),
+        ({"rank": 2, "world_size": 2}, r"`rank` \(=2\) must lie in 0..world_size-1 \(`world_size`=2\)"),
+        ({"rank": -1}, r"`rank` \(=-1\) must lie in"),
+        ({"world_size": 0}, r"`world_size`=0"),
+        ({"num_threads": 0}, r"`num_threads` \(=0\) must be at least 1"),
+        ({"prefetch": -1}, r"`prefetch` \(=-1\) must not be negative"),
+        ({"order": "random"}, "`order` 'random' is not one of global, sequential"),
+        ({"layout": "HWC"}, "`layout` 'HWC' is not one of NCHW, NHWC"),
+        ({"device": "meta"}, "`device` 'meta' is neither the CPU nor a CUDA device"),
         (
             {"transform": Transform(crop=RandomCrop(size=257), mean="none", lighting=Lighting(mode="off"))},
             "a crop of 257 pixels does not",
@@ -29,10 +29,10 @@ from freelight.shards import Dataset, FreelightError, Statistics
         ({"transform": Transform()}, "pass the dataset's statistics"),
         (
             {"batch_size": 61, "drop_last": True},
-            "train has 60 samples, fewer than a batch of 61: take smaller batches, or drop_last=False",
+            "train has 60 samples, fewer than a batch of 61: use smaller batches, or drop_last=False",
         ),
-        ({"on_error": "ignore"}, "on_error 'ignore' is not one of raise, skip"),
-        ({"max_skipped": -1}, r"max_skipped \(=-1\) must not be negative"),
+        ({"on_error": "ignore"}, "`on_error` 'ignore' is not one of raise, skip"),
+        ({"max_skipped": -1}, r"`max_skipped` \(=-1\) must not be negative"),
     ],
 )
 def test_what_cannot_work_is_refused_when_the_loader_is_made(
@@ -44,7 +44,7 @@ def test_what_cannot_work_is_refused_when_the_loader_is_made(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the device exists")
 def test_a_gpu_that_is_not_there_is_named(dataset: Dataset) -> None:
-    with pytest.raises(FreelightError, match="device 'cuda:1' is neither the CPU nor a CUDA device that torch finds"):
+    with pytest.raises(FreelightError, match="`device` 'cuda:1' is neither the CPU nor a CUDA device that torch finds"):
         make(dataset, device="cuda:1")
 
 

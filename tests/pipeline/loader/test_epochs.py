@@ -11,8 +11,7 @@ import pytest
 import torch
 from loading import SMALL, Seen, make
 
-from freelight.pipeline import RandomCrop, RandomResizedCrop, TenCrop, Transform, draw_epoch
-from freelight.pipeline.crops import Crop
+from freelight.pipeline import Crop, RandomCrop, RandomResizedCrop, TenCrop, Transform, draw_epoch
 from freelight.shards import Dataset, Statistics
 
 
@@ -86,7 +85,7 @@ def test_sequential_order_is_the_written_one_with_fresh_draws(dataset: Dataset, 
         assert (seen == whole) == (loader.epoch == 0), "a sample's draws do not depend on the order"
 
 
-def test_set_epoch_starts_that_epoch_and_leaves_one_that_was_begun(dataset: Dataset) -> None:
+def test_set_epoch_starts_that_epoch_and_leaves_an_unfinished_one(dataset: Dataset) -> None:
     loader = make(dataset)
     loader.set_epoch(4)
     first = Seen(loader)
@@ -95,10 +94,10 @@ def test_set_epoch_starts_that_epoch_and_leaves_one_that_was_begun(dataset: Data
     assert Seen(loader) == first, "the same epoch again is the same pixels again"
     loader.set_epoch(2)
     assert loader.position == 0
-    begun = Seen([next(iter(loader))])
+    first_batch = Seen([next(iter(loader))])
     loader.set_epoch(2)
     rest = Seen(loader)
-    assert [*begun, *rest] == draw_epoch(60, seed=0, epoch=2).order.tolist()
+    assert [*first_batch, *rest] == draw_epoch(60, seed=0, epoch=2).order.tolist()
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(16, 3), (20, 3), (59, 1), (60, 1)])

@@ -146,7 +146,7 @@ def test_one_damaged_sample_too_many_ends_it_with_the_reason(dataset_copy: Datas
     for place in (20, 30, 41):
         flip_byte(dataset_copy, loader.split, int(draw_epoch(60, seed=0, epoch=0).order[place]))
     seen = Seen()
-    with pytest.raises(FreelightError, match=r"more than max_skipped \(=2\) samples are damaged; the latest: .*crc32"):
+    with pytest.raises(FreelightError, match=r"more than `max_skipped` \(=2\) samples are damaged; .*crc32"):
         seen.add_all(loader)
     assert 20 <= len(seen) < 40
 

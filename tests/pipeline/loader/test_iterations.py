@@ -59,7 +59,7 @@ def test_control_c_loses_nothing(read: int, dataset: Dataset, whole: Seen, monke
         count += 1
         if count == read + 1:
             deadline = time.monotonic() + 5
-            while read and not main_thread_waits_in("take") and time.monotonic() < deadline:
+            while read and not main_thread_waits_in("next_inputs") and time.monotonic() < deadline:
                 time.sleep(0.001)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             time.sleep(0.05)
@@ -95,7 +95,7 @@ def test_only_the_latest_of_two_iterations_goes_on(dataset: Dataset, whole: Seen
     loader = make(dataset)
     earlier, later = iter(loader), iter(loader)
     seen = Seen([next(earlier), next(later)])
-    with pytest.raises(FreelightError, match="another was begun"):
+    with pytest.raises(FreelightError, match="another was started"):
         next(earlier)
     assert seen.add_all(later) == whole
 
@@ -107,7 +107,7 @@ def test_an_iteration_does_not_go_on_in_an_epoch_it_was_not_made_for(move: str, 
     next(iteration)
     state = loader.state_dict()
     loader.set_epoch(1) if move == "set_epoch" else loader.load_state_dict({**state, "position": 32})
-    with pytest.raises(FreelightError, match="the loader was moved"):
+    with pytest.raises(FreelightError, match="moved the loader"):
         next(iteration)
     assert loader.position == (0 if move == "set_epoch" else 32)
     assert sum(len(batch.samples) for batch in loader) == (60 if move == "set_epoch" else 28)

@@ -7,8 +7,7 @@ import numpy as np
 from nvidia.dali import Pipeline, fn, types
 from torch.utils.dlpack import from_dlpack
 
-from freelight.pipeline import Transform, draw_epoch
-from freelight.pipeline.graph import define_pipeline, graph_feed, graph_inputs
+from freelight.pipeline import Transform, define_pipeline, draw_epoch
 from freelight.shards import Dataset, Statistics
 
 
@@ -43,10 +42,7 @@ def own_graph(
 ) -> Callable[[], Iterator[Any]]:
     """Return an epoch of the loader's own graph of `transform`, over `jpegs`."""
     draws = draw_epoch(len(jpegs), seed=0, epoch=0)
-    choices = transform.choose(draws, dataset.image_size, statistics)
-    samples = np.arange(len(jpegs), dtype=np.int32)
-    _, *fed = graph_feed(transform, choices, samples, jpegs, image_size=dataset.image_size)
-    arguments = dict(zip(graph_inputs(transform)[1:], fed, strict=True))
+    arguments = transform.choose(draws, dataset.image_size, statistics)
     pipeline = define_pipeline(
         transform,
         source=Feed(jpegs, arguments, batch),

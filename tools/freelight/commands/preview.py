@@ -5,8 +5,7 @@ from typing import get_args
 
 import click
 
-from freelight.pipeline import Lighting
-from freelight.pipeline.lighting import LightingMode
+from freelight.pipeline import Lighting, LightingMode
 from freelight.pipeline.pictures.boxes import save_png
 from freelight.pipeline.pictures.preview import Preview, draw_preview
 from freelight.shards import Dataset, Statistics

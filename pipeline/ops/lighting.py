@@ -4,14 +4,14 @@ Both add `sum over axes j of p_j * a_j * x_j` to every pixel of an image: p_j th
 a_j ~ N(0, strength), three draws an image an epoch. They differ in x_j. With the eigenvalues l_j of 0-255 pixels and
 the result in grey levels (0-255):
 
-    mode        x_j            by whom                              main axis on ImageNet, strength 0.1
+    mode        x_j            source                               main axis on ImageNet, strength 0.1
     eigenvalue  l_j / 255      the paper's formula on 0-1 pixels,    5.8 grey levels
                                scaled back; fb.resnet.torch
     std         sqrt(l_j)      the authors' 2012 code               12.2 grey levels
     off         0
 
-So `std` is 255 / sqrt(l_j) times as strong: twice on the main axis, seven and thirteen times on the others. The
-eigenvalues of 0-255 pixels themselves, which a literal reading would take, give 1,483 grey levels: nobody's.
+So `std` is 255 / sqrt(l_j) times as strong: twice on the main axis, seven and thirteen times on the others. A literal
+reading, with the eigenvalues of 0-255 pixels, would give 1,483 grey levels; nobody uses that.
 """
 
 import math
@@ -21,7 +21,10 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ..shards import FreelightError, Statistics
+from ...shards import FreelightError, Statistics
+from ..draws import EpochDraws
+from .context import Context
+from .op import Arrays, Feed
 
 LightingMode = Literal["eigenvalue", "std", "off"]
 
@@ -31,8 +34,8 @@ class Lighting:
     """Lighting noise.
 
     mode: `eigenvalue`, `std` or `off`: see this module. strength: standard deviation of the draws (the paper's 0.1).
-    divisor: of the noisy image less its mean. The 2012 code divides by 1.1, where it adds noise and nowhere else, lest
-    the scale of its training data grow beyond that of the test data; the paper does not.
+    divisor: divides the noisy image after the mean was subtracted. The 2012 code divides by 1.1 wherever it adds noise,
+    so that the training data keep the scale of the test data; the paper does not divide.
     """
 
     mode: LightingMode = "eigenvalue"
@@ -41,11 +44,11 @@ class Lighting:
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(LightingMode):
-            raise FreelightError(f"lighting mode {self.mode!r} is not one of {', '.join(get_args(LightingMode))}")
+            raise FreelightError(f"lighting `mode` {self.mode!r} is not one of {', '.join(get_args(LightingMode))}")
         if not 0 <= self.strength < math.inf:
-            raise FreelightError(f"lighting strength (={self.strength}) must be 0 or more")
+            raise FreelightError(f"lighting `strength` (={self.strength}) must be 0 or more")
         if not 0 < self.divisor < math.inf:
-            raise FreelightError(f"lighting divisor (={self.divisor}) must be positive")
+            raise FreelightError(f"lighting `divisor` (={self.divisor}) must be positive")
 
     def deviations(self, statistics: Statistics) -> npt.NDArray[np.float64]:
         """Return the noise's standard deviations along the three principal axes, grey levels: (3,)."""
@@ -58,3 +61,11 @@ class Lighting:
         """Turn standard normal draws (n, 3), one a principal axis, into RGB shifts (n, 3) in grey levels (0-255)."""
         shifts = (draws * self.deviations(statistics)) @ statistics.eigenvectors.T
         return shifts.astype(np.float32)
+
+    def feeds(self) -> dict[str, Feed]:
+        """Return the type of the RGB shift, grey levels."""
+        return {"light": Feed("float32", 1)}
+
+    def choose(self, draws: EpochDraws, context: Context) -> Arrays:
+        """Return the shifts of all samples."""
+        return {"light": self.shifts(draws.lighting, context.required_statistics)}

@@ -1,0 +1,91 @@
+"""The life of a DALI pipeline: defined once, fed by reads, run batch by batch, reset at the end of each epoch."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from nvidia.dali import Pipeline
+from torch.utils.dlpack import from_dlpack
+
+from ..shards import Statistics
+from .graph import Layout, define_pipeline
+from .reading import ReadAhead, SampleReader, Share
+from .transform import Transform
+
+
+class Decoded(NamedTuple):
+    """A step. step: its samples on all ranks. images: those of this rank, of the samples in `samples`."""
+
+    step: Share
+    images: torch.Tensor
+    samples: Share
+
+
+class Decoder:
+    """A DALI pipeline and the reads that feed it; both serve one epoch after another.
+
+    reads: start them before `decode`. reader: says which sample DALI could not decode. share_size: the most samples a
+    batch has on this rank. After an error or an unfinished epoch the decoder is of no use; make another.
+    """
+
+    def __init__(
+        self,
+        transform: Transform,
+        reader: SampleReader,
+        *,
+        image_size: int,
+        statistics: Statistics | None,
+        share_size: int,
+        num_threads: int,
+        prefetch: int,
+        device: torch.device,
+        layout: Layout,
+    ) -> None:
+        self.reads = ReadAhead()
+        self._reader = reader
+        self._device = device
+        self._pipeline: Pipeline = define_pipeline(
+            transform,
+            source=self.reads.next_inputs,
+            image_size=image_size,
+            statistics=statistics,
+            batch_size=share_size,
+            num_threads=num_threads,
+            prefetch=prefetch + 1,
+            device_id=device.index,
+            layout=layout,
+        )
+        size = transform.crop.size
+        shape = (3, size, size) if layout == "NCHW" else (size, size, 3)
+        self._empty_shape = (0, *([transform.views] if transform.views > 1 else []), *shape)
+        self._dtype: torch.dtype = getattr(torch, transform.dtype)
+
+    def decode(self, steps: list[Share]) -> Iterator[Decoded]:
+        """Yield the images of this rank's share of each step."""
+        for step in steps:
+            samples = self.reads.next_samples()
+            yield Decoded(step, self._run(samples) if len(samples) else self._empty(), samples)
+
+    def end_epoch(self) -> None:
+        """Let DALI see the end of the epoch; then it can start another."""
+        try:
+            self._pipeline.run()
+        except StopIteration:
+            self._pipeline.reset()
+
+    def _run(self, samples: Share) -> torch.Tensor:
+        try:
+            if self._device.type == "cpu":
+                (output,) = self._pipeline.run()
+            else:
+                with torch.cuda.device(self._device):
+                    (output,) = self._pipeline.run(torch.cuda.current_stream())
+        except RuntimeError as error:
+            self._reader.prove_decodable(samples, error)
+            raise
+        # No copy: DALI's executor reuses a buffer only after its tensor is gone.
+        images: torch.Tensor = from_dlpack(output.as_tensor())
+        return images
+
+    def _empty(self) -> torch.Tensor:
+        return torch.empty(self._empty_shape, dtype=self._dtype, device=self._device)

@@ -1,0 +1,37 @@
+"""Augmentation ops, one a file: specification, draws, DALI nodes and numpy reference. `op.py` says how to add one."""
+
+from .context import Context, GraphContext
+from .crop import Crop, View, Window
+from .fixed_views import CenterCrop, FixedViews, TenCrop
+from .flip import Flip
+from .lighting import Lighting, LightingMode
+from .normalize import DType, Normalize
+from .op import Arrays, Feed, Op, Stage
+from .random_crop import RandomCrop
+from .random_resized_crop import RandomResizedCrop
+from .subtract_mean import RGB, Mean, SubtractMean
+
+__all__ = [
+    "RGB",
+    "Arrays",
+    "CenterCrop",
+    "Context",
+    "Crop",
+    "DType",
+    "Feed",
+    "FixedViews",
+    "Flip",
+    "GraphContext",
+    "Lighting",
+    "LightingMode",
+    "Mean",
+    "Normalize",
+    "Op",
+    "RandomCrop",
+    "RandomResizedCrop",
+    "Stage",
+    "SubtractMean",
+    "TenCrop",
+    "View",
+    "Window",
+]

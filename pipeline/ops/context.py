@@ -1,0 +1,54 @@
+"""What every op may ask about the dataset, and the helpers that its DALI nodes need."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from nvidia.dali import fn, types
+
+from ...shards import FreelightError, Statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """image_size, crop_size: sides of the dataset's images and of a crop, pixels. statistics: of the training set."""
+
+    image_size: int
+    crop_size: int
+    statistics: Statistics | None
+
+    @property
+    def required_statistics(self) -> Statistics:
+        """The statistics; raise `FreelightError` where there are none."""
+        if self.statistics is None:
+            raise FreelightError("the transform subtracts a mean or changes the light: pass the dataset's statistics")
+        return self.statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphContext(Context):
+    """device: where the pixels are. axes: their order in the batch. Window and `pixels` ops always have "HWC"."""
+
+    device: Literal["cpu", "gpu"]
+    axes: Literal["CHW", "HWC"]
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """The decoder's settings; "fancy upsampling" makes nvJPEG's chroma as fine as the CPU decoder's."""
+        return {"device": "cpu" if self.device == "cpu" else "mixed", "jpeg_fancy_upsampling": True}
+
+    def constant(self, pixels: npt.NDArray[np.float32]) -> Any:
+        """Turn float32 (H, W, 3) into a constant node, in the order of `axes`."""
+        ordered = pixels if self.axes == "HWC" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return types.Constant(ordered, layout=self.axes, device=self.device)
+
+    def crop_mirror_normalize(self, image: Any, **settings: Any) -> Any:
+        """Apply DALI's fused kernel to a node of "HWC" pixels; the result is in the order of `axes`."""
+        return fn.crop_mirror_normalize(image, **{"output_layout": self.axes, **settings})
+
+    def flip(self, image: Any, flip: Any) -> Any:
+        """Flip uint8 "HWC" pixels left to right where `flip` is 1; the result is in the order of `axes`."""
+        if self.axes == "HWC":  # `fn.flip`, which cannot reorder axes, takes half the time
+            return fn.flip(image, horizontal=flip)
+        return self.crop_mirror_normalize(image, mirror=flip, dtype=types.UINT8)

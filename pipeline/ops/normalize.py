@@ -1,0 +1,81 @@
+"""From uint8 crops to network inputs: flip, mean, lighting and scale, in as few kernels as possible.
+
+Lighting adds the same three numbers to all pixels of an image, so it is a shift of the mean: one run of DALI's
+`crop_mirror_normalize` with a mean for each image does all four. A mean image needs one more pass.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from nvidia.dali import fn, types
+
+from ...shards import FreelightError
+from .context import Context, GraphContext
+from .crop import Crop, View, Window
+from .subtract_mean import RGB, SubtractMean
+
+DType = Literal["uint8", "float16", "float32"]
+DALI_TYPES = {"uint8": types.UINT8, "float16": types.FLOAT16, "float32": types.FLOAT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalize:
+    """mean: what is subtracted. divisors: what the channels are divided by at last, or None. crop: whose views come."""
+
+    mean: SubtractMean
+    divisors: RGB | None
+    crop: Crop
+
+    def nodes(self, view: View, light: Any, context: GraphContext, dtype: DType) -> Any:
+        """Return the normalized view in the order of `context.axes`. light: node of the RGB shift, or None."""
+        if view.window is not None:
+            mean = context.constant(self.mean.pixels(self.crop, view.window, context))
+            return self._scale(view.flipped(context) - mean, context, dtype)
+        if self.mean.mean == "image":
+            # The mean image is cut and flipped as the image is, and lit; the image stays uint8 until the subtraction.
+            image = types.Constant(context.required_statistics.mean_image, layout="HWC", device=context.device)
+            shift = [0.0, 0.0, 0.0] if light is None else light
+            mean = context.crop_mirror_normalize(image, mirror=view.flip, mean=shift, dtype=types.FLOAT, **view.place)
+            return self._scale(view.flipped(context) - mean, context, dtype)
+        shift = self.mean.channels(context).tolist()
+        if light is not None:
+            shift = types.Constant(shift) - light
+        if self.mean.mean == "center window":
+            lit = context.crop_mirror_normalize(view.image, mirror=view.flip, mean=shift, dtype=types.FLOAT)
+            mean = context.constant(self.mean.pixels(self.crop, Window(0, 0, False), context))
+            return self._scale(lit - mean, context, dtype)
+        std = list(self.divisors or (1.0, 1.0, 1.0))
+        return context.crop_mirror_normalize(view.image, mirror=view.flip, mean=shift, std=std, dtype=DALI_TYPES[dtype])
+
+    def _scale(self, values: Any, context: GraphContext, dtype: DType) -> Any:
+        """Divide a float32 node, and cast it."""
+        if self.divisors is not None:
+            factors = np.array([[[1 / value for value in self.divisors]]], dtype=np.float32)
+            values = values * context.constant(factors)
+        return cast(values, dtype)
+
+    def reference(
+        self,
+        pixels: npt.NDArray[np.uint8],
+        window: Window,
+        light: npt.NDArray[np.float32] | None,
+        context: Context,
+    ) -> npt.NDArray[np.float64]:
+        """Normalize one flipped crop (size, size, 3) in numpy. light: RGB shift (3,), grey levels, or None."""
+        values = pixels.astype(np.float64) - self.mean.pixels(self.crop, window, context)
+        if light is not None:
+            values += light
+        return values if self.divisors is None else values / np.array(self.divisors)
+
+
+def cast(values: Any, dtype: DType) -> Any:
+    """Cast a float32 node to `dtype`."""
+    return values if dtype == "float32" else fn.cast(values, dtype=DALI_TYPES[dtype])
+
+
+def check_std(std: RGB | None) -> None:
+    """Raise `FreelightError` for divisors that cannot be."""
+    if std is not None and (len(std) != 3 or min(std) <= 0):
+        raise FreelightError(f"transform: `std` (={std}) must be three positive numbers, RGB in 0-255 units")

@@ -1,0 +1,67 @@
+"""The mean that a transform subtracts: an image, the centre of it, or one number a channel."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from ...shards import FreelightError
+from .context import Context
+from .crop import Crop, Window
+
+Mean = Literal["image", "center window", "channel", "none"]
+RGB = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubtractMean:
+    """What is subtracted, in 0-255 units.
+
+    mean: the mean `image` of the training set, cut and flipped as the image is; its `center window`, for every crop
+    alike (the 2012 code); the `channel` means; given channel means, RGB; or `none`.
+    """
+
+    mean: Mean | RGB = "image"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mean, str) and self.mean not in get_args(Mean):
+            raise FreelightError(
+                f"transform: `mean` {self.mean!r} is not one of {', '.join(get_args(Mean))}, nor an RGB"
+            )
+        if not isinstance(self.mean, str) and len(self.mean) != 3:
+            raise FreelightError(f"transform: `mean` (={self.mean}) must be three numbers, RGB in 0-255 units")
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether the training set's mean is used."""
+        return self.mean in ("image", "center window", "channel")
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the mean differs from pixel to pixel."""
+        return self.mean in ("image", "center window")
+
+    def check(self, context: Context) -> None:
+        """Raise `FreelightError` where the statistics are missing, or of images of another size."""
+        if self.is_image and (side := context.required_statistics.mean_image.shape[0]) != context.image_size:
+            raise FreelightError(
+                f"the mean image has side {side}, the dataset's images {context.image_size}; "
+                "run compute_pca on this dataset"
+            )
+
+    def channels(self, context: Context) -> npt.NDArray[np.float32]:
+        """Return the channel means that are subtracted, (3,); zeros for a mean image and for `none`."""
+        if self.mean == "channel":
+            return context.required_statistics.mean.astype(np.float32)
+        return np.zeros(3, np.float32) if isinstance(self.mean, str) else np.array(self.mean, np.float32)
+
+    def pixels(self, crop: Crop, window: Window, context: Context) -> npt.NDArray[np.float32]:
+        """Return what is subtracted from a crop in this window: (size, size, 3), or (1, 1, 3) for channel means."""
+        if not self.is_image:
+            return self.channels(context)[None, None]
+        if self.mean == "center window":
+            middle = crop.span(context.image_size) // 2
+            window = Window(middle, middle, False)
+        pixels = crop.cut(context.required_statistics.mean_image, window)
+        return pixels[:, ::-1] if window.flip else pixels
