@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import io
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,84 +33,164 @@ from freelight.pipeline import (
     draw_epoch,
     graph_inputs,
 )
-from freelight.shards import Dataset, FreelightError, Statistics
+from freelight.shards import (
+    Dataset,
+    FreelightError,
+    Rescaling,
+    ShardSettings,
+    Statistics,
+    compute_statistics,
+    list_images,
+    make_shards,
+)
 
 SEED, EPOCH, BATCH = 21, 2, 8
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 
-# Offsets (top, left) of 224 in 256 pixels, as docs/design/paper.md section 2 lists them.
-CENTRE = (16, 16)
-FIVE = ((0, 0), (0, 32), CENTRE, (32, 0), (32, 32))
+SMALL, FULL = 56, 224
+"""Sizes of crops, pixels, out of images of 64 and 256."""
 
-CROPS: dict[str, Crop] = {
-    "random": RandomCrop(),
-    "shared": RandomCrop(shared_by=32),
-    "still": RandomCrop(centered=True),
-    "resized": RandomResizedCrop(),
-    "center": CenterCrop(),
-    "ten": TenCrop(),
+# Offsets (top, left); those of 224 in 256 pixels as docs/design/paper.md section 2 lists them.
+LAST = {SMALL: 8, FULL: 32}
+CENTRES = {SMALL: (4, 4), FULL: (16, 16)}
+FIVES = {
+    SMALL: ((0, 0), (0, 8), CENTRES[SMALL], (8, 0), (8, 8)),
+    FULL: ((0, 0), (0, 32), CENTRES[FULL], (32, 0), (32, 32)),
+}
+
+CROPS: dict[str, Callable[[int], Crop]] = {
+    "random": lambda size: RandomCrop(size=size),
+    "shared": lambda size: RandomCrop(size=size, shared_by=32),
+    "still": lambda size: RandomCrop(size=size, centered=True),
+    "resized": lambda size: RandomResizedCrop(size=size),
+    "center": lambda size: CenterCrop(size=size),
+    "ten": lambda size: TenCrop(size=size),
 }
 MEANS = {"image": "image", "window": "center window", "channel": "channel", "given": (124.0, 116.5, 103.5), "0": "none"}
+LIGHTS = {
+    "eigenvalue": Lighting(mode="eigenvalue"),
+    "std": Lighting(mode="std"),
+    "divided": Lighting(mode="std", divisor=1.1),
+    "off": Lighting(mode="off"),
+    "fixed": Lighting(),  # the default, which fixed views ignore
+}
 STD = (58.4, 57.1, 57.4)
 
-
-def every_transform() -> Iterator[tuple[str, Transform]]:
-    """Every kind of transform that there is; the lighting of fixed views is left at its default, which they ignore."""
-    for crop, dtype in itertools.product(CROPS, ("uint8", "float16", "float32")):
-        if dtype == "uint8":
-            plain = Transform(crop=CROPS[crop], mean="none", lighting=Lighting(mode="off"), dtype="uint8")
-            yield f"{crop}-uint8", plain
-            continue
-        fixed = crop in ("center", "ten")
-        for mean, mode, std in itertools.product(MEANS, ("eigenvalue", "std", "off"), (None, STD)):
-            if (fixed and mode != "eigenvalue") or (crop == "resized" and mean in ("image", "window")):
-                continue
-            yield (
-                f"{crop}-{dtype}-{mean}{'' if fixed else f'-{mode}'}{'-scaled' if std else ''}",
-                Transform(crop=CROPS[crop], mean=MEANS[mean], lighting=Lighting(mode=mode), std=std, dtype=dtype),
-            )
-    for mean, dtype in itertools.product(MEANS, ("float16", "float32")):
-        lighting = Lighting(mode="std", divisor=1.1)
-        yield f"random-{dtype}-{mean}-divided", Transform(mean=MEANS[mean], lighting=lighting, dtype=dtype)
+Words = tuple[str, str, str, str, str]
+"""A transform's crop, dtype, mean, lighting, and `scaled` or `plain`."""
 
 
-TRANSFORMS = dict(every_transform())
-# Those whose pixels are looked at: every crop, type, mean, lighting and scale, though not every product of them all.
-LOOKED_AT = [
-    name
-    for name, transform in TRANSFORMS.items()
-    if (not transform.shifts_light or (transform.lighting.mode == "std") == (transform.std is None))
-    and (transform.dtype != "float16" or transform.std is None)
-    and (transform.crop not in (CROPS["shared"], CROPS["still"]) or transform.mean in ("center window", "none"))
+def transform_of(words: Words, size: int) -> Transform:
+    crop, dtype, mean, light, scale = words
+    return Transform(
+        crop=CROPS[crop](size),
+        mean=MEANS[mean],
+        lighting=LIGHTS[light],
+        std=STD if scale == "scaled" else None,
+        dtype=dtype,  # type: ignore[arg-type]  # one of the three
+    )
+
+
+def every_transform() -> Iterator[Words]:
+    """Name every kind of transform that there is."""
+    for crop in CROPS:
+        yield crop, "uint8", "0", "off", "plain"
+        lights = ["fixed"] if crop in ("center", "ten") else ["eigenvalue", "std", "divided", "off"]
+        means = [mean for mean in MEANS if crop != "resized" or mean not in ("image", "window")]
+        for dtype, mean, light, scale in itertools.product(("float32", "float16"), means, lights, ("plain", "scaled")):
+            yield crop, dtype, mean, light, scale
+
+
+def in_pairs(kinds: Iterable[Words]) -> list[Words]:
+    """Choose some of `kinds`, so that each two values that occur together in one of them do so in a chosen one.
+
+    Pairs of random crops and pairs of fixed views count apart, as each have a graph of their own.
+    """
+    pairs = {
+        words: {(words[3] == "fixed", *pair) for pair in itertools.combinations(enumerate(words), 2)} for words in kinds
+    }
+    missing = set().union(*pairs.values())
+    chosen = []
+    while missing:
+        best = max(pairs, key=lambda words: len(pairs[words] & missing))
+        chosen.append(best)
+        missing -= pairs[best]
+    return chosen
+
+
+# Every branch of the graph and every pair of settings on small images; each crop once as the recipes have it.
+FULL_SIZE: list[Words] = [
+    ("random", "float32", "image", "eigenvalue", "plain"),
+    ("shared", "float32", "window", "divided", "plain"),
+    ("still", "float32", "channel", "off", "scaled"),
+    ("resized", "float16", "given", "std", "scaled"),
+    ("center", "uint8", "0", "off", "plain"),
+    ("ten", "float32", "image", "fixed", "plain"),
 ]
+TRANSFORMS = {
+    "-".join((*words, str(size))): transform_of(words, size)
+    for size, kinds in ((SMALL, in_pairs(every_transform())), (FULL, FULL_SIZE))
+    for words in kinds
+}
 
 
-def resized(picture: npt.NDArray[np.uint8], window: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """A dataset, its statistics, and its train split decoded by Pillow."""
+
+    dataset: Dataset
+    statistics: Statistics
+    decoded: npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def sized(
+    pictures: Path,
+    dataset: Dataset,
+    statistics: Statistics,
+    decoded: dict[str, npt.NDArray[np.uint8]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[int, Pictures]:
+    """The pictures for crops of each size."""
+    source = list_images(pictures, val_fraction=None, class_names=pictures / "class-names.tsv", seed=0)
+    folder = tmp_path_factory.mktemp("small") / "dataset"
+    make_shards(source, folder, ShardSettings(rescaling=Rescaling(size=64)))
+    small = Dataset(folder)
+    split = small.split("train")
+    train = np.stack([np.asarray(Image.open(io.BytesIO(split.read(i)))) for i in range(len(split))])
+    return {
+        SMALL: Pictures(dataset=small, statistics=compute_statistics(small), decoded=train),
+        FULL: Pictures(dataset=dataset, statistics=statistics, decoded=decoded["train"]),
+    }
+
+
+def resized(picture: npt.NDArray[np.uint8], window: tuple[int, ...], size: int) -> npt.NDArray[np.uint8]:
     """Cut, then scale as torchvision's `resized_crop` of a Pillow picture does."""
     top, left, height, width = window
     piece = Image.fromarray(picture).crop((left, top, left + width, top + height))
-    return np.asarray(piece.resize((224, 224), Image.Resampling.BILINEAR))
+    return np.asarray(piece.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def oracle(
     transform: Transform, picture: npt.NDArray[np.uint8], draws: EpochDraws, sample: int, statistics: Statistics
 ) -> npt.NDArray[Any]:
-    """Do to one decoded picture what the paper says, as plainly as can be: float64 or uint8, (views, 224, 224, 3)."""
-    crop = transform.crop
-    drawn = sample // 32 * 32 if crop == CROPS["shared"] else sample
+    """Do to one decoded picture what the paper says, as plainly as can be: float64 or uint8, (views, size, size, 3)."""
+    crop, size = transform.crop, transform.crop.size
+    centre = CENTRES[size]
+    drawn = sample // 32 * 32 if isinstance(crop, RandomCrop) and crop.shared_by == 32 else sample
     flip = float(draws.flip[drawn]) < 0.5
     if isinstance(crop, RandomResizedCrop):
-        picture = resized(picture, tuple(transform.windows(draws, 256)[sample].tolist()))
+        picture = resized(picture, tuple(transform.windows(draws, len(picture))[sample].tolist()), size)
         windows = [(0, 0, flip)]
-    elif crop == CROPS["still"]:
-        windows = [(*CENTRE, flip)]
+    elif isinstance(crop, RandomCrop) and crop.centered:
+        windows = [(*centre, flip)]
     elif isinstance(crop, RandomCrop):
-        top, left = (math.floor(float(place) * 33) for place in draws.crop[drawn])
+        top, left = (math.floor(float(place) * (LAST[size] + 1)) for place in draws.crop[drawn])
         windows = [(top, left, flip)]
     elif isinstance(crop, CenterCrop):
-        windows = [(*CENTRE, False)]
+        windows = [(*centre, False)]
     else:
-        windows = [(*place, flip) for flip in (False, True) for place in FIVE]
+        windows = [(*place, flip) for flip in (False, True) for place in FIVES[size]]
     values: npt.NDArray[Any] = picture
     if transform.dtype != "uint8":
         values = picture.astype(np.float64)
@@ -120,15 +202,16 @@ def oracle(
             values = values - np.array(transform.mean)
         if isinstance(crop, RandomCrop | RandomResizedCrop) and transform.lighting.mode != "off":
             for axis in range(3):
-                size = float(statistics.eigenvalues[axis])
-                size = math.sqrt(size) if transform.lighting.mode == "std" else size / 255
-                values = values + 0.1 * float(draws.lighting[sample, axis]) * size * statistics.eigenvectors[:, axis]
+                spread = float(statistics.eigenvalues[axis])
+                spread = math.sqrt(spread) if transform.lighting.mode == "std" else spread / 255
+                values = values + 0.1 * float(draws.lighting[sample, axis]) * spread * statistics.eigenvectors[:, axis]
     views = []
     for top, left, flip in windows:
-        view = values[top : top + 224, left : left + 224]
+        view = values[top : top + size, left : left + size]
         view = np.flip(view, axis=1) if flip else view
         if transform.mean == "center window":
-            view = view - statistics.mean_image[16:240, 16:240].astype(np.float64)
+            middle = statistics.mean_image[centre[0] : centre[0] + size, centre[1] : centre[1] + size]
+            view = view - middle.astype(np.float64)
         view = view if transform.std is None else view / np.array(STD)
         divided = isinstance(crop, RandomCrop | RandomResizedCrop) and transform.lighting.mode != "off"
         views.append(view / transform.lighting.divisor if divided and transform.dtype != "uint8" else view)
@@ -146,11 +229,10 @@ def assert_equal(got: npt.NDArray[Any], expected: npt.NDArray[Any], dtype: str, 
     assert (error <= tolerance).all(), f"off by up to {error.max()}"
 
 
-def first_batch(dataset: Dataset, statistics: Statistics, transform: Transform, **settings: Any) -> Batch:
+def first_batch(sized: Pictures, transform: Transform, **settings: Any) -> Batch:
     size = 2 if transform.views == 10 else BATCH
-    loader = Loader(
-        dataset, "train", batch_size=size, transform=transform, statistics=statistics, seed=SEED, **settings
-    )
+    settings = {"transform": transform, "statistics": sized.statistics, "seed": SEED, **settings}
+    loader = Loader(sized.dataset, "train", batch_size=size, **settings)
     loader.set_epoch(EPOCH)
     return next(iter(loader))
 
@@ -162,35 +244,42 @@ def allowed_levels(transform: Transform) -> float:
     return 1 if transform.std is None else 1 / min(STD)
 
 
-@pytest.mark.parametrize("name", LOOKED_AT)
-def test_a_batch_is_the_oracles(
-    name: str, dataset: Dataset, statistics: Statistics, decoded: dict[str, npt.NDArray[np.uint8]]
-) -> None:
+def test_the_transforms_below_have_each_pair_of_settings() -> None:
+    """Far fewer than all 334 kinds, with no value and no pair left out; the full-size ones have each crop."""
+    every, chosen = list(every_transform()), in_pairs(every_transform())
+    assert len(every) == 334
+    assert len(chosen) < 50
+    for one, other in itertools.combinations(range(5), 2):
+        assert {(words[one], words[other]) for words in chosen} == {(words[one], words[other]) for words in every}
+    assert {words[0] for words in FULL_SIZE} == set(CROPS)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_batch_is_the_oracles(name: str, sized: dict[int, Pictures]) -> None:
     transform = TRANSFORMS[name]
-    draws = draw_epoch(len(decoded["train"]), seed=SEED, epoch=EPOCH)
-    images, (planes, pixels) = [], (first_batch(dataset, statistics, transform, layout=layout) for layout in LAYOUTS)
+    size, pictures = transform.crop.size, sized[transform.crop.size]
+    draws = draw_epoch(len(pictures.decoded), seed=SEED, epoch=EPOCH)
+    images, (planes, pixels) = [], (first_batch(pictures, transform, layout=layout) for layout in LAYOUTS)
     assert np.array_equal(planes.samples, draws.order[: len(planes.samples)])
     assert np.array_equal(planes.samples, pixels.samples)
-    for batch, last in ((planes, (3, 224, 224)), (pixels, (224, 224, 3))):
+    for batch, last in ((planes, (3, size, size)), (pixels, (size, size, 3))):
         assert batch.images.shape == (len(batch.samples), *([10] if transform.views == 10 else []), *last)
         assert batch.images.is_contiguous()
         images.append(batch.images.numpy().reshape(len(batch.samples), -1, *last))
     for sample, chw, hwc in zip(planes.samples.tolist(), *images, strict=True):
-        expected = oracle(transform, decoded["train"][sample], draws, sample, statistics)
+        expected = oracle(transform, pictures.decoded[sample], draws, sample, pictures.statistics)
         assert_equal(chw.transpose(0, 2, 3, 1), expected, transform.dtype, levels=allowed_levels(transform))
         assert np.array_equal(hwc, chw.transpose(0, 2, 3, 1))
 
 
-@pytest.mark.parametrize("name", LOOKED_AT)
-def test_transform_apply_is_the_oracles_too(
-    name: str, dataset: Dataset, statistics: Statistics, decoded: dict[str, npt.NDArray[np.uint8]]
-) -> None:
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transform_apply_is_the_oracles_too(name: str, sized: dict[int, Pictures]) -> None:
     """`Transform.apply` is the oracle that users have; here it is held against the plain one."""
-    transform = TRANSFORMS[name]
-    draws = draw_epoch(len(decoded["train"]), seed=SEED, epoch=EPOCH)
+    transform, pictures = TRANSFORMS[name], sized[TRANSFORMS[name].crop.size]
+    draws = draw_epoch(len(pictures.decoded), seed=SEED, epoch=EPOCH)
     for sample in draws.order[:3].tolist():
-        got = transform.apply(decoded["train"][sample], draws, sample, statistics)
-        expected = oracle(transform, decoded["train"][sample], draws, sample, statistics)
+        got = transform.apply(pictures.decoded[sample], draws, sample, pictures.statistics)
+        expected = oracle(transform, pictures.decoded[sample], draws, sample, pictures.statistics)
         got = got if transform.views == 10 else got[None]
         assert_equal(got.transpose(0, 2, 3, 1), expected, "uint8" if transform.dtype == "uint8" else "float64")
 
@@ -198,19 +287,17 @@ def test_transform_apply_is_the_oracles_too(
 @pytest.mark.parametrize(
     "transform",
     [
-        Transform(lighting=Lighting(mode="off", divisor=1.1)),
-        Transform(crop=CenterCrop(), lighting=Lighting(mode="std", divisor=1.1)),
+        Transform(crop=RandomCrop(size=SMALL), lighting=Lighting(mode="off", divisor=1.1)),
+        Transform(crop=CenterCrop(size=SMALL), lighting=Lighting(mode="std", divisor=1.1)),
     ],
     ids=["off", "center"],
 )
-def test_nothing_is_divided_where_no_noise_is_added(
-    transform: Transform, dataset: Dataset, statistics: Statistics
-) -> None:
+def test_nothing_is_divided_where_no_noise_is_added(transform: Transform, sized: dict[int, Pictures]) -> None:
     """As in the 2012 code: its last epochs are without noise, and its tests, and neither is divided."""
     assert transform.divisors is None
     plain = dataclasses.replace(transform, lighting=Lighting(mode="off"))
-    divided = first_batch(dataset, statistics, transform).images
-    assert torch.equal(divided, first_batch(dataset, statistics, plain).images)
+    divided = first_batch(sized[SMALL], transform).images
+    assert torch.equal(divided, first_batch(sized[SMALL], plain).images)
 
 
 def test_the_draws_that_the_oracle_was_asked_about_differ(dataset: Dataset) -> None:
@@ -221,6 +308,8 @@ def test_the_draws_that_the_oracle_was_asked_about_differ(dataset: Dataset) -> N
     offsets = np.floor(draws.crop[some] * 33)
     assert (offsets.min(0) <= 2).all()
     assert (offsets.max(0) >= 30).all()
+    assert np.floor(draws.crop[some] * 9).min(0).tolist() == [0, 0]
+    assert np.floor(draws.crop[some] * 9).max(0).tolist() == [8, 8]
 
 
 @pytest.mark.parametrize("crop", [197, 200, 224, 253, 254, 255, 256])
@@ -272,7 +361,8 @@ def test_fixed_views_of_other_sizes_are_cut_where_apply_cuts_them(
 
 
 def define(transform: Transform, statistics: Statistics | None, **changes: Any) -> Pipeline:
-    settings = {"image_size": 256, "batch_size": 4, "num_threads": 1, "prefetch": 2, "device_id": 0, **changes}
+    image_size = 64 if transform.crop.size == SMALL else 256
+    settings = {"image_size": image_size, "batch_size": 4, "num_threads": 1, "prefetch": 2, "device_id": 0, **changes}
     return define_pipeline(transform, source=lambda: [], statistics=statistics, **settings)  # noqa: PIE807
 
 
@@ -284,7 +374,7 @@ def replace_decoders(monkeypatch: pytest.MonkeyPatch, decode: Callable[..., Any]
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_the_gpu_graph_is_defined_without_a_gpu(
-    name: str, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+    name: str, sized: dict[int, Pictures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DALI checks devices and arguments as the graph is defined. The batch ends on the GPU, in either layout."""
     outputs, decoded = [], []
@@ -296,22 +386,29 @@ def test_the_gpu_graph_is_defined_without_a_gpu(
 
     replace_decoders(monkeypatch, noted)
     for layout in LAYOUTS:
-        define(TRANSFORMS[name], statistics, layout=layout)
+        define(TRANSFORMS[name], sized[TRANSFORMS[name].crop.size].statistics, layout=layout)
     assert [node.device for node in outputs] == ["gpu", "gpu"]
     assert decoded == [("mixed", True)] * 2, "without it, nvJPEG's chroma is coarser than the CPU's"
 
 
 @pytest.mark.parametrize(
-    "name", ["random-float32-image-eigenvalue", "resized-uint8", "center-float16-channel", "ten-uint8"]
+    "transform",
+    [
+        Transform(),
+        transform_of(("resized", "uint8", "0", "off", "plain"), FULL),
+        transform_of(("center", "float16", "channel", "fixed", "plain"), FULL),
+        transform_of(("ten", "uint8", "0", "off", "plain"), FULL),
+    ],
+    ids=["random", "resized", "center", "ten"],
 )
 def test_defining_rejects_an_operator_on_the_wrong_device(
-    name: str, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+    transform: Transform, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The test above means something: the same graph with one operator left on the CPU is not definable."""
     monkeypatch.setattr(fn, "crop_mirror_normalize", functools.partial(fn.crop_mirror_normalize, device="cpu"))
-    define(TRANSFORMS[name], statistics, device_id=None)
+    define(transform, statistics, device_id=None)
     with pytest.raises(RuntimeError, match='stored on incompatible device "gpu"'):
-        define(TRANSFORMS[name], statistics)
+        define(transform, statistics)
 
 
 def test_defining_rejects_an_argument_on_the_gpu(statistics: Statistics, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,23 +477,23 @@ def test_wrong_transforms_are_named(arguments: dict[str, Any], message: str) -> 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", LOOKED_AT)
-def test_the_gpu_gives_the_cpus_batch(name: str, layout: Layout, dataset: Dataset, statistics: Statistics) -> None:
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_the_gpu_gives_the_cpus_batch(name: str, layout: Layout, sized: dict[int, Pictures]) -> None:
     """The decoders differ, by at most one grey level in the mean."""
-    ours, theirs = on_both(TRANSFORMS[name], dataset, statistics, layout)
+    ours, theirs = on_both(TRANSFORMS[name], sized, layout)
     assert (theirs.images.cpu().double() - ours.images.double()).abs().mean() <= 1
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", LOOKED_AT)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_of_the_same_decoded_pixels_the_gpu_makes_the_cpus_batch(
-    name: str, layout: Layout, dataset: Dataset, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+    name: str, layout: Layout, sized: dict[int, Pictures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All that follows the decoder: uint8 to the bit, float32 to 1e-3; resampling to a grey level."""
     replace_decoders(monkeypatch, on_the_cpu)
-    ours, theirs = on_both(TRANSFORMS[name], dataset, statistics, layout)
+    ours, theirs = on_both(TRANSFORMS[name], sized, layout)
     levels = allowed_levels(TRANSFORMS[name])
     assert_equal(theirs.images.cpu().numpy(), ours.images.numpy(), TRANSFORMS[name].dtype, levels=levels)
 
@@ -406,19 +503,20 @@ def on_the_cpu(decode: Callable[..., Any], *nodes: Any, **settings: Any) -> Any:
     return pixels.gpu() if settings["device"] == "mixed" else pixels
 
 
-@pytest.mark.parametrize("name", LOOKED_AT)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_the_gpu_graph_over_the_cpus_decoder_is_defined(
-    name: str, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+    name: str, sized: dict[int, Pictures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the test above runs on a GPU."""
     replace_decoders(monkeypatch, on_the_cpu)
-    define(TRANSFORMS[name], statistics)
+    define(TRANSFORMS[name], sized[TRANSFORMS[name].crop.size].statistics)
 
 
-def on_both(transform: Transform, dataset: Dataset, statistics: Statistics, layout: Layout) -> tuple[Batch, Batch]:
+def on_both(transform: Transform, sized: dict[int, Pictures], layout: Layout) -> tuple[Batch, Batch]:
     """Return the first batch of the CPU and that of the GPU, the same samples with the same labels."""
-    ours = first_batch(dataset, statistics, transform, layout=layout)
-    theirs = first_batch(dataset, statistics, transform, layout=layout, device="cuda")
+    pictures = sized[transform.crop.size]
+    ours = first_batch(pictures, transform, layout=layout)
+    theirs = first_batch(pictures, transform, layout=layout, device="cuda")
     assert theirs.images.is_cuda
     assert theirs.images.dtype == ours.images.dtype
     assert theirs.images.shape == ours.images.shape
@@ -429,12 +527,21 @@ def on_both(transform: Transform, dataset: Dataset, statistics: Statistics, layo
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("name", ["random-uint8", "random-float16-image-eigenvalue", "random-float32-channel-std"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("random", "uint8", "0", "off", "plain"),
+        ("random", "float16", "image", "eigenvalue", "plain"),
+        ("random", "float32", "channel", "std", "plain"),
+    ],
+    ids="-".join,
+)
 def test_the_speed_on_the_gpu_is_said(
-    name: str, dataset: Dataset, statistics: Statistics, capsys: pytest.CaptureFixture[str]
+    words: Words, dataset: Dataset, statistics: Statistics, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is asserted of it; small pictures of the project's own, batches of 60, the first ten left out."""
-    loader = Loader(dataset, "train", batch_size=60, transform=TRANSFORMS[name], statistics=statistics, device="cuda")
+    transform = transform_of(words, FULL)
+    loader = Loader(dataset, "train", batch_size=60, transform=transform, statistics=statistics, device="cuda")
     for epoch in range(210):
         if epoch == 10:
             torch.cuda.synchronize()
@@ -444,4 +551,4 @@ def test_the_speed_on_the_gpu_is_said(
     torch.cuda.synchronize()
     rate = 200 * 60 / (time.perf_counter() - start)
     with capsys.disabled():
-        print(f"\n{name} on {torch.cuda.get_device_name()}: {rate:.0f} images/s")
+        print(f"\n{'-'.join(words)} on {torch.cuda.get_device_name()}: {rate:.0f} images/s")
