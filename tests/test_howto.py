@@ -1,0 +1,23 @@
+"""The how-to documents work as they stand: their Python is run, word for word."""
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+from freelight.shards import Dataset
+
+HOWTO = Path(__file__).parents[1] / "docs/howto"
+
+
+def run_blocks(document: str, folder: Path) -> dict[str, Any]:
+    """Run the Python blocks of a how-to as one module, and return its names."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", (HOWTO / document).read_text(), re.MULTILINE | re.DOTALL)
+    module = folder / "howto.py"
+    module.write_text("\n".join(blocks))
+    return runpy.run_path(str(module))
+
+
+def test_an_augmentation_added_as_the_howto_says_equals_its_reference(dataset: Dataset, tmp_path: Path) -> None:
+    names = run_blocks("add-an-augmentation.md", tmp_path)
+    names["test_contrast_equals_its_reference"](dataset)
