@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from freelight.claims import fall2009, table1, table2
 from freelight.claims.plan import errors
 from freelight.claims.session import Session
+from freelight.shards import FreelightError
 from freelight.train.cli import main as train
 
 ROOT = Path(fall2009.__file__).parents[3]
@@ -107,24 +108,28 @@ def test_a_plans_cost_is_images_by_epochs_at_the_speed_given(reproduce: Reproduc
 
 
 def test_a_table_shows_what_was_measured_and_by_how_much_it_differs(reproduce: Reproduce, tmp_path: Path) -> None:
-    (tmp_path / "cnn2010-ten-views.txt").write_text(
-        "150 images of test, 10 views: top-1 error 38.00%, top-5 error 17.50%\n"
+    (tmp_path / "cnn2010-ten-views.json").write_text(
+        '{"average": null, "networks": [{"name": "last.pt", "top1": 0.38, "top5": 0.175}]}'
     )
     result = reproduce(table1.command, "--data", tmp_path, "--out", tmp_path)
     assert re.search(r"ten views +37.5 / 17.0 +38.0 / 17.5  \+0.5 / \+0.5$", result.stdout, re.MULTILINE)
     assert result.stdout.splitlines()[-1] == "not run: CNN, 2010 test, centre view"
 
 
-def test_errors_are_the_last_ones_of_a_file(tmp_path: Path) -> None:
-    """Where several networks are averaged, the average's line is the last."""
-    path = tmp_path / "errors.txt"
+def test_errors_are_those_of_the_average_where_there_is_one(tmp_path: Path) -> None:
+    """An empty file is what the shell makes before `evaluate` has finished."""
+    path = tmp_path / "errors.json"
     assert errors(path) is None
     path.write_text("")
     assert errors(path) is None
-    path.write_text(
-        "a: top-1 error 40.00%, top-5 error 18.00%\naverage: top-1 error 38.10%, top-5 error 16.40%\nended\n"
-    )
-    assert errors(path) == (38.1, 16.4)
+    networks = [{"top1": 0.40, "top5": 0.18}]
+    path.write_text(json.dumps({"networks": networks, "average": None}))
+    assert errors(path) == pytest.approx((40, 18))
+    path.write_text(json.dumps({"networks": networks, "average": {"top1": 0.381, "top5": 0.164}}))
+    assert errors(path) == pytest.approx((38.1, 16.4))
+    path.write_text("top-1 error 40.00%, top-5 error 18.00%")
+    with pytest.raises(FreelightError, match=r"errors\.json was not written by evaluate --json"):
+        errors(path)
 
 
 def test_run_does_the_printed_lines_in_order_once(

@@ -221,6 +221,36 @@ def test_a_table_names_every_class_and_the_worst_confusions(run: Path, dataset: 
     assert re.fullmatch(r"\w+ taken for \w+: [12] of 2", confusions.splitlines()[0])
 
 
+def test_as_json_it_gives_the_numbers_of_the_text(run: Path, dataset: Dataset, tmp_path: Path) -> None:
+    """One document on stdout, of networks and their average, classes and confusions."""
+    kept = tmp_path / "kept.npz"
+    words = ["--shards", dataset.folder, "--views", "1"]
+    twice = [*words, "--checkpoint", run / "last.pt", "--checkpoint", run / "last.pt", "--predictions", kept]
+    document = json.loads(call(*twice, "--json").stdout)
+    text = call(*words, "--from", kept, "--per-class").stdout
+    with_classes = json.loads(call(*words, "--from", kept, "--per-class", "--json").stdout)
+    assert with_classes.items() >= document.items()
+    assert {name: document[name] for name in ("split", "views", "images")} == {"split": "val", "views": 1, "images": 20}
+    (network, _), average = document["networks"], document["average"]
+    assert list(network) == ["name", "top1", "top5", "loss", "images_per_second", "reordered"]
+    assert (network["name"], network["reordered"]) == (f"{run}/last.pt", False)
+    errors = f"top-1 error {network['top1']:.2%}, top-5 error {network['top5']:.2%}, loss {network['loss']:.3f}"
+    assert f"{errors}, {network['images_per_second']:.1f} images/s" in text
+    assert (average["weights"], average["origin"]) == ([0.5, 0.5], "equal")
+    assert {name: average[name] for name in ("top1", "top5", "loss")} == pytest.approx(
+        {name: network[name] for name in ("top1", "top5", "loss")}
+    )
+    classes, confusions = with_classes["classes"], with_classes["confusions"]
+    assert [scored["id"] for scored in classes] == [info.id for info in dataset.manifest.classes]
+    assert sum(scored["images"] for scored in classes) == 20
+    names = {scored["id"]: scored["name"] for scored in classes}
+    for pair in confusions:
+        line = f"{names[pair['class']]} taken for {names[pair['predicted']]}: {pair['count']} of {pair['images']}"
+        assert line in text.splitlines()
+    alone = json.loads(call(*words, "--checkpoint", run / "last.pt", "--json").stdout)
+    assert alone["average"] is None
+
+
 def test_shards_may_lie_behind_a_url(run: Path, dataset: Dataset, tmp_path: Path) -> None:
     words = ["--checkpoint", run / "last.pt", "--views", "1", "--shards"]
     near = call(*words, dataset.folder)

@@ -16,7 +16,7 @@ def planner(data: Path, out: Path) -> Plan:
     begins from one of 2012, which table2 with the same --out shares. Nothing runs without --run; the table shows what
     has been measured under --out, whoever ran the lines.
     """
-    dataset, run, figures = out / "fall2009", out / "cnn2009", out / "cnn2009.txt"
+    dataset, run, figures = out / "fall2009", out / "cnn2009", out / "cnn2009.json"
     return Plan(
         claim="fall2009",
         sources={

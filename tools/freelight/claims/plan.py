@@ -1,5 +1,6 @@
 """Experiments that need ImageNet and GPUs: their commands in order, what they cost, and the table they fill."""
 
+import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -140,16 +141,27 @@ def train(dataset: Path, run: Path, images: float, *more: str, seed: int = 0) ->
 
 def evaluate(dataset: Path, figures: Path, images: float, split: str, views: int, *more: str) -> Step:
     """Return a step that measures errors. images: of the split, times the networks that must see it."""
-    words = ("tools/evaluate", "--shards", str(dataset), "--split", split, "--views", str(views), *more)
+    words = ("tools/evaluate", "--json", "--shards", str(dataset), "--split", split, "--views", str(views), *more)
     return Step(words=words, dataset=dataset, seen=images * views, figures=figures)
 
 
 def errors(path: Path) -> tuple[float, float] | None:
-    """Return the last top-1 and top-5 error, %, that `evaluate` wrote to a file; None if there is none."""
-    if not path.is_file():
+    """Return the top-1 and top-5 error, %, in a file that `evaluate --json` wrote: of the average, if there is one.
+
+    None if there is no file, or an empty one: the shell makes it before `evaluate` has finished. Raises
+    `FreelightError` for any other content.
+    """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not text:
         return None
-    found = re.findall(r"top-1 error ([\d.]+) ?%, top-5 error ([\d.]+) ?%", path.read_text(encoding="utf-8"))
-    return (float(found[-1][0]), float(found[-1][1])) if found else None
+    try:
+        document = json.loads(text)
+        measured = document["average"] or document["networks"][-1]
+        return 100 * measured["top1"], 100 * measured["top5"]
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise FreelightError(
+            f"{path} was not written by evaluate --json ({error}); delete it and run its step again"
+        ) from None
 
 
 def _row(row: Expected, found: tuple[float, float] | None) -> Row:

@@ -15,7 +15,7 @@ def planner(data: Path, out: Path) -> Plan:
     measured under --out, whoever ran the lines.
     """
     dataset, run = out / "ilsvrc2010", out / "cnn2010"
-    ten, one = out / "cnn2010-ten-views.txt", out / "cnn2010-centre-view.txt"
+    ten, one = out / "cnn2010-ten-views.json", out / "cnn2010-centre-view.json"
     checkpoint = ("--checkpoint", str(run / "last.pt"))
     return Plan(
         claim="table1",

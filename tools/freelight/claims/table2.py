@@ -48,11 +48,11 @@ def planner(data: Path, out: Path) -> Plan:
     kept = {run: out / f"{run.name}.npz" for run in (*plain, *tuned)}
     for run, predictions in kept.items():
         more = ("--checkpoint", str(run / "last.pt"), "--predictions", str(predictions))
-        steps.append(evaluate(ilsvrc, out / f"{run.name}.txt", VAL, "val", 10, *more))
+        steps.append(evaluate(ilsvrc, out / f"{run.name}.json", VAL, "val", 10, *more))
     averages = {"five": plain, "seven": [*plain, *tuned]}
     for name, runs in averages.items():
         earlier = [word for run in runs for word in ("--from", str(kept[run]))]
-        steps.append(evaluate(ilsvrc, out / f"{name}-cnns.txt", 0, "val", 10, *earlier))
+        steps.append(evaluate(ilsvrc, out / f"{name}-cnns.json", 0, "val", 10, *earlier))
     return Plan(
         claim="table2",
         sources={
@@ -61,10 +61,10 @@ def planner(data: Path, out: Path) -> Plan:
         },
         steps=tuple(steps),
         table=(
-            Expected(what="1 CNN, 2012 val", paper="40.7 / 18.2", figures=out / f"{plain[0].name}.txt"),
-            Expected(what="5 CNNs, 2012 val", paper="38.1 / 16.4", figures=out / "five-cnns.txt"),
-            Expected(what="1 CNN*, 2012 val", paper="39.0 / 16.6", figures=out / f"{tuned[0].name}.txt"),
-            Expected(what="7 CNNs*, 2012 val", paper="36.7 / 15.4", figures=out / "seven-cnns.txt"),
+            Expected(what="1 CNN, 2012 val", paper="40.7 / 18.2", figures=out / f"{plain[0].name}.json"),
+            Expected(what="5 CNNs, 2012 val", paper="38.1 / 16.4", figures=out / "five-cnns.json"),
+            Expected(what="1 CNN*, 2012 val", paper="39.0 / 16.6", figures=out / f"{tuned[0].name}.json"),
+            Expected(what="7 CNNs*, 2012 val", paper="36.7 / 15.4", figures=out / "seven-cnns.json"),
         ),
         notes=(
             "* a sixth convolution, pre-trained on Fall 2011, fine-tuned; rates and epochs as the 2012 code's chain, "
