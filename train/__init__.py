@@ -11,7 +11,7 @@ from .optimizer import PaperSGD
 from .parallel.columns import Columns
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
-from .recipe import RECIPES, Recipe
+from .recipes import RECIPES, Header, PublishedError, Recipe
 from .run_folder import RunFolder
 from .schedule import LearningRates
 from .trainer import Trainer, TrainingConfig
@@ -23,12 +23,14 @@ __all__ = [
     "DropoutMasks",
     "EpochMetrics",
     "Errors",
+    "Header",
     "LearningRates",
     "Mesh",
     "Network",
     "NetworkConfig",
     "PaperSGD",
     "Predictions",
+    "PublishedError",
     "Recipe",
     "RunFolder",
     "RunMetrics",

@@ -14,7 +14,7 @@ from ..shards import Dataset, FreelightError, Rescaling, Statistics
 from ..shards.base.atomic import atomic_write
 from .network.network import Network
 from .parallel.columns import Columns
-from .recipe import Recipe
+from .recipes import Recipe, load_recipe
 
 FORMAT = 2
 
@@ -73,7 +73,7 @@ class Checkpoint:
             raise FreelightError(f"{path} is damaged or not a checkpoint; name another file") from error
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
-        content["recipe"] = Recipe.fromdict(content["recipe"])
+        content["recipe"] = load_recipe(content["recipe"])
         content["rescaling"] = rescaling_of(content.get("rescaling", {}), content["image_size"])
         values: dict[str, Any] = {
             name: value.numpy() if isinstance(value, torch.Tensor) else value

@@ -8,9 +8,9 @@ import click
 
 from ..shards import Dataset
 from ..shards.base.console import reports_errors, with_cache
-from .describe import describe, recipe_table
+from .describe import describe
 from .parallel.launch import launch
-from .recipe import RECIPES
+from .recipes import RECIPES, recipe_table
 from .trainer import TrainingConfig, train
 
 

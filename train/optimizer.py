@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from .recipe import Recipe
+from .recipes import Recipe
 
 
 class PaperSGD:

@@ -1,4 +1,4 @@
-"""Begin from a checkpoint: take a run up, or start a new one from another's layers."""
+"""Start from a checkpoint: check that a run may be resumed, or begin a new run with another run's layers."""
 
 from itertools import zip_longest
 from pathlib import Path
@@ -10,61 +10,59 @@ import torch
 from ..shards import Dataset, FreelightError, Statistics
 from .checkpoint import Checkpoint
 from .network.network import Network
-from .recipe import Recipe
+from .recipes import Recipe
 
 
 def check_same_run(
-    checkpoint: Checkpoint, *, recipe: Recipe, seed: int, dataset: Dataset, statistics: Statistics, where: Path
+    checkpoint: Checkpoint, *, recipe: Recipe, seed: int, dataset: Dataset, statistics: Statistics, folder: Path
 ) -> None:
-    """Raise `FreelightError` naming what differs, unless the run of `checkpoint` may go on with all this.
+    """Raise `FreelightError` naming what differs, unless a run can be resumed from `checkpoint` with these settings.
 
-    where: the folder of the run.
+    folder: of the run, for the message. The recipe's header is text and may differ.
     """
-    remedy = "give the same to go on with it, or another --out"
-    then = checkpoint.class_ids
-    now = [info.id for info in dataset.manifest.classes]
-    if then != now:
-        pairs = zip_longest(then, now, fillvalue="none")
-        label, (was, is_) = next((label, pair) for label, pair in enumerate(pairs) if pair[0] != pair[1])
-        raise FreelightError(f"{where} holds a run on other classes: class {label} was {was}, here {is_}; {remedy}")
-    begun = _settings(checkpoint.recipe, checkpoint.seed, checkpoint.fingerprint)
+    remedy = "use the same to resume it, or another `out`"
+    class_ids = [info.id for info in dataset.manifest.classes]
+    for label, (then, now) in enumerate(zip_longest(checkpoint.class_ids, class_ids, fillvalue="none")):
+        if then != now:
+            raise FreelightError(
+                f"{folder} holds a run with other classes (class {label}: {then} then, {now} now); {remedy}"
+            )
+    before = _settings(checkpoint.recipe, checkpoint.seed, checkpoint.fingerprint)
     wanted = _settings(recipe, seed, dataset.fingerprint)
-    changed = [f"{name}: {begun[name]!r} then, {wanted[name]!r} now" for name in wanted if begun[name] != wanted[name]]
+    changed = [f"{key}: {before[key]!r} then, {wanted[key]!r} now" for key in wanted if before[key] != wanted[key]]
     if changed:
-        raise FreelightError(f"{where} holds a run with other settings ({'; '.join(changed)}); {remedy}")
-    if not _same(checkpoint.statistics, statistics):
+        raise FreelightError(f"{folder} holds a run with other settings ({'; '.join(changed)}); {remedy}")
+    if not _equal(checkpoint.statistics, statistics):
         raise FreelightError(
-            f"{where} holds a run with other statistics than {dataset.folder} has now; "
-            "put the old ones back, or give another --out"
+            f"{folder} holds a run with other statistics than those of {dataset.folder} now; "
+            "put the former file back, or use another `out`"
         )
 
 
 def _settings(recipe: Recipe, seed: int, fingerprint: str) -> dict[str, Any]:
-    settings = recipe.asdict()
-    network = settings.pop("network")
-    return {**settings, **network, "seed": seed, "dataset": fingerprint[:12]}
+    return {"recipe": recipe.name, **recipe.settings(), "seed": seed, "dataset": fingerprint[:12]}
 
 
-def _same(one: Statistics, other: Statistics) -> bool:
+def _equal(one: Statistics, other: Statistics) -> bool:
     return all(np.array_equal(value, getattr(other, name)) for name, value in vars(one).items())
 
 
 @torch.no_grad()
-def copy_matching(checkpoint: Checkpoint, network: Network, dataset: Dataset) -> str:
-    """Copy the layers of a checkpoint that fit into `network`; return which were copied, and why others were not.
+def init_from(checkpoint: Checkpoint, network: Network, dataset: Dataset) -> str:
+    """Copy the layers of `checkpoint` that fit into `network`; return which were copied, and why others were not.
 
-    A layer fits that has the same name and shapes. The last one, whose rows are classes, must be of the same class ids;
-    in another order its rows are brought into the dataset's.
+    A layer fits if name and shapes are the same. The last layer's rows are classes: it fits if the class ids are the
+    same, and its rows are put in the dataset's order.
     """
-    own = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
-    last = list(own)[-1].partition(".")[0]
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    last = list(shapes)[-1].partition(".")[0]
     copied, new = [], []
-    for layer in dict.fromkeys(name.partition(".")[0] for name in own):
+    for layer in dict.fromkeys(name.partition(".")[0] for name in shapes):
         names = [f"{layer}.weight", f"{layer}.bias"]
         theirs = [checkpoint.weights.get(name) for name in names]
         reason = None
         for name, weights in zip(names, theirs, strict=True):
-            wanted = (network.whole_rows(layer), *own[name][1:])
+            wanted = (network.whole_rows(layer), *shapes[name][1:])
             if weights is None:
                 reason = "the checkpoint has none"
             elif tuple(weights.shape) != wanted:

@@ -28,8 +28,8 @@ from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
 from .parallel.votes import StoppedError, vote
 from .progress import Progress, summary
-from .recipe import Recipe
-from .resume import check_same_run, copy_matching
+from .recipes import Recipe
+from .resume import check_same_run, init_from
 from .run_folder import RunFolder
 from .schedule import LearningRates
 
@@ -341,7 +341,7 @@ class Trainer:
                 again = "" if self.config.init_from is None else "; --init-from was for its beginning"
                 self._say(f"{self.config.out} goes on after step {self.step}{again}")
         elif self.config.init_from is not None:
-            copied = copy_matching(Checkpoint.load(self.config.init_from), self.network, self.dataset)
+            copied = init_from(Checkpoint.load(self.config.init_from), self.network, self.dataset)
             self._say(f"{self.config.init_from}: {copied}")
         self._saved_step = self.step
         if not self.mesh.is_same_on_all_ranks(self.step):
@@ -358,7 +358,7 @@ class Trainer:
             seed=self.config.seed,
             dataset=self.dataset,
             statistics=self.statistics,
-            where=self.config.out,
+            folder=self.config.out,
         )
         self.network.load_whole(checkpoint.weights)
         for name, whole in checkpoint.velocity.items():

@@ -143,10 +143,10 @@ def test_figure_2_has_the_papers_neurons_multiply_adds_and_exchanged_bytes() -> 
     neurons = [145_200, 93_312, 32_448, 32_448, 21_632, 2048, 2048, 500]
     assert [size.neurons for size in sizes.values()] == neurons
     assert sum(2 * size.multiply_adds for size in sizes.values()) == pytest.approx(724e6, rel=1e-3)
-    exchanged = {name: size.exchanged for name, size in sizes.items() if size.exchanged}
+    exchanged = {name: size.bytes_exchanged for name, size in sizes.items() if size.bytes_exchanged}
     both = {"conv3": 128 * 13 * 13, "fc6": 128 * 6 * 6, "fc7": 2048, "fc8": 2048}
     assert exchanged == {name: 4 * floats for name, floats in both.items()}
-    assert sum(size.in_all for size in sizes.values()) == 60_965_224
+    assert sum(size.parameters_of_all for size in sizes.values()) == 60_965_224
 
 
 def test_the_table_has_a_row_a_layer_and_their_sum() -> None:

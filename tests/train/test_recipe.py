@@ -9,9 +9,10 @@ from click.testing import CliRunner
 
 from freelight.pipeline import CenterCrop, Lighting, RandomCrop, TenCrop
 from freelight.shards import FreelightError
-from freelight.train import RECIPES, Recipe
+from freelight.train import RECIPES, Header, Recipe
 from freelight.train.cli import main
 from freelight.train.optimizer import PaperSGD
+from freelight.train.recipes import load_recipe
 
 PAPER = RECIPES["paper"]
 
@@ -66,21 +67,24 @@ def test_settings_are_changed_by_name_and_type_and_the_rest_stay() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("batchsize=4", r"--set 'batchsize=4': expected key=value with a key of: crop_size, crops, flip_probability, "),
+        (
+            "batchsize=4",
+            r"`settings` 'batchsize=4': expected key=value with a key of: crop_size, crops, flip_probability, ",
+        ),
         ("name=mine", "expected key=value with a key of: "),
-        ("epochs", "--set 'epochs': expected key=value"),
-        ("epochs=1.5", "--set 'epochs=1.5': epochs takes a whole number"),
-        ("momentum=much", "--set 'momentum=much': momentum takes a number"),
+        ("epochs", "`settings` 'epochs': expected key=value"),
+        ("epochs=1.5", "`settings` 'epochs=1.5': epochs takes a whole number"),
+        ("momentum=much", "`settings` 'momentum=much': momentum takes a number"),
         ("lighting=bright", "lighting takes one of eigenvalue, std, off"),
-        ("batch_size=0", r"batch_size \(=0\) must be at least 1"),
-        ("epochs=0", r"epochs \(=0\) must be at least 1"),
-        ("plateau_epochs=0", r"plateau_epochs \(=0\) must be at least 1"),
-        ("plateau_drops=-1", r"plateau_drops \(=-1\) must be 0 or more"),
-        ("plateau_factor=0", r"plateau_factor \(=0.0\) must be positive"),
+        ("batch_size=0", r"`batch_size` \(=0\) must be at least 1"),
+        ("epochs=0", r"`epochs` \(=0\) must be at least 1"),
+        ("plateau_epochs=0", r"`plateau_epochs` \(=0\) must be at least 1"),
+        ("plateau_drops=-1", r"`plateau_drops` \(=-1\) must be 0 or more"),
+        ("plateau_factor=0", r"`plateau_factor` \(=0.0\) must be positive"),
         ("crops=none", "crops takes one of random, center"),
-        ("flip_probability=1.5", r"flip_probability \(=1.5\) must lie in 0..1"),
-        ("learning_rate=-0.1", r"learning_rate \(=-0.1\) must be 0 or more"),
-        ("learning_rate=nan", r"learning_rate \(=nan\) must be 0 or more"),
+        ("flip_probability=1.5", r"`flip_probability` \(=1.5\) must be in 0..1"),
+        ("learning_rate=-0.1", r"`learning_rate` \(=-0.1\) must be 0 or more"),
+        ("learning_rate=nan", r"`learning_rate` \(=nan\) must be 0 or more"),
     ],
 )
 def test_a_setting_that_cannot_be_is_an_error_naming_it(setting: str, message: str) -> None:
@@ -206,6 +210,10 @@ def test_a_recipe_comes_back_from_plain_values(name: str) -> None:
     assert recipe.layer_rates.of("conv3.weight", 1.0) == 0.1
     assert (recipe.network.activation, recipe.crops, recipe.drop_epochs) == ("tanh", "center", (3, 4))
     assert Recipe.fromdict(recipe.asdict()) == recipe
+    assert Recipe.fromdict(recipe.asdict()).header == RECIPES[name].header
+    of_release_01 = {key: value for key, value in recipe.asdict().items() if key != "header"}
+    assert load_recipe(of_release_01).header == RECIPES[name].header
+    assert load_recipe({**of_release_01, "name": "mine"}).header == Header()
     changed = PAPER.override(["removed=conv3", "sixth_conv=true"])
     assert (changed.network.removed, changed.network.sixth_conv) == ("conv3", True)
     assert Recipe.fromdict(changed.asdict()) == changed

@@ -177,8 +177,7 @@ def test_other_settings_on_the_same_out_are_an_error_naming_them(
     result = train.here(run, setting)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        f"error: {run} holds a run with other settings ({difference}); "
-        "give the same to go on with it, or another --out\n"
+        f"error: {run} holds a run with other settings ({difference}); use the same to resume it, or another --out\n"
     )
     assert files(run) == before
 
@@ -210,7 +209,7 @@ def test_other_data_or_statistics_on_the_same_out_are_an_error(train_on: Any, ru
     statistics.save(folder)
     result = train_on(dataset_copy).here(run)
     assert result.exit_code == 2
-    assert f"with other statistics than {folder} has now; put the old ones back, or give another --out" in result.stderr
+    assert f"with other statistics than those of {folder} now; put the former file back, or " in result.stderr
     manifest = folder / "dataset.json"
     digest = dataset_copy.manifest.splits["train"].shards[0].sha256
     manifest.write_text(manifest.read_text().replace(digest, digest[::-1]))
@@ -318,7 +317,7 @@ def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
         ("--checkpoint-every 0", "--checkpoint-every (=0) must be at least 1"),
         ("--log-every 0", "--log-every (=0) must be at least 1"),
         ("--threads 0", "num_threads (=0) must be at least 1"),
-        ("--epochs 0", "epochs (=0) must be at least 1"),
+        ("--epochs 0", "--epochs (=0) must be at least 1"),
         ("--width 0", "--width (=0.0) must be positive"),
         ("--set dropout=1.5", "dropout (=1.5) must lie in 0..1"),
         ("--set bach_size=4", "--set 'bach_size=4': expected key=value"),

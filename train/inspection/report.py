@@ -10,7 +10,6 @@ import torch
 
 from ...shards import Dataset, FreelightError
 from ..checkpoint import Checkpoint
-from ..describe import recipe_table
 from ..environment import describe_environment, read_environment
 from ..evaluation.passes import predict_split, split_labels
 from ..evaluation.picture_files import PicturePrediction, decode_sample, top_classes
@@ -25,9 +24,8 @@ from ..evaluation.scoring import (
 )
 from ..evaluator import Errors, default_device
 from ..kernel_pictures import labelled_kernel_grids
-from ..network.architectures import NetworkConfig
 from ..progress import summary
-from ..recipe import RECIPES, Recipe, settable
+from ..recipes import name_with_changes, recipe_rows
 from ..run_folder import BEST, LAST, RunFolder
 from .charts import class_errors, curves
 from .features import Watch, no_watch
@@ -72,16 +70,10 @@ def report(run: Path, dataset: Dataset | None, *, features: Path | None = None, 
 
 
 def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], dataset: Dataset | None) -> str:
-    recipe, plain = trained.recipe, RECIPES[trained.recipe.name]
-    changed = [
-        f"{name}={getattr(owner, name)}"
-        for owner, default, kind in ((recipe, plain, Recipe), (recipe.network, plain.network, NetworkConfig))
-        for name in settable(kind)
-        if getattr(owner, name) != getattr(default, name)
-    ]
+    recipe = trained.recipe
     parameters = sum(tensor.numel() for tensor in trained.weights.values())
     rows = [
-        ("recipe", f"{recipe.name}{', with ' if changed else ''}{', '.join(changed)}; seed {trained.seed}"),
+        ("recipe", f"{name_with_changes(recipe)}; seed {trained.seed}"),
         ("network", f"{recipe.network.architecture}, {parameters:,} parameters, columns: {recipe.network.columns}"),
         (
             "data",
@@ -235,5 +227,4 @@ def _speed(metrics: Sequence[dict[str, Any]]) -> str:
 
 
 def _settings(trained: Checkpoint) -> str:
-    lines = [line.partition("  ") for line in recipe_table(trained.recipe).split("\n\n", 1)[1].splitlines()]
-    return section("All settings", table([(name, value.strip()) for name, _, value in lines], head=False))
+    return section("All settings", table(list(recipe_rows(trained.recipe).items()), head=False))

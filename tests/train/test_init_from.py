@@ -9,7 +9,7 @@ import torch
 
 from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.train import Checkpoint, Network, NetworkConfig
-from freelight.train.resume import check_same_run, copy_matching
+from freelight.train.resume import check_same_run, init_from
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def copied_into(network: Network, checkpoint: Checkpoint) -> set[str]:
 def test_the_same_network_and_classes_take_every_layer(checkpoint: Checkpoint, dataset: Dataset) -> None:
     network = Network(NetworkConfig(width=0.05), classes=10, seed=7)
     layers = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
-    assert copy_matching(checkpoint, network, dataset) == f"copied: {', '.join(layers)}; new: none"
+    assert init_from(checkpoint, network, dataset) == f"copied: {', '.join(layers)}; new: none"
     assert copied_into(network, checkpoint) == set(layers)
 
 
 def test_the_same_classes_in_another_order_take_the_rows_of_their_ids(checkpoint: Checkpoint, dataset: Dataset) -> None:
     order = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
     network = Network(NetworkConfig(width=0.05), classes=10, seed=7)
-    copy_matching(checkpoint, network, with_classes(dataset, order))
+    init_from(checkpoint, network, with_classes(dataset, order))
     assert torch.equal(network.get_parameter("fc8.weight"), checkpoint.weights["fc8.weight"][order])
 
 
@@ -56,7 +56,7 @@ def test_other_classes_get_a_new_last_layer_though_it_has_the_same_shape(
     first = dataclasses.replace(dataset.manifest.classes[0], id="n99999999")
     other.manifest = dataclasses.replace(other.manifest, classes=(first, *other.manifest.classes[1:]))
     network = Network(NetworkConfig(width=0.05), classes=10, seed=7)
-    said = copy_matching(checkpoint, network, other)
+    said = init_from(checkpoint, network, other)
     assert said.startswith("copied: conv1, conv2, conv3, conv4, conv5, fc6, fc7; new: fc8 (the classes differ: only ")
     assert torch.equal(
         network.get_parameter("fc8.weight"),
@@ -66,7 +66,7 @@ def test_other_classes_get_a_new_last_layer_though_it_has_the_same_shape(
 
 def test_layers_of_other_shapes_or_names_stay_new_and_are_named(checkpoint: Checkpoint, dataset: Dataset) -> None:
     network = Network(NetworkConfig(width=0.05, sixth_conv=True, removed="conv3"), classes=10, seed=7)
-    said = copy_matching(checkpoint, network, dataset)
+    said = init_from(checkpoint, network, dataset)
     assert said.startswith(
         "copied: conv1, conv2, conv5, fc6, fc7, fc8; new: conv4 (conv4.weight is (20, 10, 3, 3) there, "
     )
@@ -94,10 +94,10 @@ def test_a_run_goes_on_only_on_its_own_classes(checkpoint: Checkpoint, dataset: 
             seed=0,
             dataset=with_classes(dataset, [0, 2, 1, *range(3, 10)]),
             statistics=Statistics.load(dataset.folder),
-            where=tmp_path,
+            folder=tmp_path,
         )
     ids = checkpoint.class_ids
     assert str(raised.value) == (
-        f"{tmp_path} holds a run on other classes: class 1 was {ids[1]}, here {ids[2]}; "
-        "give the same to go on with it, or another --out"
+        f"{tmp_path} holds a run with other classes (class 1: {ids[1]} then, {ids[2]} now); "
+        "use the same to resume it, or another `out`"
     )
