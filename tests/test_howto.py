@@ -21,3 +21,11 @@ def run_blocks(document: str, folder: Path) -> dict[str, Any]:
 def test_an_augmentation_added_as_the_howto_says_equals_its_reference(dataset: Dataset, tmp_path: Path) -> None:
     names = run_blocks("add-an-augmentation.md", tmp_path)
     names["test_contrast_equals_its_reference"](dataset)
+
+
+def test_a_recipe_written_as_the_howto_says_prints_its_header_and_its_differences(tmp_path: Path) -> None:
+    names = run_blocks("add-a-recipe.md", tmp_path)
+    lines = names["show"]().splitlines()
+    assert lines[0].startswith("mine (compared with paper), with ")
+    assert "schedule=steps" in lines[0]
+    assert lines[2] == names["MINE"].header.summary
