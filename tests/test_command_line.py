@@ -1,0 +1,118 @@
+"""The command `freelight`: its sub-commands, what it imports, its help, version and completion."""
+
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from importlib import import_module
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import freelight
+from freelight.cli import SHORT_HELPS, main
+from freelight.commands.benchmark import BENCHMARKS
+from freelight.commands.reproduce import CLAIMS
+from freelight.lazy_group import LazyGroup
+
+COMMANDS = [
+    *(("freelight.commands", name, short_help) for name, short_help in SHORT_HELPS.items()),
+    *(("freelight.claims", name, short_help) for name, short_help in CLAIMS.items()),
+    *(("freelight.benchmarks", name, short_help) for name, short_help in BENCHMARKS.items()),
+]
+HEAVY = ("torch", "nvidia.dali", "sklearn", "scipy", "numpy", "PIL")
+
+
+def modules_after(code: str) -> set[str]:
+    """Run Python code in a new process and return the names of the modules that it has then."""
+    code = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m freelight`."""
+    program = [sys.executable, "-m", "freelight", *words]
+    return subprocess.run(program, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
+
+
+def help_of(*words: str) -> str:
+    """Return code that asks a command for its help."""
+    return f"from freelight.cli import main\nmain([*{words!r}, '--help'], standalone_mode=False)"
+
+
+@pytest.mark.parametrize("code", ["import freelight", help_of(), help_of("benchmark"), help_of("reproduce")])
+def test_the_package_and_the_lists_of_commands_import_nothing_heavy(code: str) -> None:
+    assert modules_after(code).isdisjoint(HEAVY)
+
+
+def test_the_help_of_make_shards_imports_neither_torch_nor_dali_nor_scikit_learn() -> None:
+    found = modules_after(help_of("make-shards"))
+    assert found.isdisjoint({"torch", "nvidia.dali", "sklearn"})
+    assert "freelight.commands.compute_pca" not in found, "only the named command is imported"
+
+
+def test_names_of_the_statistics_are_imported_at_first_use() -> None:
+    """`__getattr__` of the package names them; each is in `__all__`, and a name that is in neither is an error."""
+    shards = import_module("freelight.shards")
+    assert set(shards._STATISTICS) <= set(shards.__all__)
+    assert all(hasattr(shards, name) for name in shards.__all__)
+    with pytest.raises(AttributeError, match=r"'freelight\.shards' has no attribute 'nonsense'"):
+        _ = shards.nonsense
+
+
+@pytest.mark.parametrize(("package", "name", "short_help"), COMMANDS)
+def test_a_short_help_is_the_first_sentence_of_the_commands_own_help(package: str, name: str, short_help: str) -> None:
+    """The table is read without importing the command, so it can differ from it."""
+    command = import_module(f"{package}.{name.replace('-', '_')}").command
+    assert command.get_short_help_str(limit=200).rstrip(".") == short_help
+    assert command.name == name
+
+
+@pytest.mark.parametrize("group", ["", "benchmark", "reproduce"])
+def test_help_lists_every_command_and_other_names_exit_2(group: str) -> None:
+    words = group.split()
+    listed = CliRunner().invoke(main, [*words, "--help"]).stdout
+    command = import_module(f"freelight.commands.{group}").command if group else main
+    assert isinstance(command, LazyGroup)
+    for name in command.list_commands(click.Context(command)):
+        assert f"\n  {name} " in listed
+    refused = CliRunner().invoke(main, [*words, "nonsense"])
+    assert refused.exit_code == 2
+    assert "No such command 'nonsense'" in refused.stderr
+
+
+def test_every_command_module_is_in_the_table() -> None:
+    package = import_module("freelight.commands")
+    assert {module.name for module in pkgutil.iter_modules(package.__path__)} == {
+        name.replace("-", "_") for name in SHORT_HELPS
+    }
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(main, ["--version"]).stdout == f"freelight, version {freelight.__version__}\n"
+    words = [sys.executable, "-m", "freelight", "--version"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.endswith(
+        f"{freelight.__version__}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("freelight ma", ["make-shards"]),
+        ("freelight compute-pca --sh", ["--shards"]),
+        ("freelight benchmark p", ["pca", "peers"]),
+        ("freelight --v", ["--version"]),
+    ],
+)
+def test_bash_completes_commands_and_options(line: str, completed: list[str]) -> None:
+    """As the script from `_FREELIGHT_COMPLETE=bash_source freelight` asks."""
+    words = line.split()
+    environment = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_FREELIGHT_COMPLETE": "bash_complete"}
+    done = subprocess.run(
+        [sys.executable, "-m", "freelight"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == completed
