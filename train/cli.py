@@ -14,34 +14,70 @@ from .recipes import RECIPES, recipe_table
 from .trainer import TrainingConfig, train
 
 
-@click.command()
-@click.option("--shards", help="Dataset directory, with statistics; or its URL, with --cache.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; a begun one is resumed.")
+@click.command(name="train")
+@click.option("--shards", help="Dataset directory with statistics, or its URL with --cache.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the run; one that holds a stopped run is resumed."
+)
 @with_cache
-@click.option("--statistics", type=click.Path(path_type=Path), help="Another .npz of compute_pca.  [default: SHARDS']")
-@click.option("--init-from", type=click.Path(path_type=Path), help="Checkpoint to begin a new run with, where it fits.")
-@click.option("--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True)
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting of the recipe.")
-@click.option("--epochs", type=int, help="At most so many epochs.  [default: the recipe's]")
-@click.option("--width", type=float, help="Multiplies every layer but the last.  [default: the recipe's]")
-@click.option("--columns", type=click.IntRange(1, 2), default=1, show_default=True, help="Processes (GPUs) a network.")
 @click.option(
-    "--replicas", type=click.IntRange(1), help="Networks that share a batch.  [default: 1; what torchrun starts]"
+    "--statistics",
+    type=click.Path(path_type=Path),
+    help="Statistics that compute_pca wrote. [default: SHARDS/statistics.npz]",
 )
-@click.option("--checkpoint-every", type=int, metavar="STEPS", help="Save inside epochs too.")
-@click.option("--checkpoint-minutes", type=float, metavar="MINUTES", help="Save inside epochs too.")
-@click.option("--keep", default=2, show_default=True, help="Most recent checkpoints to keep, beside the best.")
-@click.option("--log-every", default=10, show_default=True, metavar="STEPS", help="Steps a line of metrics.")
-@click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard too.")
-@click.option("--seed", default=0, show_default=True, help="Of weights, order, draws and dropout.")
-@click.option("--threads", default=2, show_default=True, help="Threads a process that decode.")
-@click.option("--backend", type=click.Choice(["nccl", "gloo"]), help="[default: nccl on GPUs, gloo on the CPU]")
 @click.option(
-    "--compile/--no-compile", "compile_", default=True, show_default=True, help="Compile the normalisation (8 s)."
+    "--init-from",
+    type=click.Path(path_type=Path),
+    help="Checkpoint whose layers start a new run, where their shapes fit.",
 )
-@click.option("--channels-last", is_flag=True, help="Memory order of the activations; measure whether it helps.")
-@click.option("--show-recipe", type=click.Choice(list(RECIPES)), help="Print what a recipe holds, and end.")
-@click.option("--describe", "describes", is_flag=True, help="Print the network as the paper's Figure 2, and end.")
+@click.option(
+    "--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True, help="Named set of all settings."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one setting of the recipe; repeat it for several.",
+)
+@click.option("--epochs", type=int, help="Maximum number of epochs. [default: the recipe's]")
+@click.option("--width", type=float, help="Factor on the width of every layer but the last. [default: the recipe's]")
+@click.option(
+    "--columns", type=click.IntRange(1, 2), default=1, show_default=True, help="Processes (GPUs) per network."
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(1),
+    help="Copies of the network that share each batch. [default: 1; under torchrun, as many as it started]",
+)
+@click.option("--checkpoint-every", type=int, metavar="STEPS", help="Also save a checkpoint every so many steps.")
+@click.option(
+    "--checkpoint-minutes", type=float, metavar="MINUTES", help="Also save a checkpoint every so many minutes."
+)
+@click.option("--keep", default=2, show_default=True, help="Number of recent checkpoints to keep, besides best.pt.")
+@click.option("--log-every", default=10, show_default=True, metavar="STEPS", help="Steps between two lines of metrics.")
+@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events to OUT/tensorboard.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of initial weights, sample order, augmentation and dropout."
+)
+@click.option("--threads", default=2, show_default=True, help="CPU threads that decode JPEGs, per process.")
+@click.option(
+    "--backend",
+    type=click.Choice(["nccl", "gloo"]),
+    help="Communication between processes. [default: nccl on GPUs, gloo on the CPU]",
+)
+@click.option(
+    "--compile/--no-compile",
+    "compile_",
+    default=True,
+    show_default=True,
+    help="Compile the response normalisation; takes 8 s at the start.",
+)
+@click.option(
+    "--channels-last", is_flag=True, help="Store activations channels-last in memory; measure whether it helps."
+)
+@click.option("--show-recipe", type=click.Choice(list(RECIPES)), help="Print the settings of a recipe, and exit.")
+@click.option("--describe", "describes", is_flag=True, help="Print the network as in the paper's Figure 2, and exit.")
 @reports_errors
 def main(
     shards: str | None,
@@ -69,9 +105,10 @@ def main(
     show_recipe: str | None,
     describes: bool,
 ) -> None:
-    """Train AlexNet on a dataset of shards, as the paper did. The same command again takes a stopped run up.
+    """Train AlexNet on a dataset, or resume a stopped run.
 
-    --replicas train one batch together: it stays as large as the recipe says, whatever their number.
+    Run the same command again to resume. The replicas share each batch, so the batch size does not depend on their
+    number.
     """
     short = {"epochs": epochs, "width": width}
     overrides = [*settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]

@@ -61,8 +61,10 @@ def name_options(message: str, parameters: Iterable[click.Parameter]) -> str:
 def with_cache(command: Callable[P, R]) -> Callable[P, R]:
     """Decorate a command whose --shards may be a URL: `cache`, the local folder for shards, and `cache_bytes`."""
     for option in (
-        click.option("--cache-bytes", default=10**11, show_default=True, help="Most that the cache may hold."),
-        click.option("--cache", type=click.Path(path_type=Path), help="Local folder for the shards of a URL."),
+        click.option("--cache-bytes", default=10**11, show_default=True, help="Maximum size of the cache, in bytes."),
+        click.option(
+            "--cache", type=click.Path(path_type=Path), help="Local folder for the shards of a dataset behind a URL."
+        ),
     ):
         command = option(command)
     return command

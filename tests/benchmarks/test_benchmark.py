@@ -38,8 +38,9 @@ def test_loader_by_path_on_a_tiny_dataset_without_peers(dataset: Dataset, tmp_pa
     written = json.loads(record.read_text())
     absent = {contender["name"]: contender["absent"] for contender in written["contenders"] if contender["absent"]}
     assert absent == {
-        name: f"not made in {tmp_path}: tools/benchmark peers {'ffcv' if 'FFCV' in name else 'torchvision'}"
-        for name in (loader.WEBDATASET, *loader.FFCV.values())
+        name: f"not installed in {tmp_path}; run: freelight benchmark peers {peer}"
+        for peer, names in {"torchvision": [loader.WEBDATASET], "ffcv": loader.FFCV.values()}.items()
+        for name in names
     }
     for contender in written["contenders"]:
         assert contender["absent"] or contender["laps"][0]["items"] == 2 * 60
@@ -57,7 +58,7 @@ def test_train_and_free_by_path_on_tiny_batches(dataset: Dataset, tmp_path: Path
     records = {}
     for name, words in (("train", ("--peers", tmp_path)), ("free", ("--shards", dataset.folder))):
         record = tmp_path / f"{name}.json"
-        result = run(name, "--batch", "2", "--rounds", "1", *words, "--record", record)
+        result = run(name, "--batch-size", "2", "--rounds", "1", *words, "--record", record)
         assert result.returncode in (0, 1), result.stderr
         records[name] = json.loads(record.read_text())
     laps = {

@@ -75,7 +75,7 @@ def test_shards_by_path_on_a_tiny_tree(pictures: Path, fake_peers: Path, tmp_pat
 def test_without_its_environment_img2dataset_is_absent(tmp_path: Path) -> None:
     with shards._img2dataset(tmp_path, [], Rescaling()) as contender:
         assert contender.lap is None
-        assert contender.absent == f"not made in {tmp_path}: tools/benchmark peers img2dataset"
+        assert contender.absent == f"not installed in {tmp_path}; run: freelight benchmark peers img2dataset"
 
 
 def test_both_loops_do_every_file_and_make_pictures_of_one_geometry(tmp_path: Path) -> None:

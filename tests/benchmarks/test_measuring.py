@@ -115,7 +115,7 @@ def test_a_floor_needs_one_bound_and_a_value_or_a_reason() -> None:
 def toy(*floors: Floor, absent: dict[str, str] | None = None) -> click.Command:
     """Return a benchmark that has measured these floors."""
 
-    @benchmark
+    @benchmark("toy")
     def command(rounds: int) -> Report:
         """Measure nothing."""
         return Report(

@@ -80,13 +80,13 @@ def test_peers_makes_the_others_when_one_fails_and_exits_1(tmp_path: Path, monke
         return home / peer.name
 
     monkeypatch.setattr(peers, "make_peer", make)
-    result = call(peers.command, "--into", tmp_path)
+    result = call(peers.command, "--peers", tmp_path)
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
-        f"{name}: made, in {tmp_path / name}" for name in ("torchvision", "img2dataset")
+        f"{name}: installed in {tmp_path / name}" for name in ("torchvision", "img2dataset")
     ]
-    assert "ffcv: not made: its build needs a C++ compiler" in result.stderr
-    assert call(peers.command, "img2dataset", "--into", tmp_path).exit_code == 0
+    assert "ffcv: not installed: its build needs a C++ compiler" in result.stderr
+    assert call(peers.command, "img2dataset", "--peers", tmp_path).exit_code == 0
 
 
 def test_no_peer_is_an_extra_of_ours() -> None:

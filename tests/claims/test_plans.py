@@ -17,17 +17,17 @@ from click.testing import CliRunner, Result
 from freelight.claims import fall2009, table1, table2
 from freelight.claims.plan import errors
 from freelight.claims.session import Session
+from freelight.cli import main as freelight
 from freelight.shards import FreelightError
 from freelight.train.cli import main as train
 
-ROOT = Path(fall2009.__file__).parents[3]
 PLANS = {"table1": table1, "table2": table2, "fall2009": fall2009}
 Reproduce = Callable[..., Result]
 
 
 def lines_of(output: str) -> list[str]:
     """Return the commands that a plan prints."""
-    return [line for line in output.splitlines() if line.startswith(("tools/", "train "))]
+    return [line for line in output.splitlines() if line.startswith(("freelight ", "train "))]
 
 
 @pytest.fixture
@@ -70,23 +70,18 @@ def test_by_default_a_plan_runs_nothing_and_claims_nothing(
 
 @pytest.mark.parametrize("name", PLANS)
 def test_every_option_that_a_plan_prints_exists(name: str, reproduce: Reproduce, tmp_path: Path) -> None:
-    """`train` reads its settings too; the tools are asked for their options."""
+    """Each command's help names them; `train` reads its settings too."""
     printed = lines_of(reproduce(PLANS[name].command, "--data", tmp_path, "--out", tmp_path / "out").stdout)
-    known: dict[str, str] = {}
     for line in printed:
         program, *words = shlex.split(line.partition(" > ")[0])
-        if program == "train":
+        command = words[0] if program == "freelight" else program
+        if command == "train":
             assert "--seed" in words
             described = CliRunner().invoke(train, [*_settings(words), "--describe"])
             assert described.exit_code == 0, described.output
-            help_ = CliRunner().invoke(train, ["--help"]).stdout
-        else:
-            if program not in known:
-                asked = subprocess.run([sys.executable, ROOT / program, "--help"], capture_output=True, text=True)
-                known[program] = asked.stdout
-            help_ = known[program]
+        help_ = CliRunner().invoke(freelight, [command, "--help"]).stdout
         for option in (word for word in words if word.startswith("--")):
-            assert re.search(rf"{option}\b", help_), f"{program} {option}"
+            assert re.search(rf"{option}\b", help_), f"{line}: {option}"
 
 
 def _settings(words: Sequence[str]) -> list[str]:
@@ -154,16 +149,18 @@ def test_run_does_the_printed_lines_in_order_once(
 def test_every_line_runs_on_miniatures_of_the_real_layouts_and_fills_the_table(
     name: str, archives: Path, tmp_path: Path
 ) -> None:
-    """Unchanged, but for one epoch and a small width in training."""
+    """In any folder, unchanged but for one epoch and a small width in training."""
     out = tmp_path / "out"
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 
     def typed(line: str) -> str:
-        ran = subprocess.run(line, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert ran.returncode == 0, f"{line}\n{ran.stderr}"
         return ran.stdout
 
-    plan = f"tools/reproduce {name} --data {archives} --out {out}"
+    plan = f"freelight reproduce {name} --data {archives} --out {out}"
     for line in lines_of(typed(plan)):
         typed(f"{line} --set epochs=1 --width 0.03" if line.startswith("train ") else line)
     table = typed(plan).partition("  ours")[2]

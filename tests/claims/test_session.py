@@ -42,11 +42,20 @@ def test_a_part_is_done_once_and_its_record_says_by_which_command_and_revision(t
         first = session.part("one", ["train", "--seed", "3"], lambda: {"seed": 3}, tmp_path)
     with session_in(tmp_path) as session:
         assert session.part("one", ["train", "--seed", "3"], never, tmp_path) == first
-        with pytest.raises(FreelightError, match=r"another command \(train --seed 3, now train --seed 4\); give the"):
+        with pytest.raises(FreelightError, match=r"another command \(train --seed 3, now train --seed 4\); give"):
             session.part("one", ["train", "--seed", "4"], never, tmp_path)
     assert json.loads((tmp_path / "parts" / "one.json").read_text()) == first
     assert (first["command"], first["seed"]) == ("train --seed 3", 3)
     assert first["machine"]["revision"] == machine_facts(())["revision"]
+
+
+def test_a_part_that_was_recorded_as_a_tools_path_is_not_done_again(tmp_path: Path) -> None:
+    """So the command was recorded before there was `freelight`."""
+    with session_in(tmp_path) as session:
+        first = session.part("one", ["tools/compute_pca", "--shards", "D"], dict, tmp_path)
+        assert session.part("one", ["freelight", "compute-pca", "--shards", "D"], dict, tmp_path) == first
+        with pytest.raises(FreelightError, match="from another command"):
+            session.part("one", ["freelight", "compute-pca", "--shards", "E"], dict, tmp_path)
 
 
 def test_a_part_that_was_done_on_other_data_is_refused(dataset_copy: Dataset, tmp_path: Path) -> None:
@@ -57,9 +66,7 @@ def test_a_part_that_was_done_on_other_data_is_refused(dataset_copy: Dataset, tm
         assert first["dataset_fingerprint"] == dataset_copy.fingerprint
         manifest = folder / "dataset.json"
         manifest.write_text(manifest.read_text().replace(dataset_copy.manifest.splits["val"].shards[0].sha256, "0"))
-        with pytest.raises(
-            FreelightError, match=r"one\.json is of another dataset \(\w{12}, now .*; give another --out"
-        ):
+        with pytest.raises(FreelightError, match=r"one\.json is from another dataset \(\w{12}; .*; give another `out`"):
             session.part("one", ["train"], dict, folder)
         assert session.part("one", ["train"], dict, tmp_path / "gone") == first
         record.write_text(json.dumps({"command": "train"}))
@@ -104,13 +111,13 @@ def test_a_failed_process_is_an_error_with_its_last_line(tmp_path: Path) -> None
 
 
 def test_two_do_not_work_in_one_folder_nor_beside_what_a_killed_one_left(tmp_path: Path) -> None:
-    with session_in(tmp_path), pytest.raises(FreelightError, match="still works there; wait for it"):
+    with session_in(tmp_path), pytest.raises(FreelightError, match="is in use by another command"):
         Session(tmp_path, None, StopRequest())
     words = [*PYTHON, "import os, sys; os.set_inheritable(int(sys.argv[1]), True); os.execvp('sleep', ['sleep', '60'])"]
     with session_in(tmp_path) as session:
         orphan = subprocess.Popen([*words, str(session._lock)], pass_fds=(session._lock,))
     try:
-        with pytest.raises(FreelightError, match="what one that was killed had begun"):
+        with pytest.raises(FreelightError, match="a process that a killed command left"):
             Session(tmp_path, None, StopRequest())
     finally:
         orphan.kill()
@@ -120,7 +127,7 @@ def test_two_do_not_work_in_one_folder_nor_beside_what_a_killed_one_left(tmp_pat
 
 
 def test_a_budget_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FreelightError, match=r"--budget \(=0\) must be positive minutes"):
+    with pytest.raises(FreelightError, match=r"`budget` \(=0\) must be a positive number of minutes"):
         Session(tmp_path, 0, StopRequest())
 
 

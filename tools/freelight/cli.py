@@ -23,7 +23,7 @@ SHORT_HELPS = {
 """The first sentence of each command's help, without its full stop."""
 
 
-@click.group(cls=LazyGroup, package="freelight.commands", short_helps=SHORT_HELPS)
-@click.version_option(__version__)
+@click.group(name="freelight", cls=LazyGroup, package="freelight.commands", short_helps=SHORT_HELPS)
+@click.version_option(__version__, prog_name="freelight")
 def main() -> None:
     """ImageNet to WebDataset shards, augmented batches, and AlexNet as its authors trained it."""

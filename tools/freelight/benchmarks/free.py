@@ -21,15 +21,16 @@ from freelight.train.parallel.launch import use_large_pages
 CACHED, PLAIN, AUGMENTED = "one cached batch", "centre crops", "random crops, flips and lighting"
 
 
-@benchmark
-@click.option("--shards", type=click.Path(path_type=Path), required=True, help="A dataset with statistics.")
-@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Images a step.")
-@click.option("--steps", default=2, show_default=True, type=click.IntRange(min=1), help="A lap.")
-def command(shards: Path, batch: int, steps: int, rounds: int) -> Report:
-    """Measure training steps of the full network on two threads, with and without loading and augmenting its images.
+@benchmark("free")
+@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory with statistics.")
+@click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per step.")
+@click.option("--steps", default=2, show_default=True, type=click.IntRange(min=1), help="Steps in each round.")
+def command(shards: Path, batch_size: int, steps: int, rounds: int) -> Report:
+    """Measure training steps with and without loading and augmentation.
 
-    On one batch that is there already; on batches from the pipeline, cropped at the centre, less the mean image; and
-    on those of the recipe `paper`. Beside it, the share of the time that the last wait for data.
+    The full network on two threads, trained on one cached batch; on batches from the pipeline with centre crops and the
+    mean image subtracted; and on batches augmented as in the recipe `paper`. Also the share of time that the last of
+    these waits for data.
     """
     use_large_pages()
     torch.set_num_threads(2)
@@ -39,11 +40,11 @@ def command(shards: Path, batch: int, steps: int, rounds: int) -> Report:
     transforms = {PLAIN: recipe.evaluation_transform(views=1), AUGMENTED: recipe.training_transform(0)}
     runs = {
         name: Run(
-            Loader(dataset, "train", batch_size=batch, transform=transform, statistics=statistics, drop_last=True)
+            Loader(dataset, "train", batch_size=batch_size, transform=transform, statistics=statistics, drop_last=True)
         )
         for name, transform in transforms.items()
     }
-    pixels = random_batch(batch)
+    pixels = random_batch(batch_size)
     timings = interleave(
         [
             Contender(name=CACHED, lap=partial(timed, lambda: sum(step(*pixels) for _ in range(steps)))),
@@ -54,7 +55,7 @@ def command(shards: Path, batch: int, steps: int, rounds: int) -> Report:
     return Report(
         benchmark="free",
         item="images",
-        settings={"shards": shards, "batch": batch, "steps": steps},
+        settings={"shards": shards, "batch size": batch_size, "steps": steps},
         machine=machine,
         timings=timings,
         floors=tuple(

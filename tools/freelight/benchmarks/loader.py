@@ -1,7 +1,6 @@
 """The loader: Freelight against its own graph, bare DALI, FFCV, and webdataset with torchvision; memory and start."""
 
 import json
-import os
 import subprocess
 import sys
 import sysconfig
@@ -17,9 +16,9 @@ import click
 
 from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.loader_graphs import bare_graph, own_graph, read_jpegs
-from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.machine import CHECKOUT, machine_facts
 from freelight.benchmarks.peers import HOME, find_peer
-from freelight.benchmarks.process import TOOLS, process_contender
+from freelight.benchmarks.process import freelight_alone, process_contender
 from freelight.benchmarks.repeated import repeat_samples
 from freelight.benchmarks.report import Figure, Floor, Report
 from freelight.benchmarks.timing import Contender, Timings, interleave, timed
@@ -44,44 +43,57 @@ IMAGENET = 1_281_167
 FEW, STEPS = 4, 20  # pictures that a ResNet-50 is to learn, all in one batch, and in how many steps
 
 
-@benchmark
-@click.option("--shards", type=click.Path(path_type=Path), required=True, help="A dataset with statistics.")
-@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Images a batch.")
-@click.option("--epochs", default=2, show_default=True, type=click.IntRange(min=1), help="Of train, a lap.")
-@click.option("--memory-epochs", default=50, show_default=True, type=click.IntRange(min=1), help="Watched for growth.")
-@click.option("--peers", type=click.Path(path_type=Path), default=HOME, help="[default: build/peers]")
-def command(shards: Path, batch: int, epochs: int, memory_epochs: int, peers: Path, rounds: int) -> Report:
-    """Measure loading on two threads: crop 224 pixels at random, flip, and end in a torch tensor on the CPU.
+@benchmark("loader")
+@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory with statistics.")
+@click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
+@click.option(
+    "--epochs", default=2, show_default=True, type=click.IntRange(min=1), help="Epochs of train in each round."
+)
+@click.option(
+    "--memory-epochs",
+    default=50,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Epochs over which memory growth is measured.",
+)
+@click.option(
+    "--peers",
+    type=click.Path(path_type=Path),
+    default=HOME,
+    help="Folder that `benchmark peers` made. [default: build/peers]",
+)
+def command(shards: Path, batch_size: int, epochs: int, memory_epochs: int, peers: Path, rounds: int) -> Report:
+    """Measure loading on two threads, and the loader's memory.
 
-    For each kind of mean: the loader, and its own DALI graph over JPEGs that are in memory already. Beside them DALI's
-    decoding and cropping without a flip; FFCV on the same JPEGs, and on raw pixels, which leaves the axes as they were
-    decoded (NHWC), so that the loader is compared in that layout; webdataset with torchvision's v2 transforms in two
-    processes. Then the loader's memory, its start on as many samples as ImageNet has, and the
-    README's lines for torchvision's ResNet-50 on a few of the pictures.
+    Each contender crops 224 pixels at random, flips, and ends in a torch tensor on the CPU. For each kind of mean: the
+    loader, and its own DALI graph over JPEGs in memory. Also DALI's decoding and cropping without a flip; FFCV on the
+    same JPEGs and on raw pixels, compared with the loader in FFCV's memory layout, NHWC; and webdataset with
+    torchvision's v2 transforms in two processes. Then the loader's memory, its time to the first batch on as many
+    samples as ImageNet has, and the README's training of torchvision's ResNet-50 on a few pictures.
     """
     machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
     dataset, statistics = Dataset(shards), Statistics.load(shards)
     if dataset.image_size < 224:
         raise FreelightError(
-            f"--shards {shards}: its images have {dataset.image_size} pixels, fewer than a crop of 224"
+            f"`shards` {shards} has images of {dataset.image_size} pixels; a crop of 224 needs at least 224"
         )
     jpegs = read_jpegs(dataset)
     means = tuple(map(str, statistics.mean.tolist()))
-    contenders: list[Contender] = [_contender(BARE, bare_graph(jpegs, batch), epochs)]
+    contenders: list[Contender] = [_contender(BARE, bare_graph(jpegs, batch_size), epochs)]
     for name, transform in TRANSFORMS.items():
-        graph = own_graph(transform, dataset, jpegs, statistics, batch)
-        loader = Loader(dataset, "train", batch_size=batch, transform=transform, statistics=statistics)
+        graph = own_graph(transform, dataset, jpegs, statistics, batch_size)
+        loader = Loader(dataset, "train", batch_size=batch_size, transform=transform, statistics=statistics)
         contenders += [
             _contender(f"graph, {name}", graph, epochs),
             _contender(f"loader, {name}", partial(_images, loader), epochs),
         ]
     for name in LIKE_FFCV:
         loader = Loader(
-            dataset, "train", batch_size=batch, transform=TRANSFORMS[name], statistics=statistics, layout="NHWC"
+            dataset, "train", batch_size=batch_size, transform=TRANSFORMS[name], statistics=statistics, layout="NHWC"
         )
         contenders.append(_contender(f"loader, {name}, NHWC", partial(_images, loader), epochs))
     with ExitStack() as stack:
-        given = (str(shards), str(batch), str(epochs), *means)
+        given = (str(shards), str(batch_size), str(epochs), *means)
         enter = stack.enter_context
         contenders.append(
             enter(_peer(WEBDATASET, "torchvision", "freelight.benchmarks.webdataset_loader", given, peers))
@@ -97,7 +109,7 @@ def command(shards: Path, batch: int, epochs: int, memory_epochs: int, peers: Pa
     return Report(
         benchmark="loader",
         item="images",
-        settings={"shards": shards, "batch": batch, "epochs": epochs, "memory epochs": memory_epochs},
+        settings={"shards": shards, "batch size": batch_size, "epochs": epochs, "memory epochs": memory_epochs},
         machine=machine,
         timings=timings,
         floors=(
@@ -159,7 +171,7 @@ def _peer(name: str, peer: str, module: str, words: tuple[str, ...], home: Path)
     """Start a peer's loader over the same dataset, if its environment is there."""
     python = find_peer(peer, home)
     if python is None:
-        yield Contender(name=name, absent=f"not made in {home}: tools/benchmark peers {peer}")
+        yield Contender(name=name, absent=f"not installed in {home}; run: freelight benchmark peers {peer}")
         return
     with process_contender(name, python, module, words) as contender:
         yield contender
@@ -169,8 +181,9 @@ def _readme_lines(few: Dataset, home: Path) -> Floor:
     """Run the README's training in torchvision's environment: the loss must fall."""
     name, at_most = f"loss of the README's ResNet-50, last of {STEPS} steps / first", 0.9
     python = find_peer("torchvision", home)
-    if python is None:
-        return Floor(name=name, value=None, because=f"torchvision is absent (not made in {home})", at_most=at_most)
+    if python is None or CHECKOUT is None:
+        because = f"torchvision is absent (not installed in {home})" if python is None else "there is no README here"
+        return Floor(name=name, value=None, because=because, at_most=at_most)
     words = (few.folder, FEW, STEPS, sysconfig.get_path("purelib"))
     losses = _run_module("freelight.benchmarks.readme_block", *words, python=python)
     return Floor(name=name, value=mean(losses[-5:]) / mean(losses[:5]), at_most=at_most)
@@ -183,10 +196,10 @@ def _probe(*words: object) -> dict[str, float]:
 
 
 def _run_module(module: str, *words: object, python: Path = Path(sys.executable)) -> Any:
-    """Run one of our modules to its end, and return the JSON it says last."""
+    """Run one of our modules and return the JSON in its last line of output."""
     command = [str(python), "-P", "-m", module, *map(str, words)]
-    environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    with freelight_alone() as environment:
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ended.returncode:
         reason = ended.stderr.strip().splitlines()
         raise FreelightError(f"{' '.join(command)} failed: {reason[-1] if reason else ended.returncode}")

@@ -14,10 +14,10 @@ from freelight.shards import Dataset, Statistics
 class Feed:
     """The callback of `fn.external_source`: batches of JPEGs with their drawn arguments, epoch after epoch."""
 
-    def __init__(self, jpegs: list[Any], draws: dict[str, Any], batch: int) -> None:
+    def __init__(self, jpegs: list[Any], draws: dict[str, Any], batch_size: int) -> None:
         self.jpegs = jpegs
         self.draws = draws
-        self.batch = batch
+        self.batch_size = batch_size
         self.first = 0
 
     def __call__(self) -> list[Any]:
@@ -25,8 +25,8 @@ class Feed:
         if self.first >= len(self.jpegs):
             self.first = 0
             raise StopIteration
-        span = slice(self.first, self.first + self.batch)
-        self.first += self.batch
+        span = slice(self.first, self.first + self.batch_size)
+        self.first += self.batch_size
         return [self.jpegs[span], *(values[span] for values in self.draws.values())]
 
 
@@ -38,17 +38,17 @@ def read_jpegs(dataset: Dataset) -> list[Any]:
 
 
 def own_graph(
-    transform: Transform, dataset: Dataset, jpegs: list[Any], statistics: Statistics, batch: int
+    transform: Transform, dataset: Dataset, jpegs: list[Any], statistics: Statistics, batch_size: int
 ) -> Callable[[], Iterator[Any]]:
     """Return an epoch of the loader's own graph of `transform`, over `jpegs`."""
     draws = draw_epoch(len(jpegs), seed=0, epoch=0)
     arguments = transform.choose(draws, dataset.image_size, statistics)
     pipeline = define_pipeline(
         transform,
-        source=Feed(jpegs, arguments, batch),
+        source=Feed(jpegs, arguments, batch_size),
         image_size=dataset.image_size,
         statistics=statistics,
-        batch_size=batch,
+        batch_size=batch_size,
         num_threads=2,
         prefetch=3,  # as the loader has it by itself
         device_id=None,
@@ -56,11 +56,11 @@ def own_graph(
     return lambda: _epoch(pipeline)
 
 
-def bare_graph(jpegs: list[Any], batch: int) -> Callable[[], Iterator[Any]]:
+def bare_graph(jpegs: list[Any], batch_size: int) -> Callable[[], Iterator[Any]]:
     """Return an epoch of DALI's decoding and cropping alone: no flip, uint8, (n, 224, 224, 3)."""
     places = np.random.default_rng(0).integers(0, 33, (len(jpegs), 2)).astype(np.float32) / 32
-    feed = Feed(jpegs, {"top": places[:, 0].copy(), "left": places[:, 1].copy()}, batch)
-    pipeline = Pipeline(batch_size=batch, num_threads=2, device_id=None, prefetch_queue_depth=3)
+    feed = Feed(jpegs, {"top": places[:, 0].copy(), "left": places[:, 1].copy()}, batch_size)
+    pipeline = Pipeline(batch_size=batch_size, num_threads=2, device_id=None, prefetch_queue_depth=3)
     with pipeline:
         jpeg, top, left = fn.external_source(
             feed, num_outputs=3, dtype=[types.UINT8, types.FLOAT, types.FLOAT], ndim=[1, 0, 0]

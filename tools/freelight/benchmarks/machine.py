@@ -1,4 +1,4 @@
-"""What a measured number depends on: the machine, the versions, the revision, the day."""
+"""What a measurement depends on: machine, versions, revision and date."""
 
 import os
 import platform
@@ -11,8 +11,9 @@ from typing import Any
 
 from freelight.shards.base.machine import cpu_model, memory_gb
 
-ROOT = Path(__file__).parents[3]
-"""The checkout."""
+_TOP = Path(__file__).resolve().parents[3]
+CHECKOUT = _TOP if (_TOP / "setup.cfg").is_file() else None
+"""The checkout that this code is in; None when it is installed from a wheel."""
 
 
 def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
@@ -31,8 +32,10 @@ def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
 
 
 def _revision() -> str:
-    """Return the commit of the checkout, with a + when files differ from it."""
-    git = ("git", "-C", str(ROOT), "--no-optional-locks")
+    """Return the commit of the checkout, with a + when files differ from it; "unknown" without a checkout."""
+    if CHECKOUT is None:
+        return "unknown"
+    git = ("git", "-C", str(CHECKOUT), "--no-optional-locks")
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
         status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)

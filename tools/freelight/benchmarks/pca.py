@@ -19,16 +19,22 @@ from freelight.shards import Dataset, Split, compute_statistics
 DECODING, ONE, TWO, INCREMENTAL = "decoding", "compute_pca, 1 worker", "compute_pca, 2 workers", "IncrementalPCA loop"
 
 
-@benchmark
+@benchmark("pca")
 @click.option("--shards", "folder", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
-@click.option("--split", default="train", show_default=True)
-@click.option("--incremental", default=100, show_default=True, type=click.IntRange(min=1), help="Images for its loop.")
+@click.option("--split", default="train", show_default=True, help="Split to read.")
+@click.option(
+    "--incremental",
+    default=100,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Images for the IncrementalPCA loop.",
+)
 def command(folder: Path, split: str, incremental: int, rounds: int) -> Report:
     """Measure compute_pca on the shards of a split.
 
-    Each in turn on one core: decoding alone, by Pillow to numpy arrays; compute_pca's whole pass, one worker; the loop
-    that anybody would write, scikit-learn's IncrementalPCA on the pixels of an image at a time, on the first images.
-    Then compute_pca on two workers, and their peak memory.
+    In turn, on one core: decoding alone, with Pillow, to numpy arrays; the whole pass of compute_pca with one worker;
+    and the obvious loop, scikit-learn's IncrementalPCA over one image at a time, on the first images. Then compute_pca
+    on two workers, and their peak memory.
     """
     machine = machine_facts(("pillow", "numpy", "scikit-learn", "joblib"))
     dataset = Dataset(folder)

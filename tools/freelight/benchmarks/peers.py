@@ -12,12 +12,12 @@ from pathlib import Path
 
 import click
 
-from freelight.benchmarks.machine import ROOT
+from freelight.benchmarks.machine import CHECKOUT
 from freelight.shards import FreelightError
 from freelight.shards.base.atomic import atomic_write
 from freelight.shards.base.console import reports_errors
 
-HOME = ROOT / "build" / "peers"
+HOME = (CHECKOUT or Path()) / "build" / "peers"
 STAMP = ".made"
 
 
@@ -137,24 +137,31 @@ def _last_error(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "-")
 
 
-@click.command()
+@click.command(name="peers")
 @click.argument("names", nargs=-1, type=click.Choice(list(PEERS)), metavar="[NAME]...")
-@click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=HOME, help="[default: build/peers]")
+@click.option(
+    "--peers",
+    "home",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=HOME,
+    help="Folder for the environments. [default: build/peers]",
+)
 @reports_errors
-def command(names: tuple[str, ...], into: Path) -> None:
-    """Make the virtual environments of the peers that benchmarks compare with: torchvision, ffcv, img2dataset.
+def command(names: tuple[str, ...], home: Path) -> None:
+    """Make the virtual environments of the software that benchmarks compare with.
 
-    Without names all of them. Those there are left as they are. Exits 1 when one cannot be made.
+    Without names, all of them: torchvision, ffcv and img2dataset. Existing ones are not changed. Exit code 1: one could
+    not be made.
     """
     failed = False
     for name in names or tuple(PEERS):
-        if find_peer(name, into):
-            click.echo(f"{name}: there already, in {into / name}")
+        if find_peer(name, home):
+            click.echo(f"{name}: exists in {home / name}")
             continue
-        click.echo(f"{name}: being made (log: {into / name}.log)", err=True)
+        click.echo(f"{name}: installing (log: {home / name}.log)", err=True)
         try:
-            click.echo(f"{name}: made, in {make_peer(PEERS[name], into)}")
+            click.echo(f"{name}: installed in {make_peer(PEERS[name], home)}")
         except FreelightError as error:
             failed = True
-            click.echo(f"{name}: not made: {error}", err=True)
+            click.echo(f"{name}: not installed: {error}", err=True)
     sys.exit(1 if failed else 0)

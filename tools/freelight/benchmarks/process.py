@@ -1,4 +1,4 @@
-"""A contender in a process of its own, which speaks the lines of `freelight.benchmarks.protocol`."""
+"""A contender in its own process, which follows `freelight.benchmarks.protocol`."""
 
 import json
 import os
@@ -12,7 +12,18 @@ from typing import IO, Any
 from freelight.benchmarks.timing import Contender, Lap, one_core
 from freelight.shards import FreelightError
 
-TOOLS = Path(__file__).parents[2]
+PACKAGE = Path(__file__).parents[1]
+
+
+@contextmanager
+def freelight_alone() -> Iterator[dict[str, str]]:
+    """Yield an environment whose Python can import `freelight`, but no package that is installed beside it.
+
+    A wheel is in our site-packages; from there a peer would import our torch and numpy instead of its own.
+    """
+    with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
+        Path(folder, "freelight").symlink_to(PACKAGE)
+        yield {**os.environ, "PYTHONPATH": folder}
 
 
 @contextmanager
@@ -21,13 +32,13 @@ def process_contender(
 ) -> Iterator[Contender]:
     """Start `python -m module arguments` and yield it as a contender; end it afterwards.
 
-    `module` is one of ours that calls `freelight.benchmarks.protocol.serve`; `python` is the peer's. With `pinned` it
-    stays on one core. Raises `FreelightError` with the last line of its error output when it fails.
+    module: one of ours that calls `freelight.benchmarks.protocol.serve`. python: the peer's. pinned: keep it on one
+    core. Raises `FreelightError` with the last line of its error output when it fails.
     """
-    # -P: the module's name is looked up under tools/, not in whatever folder we are in.
+    # -P: the current folder, whatever it holds, is no place to import from.
     command = [str(python), "-P", "-m", module, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
     with tempfile.TemporaryFile() as errors, ExitStack() as stack:
+        environment = stack.enter_context(freelight_alone())
         with one_core() if pinned else nullcontext():
             process = stack.enter_context(
                 subprocess.Popen(
@@ -43,13 +54,13 @@ def process_contender(
                 return answer
             raise FreelightError(
                 f"the contender {name} ended with exit code {process.wait()}: {_last_line(errors)}; if its environment "
-                f"is damaged, delete {python.parents[1]} and run tools/benchmark peers again"
+                f"is damaged, delete {python.parents[1]} and run `freelight benchmark peers` again"
             )
 
         def lap() -> Lap:
             assert process.stdin is not None
-            with suppress(BrokenPipeError):  # it has ended; reply() says why
-                os.write(process.stdin.fileno(), b"go\n")  # unbuffered: nothing is left to fail when the pipe is closed
+            with suppress(BrokenPipeError):  # the process has ended; reply() raises its error
+                os.write(process.stdin.fileno(), b"go\n")  # unbuffered, so closing the pipe cannot fail later
             return Lap(**reply())
 
         try:
@@ -61,4 +72,4 @@ def process_contender(
 def _last_line(file: IO[bytes]) -> str:
     file.seek(0)
     lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"

@@ -1,6 +1,6 @@
-"""The README's training of torchvision's ResNet-50, taken from there and run: DATASET, BATCH, STEPS, and our packages.
+"""Run the README's training of torchvision's ResNet-50: DATASET, BATCH, STEPS, and the folder of our packages.
 
-Run by torchvision's environment, which has torch and torchvision of its own; DALI and Freelight come from ours.
+torchvision's environment runs it, with its own torch and torchvision. DALI and Freelight come from our packages.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).resolve().parents[3] / "README.md"
 
 
 def readme_block() -> str:
@@ -23,9 +23,9 @@ def readme_block() -> str:
 
 
 def run_block(block: str, dataset: Path, *, batch: int, steps: int) -> list[float]:
-    """Run the block on `dataset`, and return its losses once it has done `steps` steps.
+    """Run the block on `dataset` for `steps` steps and return the losses.
 
-    It is run as it stands but for the path, the size of a batch, and the learning rate in proportion to that.
+    Only the path, the batch size and the learning rate, in proportion to the batch size, are changed.
     """
     from torch.nn import functional
 
@@ -64,7 +64,7 @@ def run_block(block: str, dataset: Path, *, batch: int, steps: int) -> list[floa
 def main() -> None:
     """Print the losses as JSON."""
     dataset, batch, steps, packages = sys.argv[1:]
-    site.addsitedir(packages)  # behind the environment's own
+    site.addsitedir(packages)  # after the environment's own packages
     print(json.dumps(run_block(readme_block(), Path(dataset), batch=int(batch), steps=int(steps))))
 
 

@@ -28,25 +28,30 @@ LOOP, PILLOW, PEER = "rescale_file loop", "Pillow loop", "img2dataset"
 ONE, TWO = "make_shards, 1 worker", "make_shards, 2 workers"
 
 
-@benchmark
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="A tree as make_shards takes it.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many images, drawn by a fixed seed.")
-@click.option("--size", default=256, show_default=True, help="Side of the square output, pixels.")
-@click.option("--quality", default=95, show_default=True, help="JPEG quality.")
-@click.option("--peers", type=click.Path(path_type=Path), default=HOME, help="[default: build/peers]")
+@benchmark("shards")
+@click.option("--images", type=click.Path(path_type=Path), required=True, help="Images, as for make_shards --images.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images, chosen with a fixed seed.")
+@click.option("--size", default=256, show_default=True, help="Side of the square images, in pixels.")
+@click.option("--quality", default=95, show_default=True, help="JPEG quality, 1..100.")
+@click.option(
+    "--peers",
+    type=click.Path(path_type=Path),
+    default=HOME,
+    help="Folder that `benchmark peers` made. [default: build/peers]",
+)
 def command(images: Path, limit: int | None, size: int, quality: int, peers: Path, rounds: int) -> Report:
-    """Measure rescaling, shard making and fidelity on the same images, at the same geometry and JPEG quality.
+    """Measure rescaling, shard making and fidelity on one set of images.
 
-    Each in turn on one core: Freelight's rescale_file over the files, a plain Pillow loop, img2dataset's resizer in
-    its own environment, make_shards as a whole; then make_shards on two workers, and their peak memory. Fidelity is
-    the PSNR, before JPEG, against a float64 oracle that scales the whole picture by area (bicubic where it enlarges)
-    and then crops.
+    All at the same geometry and JPEG quality, in turn, on one core: Freelight's rescale_file over the files, a plain
+    Pillow loop, img2dataset's resizer in its own environment, and make_shards as a whole. Then make_shards on two
+    workers, and their peak memory. Fidelity is the PSNR before JPEG, against a float64 reference that scales the whole
+    picture by area (bicubic when it enlarges) and then crops.
     """
     machine = machine_facts(("pillow", "numpy", "scipy", "joblib", "webdataset"))
     rescaling = Rescaling(size=size, quality=quality)
     given = list_images(images)
     if not isinstance(given, Source):
-        raise FreelightError(f"--images {images} can only be read in order; give a folder, or plain tars")
+        raise FreelightError(f"`images` {images} can only be read in order; give a folder or plain tars")
     listed = _draw(given, limit)
     source, decibels = _measure_fidelity(listed, size)
     paths = [source.root / image.path for image in source.splits["train"]]
@@ -117,7 +122,7 @@ def _measure_fidelity(source: Source, size: int) -> tuple[Source, list[float]]:
         sound.append(image)
         decibels.append(psnr(pixels, exact_rescale(data, size)))
     if not sound:
-        raise FreelightError(f"--images {source.root}: none of {len(images)} images can be decoded")
+        raise FreelightError(f"`images` {source.root}: none of {len(images)} images can be decoded")
     return replace(source, splits={"train": sound}), decibels
 
 
@@ -158,7 +163,7 @@ def _img2dataset(home: Path, paths: list[Path], rescaling: Rescaling) -> Iterato
     """Start img2dataset's resizer over the same files, on one core, if its environment is there."""
     python = find_peer(PEER, home)
     if python is None:
-        yield Contender(name=PEER, absent=f"not made in {home}: tools/benchmark peers {PEER}")
+        yield Contender(name=PEER, absent=f"not installed in {home}; run: freelight benchmark peers {PEER}")
         return
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
         listing = Path(folder, "images.txt")

@@ -90,7 +90,7 @@ def interleave(
     contender did no item at all.
     """
     if rounds < 1:
-        raise FreelightError(f"--rounds (={rounds}) must be at least 1")
+        raise FreelightError(f"`rounds` (={rounds}) must be at least 1")
     laps: dict[str, list[Lap]] = {contender.name: [] for contender in contenders}
     if len(laps) != len(contenders):
         raise ValueError(f"two contenders share a name: {[contender.name for contender in contenders]}")

@@ -32,20 +32,25 @@ TORCHVISION_MACS = (
 """Multiply-adds an image of torchvision's net: 64-192-384-256-256 maps, ungrouped, without normalisation."""
 
 
-@benchmark
-@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Images a step.")
-@click.option("--peers", type=click.Path(path_type=Path), default=HOME, help="[default: build/peers]")
-def command(batch: int, peers: Path, rounds: int) -> Report:
-    """Measure a training step of the network with 60,965,224 parameters, on two threads: forward, backward, update.
+@benchmark("train")
+@click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per step.")
+@click.option(
+    "--peers",
+    type=click.Path(path_type=Path),
+    default=HOME,
+    help="Folder that `benchmark peers` made. [default: build/peers]",
+)
+def command(batch_size: int, peers: Path, rounds: int) -> Report:
+    """Measure a training step of the full network on two threads.
 
-    With its normalisation compiled, not compiled, and without; in two processes of one thread, a column each; and
-    torchvision's AlexNet in its own environment.
+    Forward, backward and update of 60,965,224 parameters. With response normalisation compiled, not compiled, and left
+    out; in two processes of one thread, with one column each; and torchvision's AlexNet in its own environment.
     """
     use_large_pages()
     torch.set_num_threads(2)
     machine = machine_facts(("torch", "numpy"))
     recipe = RECIPES["paper"]
-    pixels = random_batch(batch)
+    pixels = random_batch(batch_size)
     steps = {
         WITHOUT: Step(recipe.override(["normalization=none"]), compile_=False),
         COMPILED: Step(recipe, compile_=True),
@@ -53,12 +58,14 @@ def command(batch: int, peers: Path, rounds: int) -> Report:
     }
     contenders = [Contender(name=name, lap=partial(timed, partial(step, *pixels))) for name, step in steps.items()]
     with ExitStack() as stack:
-        enter, words = stack.enter_context, (str(batch),)
+        enter, words = stack.enter_context, (str(batch_size),)
         python = Path(sys.executable)
         contenders.append(enter(process_contender(COLUMNS, python, "freelight.benchmarks.columns_step", words)))
         peer = find_peer("torchvision", peers)
         if peer is None:
-            contenders.append(Contender(name=TORCHVISION, absent=f"not made in {peers}: tools/benchmark peers"))
+            contenders.append(
+                Contender(name=TORCHVISION, absent=f"not installed in {peers}; run: freelight benchmark peers")
+            )
         else:
             contenders.append(
                 enter(process_contender(TORCHVISION, peer, "freelight.benchmarks.torchvision_step", words))
@@ -71,7 +78,7 @@ def command(batch: int, peers: Path, rounds: int) -> Report:
     return Report(
         benchmark="train",
         item="images",
-        settings={"batch": batch},
+        settings={"batch size": batch_size},
         machine=machine,
         timings=timings,
         floors=(

@@ -61,15 +61,34 @@ def setting_words(settings: tuple[str, ...]) -> tuple[str, ...]:
 
 @claim("ablation")
 @click.argument("name", type=click.Choice(list(ABLATIONS)))
-@click.option("--width", default=1.0, show_default=True, help="Of every layer but the last; 1: the full net.")
+@click.option(
+    "--width",
+    default=1.0,
+    show_default=True,
+    help="Factor on the width of every layer but the last; 1 is the full network.",
+)
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    help="Of each run, rates / 10 after 7 and 9 tenths, rounded up.  [default: the recipe's 90, and its plateaus]",
+    help="Epochs per run, with rates / 10 after 7/10 and 9/10 of them. [default: the recipe's 90 and its plateaus]",
 )
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Runs with, and without.")
-@click.option("--columns", default=1, show_default=True, type=click.IntRange(1, 2), help="Processes (GPUs) a network.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Of both, batch_size=64.")
+@click.option(
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Seeds; each gives a run with the part and one without.",
+)
+@click.option(
+    "--columns", default=1, show_default=True, type=click.IntRange(1, 2), help="Processes (GPUs) per network."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one setting of both recipes, such as batch_size=64.",
+)
 def command(
     session: Session,
     data: Path,
@@ -80,10 +99,10 @@ def command(
     columns: int,
     settings: tuple[str, ...],
 ) -> Finding:
-    """What one part of the paper's recipe is worth: the error without it less that with it.
+    """Measure what one part of the paper's recipe is worth.
 
-    NAME is what is taken out. --data is a folder of images with train/ and val/ (or ImageNet's archives). Several
-    ablations with one --out and the same options share the runs of the baseline.
+    The result is the error without the part NAME minus the error with it. --data is a folder of images with train/ and
+    val/, or ImageNet's archives. Several ablations with the same --out and options share the runs of the baseline.
     """
     ablation = ABLATIONS[name]
     session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])

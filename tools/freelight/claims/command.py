@@ -18,7 +18,7 @@ from freelight.shards.base.console import reports_errors
 from freelight.train.parallel.signals import StopRequest
 
 FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
-"""Resolved, since the processes of a claim run at the top of the checkout."""
+"""Resolved, so that a claim can be continued from another folder."""
 
 
 def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
@@ -29,9 +29,14 @@ def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
     """
 
     def decorate(function: Callable[..., Finding]) -> click.Command:
-        @click.option("--data", type=FOLDER, required=True, help="Folder of images; see the README for each claim's.")
+        @click.option("--data", type=FOLDER, required=True, help="Folder of images; the help of each claim says which.")
         @click.option("--out", type=FOLDER, required=True, help="Folder for runs, records and pictures.")
-        @click.option("--budget", type=float, metavar="MINUTES", help="End after so long.  [default: when it is done]")
+        @click.option(
+            "--budget",
+            type=float,
+            metavar="MINUTES",
+            help="Stop after this time; the same command continues. [default: no limit]",
+        )
         @reports_errors
         @functools.wraps(function)
         def run(*, out: Path, budget: float | None, **options: Any) -> None:

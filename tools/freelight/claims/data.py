@@ -1,44 +1,44 @@
-"""The dataset that a claim trains on: the user's images through `make_shards` and `compute_pca`, or one made before."""
+"""The dataset that a claim trains on: made from the user's images, or one that exists."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from freelight.benchmarks.machine import ROOT
-from freelight.claims.session import Session
+from freelight.claims.session import Session, program
 from freelight.shards import Dataset, FreelightError
 
 
 def dataset_of(session: Session, data: Path, *, size: int) -> Dataset:
-    """Return the dataset of `data` with images of side `size`; made as two parts, unless it is one already.
+    """Return the dataset of `data`, with images of `size` pixels. Make it in two parts if `data` holds images.
 
-    A `test/` folder without `val/` beside it, as CIFAR-10 has, is taken as val: its errors decide nothing.
+    A `test/` folder without a `val/` beside it, as CIFAR-10 has, is used as val. That is sound because no decision
+    depends on its errors. Raises `FreelightError` for a dataset of another size, or if there is no `data`.
     """
     if (data / "dataset.json").is_file():
         dataset = Dataset(data)
         if dataset.image_size != size:
-            raise FreelightError(f"--data {data} has images of {dataset.image_size} pixels; this claim takes {size}")
+            raise FreelightError(f"`data` {data} has images of {dataset.image_size} pixels; this claim needs {size}")
         return dataset
     if not data.exists():
-        raise FreelightError(f"--data {data}: there is nothing of that name; give a folder of images, or a dataset")
+        raise FreelightError(f"`data` {data} does not exist; give a folder of images or a dataset")
     folder = session.out / "dataset"
     images = _with_val(data, session.out / "images")
     making = ["--images", str(images), "--out", str(folder), "--size", str(size), "--workers", "2"]
-    for tool, words in (("make_shards", making), ("compute_pca", ["--shards", str(folder), "--workers", "2"])):
-        program = ROOT / "tools" / tool
+    computing = ["--shards", str(folder), "--workers", "2"]
+    for part, words in (("make_shards", making), ("compute_pca", computing)):
+        typed = ["freelight", part.replace("_", "-"), *words]
 
-        def work(program: Path = program, words: list[str] = words) -> dict[str, Any]:
-            session.must_call([sys.executable, str(program), *words], session.out / f"{program.name}.log")
+        def work(part: str = part, typed: list[str] = typed) -> dict[str, Any]:
+            session.must_call(program(typed), session.out / f"{part}.log")
             return {}
 
-        session.part(tool, [f"tools/{tool}", *words], work, folder)
+        session.part(part, typed, work, folder)
     return Dataset(folder)
 
 
 def _with_val(data: Path, links: Path) -> Path:
-    """Return `data`; where it has train/ and test/ alone, a folder of links to them as train/ and val/.
+    """Return `data`, or, if it has only train/ and test/, a folder that links to them as train/ and val/.
 
-    Raises `FreelightError` if the links there are to others.
+    Raises `FreelightError` if the links exist and lead elsewhere.
     """
     if val_name(data) == "val":
         return data
@@ -48,18 +48,18 @@ def _with_val(data: Path, links: Path) -> Path:
         if not link.is_symlink():
             link.symlink_to(images)
         elif link.readlink() != images:
-            raise FreelightError(f"--data {data}: {link} is a link to {link.readlink()}; give another --out")
+            raise FreelightError(f"`data` {data}: {link} links to {link.readlink()}; give another `out`")
     return links
 
 
 def val_name(data: Path) -> str:
-    """Return which split of `data` val is: "test" where it has train/ and test/ alone."""
+    """Return the name of the split that is used as val: "test" if `data` has only train/ and test/."""
     present = [(data / split).is_dir() for split in ("train", "val", "test")]
     return "test" if present == [True, False, True] else "val"
 
 
 def describe(dataset: Dataset) -> str:
-    """Say what a dataset is, in a line of conditions."""
+    """Describe a dataset in one line: images, classes, size, fingerprint."""
     splits = dataset.manifest.splits
     counts = ", ".join(f"{splits[name].samples:,} {name}" for name in ("train", "val") if name in splits)
     return (

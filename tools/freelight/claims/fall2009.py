@@ -10,11 +10,12 @@ IMAGES, EPOCHS = 8_900_000, 7
 
 
 def planner(data: Path, out: Path) -> Plan:
-    """Fall 2009: 10,184 classes, half of the images for training and half for testing, as commands with their cost.
+    """List the commands for the paper's Fall 2009 errors and their cost, or run them.
 
-    --data holds fall2009/ (class folders, or a tar of class tars) and ilsvrc2012/ with the official archives: the net
-    begins from one of 2012, which table2 with the same --out shares. Nothing runs without --run; the table shows what
-    has been measured under --out, whoever ran the lines.
+    10,184 classes, half of the images for training and half for testing. --data holds fall2009/ (class folders, or a
+    tar of class tars) and ilsvrc2012/ with the official archives. The network starts from one trained on ILSVRC-2012,
+    which table2 with the same --out shares. Nothing runs without --run. The table shows what has been measured under
+    --out, also by commands that you ran yourself.
     """
     dataset, run, figures = out / "fall2009", out / "cnn2009", out / "cnn2009.json"
     return Plan(

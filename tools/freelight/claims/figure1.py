@@ -38,21 +38,33 @@ def floats(context: click.Context, option: click.Parameter, text: str) -> tuple[
 
 
 @claim("figure1")
-@click.option("--rates", default="0.0003,0.001,0.003", show_default=True, callback=floats, help="To begin with.")
-@click.option("--search-epochs", default=3, show_default=True, type=click.IntRange(min=1), help="To compare rates by.")
-@click.option("--max-epochs", default=100, show_default=True, type=click.IntRange(min=1), help="Of the final runs.")
-@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--rates",
+    default="0.0003,0.001,0.003",
+    show_default=True,
+    callback=floats,
+    help="Learning rates to try first, at least 3.",
+)
+@click.option("--search-epochs", default=3, show_default=True, type=click.IntRange(min=1), help="Epochs of the search.")
+@click.option(
+    "--max-epochs",
+    default=100,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Maximum number of epochs of the final runs.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of all runs.")
 def command(
     session: Session, data: Path, rates: tuple[float, ...], search_epochs: int, max_epochs: int, seed: int
 ) -> Finding:
-    """ReLU against tanh, on CIFAR-10: epochs to 25 % training error.
+    """Compare ReLU with tanh on CIFAR-10: epochs to 25 % training error.
 
-    --data has train/ and test/ of class folders. The learning rate of each is that with the least training error in
-    the last epoch of a search; while it is the least or the greatest that was tried, one beyond is tried too. The best
-    run then goes on until an epoch's training error is 25 %.
+    --data has train/ and test/ of class folders. A search finds the learning rate of each: the one with the lowest
+    training error in the last epoch of the search. While the best rate is the lowest or the highest one tried, a rate
+    beyond it is tried too. The best run then continues until the training error of an epoch is 25 %.
     """
     if search_epochs > max_epochs:
-        raise FreelightError(f"--search-epochs (={search_epochs}) is more than --max-epochs (={max_epochs})")
+        raise FreelightError(f"`search_epochs` (={search_epochs}) must not exceed `max_epochs` (={max_epochs})")
     session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])
     session.plan([f"search-{function}-{rate:g}" for function in PAPER_EPOCHS for rate in rates])
     session.plan([f"final-{function}" for function in PAPER_EPOCHS])
@@ -102,8 +114,8 @@ def search(
             done = epochs_of(run.part(session, epochs[0], name=f"search-{run.name}"))
             if done is not None and len(done) < epochs[0]:
                 raise FreelightError(
-                    f"--search-epochs (={epochs[0]}): {run.name} was searched for {len(done)} in {session.out}; give "
-                    "the same --search-epochs, or another --out"
+                    f"`search_epochs` (={epochs[0]}): in {session.out} the search of {run.name} took {len(done)}; give "
+                    "the same number or another `out`"
                 )
             errors[rate] = 1.0 if done is None else done[epochs[0] - 1].train_top1
         next_rates = beyond(errors)

@@ -1,44 +1,41 @@
-"""Section 4.1: augmentation is computed on the CPU while the GPU trains, and so is free; by `tools/benchmark free`."""
+"""Section 4.1: augmentation is free, because the CPU computes it while the GPU trains. Runs `benchmark free`."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from freelight.benchmarks.machine import ROOT
 from freelight.claims.charts import points_chart
 from freelight.claims.command import claim
 from freelight.claims.data import dataset_of, describe
 from freelight.claims.finding import Finding, Row
-from freelight.claims.session import Session, failure
+from freelight.claims.session import Session, failure, program
 
 
 @claim("free")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Of the benchmark.")
-@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Images a step.")
-def command(session: Session, data: Path, rounds: int, batch: int) -> Finding:
-    """Whether augmentation costs training any time: the trainer's benchmark, quoted.
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Rounds of the benchmark.")
+@click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per step.")
+def command(session: Session, data: Path, rounds: int, batch_size: int) -> Finding:
+    """Measure what augmentation costs in training time.
 
-    --data is a folder of images. Where the processor that augments also computes the net, as on a machine without a
-    GPU, it cannot be free; what it costs there is measured.
+    Runs `benchmark free` and quotes its figures. --data is a folder of images. On a machine without a GPU the same CPU
+    augments and trains, so augmentation cannot be free there; the result is what it costs.
     """
     session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])
     session.plan(["benchmark"])
     dataset = dataset_of(session, data, size=256)
     result = session.out / "benchmark-free.json"
-    words = ["free", "--shards", str(dataset.folder), "--rounds", str(rounds), "--batch", str(batch)]
+    words = ["free", "--shards", str(dataset.folder), "--rounds", str(rounds), "--batch-size", str(batch_size)]
     words += ["--record", str(result)]
     typed = ["tools/benchmark", *words]
 
     def work() -> dict[str, Any]:
         log = session.out / "benchmark.log"
-        program = str(ROOT / "tools" / "benchmark")
         result.unlink(missing_ok=True)
-        code = session.call([sys.executable, program, *words], log)
-        # 1: a floor was missed, which we quote; or it broke down, and there is no record.
+        code = session.call(program(typed), log)
+        # 1: a floor was missed, which is quoted; or the benchmark failed, and there is no record.
         if code not in (0, 1) or not result.exists():
             raise failure(typed, code, log)
         return {"benchmark": json.loads(result.read_text("utf-8"))}
@@ -69,7 +66,7 @@ def finding(report: dict[str, Any], data: str) -> Finding:
         ),
         conditions=(
             data,
-            f"tools/benchmark free: {report['settings']}, full net, two threads, medians of interleaved rounds",
+            f"benchmark free: {report['settings']}, full net, two threads, medians of interleaved rounds",
             f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_average']} at the start",
         ),
         figures={"floors": floors, "wait_percent": wait["value"], "images_per_second": rates},

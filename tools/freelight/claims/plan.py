@@ -33,8 +33,13 @@ class Step:
     figures: Path | None = None
 
     @property
+    def name(self) -> str:
+        """The command's name in records: "make_shards" of `freelight make-shards`, "train" of `train`."""
+        return (self.words[0] if self.words[0] == "train" else self.words[1]).replace("-", "_")
+
+    @property
     def line(self) -> str:
-        """The command as it is typed, at the top of the checkout."""
+        """The command as it is typed."""
         redirect = "" if self.figures is None else f" > {shlex.quote(str(self.figures))}"
         return shlex.join(self.words) + redirect
 
@@ -77,9 +82,7 @@ class Plan:
         for source, what in self.sources.items():
             if not source.exists():
                 raise FreelightError(f"there is no {source}: put {what} there (a link will do)")
-        names = [
-            f"{self.claim}-{number:02d}-{step.words[0].rpartition('/')[2]}" for number, step in enumerate(self.steps, 1)
-        ]
+        names = [f"{self.claim}-{number:02d}-{step.name}" for number, step in enumerate(self.steps, 1)]
         session.plan(names)
         for name, step in zip(names, self.steps, strict=True):
 
@@ -124,10 +127,10 @@ class Plan:
 
 def make_dataset(images: Path, dataset: Path, samples: float, *more: str) -> tuple[Step, Step]:
     """Return the steps that make a dataset and its statistics."""
-    making = ("tools/make_shards", "--images", str(images), "--out", str(dataset), "--workers", "8", *more)
+    making = ("freelight", "make-shards", "--images", str(images), "--out", str(dataset), "--workers", "8", *more)
     return (
         Step(words=making, dataset=dataset, written=BYTES_AN_IMAGE * samples),
-        Step(words=("tools/compute_pca", "--shards", str(dataset), "--workers", "8"), dataset=dataset),
+        Step(words=("freelight", "compute-pca", "--shards", str(dataset), "--workers", "8"), dataset=dataset),
     )
 
 
@@ -141,7 +144,18 @@ def train(dataset: Path, run: Path, images: float, *more: str, seed: int = 0) ->
 
 def evaluate(dataset: Path, figures: Path, images: float, split: str, views: int, *more: str) -> Step:
     """Return a step that measures errors. images: of the split, times the networks that must see it."""
-    words = ("tools/evaluate", "--json", "--shards", str(dataset), "--split", split, "--views", str(views), *more)
+    words = (
+        "freelight",
+        "evaluate",
+        "--json",
+        "--shards",
+        str(dataset),
+        "--split",
+        split,
+        "--views",
+        str(views),
+        *more,
+    )
     return Step(words=words, dataset=dataset, seen=images * views, figures=figures)
 
 

@@ -29,9 +29,9 @@ def plan_command(name: str, planner: Planner) -> click.Command:
             default=240.0,
             show_default=True,
             type=click.FloatRange(min=0, min_open=True),
-            help="Training speed, measured: a run prints it. The default is the paper's.",
+            help="Training speed of one network, as `train` prints it. The default is the paper's.",
         ),
-        click.option("--dry-run/--run", default=True, show_default=True, help="Print the commands, or run them."),
+        click.option("--dry-run/--run", default=True, show_default=True, help="Print the commands only, or run them."),
     )
     for option in reversed(options):
         command = option(command)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from freelight.benchmarks.machine import ROOT, machine_facts
+from freelight.benchmarks.machine import machine_facts
 from freelight.shards import Dataset, FreelightError
 from freelight.shards.base.atomic import atomic_write
 from freelight.shards.base.locks import lock_file
@@ -25,7 +25,7 @@ GRACE = 0.08
 
 
 class UnfinishedError(Exception):
-    """The budget is spent, or the claim was asked to stop; what was done is kept."""
+    """The budget is spent, or the claim was asked to stop. Finished parts are kept."""
 
 
 @dataclass
@@ -47,14 +47,14 @@ class Session:
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0:
-            raise FreelightError(f"--budget (={self.minutes}) must be positive minutes")
+            raise FreelightError(f"`budget` (={self.minutes}) must be a positive number of minutes")
         (self.out / "parts").mkdir(parents=True, exist_ok=True)
         try:
             self._lock = lock_file(self.out / "lock")
         except BlockingIOError:
             raise FreelightError(
-                f"--out {self.out}: another command, or what one that was killed had begun, still works there; "
-                "wait for it, end it, or give another --out"
+                f"`out` {self.out} is in use by another command, or by a process that a killed command left; wait for "
+                "it, end it, or give another `out`"
             ) from None
 
     def close(self) -> None:
@@ -83,15 +83,15 @@ class Session:
         line = shlex.join(command)
         if path.exists():
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if record["command"] != line:
+            if _as_typed_now(record["command"]) != line:
                 raise FreelightError(
-                    f"{path} is of another command ({record['command']}, now {line}); give the same options, or "
-                    "another --out"
+                    f"{path} is from another command ({record['command']}, now {line}); give the same options or "
+                    "another `out`"
                 )
             before, now = record.get("dataset_fingerprint"), fingerprint(dataset)
             if before and now and before != now:
                 raise FreelightError(
-                    f"{path} is of another dataset ({before[:12]}, now {dataset} is {now[:12]}); give another --out"
+                    f"{path} is from another dataset ({before[:12]}; {dataset} is now {now[:12]}); give another `out`"
                 )
         else:
             record = {"part": name, "command": line, **work(), "dataset_fingerprint": fingerprint(dataset)}
@@ -102,11 +102,11 @@ class Session:
         return record
 
     def call(self, words: Sequence[str], log: Path, *, until: Callable[[], bool] = lambda: False) -> int:
-        """Run a process that can be stopped by SIGTERM and taken up again; return its exit code.
+        """Run a process that SIGTERM can stop and that can be resumed; return its exit code.
 
-        log: file to which its output is added. until: ends the process with its goal; then 0 is returned. The process
-        runs at the top of the checkout, with our Python first on PATH. Raises `UnfinishedError` when the budget is
-        spent or the claim was asked to stop.
+        log: file to which its output is appended. until: ends the process as soon as it returns true; then the result
+        is 0. Our Python is first on PATH. Raises `UnfinishedError` when the budget is spent or the claim was asked to
+        stop.
         """
         if self._is_over():
             raise UnfinishedError
@@ -120,7 +120,6 @@ class Session:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=ROOT,
                 env=environment,
                 # A Ctrl-C is for us, who pass it on. The process holds the lock too, should it outlive us.
                 start_new_session=True,
@@ -168,9 +167,22 @@ class Session:
         )
 
 
+def program(words: Sequence[str]) -> list[str]:
+    """Return what runs a command as typed, `freelight ...` or `train ...`, with this Python."""
+    # -P: the current folder, whatever it holds, is no place to import from.
+    python = [sys.executable, "-P", "-m", "freelight"]
+    return [*python, *words] if words[0] == "train" else [*python, *words[1:]]
+
+
 def fingerprint(dataset: Path) -> str | None:
-    """Return the fingerprint of a dataset; None if there is none, or none any more."""
+    """Return the fingerprint of a dataset; None if the folder holds none."""
     return Dataset(dataset).fingerprint if (dataset / "dataset.json").is_file() else None
+
+
+def _as_typed_now(line: str) -> str:
+    """Return a recorded command as it is typed now: a version before `freelight` noted `tools/make_shards`."""
+    tool, space, words = line.partition(" ")
+    return f"freelight {tool[6:].replace('_', '-')}{space}{words}" if tool.startswith("tools/") else line
 
 
 def failure(command: Sequence[str], code: int, log: Path) -> FreelightError:
@@ -181,7 +193,7 @@ def failure(command: Sequence[str], code: int, log: Path) -> FreelightError:
 def last_line(log: Path) -> str:
     """Return the last line of a process's output."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

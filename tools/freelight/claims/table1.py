@@ -9,10 +9,10 @@ TRAIN, VAL, TEST, EPOCHS = 1_261_406, 50_000, 150_000, 90
 
 
 def planner(data: Path, out: Path) -> Plan:
-    """Table 1: one CNN on ILSVRC-2010, as commands with their cost.
+    """List the commands for the paper's Table 1 and their cost, or run them.
 
-    --data holds ilsvrc2010/ with the official archives. Nothing runs without --run; the table shows what has been
-    measured under --out, whoever ran the lines.
+    One CNN on ILSVRC-2010. --data holds ilsvrc2010/ with the official archives. Nothing runs without --run. The table
+    shows what has been measured under --out, also by commands that you ran yourself.
     """
     dataset, run = out / "ilsvrc2010", out / "cnn2010"
     ten, one = out / "cnn2010-ten-views.json", out / "cnn2010-centre-view.json"

@@ -12,10 +12,11 @@ SIX_CONV = ("--set", "sixth_conv=true")
 
 
 def planner(data: Path, out: Path) -> Plan:
-    """Table 2: five CNNs and two pre-trained ones on ILSVRC-2012, and their averages, as commands with their cost.
+    """List the commands for the paper's Table 2 and their cost, or run them.
 
-    --data holds ilsvrc2012/ and fall2011/ with the official archives. Nothing runs without --run; the table shows what
-    has been measured under --out, whoever ran the lines.
+    Five CNNs and two pre-trained ones on ILSVRC-2012, and their averages. --data holds ilsvrc2012/ and fall2011/ with
+    the official archives. Nothing runs without --run. The table shows what has been measured under --out, also by
+    commands that you ran yourself.
     """
     ilsvrc, fall = out / "ilsvrc2012", out / "fall2011"
     plain = [out / f"cnn2012-{seed}" for seed in range(CNNS)]

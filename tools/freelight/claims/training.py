@@ -1,14 +1,13 @@
 """A `train` command of a claim, and what its epochs measured."""
 
 import itertools
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from freelight.claims.session import Session, failure, last_line
+from freelight.claims.session import Session, failure, last_line, program
 from freelight.train.run_folder import METRICS, RunFolder
 
 
@@ -63,7 +62,6 @@ class Run:
 
         Raises `FreelightError` when it fails otherwise.
         """
-        words = [sys.executable, "-m", "freelight.train", *self.command[1:]]
 
         def finished() -> bool:
             done = self.epochs()
@@ -74,7 +72,7 @@ class Run:
         if self.diverged:
             return
         log = self.folder / "log.txt"
-        code = session.call(words, log, until=finished)
+        code = session.call(program(self.command), log, until=finished)
         if code and not self.diverged:
             raise failure(self.command, code, log)
 

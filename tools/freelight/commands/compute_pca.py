@@ -1,7 +1,7 @@
-"""Compute a dataset's mean image and RGB eigenbasis, for mean subtraction and lighting noise.
+"""Compute a dataset's mean image and RGB eigenbasis.
 
-Prints them beside ImageNet's published values, and as constants for other programs. Run again after a stop, it goes
-on; the result is the same to the bit.
+Mean subtraction and lighting noise need them. Prints them beside ImageNet's published values, and as constants for
+other programs. Run the same command again to continue after a stop; the result is the same to the bit.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,16 +15,16 @@ from freelight.shards.statistics.published import comparison_table, constants_sn
 
 
 def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
-    """Show the sums of finished shards as a progress bar over images."""
+    """Show finished shards as a progress bar, in images."""
     return progress(parts, length=total, label="images", weight=lambda part: part.n_images_)
 
 
 @click.command(name="compute-pca", help=__doc__)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
-@click.option("--split", default="train", show_default=True, help="Another than train needs --out.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: DATASET/statistics.npz]")
-@click.option("--workers", default=1, show_default=True, help="Processes; the result does not depend on it.")
-@click.option("--cluster", help="Address of a Dask scheduler whose workers run the tasks, tcp://host:8786.")
+@click.option("--split", default="train", show_default=True, help="Split to read; any other than train needs --out.")
+@click.option("--out", type=click.Path(path_type=Path), help="The .npz file to write. [default: SHARDS/statistics.npz]")
+@click.option("--workers", default=1, show_default=True, help="Worker processes. The result does not depend on it.")
+@click.option("--cluster", help="Run on the workers of this Dask scheduler: tcp://host:8786.")
 @reports_errors
 def command(shards: Path, split: str, out: Path | None, workers: int, cluster: str | None) -> None:
     statistics = write_statistics(Dataset(shards), split, out=out, workers=workers, cluster=cluster, watch=watch)

@@ -1,4 +1,7 @@
-"""Draw labelled pictures in an ImageNet-style folder tree, for the demo and the tests."""
+"""Draw labelled pictures for the demo and the tests.
+
+They are in train/<class>/ and val/<class>/, as ImageNet's are. One file is damaged on purpose.
+"""
 
 from pathlib import Path
 
@@ -8,10 +11,10 @@ from freelight.demo.drawing import CLASSES, draw_pictures
 
 
 @click.command(name="draw-pictures", help=__doc__)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
-@click.option("--train-per-class", default=100, show_default=True, help="Training pictures a class.")
-@click.option("--val-per-class", default=20, show_default=True, help="Validation pictures a class.")
-@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder to write.")
+@click.option("--train-per-class", default=100, show_default=True, help="Training pictures per class.")
+@click.option("--val-per-class", default=20, show_default=True, help="Validation pictures per class.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the drawing; the same seed gives the same bytes.")
 def command(out: Path, train_per_class: int, val_per_class: int, seed: int) -> None:
     try:
         drawn = draw_pictures(out, train_per_class=train_per_class, val_per_class=val_per_class, seed=seed)

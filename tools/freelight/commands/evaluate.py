@@ -1,7 +1,7 @@
-"""Measure the errors of trained networks, and of their average, on a split of a dataset.
+"""Measure the errors of trained networks on a split.
 
-Give several --checkpoint or --from to average their networks. --predictions writes the probabilities, so that a later
-average needs no second pass. For a split without labels, --submission writes the challenge's file.
+With several --checkpoint or --from, also the errors of their average. For a split without labels, write the challenge's
+file with --submission. --predictions saves the probabilities, so that a later average needs no second pass.
 """
 
 import json
@@ -29,24 +29,46 @@ FILE = click.Path(path_type=Path)
 
 
 @click.command(name="evaluate", help=__doc__)
-@click.option("--checkpoint", "checkpoints", type=FILE, multiple=True, help="RUN/best.pt; may be repeated.")
-@click.option("--from", "earlier", type=FILE, multiple=True, help="File written by --predictions; may be repeated.")
-@click.option("--shards", required=True, help="Dataset directory; or its URL, with --cache.")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=FILE,
+    multiple=True,
+    help="Checkpoint of a network, such as RUN/best.pt; repeat it for several.",
+)
+@click.option(
+    "--from", "earlier", type=FILE, multiple=True, help="File that --predictions wrote earlier; repeat it for several."
+)
+@click.option("--shards", required=True, help="Dataset directory, or its URL with --cache.")
 @with_cache
 @click.option("--split", default="val", show_default=True, help="Split to evaluate.")
-@click.option("--views", type=click.Choice(["1", "10"]), default="10", show_default=True, help="Centre view, or ten.")
-@click.option("--weights", help="Weights of the average, one a network: 0.5,0.3,0.2.  [default: equal]")
-@click.option("--search-weights", is_flag=True, help="Search the weights on the labels that are measured: optimistic.")
-@click.option("--per-class", is_flag=True, help="Also list each class's errors and the worst confusions.")
+@click.option(
+    "--views",
+    type=click.Choice(["1", "10"]),
+    default="10",
+    show_default=True,
+    help="1: the centre crop. 10: four corners and centre, also mirrored.",
+)
+@click.option("--weights", help="Weights of the average, one per network: 0.5,0.3,0.2. [default: equal]")
+@click.option(
+    "--search-weights",
+    is_flag=True,
+    help="Search the weights on the same labels that they are measured on: optimistic.",
+)
+@click.option("--per-class", is_flag=True, help="Also print the error of each class and the most frequent confusions.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-@click.option("--predictions", type=OutputFile(".npz"), help="File to write: every network's probabilities.")
-@click.option("--submission", type=OutputFile(), help="File to write: the challenge's, five classes a line.")
-@click.option("--devkit", type=FILE, help="The challenge's development kit, which numbers the submission's classes.")
+@click.option("--predictions", type=OutputFile(".npz"), help="The .npz file for each network's probabilities.")
+@click.option("--submission", type=OutputFile(), help="File for the challenge: five labels per line.")
+@click.option("--devkit", type=FILE, help="The challenge's devkit archive, which numbers the classes for --submission.")
 @click.option("--batch-size", default=64, show_default=True, help="Images per batch.")
 @click.option(
     "--columns", type=click.IntRange(1, 2), default=1, show_default=True, help="Processes (GPUs) per network."
 )
-@click.option("--backend", type=click.Choice(["nccl", "gloo"]), help="[default: nccl on GPUs, gloo on the CPU]")
+@click.option(
+    "--backend",
+    type=click.Choice(["nccl", "gloo"]),
+    help="Communication between processes. [default: nccl on GPUs, gloo on the CPU]",
+)
 @reports_errors
 def command(
     checkpoints: tuple[Path, ...],

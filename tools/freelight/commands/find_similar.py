@@ -1,7 +1,7 @@
-"""Find the images of a split that a network holds most alike to others: the paper's Figure 4, right.
+"""Find the images that a network finds most similar to others.
 
-Queries are picture files, or else one image of each class of another split. --bits compares binary codes with exact
-search, over all of that split.
+As in the paper's Figure 4 (right). The queries are picture files, or, without any, one image of each class of another
+split. --bits compares binary codes with exact search, with all images of that split as queries.
 """
 
 import functools
@@ -22,18 +22,32 @@ FILE = click.Path(path_type=Path)
 
 @click.command(name="find-similar", help=__doc__)
 @click.argument("images", type=FILE, nargs=-1)
-@click.option("--checkpoint", type=FILE, required=True, help="RUN/best.pt")
-@click.option("--shards", required=True, help="Dataset directory; or its URL, with --cache.")
+@click.option("--checkpoint", type=FILE, required=True, help="Checkpoint of the network, such as RUN/best.pt.")
+@click.option("--shards", required=True, help="Dataset directory, or its URL with --cache.")
 @with_cache
-@click.option("--features", type=FILE, required=True, help="Folder of the features; those begun are gone on with.")
-@click.option("--split", default="train", show_default=True, help="Where to search.")
-@click.option("--queries", default="val", show_default=True, help="The split of the queries, without IMAGES.")
-@click.option("--rows", default=5, show_default=True, type=click.IntRange(min=1), help="Queries of it that are shown.")
-@click.option("--nearest", default=6, show_default=True, type=click.IntRange(min=1), help="Images a query.")
-@click.option("--panel", type=OutputFile(".png"), help="Draw them.")
+@click.option("--features", type=FILE, required=True, help="Folder for the features; unfinished ones are continued.")
+@click.option("--split", default="train", show_default=True, help="Split to search in.")
+@click.option("--queries", default="val", show_default=True, help="Split of the queries, when no IMAGES are given.")
+@click.option(
+    "--rows", default=5, show_default=True, type=click.IntRange(min=1), help="Number of queries to show from --queries."
+)
+@click.option(
+    "--nearest", default=6, show_default=True, type=click.IntRange(min=1), help="Number of similar images per query."
+)
+@click.option(
+    "--panel", type=OutputFile(".png"), help="The .png file for a picture of the queries and their similar images."
+)
 @click.option("--width", default=1280, show_default=True, help="Of the panel, pixels.")
-@click.option("--bits", type=int, multiple=True, help="Compare codes of so many bits; may be repeated.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the auto-encoders.")
+@click.option(
+    "--bits", type=int, multiple=True, help="Length of the binary codes to compare, in bits; repeat it for several."
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Seed of the auto-encoders that make the codes.",
+)
 @reports_errors
 def command(
     images: tuple[Path, ...],

@@ -1,4 +1,8 @@
-"""Rescale the images of any known layout of ImageNet, or of class folders, to WebDataset shards."""
+"""Rescale labelled images and write them as WebDataset shards.
+
+Reads every known layout of ImageNet, or a folder per class. Run the same command again to continue after a stop; the
+bytes are the same.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,24 +16,54 @@ PATH = click.Path(path_type=Path)
 
 
 @click.command(name="make-shards", help=__doc__)
-@click.option("--images", type=PATH, required=True, help="Folder of class folders or archives, or an archive.")
-@click.option("--out", required=True, help="Dataset directory to write, or to finish; or its URL, such as s3://...")
-@click.option("--layout", help="Such as folders, ilsvrc2012 or parquet; a wrong one lists all. [default: recognised]")
-@click.option("--workers", default=1, show_default=True, help="Processes; the bytes do not depend on it.")
-@click.option("--cluster", help="Address of a Dask scheduler whose workers run the tasks, tcp://host:8786.")
-@click.option("--staging", type=PATH, help="Where parquet and tar.gz are staged; a URL wants it. [default: in --out]")
-@click.option("--samples-per-shard", type=int, help="[default: a 32nd of the largest split, within 100..2000]")
-@click.option("--quality", default=95, show_default=True, help="JPEG quality.")
-@click.option("--size", default=256, show_default=True, help="Side of the square output, pixels.")
-@click.option("--resampling", default="authors", show_default=True, help="authors, bicubic, bilinear or lanczos.")
-@click.option("--seed", default=0, show_default=True, help="Of the shuffle and the validation draw.")
-@click.option("--limit", type=int, help="At most so many images a split, drawn by the seed.")
-@click.option("--val-fraction", type=float, help="With train alone: the share of each class that becomes val.")
-@click.option("--class-names", type=PATH, help="File of '<class id><tab><name>' lines.")
-@click.option("--classes", type=PATH, help="File of the class ids to take, one a line. [default: all]")
-@click.option("--label-order", default="wnid", show_default=True, help="wnid (sorted ids) or ilsvrc (the devkit's).")
-@click.option("--max-rejected", default=0.05, show_default=True, help="Images that may be left out: count, or share.")
-@click.option("--dry-run", is_flag=True, help="Say what would be made, and write nothing.")
+@click.option("--images", type=PATH, required=True, help="Folder of class folders or of archives, or one archive.")
+@click.option(
+    "--out", required=True, help="Dataset directory to write or to continue, or its URL, such as s3://bucket/dataset."
+)
+@click.option(
+    "--layout",
+    help="Layout of --images: folders, ilsvrc2012, parquet, ... (another word lists all). [default: detected]",
+)
+@click.option("--workers", default=1, show_default=True, help="Worker processes. The bytes do not depend on it.")
+@click.option("--cluster", help="Run on the workers of this Dask scheduler: tcp://host:8786.")
+@click.option(
+    "--staging",
+    type=PATH,
+    help="Local folder for images from parquet and .tar.gz; required when --out is a URL. [default: in --out]",
+)
+@click.option(
+    "--samples-per-shard",
+    type=int,
+    help="Samples per shard. [default: a 32nd of the largest split, limited to 100..2000]",
+)
+@click.option("--quality", default=95, show_default=True, help="JPEG quality, 1..100.")
+@click.option("--size", default=256, show_default=True, help="Side of the square images, in pixels.")
+@click.option(
+    "--resampling",
+    default="authors",
+    show_default=True,
+    help="Filter: authors (as the paper's authors), bicubic, bilinear or lanczos.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the shuffle, of --limit and of --val-fraction.")
+@click.option("--limit", type=int, help="Maximum number of images per split, chosen at random.")
+@click.option(
+    "--val-fraction", type=float, help="Share of each class that becomes val, 0..1, for a source that has only train."
+)
+@click.option("--class-names", type=PATH, help="File with a line '<class id><tab><name>' for each class.")
+@click.option("--classes", type=PATH, help="File with the class ids to use, one per line. [default: all]")
+@click.option(
+    "--label-order",
+    default="wnid",
+    show_default=True,
+    help="Order of the labels: wnid (sorted ids) or ilsvrc (the devkit's numbers).",
+)
+@click.option(
+    "--max-rejected",
+    default=0.05,
+    show_default=True,
+    help="Maximum number of images that may be left out: a count, or a share below 1.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be made, and write nothing.")
 @reports_errors
 def command(
     images: Path,

@@ -1,4 +1,7 @@
-"""The five most probable classes of picture files: as text, as JSON, or as the paper's Figure 4."""
+"""Print the five most probable classes of picture files.
+
+As text or as JSON, and drawn as in the paper's Figure 4 (left) with --panel.
+"""
 
 import json
 from pathlib import Path
@@ -16,10 +19,18 @@ FILE = click.Path(path_type=Path)
 
 @click.command(name="predict", help=__doc__)
 @click.argument("images", type=FILE, nargs=-1, required=True)
-@click.option("--checkpoint", type=FILE, required=True, help="RUN/best.pt")
-@click.option("--views", type=click.Choice(["1", "10"]), default="10", show_default=True, help="Centre view, or ten.")
-@click.option("--json", "as_json", is_flag=True, help="A line of JSON an image.")
-@click.option("--panel", type=OutputFile(".png"), help="Draw the images with their predictions.")
+@click.option("--checkpoint", type=FILE, required=True, help="Checkpoint of the network, such as RUN/best.pt.")
+@click.option(
+    "--views",
+    type=click.Choice(["1", "10"]),
+    default="10",
+    show_default=True,
+    help="1: the centre crop. 10: four corners and centre, also mirrored.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per image.")
+@click.option(
+    "--panel", type=OutputFile(".png"), help="The .png file for a picture of the images and their predictions."
+)
 @click.option("--width", default=1280, show_default=True, help="Of the panel, pixels.")
 @reports_errors
 def command(

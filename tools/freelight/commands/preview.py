@@ -1,4 +1,7 @@
-"""Draw a contact sheet: images as training sees them, the lighting along each axis, mean image and spectrum."""
+"""Draw a page of a dataset's images as training sees them.
+
+It also shows the lighting noise along each axis, the mean image and the eigenvalues.
+"""
 
 from pathlib import Path
 from typing import get_args
@@ -14,13 +17,19 @@ from freelight.shards.base.console import OutputFile, reports_errors
 
 @click.command(name="preview", help=__doc__)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory, with statistics.")
-@click.option("--out", type=OutputFile(".png"), required=True, help="File to write.")
-@click.option("--split", default="train", show_default=True)
+@click.option("--out", type=OutputFile(".png"), required=True, help="The .png file to write.")
+@click.option("--split", default="train", show_default=True, help="Split to draw from.")
 @click.option("--images", default=4, show_default=True, help="Rows.")
-@click.option("--draws", default=6, show_default=True, help="Epochs shown of each image.")
-@click.option("--lighting", type=click.Choice(get_args(LightingMode)), default="eigenvalue", show_default=True)
-@click.option("--strength", default=0.1, show_default=True, help="Of the lighting.")
-@click.option("--seed", default=0, show_default=True, help="Of the training whose epochs are shown.")
+@click.option("--draws", default=6, show_default=True, help="Number of epochs in which each image is shown.")
+@click.option(
+    "--lighting",
+    type=click.Choice(get_args(LightingMode)),
+    default="eigenvalue",
+    show_default=True,
+    help="Kind of lighting noise.",
+)
+@click.option("--strength", default=0.1, show_default=True, help="Standard deviation of the lighting noise.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the training run whose epochs are shown.")
 @reports_errors
 def command(
     shards: Path, out: Path, split: str, images: int, draws: int, lighting: LightingMode, strength: float, seed: int

@@ -1,6 +1,7 @@
-"""Write a run's report: one HTML page that needs no network, for a screen, a phone or paper.
+"""Write a report of a run as one HTML page.
 
-With --shards it has ten-view errors, predictions and neighbours too.
+The page needs no network and fits a screen, a phone and paper. With --shards it also shows ten-view errors, predictions
+and similar images.
 """
 
 from pathlib import Path
@@ -16,11 +17,13 @@ FILE = click.Path(path_type=Path)
 
 
 @click.command(name="report", help=__doc__)
-@click.option("--run", type=FILE, required=True, help="Folder of the run, the --out of train.")
-@click.option("--shards", help="Dataset directory; or its URL, with --cache.")
+@click.option("--run", type=FILE, required=True, help="Folder of the run: the --out of train.")
+@click.option("--shards", help="Dataset directory, or its URL with --cache.")
 @with_cache
-@click.option("--out", type=OutputFile(), help="File to write.  [default: RUN/report.html]")
-@click.option("--features", type=FILE, help="Of fc7, 16 kB an image.  [default: RUN/features/step-NUMBER]")
+@click.option("--out", type=OutputFile(), help="The HTML file to write. [default: RUN/report.html]")
+@click.option(
+    "--features", type=FILE, help="Folder for the fc7 features, 16 kB per image. [default: RUN/features/step-NUMBER]"
+)
 @reports_errors
 def command(
     run: Path, shards: str | None, cache: Path | None, cache_bytes: int, out: Path | None, features: Path | None

@@ -1,4 +1,7 @@
-"""Check a dataset directory against its manifest; name each bad sample with its source."""
+"""Check every file of a dataset and name each damaged sample.
+
+Exit code 1: something is damaged.
+"""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,14 +14,19 @@ from freelight.shards.base.console import progress, reports_errors
 
 
 def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
-    """Show checked shards as a progress bar over images."""
+    """Show checked shards as a progress bar, in images."""
     return progress(checks, length=total, label="images", weight=lambda check: check.images)
 
 
 @click.command(name="verify-shards", help=__doc__)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
-@click.option("--level", default="hash", show_default=True, help="hash (every file), crc (and samples) or decode.")
-@click.option("--workers", default=1, show_default=True, help="Processes.")
+@click.option(
+    "--level",
+    default="hash",
+    show_default=True,
+    help="hash: checksums of the files; crc: also of each sample; decode: also decode each image.",
+)
+@click.option("--workers", default=1, show_default=True, help="Worker processes.")
 @reports_errors
 def command(shards: Path, level: str, workers: int) -> None:
     problems = verify_dataset(shards, level=level, workers=workers, watch=watch)
