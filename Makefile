@@ -34,8 +34,7 @@ lint: install
 types: install
 	mkdir -p build/types/freelight
 	ln -sfn $(foreach part,$(wildcard tools/freelight/*) shards pipeline train,$(abspath $(part))) build/types/freelight/
-	$(BIN)/mypy -p freelight
-	for tool in $(EXECUTABLES); do $(BIN)/mypy $$tool || exit 1; done
+	$(BIN)/mypy build/types/freelight $(EXECUTABLES)
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

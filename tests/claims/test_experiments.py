@@ -126,8 +126,7 @@ def test_figure_1_refuses_a_longer_search_than_was_made(
     assert reproduce(figure1.command, *words, "--search-epochs", "2").exit_code == 0
     result = reproduce(figure1.command, *words, "--search-epochs", "4")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "the search of relu-0.0003 took 2" in result.stderr
-    assert "give the same --search-epochs, or another --out" in result.stderr
+    assert "took 2; give 2, or another --out" in result.stderr
 
 
 @pytest.mark.parametrize("rates", ["0.1,0.2", "a,b,c", "0,1,2"])
@@ -294,7 +293,7 @@ def test_data_that_cannot_serve_is_named(dataset: Dataset, reproduce: Reproduce,
     result = reproduce(figure1.command, "--data", dataset.folder, "--out", tmp_path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "has images of 256 pixels; this claim needs 32" in result.stderr
-    assert "there is nothing of that name" in reproduce(free.command, "--data", "none", "--out", tmp_path).stderr
+    assert "does not exist" in reproduce(free.command, "--data", "none", "--out", tmp_path).stderr
 
 
 def test_free_quotes_the_benchmark() -> None:

@@ -115,7 +115,7 @@ def search(
             if done is not None and len(done) < epochs[0]:
                 raise FreelightError(
                     f"`search_epochs` (={epochs[0]}): in {session.out} the search of {run.name} took {len(done)}; give "
-                    "the same number or another `out`"
+                    f"{len(done)}, or another `out`"
                 )
             errors[rate] = 1.0 if done is None else done[epochs[0] - 1].train_top1
         next_rates = beyond(errors)
