@@ -187,8 +187,8 @@ def test_a_preview_is_drawn_and_says_how_large_it_is(dataset: Dataset, tmp_path:
         ("--shards {tmp} --out {tmp}/x.png", "{tmp} is not a finished dataset (no dataset.json); make it with: "),
         ("--shards {made} --out {tmp}/x.png --split test", "{made} has no split 'test'; it has: train, val"),
         ("--shards {made} --out {tmp}/x.png --images 0", "--images (=0) must lie in 1..50"),
-        ("--shards {made} --out {tmp}/x.png --strength -1", "lighting strength (=-1.0) must be 0 or more"),
-        ("--shards {made} --out {tmp}/x.png --seed -1", "seed (=-1) must not be negative"),
+        ("--shards {made} --out {tmp}/x.png --strength -1", "lighting --strength (=-1.0) must be 0 or more"),
+        ("--shards {made} --out {tmp}/x.png --seed -1", "--seed (=-1) must not be negative"),
     ],
 )
 def test_what_preview_cannot_do_is_one_line_and_exit_code_2(
