@@ -60,7 +60,7 @@ from .trainer import TrainingConfig, train
 @click.option(
     "--seed", default=0, show_default=True, help="Seed of initial weights, sample order, augmentation and dropout."
 )
-@click.option("--threads", default=2, show_default=True, help="CPU threads that decode JPEGs, per process.")
+@click.option("--threads", "num_threads", default=2, show_default=True, help="CPU threads that decode JPEGs, per process.")
 @click.option(
     "--backend",
     type=click.Choice(["nccl", "gloo"]),
@@ -98,7 +98,7 @@ def main(
     log_every: int,
     tensorboard: bool,
     seed: int,
-    threads: int,
+    num_threads: int,
     backend: str | None,
     compile_: bool,
     channels_last: bool,
@@ -134,7 +134,7 @@ def main(
         checkpoint_minutes=checkpoint_minutes,
         keep=keep,
         log_every=log_every,
-        num_threads=threads,
+        num_threads=num_threads,
         compile_=compile_,
         channels_last=channels_last,
         tensorboard=tensorboard,
