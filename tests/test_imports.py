@@ -1,7 +1,10 @@
-"""Arrows point one way, tools -> train -> pipeline -> shards: the lower packages work without the higher ones."""
+"""Imports go one way: tools -> train -> pipeline -> shards, and inside each of them from upper to lower folders.
+
+So the lower parts work without the higher ones. Tools and examples import only names that a package has in `__all__`.
+"""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,22 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("shards", "pipeline", "train")
 """Each may import itself and those before it."""
 
+OTHER = "its own files"
+LEVELS = {
+    "shards": (("base",), ("images",), ("sources",), ("dataset", "layouts"), ("statistics", "writing"), (OTHER,)),
+    "pipeline": (("draws",), ("ops",), (OTHER,), ("pictures",)),
+    "train": (("parallel",), ("network",), ("recipes",), (OTHER,), ("evaluation",), ("inspection",)),
+    "tools/freelight": (("lazy_group",), ("benchmarks", "demo"), ("claims",), ("commands",), (OTHER,)),
+}
+"""The folders and files of a package by level, the lowest first. Each may import itself and lower levels.
+
+A package's files that have no level of their own are `OTHER`. `__init__.py` may import all, because it is the API.
+"""
+
 
 def python_files(root: Path) -> Iterator[Path]:
-    """Yield the Python files of the packages, tools and tests; an executable has no extension, but a first line."""
-    for folder in (*PACKAGES, "tools", "tests"):
+    """Yield the Python files of packages, tools, examples and tests. An executable is known by its first line."""
+    for folder in (*PACKAGES, "tools", "examples", "tests"):
         for path in sorted((root / folder).rglob("*")):
             if path.suffix == ".py" or (path.is_file() and not path.suffix and is_python_script(path)):
                 yield path
@@ -54,26 +69,49 @@ def fault_of(place: Path, level: int, parts: tuple[str, ...]) -> str | None:
     """Say what is wrong with an import in the file `place`; None when nothing is."""
     top = place.parts[0]
     if level == 0:
-        if parts[0] in PACKAGES:
-            return f"bare {parts[0]!r} may be anybody's; import freelight.{parts[0]}"
-        if parts[0] == "tools":
-            return "nothing imports tools"
-        if parts[0] == "freelight" and top in PACKAGES:
-            return "packages import one another relatively"
-        return None
+        return fault_of_absolute(place, parts)
     if top not in PACKAGES:
-        return "tools and tests import absolutely"
+        return "tools, examples and tests import absolutely"
     home = ("freelight", *place.parts[:-1])
     if level >= len(home) + 1:
         return "the import leaves freelight"
-    target = (*home[: len(home) - level + 1], *parts)[1]
+    target, *inner = (*home[: len(home) - level + 1], *parts)[1:]
     if target == "__version__":
         return None
     if target not in PACKAGES:
         return f"{target!r} is no package that the packages may import"
     if PACKAGES.index(target) > PACKAGES.index(top):
         return f"{top} must work without {target}"
+    return fault_of_level(top, place.parts[1:], inner) if target == top else None
+
+
+def fault_of_absolute(place: Path, parts: tuple[str, ...]) -> str | None:
+    """Say what is wrong with an absolute import in the file `place`; None when nothing is."""
+    if parts[0] in PACKAGES:
+        return f"bare {parts[0]!r} may be anybody's; import freelight.{parts[0]}"
+    if parts[0] == "tools":
+        return "nothing imports tools"
+    if parts[0] != "freelight":
+        return None
+    if place.parts[0] in PACKAGES:
+        return "packages import one another relatively"
+    if place.parts[:2] == ("tools", "freelight") and parts[1] not in (*PACKAGES, "__version__"):
+        return fault_of_level("tools/freelight", place.parts[2:], parts[1:])
+    if place.parts[0] == "tools" and len(place.parts) == 2 and parts[1:] != ("commands", place.name, "command"):
+        return f"an executable imports freelight.commands.{place.name}.command alone"
     return None
+
+
+def fault_of_level(package: str, place: Sequence[str], target: Sequence[str]) -> str | None:
+    """Say whether a file of a package imports a higher level of it. place, target: parts below the package."""
+    if place[-1] == "__init__.py" and len(place) == 1:
+        return None
+    ranks = {name: rank for rank, names in enumerate(LEVELS[package]) for name in names}
+    mine, other = (name.removesuffix(".py") for name in (place[0], target[0] if target else ""))
+    mine, other = (name if name in ranks else OTHER for name in (mine, other))
+    if mine == other or ranks[other] < ranks[mine]:
+        return None
+    return f"in {package}, {mine} must work without {other}"
 
 
 def test_imports_point_one_way() -> None:
@@ -95,10 +133,16 @@ def test_the_rule_reads_every_python_file_of_the_project() -> None:
 
 SOUND = {
     "shards/__init__.py": "from .errors import FreelightError\nimport numpy\n",
-    "shards/deep/part.py": "from ..base.errors import FreelightError\nfrom ...shards import base\n",
-    "pipeline/graph.py": "from ..shards import Dataset\nfrom .order import draw\nfrom nvidia.dali import pipeline\n",
+    "shards/writing/part.py": "from ..base.errors import FreelightError\nfrom ...shards.dataset import x\n",
+    "shards/writing/deep/part.py": "from ..part import x\nfrom ... import base\n",
+    "pipeline/graph.py": "from ..shards import Dataset\nfrom .draws import draw\nfrom nvidia.dali import pipeline\n",
+    "pipeline/pictures/page.py": "from ..graph import build\n",
     "train/loop.py": "from .. import __version__, pipeline\nfrom ..shards.dataset import Dataset\nimport torch.nn\n",
-    "tools/train_it": "#!/usr/bin/env python3\nfrom freelight.train import main\n",
+    "train/inspection/page.py": "from ..evaluation.errors import x\nfrom ..loop import y\nfrom ..network import z\n",
+    "tools/train_it": "#!/usr/bin/env python3\nfrom freelight.commands.train_it import command\n",
+    "tools/freelight/cli.py": "from freelight.lazy_group import LazyGroup\nfrom freelight import __version__\n",
+    "tools/freelight/commands/train_it.py": "from freelight.train import main\nfrom freelight.demo import draw\n",
+    "examples/loop.py": "from freelight.train import main\n",
     "tools/shell": "#!/bin/sh\nimport shards\n",
     "tests/test_it.py": "from freelight.shards import Dataset\nimport freelight.train\n",
 }
@@ -121,7 +165,7 @@ def test_sound_imports_pass(tmp_path: Path) -> None:
     [
         ("shards/bad.py", "from ..pipeline import graph", "shards must work without pipeline"),
         ("shards/bad.py", "from .. import train", "shards must work without train"),
-        ("shards/deep/bad.py", "from ...train.loop import step", "shards must work without train"),
+        ("shards/base/bad.py", "from ...train.loop import step", "shards must work without train"),
         ("pipeline/bad.py", "def late():\n    from ..train import loop", "pipeline must work without train"),
         ("train/bad.py", "from freelight.shards import Dataset", "packages import one another relatively"),
         ("train/bad.py", "import freelight.pipeline as p", "packages import one another relatively"),
@@ -132,7 +176,28 @@ def test_sound_imports_pass(tmp_path: Path) -> None:
         ("tools/bad.py", "from pipeline.graph import build", "bare 'pipeline' may be anybody's"),
         ("shards/bad.py", "from ..claims import speed", "'claims' is no package that the packages may import"),
         ("tests/deep/bad.py", "from tools.freelight import claims", "nothing imports tools"),
-        ("tests/bad.py", "from .conftest import pictures", "tools and tests import absolutely"),
+        ("tests/bad.py", "from .conftest import pictures", "tools, examples and tests import absolutely"),
+        ("shards/base/bad.py", "from ..images import rescaling", "in shards, base must work without images"),
+        ("shards/dataset/bad.py", "from ..layouts import folders", "in shards, dataset must work without layouts"),
+        ("shards/base/bad.py", "from ... import shards", "in shards, base must work without its own files"),
+        ("pipeline/ops/bad.py", "from ..graph import build", "in pipeline, ops must work without its own files"),
+        ("train/network/bad.py", "from .. import loop", "in train, network must work without its own files"),
+        ("train/bad.py", "from .evaluation import errors", "in train, its own files must work without evaluation"),
+        (
+            "train/evaluation/bad.py",
+            "from ..inspection.page import x",
+            "in train, evaluation must work without inspection",
+        ),
+        (
+            "tools/bad",
+            "#!/usr/bin/env python3\nfrom freelight.train import main",
+            "an executable imports freelight.",
+        ),
+        (
+            "tools/freelight/claims/bad.py",
+            "from freelight.commands.train_it import command",
+            "in tools/freelight, claims must work without commands",
+        ),
     ],
 )
 def test_a_planted_violation_is_found_alone(place: str, line: str, fault: str, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ from .trainer import TrainingConfig, train
 @click.option(
     "--seed", default=0, show_default=True, help="Seed of initial weights, sample order, augmentation and dropout."
 )
-@click.option("--threads", "num_threads", default=2, show_default=True, help="CPU threads that decode JPEGs, per process.")
+@click.option(
+    "--threads", "num_threads", default=2, show_default=True, help="CPU threads that decode JPEGs, per process."
+)
 @click.option(
     "--backend",
     type=click.Choice(["nccl", "gloo"]),
