@@ -17,7 +17,7 @@ from freelight.pipeline import Lighting, Loader, RandomCrop, Transform
 from freelight.shards import Dataset, Rescaling, Statistics, verify_dataset
 from freelight.train import Checkpoint, Predictions, predict_split
 from freelight.train.cli import main
-from freelight.train.inspection.report import report
+from freelight.train.inspection import report
 
 FILES = Path(__file__).parent / "data" / "release-0.1"
 TRAIN = "--recipe source --epochs 3 --width 0.01 --no-compile --threads 1 --log-every 1 --keep 1"

@@ -9,10 +9,16 @@ from PIL import Image
 
 from freelight.shards import Dataset
 from freelight.train import Checkpoint
-from freelight.train.inspection import similarity
-from freelight.train.inspection.codes import CodeConfig
-from freelight.train.inspection.panels import Style, neighbour_panel
-from freelight.train.inspection.similarity import Gallery, compare_codes
+from freelight.train.inspection import (
+    CodeConfig,
+    Gallery,
+    Picture,
+    SimilarImages,
+    Style,
+    code_comparison,
+    compare_codes,
+    draw_similar,
+)
 
 
 def test_a_training_picture_is_nearest_to_itself(
@@ -22,7 +28,15 @@ def test_a_training_picture_is_nearest_to_itself(
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--features", tmp_path / "f"]
     source = dataset.split("train").sources[7]
     found = typed(
-        "find_similar", *words, pictures / source, "--nearest", "3", "--panel", tmp_path / "alike.png", "--width", "600"
+        "find_similar",
+        *words,
+        pictures / source,
+        "--nearest",
+        "3",
+        "--panel",
+        tmp_path / "alike.png",
+        "--pixels",
+        "600",
     )
     assert found.returncode == 0, found.stderr
     name = dataset.manifest.classes[int(dataset.split("train").samples["label"][7])].name
@@ -33,16 +47,16 @@ def test_a_training_picture_is_nearest_to_itself(
     assert typed("find_similar", *far, pictures / source, "--nearest", "3").stdout == found.stdout
     itself = typed("find_similar", *words, "--queries", "train")
     assert itself.returncode == 2
-    assert itself.stderr.startswith("error: --queries train is where to search too: each image would find itself")
+    assert itself.stderr.startswith("error: --queries and --split are both train: each image would find itself")
     few = typed("find_similar", *words, "--bits", "64", "--rows", "2")
     assert few.returncode == 2
-    assert few.stderr.splitlines()[-1] == "error: train has 60 images, fewer than the 100 that the table looks at"
+    assert few.stderr.splitlines()[-1] == "error: train has 60 images; comparing codes needs at least 100"
 
 
 def test_the_table_has_a_line_for_exact_search_each_code_and_pixels(
     run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(similarity, "DEPTHS", (3, 6, 12))
+    monkeypatch.setattr(code_comparison, "DEPTHS", (3, 6, 12))
     trained = Checkpoint.load(run / "last.pt")
     base, queries, *pixels = (
         Gallery.open(trained, dataset, split, tmp_path, space=space)
@@ -62,15 +76,16 @@ def test_without_labels_the_table_has_no_precision(
     run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """-1 is no class: it is no hit where both are without labels, and no miss where one is."""
-    monkeypatch.setattr(similarity, "DEPTHS", (3, 6, 12))
+    monkeypatch.setattr(code_comparison, "DEPTHS", (3, 6, 12))
     monkeypatch.setattr(Gallery, "labels", np.full(20, -1))
     val = Gallery.open(Checkpoint.load(run / "last.pt"), dataset, "val", tmp_path)
     _, exact, _ = compare_codes(val, val, (val, val), [])
     assert exact.split()[-1] == "-"
 
 
-@pytest.mark.parametrize("width", [390, 780, 1280])
-def test_rows_of_neighbours_keep_to_the_width(width: int) -> None:
-    picture = (np.zeros((64, 64, 3), np.uint8), "a caption that is far too long for a tile")
-    panel = neighbour_panel([(picture, [picture] * 6)] * 2, Style(width=width))
-    assert width / 2 < panel.width <= width
+@pytest.mark.parametrize("pixels", [390, 780, 1280])
+def test_rows_of_similar_images_keep_to_the_width(pixels: int) -> None:
+    picture = Picture(pixels=np.zeros((64, 64, 3), np.uint8), caption="a caption that is far too long for a tile")
+    similar = SimilarImages(query=picture, nearest=[picture] * 6, distances=[0.0] * 6)
+    panel = draw_similar([similar] * 2, Style(pixels=pixels))
+    assert pixels / 2 < panel.width <= pixels

@@ -1,5 +1,7 @@
 """`tools/predict`: an ordinary picture file is seen as its sample in a dataset is; text, JSON and panel."""
 
+import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,15 +10,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from freelight.shards import Dataset, FreelightError
+from freelight.shards import Dataset, FreelightError, Rescaling, ShardSettings, list_images, make_shards
 from freelight.train import Checkpoint
+from freelight.train.checkpoint import rescaling_of
 from freelight.train.evaluation import ClassProbability, PicturePrediction, predict_files, predict_split
-from freelight.train.inspection.panels import RIGHT, Style, prediction_panel
+from freelight.train.inspection import Style, draw_predictions
+from freelight.train.inspection.figure4 import RIGHT
 
 
 @pytest.fixture(scope="module")
 def trained(run: Path) -> Checkpoint:
     return Checkpoint.load(run / "last.pt")
+
+
+def test_a_picture_file_is_rescaled_as_the_training_images_were(
+    trained: Checkpoint, pictures: Path, tmp_path: Path
+) -> None:
+    """Bilinear, at quality 30: the pixels are those of the sample in a dataset made so, without exception."""
+    settings = ShardSettings(rescaling=Rescaling(resampling="bilinear", quality=30))
+    make_shards(list_images(pictures, val_fraction=None, seed=0), tmp_path / "dataset", settings)
+    made = Dataset(tmp_path / "dataset")
+    split = made.split("val")
+    checkpoint = dataclasses.replace(trained, rescaling=rescaling_of(made.manifest.made_with, made.image_size))
+    for sample in (0, 7, 19):
+        (prediction,) = predict_files(checkpoint, [pictures / split.sources[sample]], views=1)
+        np.testing.assert_array_equal(prediction.pixels, np.asarray(Image.open(io.BytesIO(split.read(sample)))))
 
 
 @pytest.mark.parametrize("views", [1, 10])
@@ -39,7 +57,7 @@ def test_it_says_text_or_json_and_draws_a_panel(
 ) -> None:
     image = next((pictures / "val").rglob("*.JPEG"))
     panel = tmp_path / "panel.png"
-    told = typed("predict", "--checkpoint", run / "last.pt", image, "--panel", panel, "--width", "600")
+    told = typed("predict", "--checkpoint", run / "last.pt", image, "--panel", panel, "--pixels", "600")
     assert told.returncode == 0, told.stderr
     (one,) = predict_files(trained, [image], views=10)
     guesses = ", ".join(f"{top.name} {top.probability:.1%}" for top in one.top_classes)
@@ -76,17 +94,17 @@ def shown(truth: str | None) -> PicturePrediction:
 @pytest.mark.parametrize(("truth", "share"), [("id0", 0.5), ("id1", 0.25), ("id9", 0), (None, 0)])
 def test_the_right_class_alone_has_a_red_bar_as_long_as_its_probability(truth: str | None, share: float) -> None:
     names = {f"id{n}": f"name {n}" for n in range(10)}
-    panel = np.asarray(prediction_panel([shown(truth)], names, Style(width=400)))
+    panel = np.asarray(draw_predictions([shown(truth)], names, Style(pixels=400)))
     red = (panel == RIGHT).all(axis=2)
     side = (panel == 0).all(axis=2).sum(axis=1).max()
     assert red.sum(axis=1).max() == round(side * share)
 
 
-@pytest.mark.parametrize("width", [390, 780, 1280])
-def test_a_panel_keeps_to_its_width_and_its_tiles_to_many_lines_of_text(width: int) -> None:
-    panel = prediction_panel(
-        [shown("id0")] * 8, {"id0": "a name that is far too long for the tile " * 3}, Style(width=width)
+@pytest.mark.parametrize("pixels", [390, 780, 1280])
+def test_a_panel_keeps_to_its_width_and_its_tiles_to_many_lines_of_text(pixels: int) -> None:
+    panel = draw_predictions(
+        [shown("id0")] * 8, {"id0": "a name that is far too long for the tile " * 3}, Style(pixels=pixels)
     )
-    assert width - 30 <= panel.width <= width
-    with pytest.raises(FreelightError, match="--width"):
-        Style(width=100)
+    assert pixels - 30 <= panel.width <= pixels
+    with pytest.raises(FreelightError, match="`pixels`"):
+        Style(pixels=100)

@@ -14,7 +14,7 @@ import pytest
 
 from freelight.shards import Dataset, FreelightError
 from freelight.train.environment import describe_environment, read_environment
-from freelight.train.inspection.report import report
+from freelight.train.inspection import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -127,7 +127,7 @@ def test_it_says_what_the_run_was_and_did(written: Path, run: Path) -> None:
         "Errors beside the paper&#x27;s",
         "The first layer&#x27;s kernels",
         "Predictions",
-        "Neighbours",
+        "Similar images",
         "Error by class",
         "Speed and the wait for data",
         "All settings",
@@ -149,11 +149,9 @@ def test_nothing_in_it_is_to_be_fetched(written: Path) -> None:
 
 def test_without_the_dataset_it_has_what_the_run_knows(run: Path, tmp_path: Path) -> None:
     page = report(run, None)
-    assert "this run&#x27;s epoch " in page
+    assert "this run: epoch " in page
     assert "<h2>Predictions</h2>" not in page
-    with pytest.raises(
-        FreelightError, match=r"holds no run \(neither best\.pt nor last\.pt\); name the --out of train"
-    ):
+    with pytest.raises(FreelightError, match=r"holds neither best\.pt nor last\.pt; give a folder that train wrote"):
         report(tmp_path, None)
 
 

@@ -5,10 +5,16 @@ import pytest
 import torch
 
 from freelight.shards import FreelightError
-from freelight.train.inspection import retrieval
-from freelight.train.inspection.codes import CodeConfig, train_codes
-from freelight.train.inspection.retrieval import nearest_codes, nearest_vectors, precision, recall
-from freelight.train.inspection.similarity import spread_rows
+from freelight.train.inspection import (
+    CodeConfig,
+    nearest,
+    nearest_codes,
+    nearest_vectors,
+    precision,
+    recall,
+    train_codes,
+)
+from freelight.train.inspection.gallery import one_of_each_class
 
 RNG = np.random.default_rng(0)
 BASE = RNG.standard_normal((500, 24)).astype(np.float32)
@@ -57,13 +63,13 @@ def test_nearest_codes_are_those_with_the_fewest_bits_that_differ(bits: int, chu
 
 
 def test_more_neighbours_than_rows_are_an_error() -> None:
-    with pytest.raises(FreelightError, match=r"k \(=501\) must lie in 1\.\.500"):
+    with pytest.raises(FreelightError, match=r"`k` \(=501\) must be in 1\.\.500"):
         nearest_vectors(QUERIES, BASE, 501)
     assert nearest_vectors(QUERIES, BASE, 500).indices.shape == (7, 500)
 
 
 def test_more_queries_than_a_block_are_answered_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "BLOCK", 3)
+    monkeypatch.setattr(nearest, "BLOCK", 3)
     assert nearest_vectors(QUERIES, BASE, 6).indices.tolist() == plain(QUERIES, BASE, 6).tolist()
     codes, asked = (np.packbits(vectors > 0, axis=1) for vectors in (BASE, QUERIES))
     alone = [nearest_codes(one[None], codes, 6).indices[0].tolist() for one in asked]
@@ -76,8 +82,8 @@ def test_recall_and_precision_of_a_case_counted_by_hand() -> None:
     assert precision(np.array([[0, 1], [0, 3]]), labels, np.array([0, 1])) == 3 / 4
 
 
-def test_rows_to_show_are_of_as_many_classes_as_possible() -> None:
-    assert spread_rows(np.array([1, 1, 0, 2, 0, 2]), 4) == [2, 0, 3, 4]
+def test_examples_are_of_as_many_classes_as_possible() -> None:
+    assert one_of_each_class(np.array([1, 1, 0, 2, 0, 2]), 4) == [2, 0, 3, 4]
 
 
 def clusters() -> tuple[np.ndarray, np.ndarray]:
@@ -113,5 +119,5 @@ def test_codes_are_the_same_for_the_same_seed_alone() -> None:
     state = torch.get_rng_state()
     train_codes(vectors, CodeConfig(bits=16, hidden=8, steps=2))
     assert torch.equal(torch.get_rng_state(), state), "nobody else's random numbers are used"
-    with pytest.raises(FreelightError, match=r"--bits \(=12\) must be a multiple of 8"):
+    with pytest.raises(FreelightError, match=r"`bits` \(=12\) must be a multiple of 8"):
         CodeConfig(bits=12)

@@ -1,77 +1,91 @@
-"""Charts of a run: its curves over the epochs, and the error of each class. Drawn by Pillow, legible at any width."""
+"""Charts drawn by Pillow: a run's curves over the epochs, and the error of each class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...pipeline.pictures.boxes import FAINT, INK, PAPER, below, framed, text_box
 from ..evaluation.scoring import ClassScore
-from .panels import Style
+from ..metrics import RunMetrics
+from .style import Style
 
 COLOURS = ((200, 40, 40), (50, 100, 190), (40, 140, 80))
 GRID = (225, 225, 225)
 Points = Sequence[tuple[float, float]]
-POINTS = 500  # of a line: more than that is noise to the eye
+POINTS = 500
+"""Most points of a drawn line; a longer series is averaged down to this many."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A line of a chart: points (x, y)."""
+    """One line of a chart. points: (x, y) pairs."""
 
     name: str
     points: Points
 
 
-def curves(metrics: Sequence[dict[str, Any]], style: Style) -> Image.Image:
-    """Draw the loss, the errors and the learning rate of a run's lines of metrics, over its epochs."""
-    steps = [line for line in metrics if "loss" in line]
-    epochs = [line for line in metrics if "val_top1" in line]
-    per_epoch = max((line["step"] / (line["epoch"] + 1) for line in epochs), default=0.0) or 1.0
+def training_curves(metrics: RunMetrics, style: Style) -> Image.Image:
+    """Draw a run's training loss, errors and learning rate over its epochs."""
+    steps, epochs = metrics.steps, metrics.epochs
+    per_epoch = max((line.step / (line.epoch + 1) for line in epochs), default=0.0) or 1.0
 
-    def over(lines: Sequence[dict[str, Any]], key: str, scale: float = 1.0) -> Points:
-        return _thinned([(line["step"] / per_epoch, scale * line[key]) for line in lines if key in line])
+    def over_steps(key: str) -> list[tuple[float, float]]:
+        return [(line.step / per_epoch, getattr(line, key)) for line in steps]
+
+    def over_epochs(key: str) -> list[tuple[float, float]]:
+        return [(line.step / per_epoch, getattr(line, key)) for line in epochs]
+
+    def percent(points: Points) -> Points:
+        return _thinned([(x, 100 * y) for x, y in points])
 
     charts = [
-        chart("training loss (nats)", [Series(name="loss", points=over(steps, "loss"))], style),
-        chart(
+        line_chart("training loss (nats)", [Series(name="loss", points=_thinned(over_steps("loss")))], style),
+        line_chart(
             "error (%)",
             [
-                Series(name="val top-1, centre view", points=over(epochs, "val_top1", 100)),
-                Series(name="val top-5", points=over(epochs, "val_top5", 100)),
-                Series(name="training top-1, dropout and random crops", points=over(steps, "train_top1", 100)),
+                Series(name="val top-1, centre view", points=percent(over_epochs("val_top1"))),
+                Series(name="val top-5", points=percent(over_epochs("val_top5"))),
+                Series(name="training top-1, with dropout and random crops", points=percent(over_steps("train_top1"))),
             ],
             style,
         ),
-        chart(
-            "learning rate of weights, 10 to the power of",
-            [Series(name="rate", points=[(x, float(np.log10(y))) for x, y in over(steps, "learning_rate") if y > 0])],
+        line_chart(
+            "log10 of the weights' learning rate",
+            [
+                Series(
+                    name="rate",
+                    points=[(x, float(np.log10(y))) for x, y in _thinned(over_steps("learning_rate")) if y > 0],
+                )
+            ],
             style,
-            share=0.2,
+            aspect=0.2,
             from_zero=False,
         ),
     ]
     return framed(below(charts, 2 * style.margin), style.margin)
 
 
-def chart(
-    title: str, series: Sequence[Series], style: Style, *, share: float = 0.3, from_zero: bool = True
+def line_chart(
+    title: str, series: Sequence[Series], style: Style, *, aspect: float = 0.3, from_zero: bool = True
 ) -> Image.Image:
-    """Draw lines over epochs. share: of the width that the height has, at least twelve lines of text."""
-    drawn = [one for one in series if len(one.points)]
+    """Draw lines over epochs. aspect: height / width; the height is at least nine lines of text.
+
+    from_zero: let the vertical axis include 0.
+    """
+    drawn = [line for line in series if len(line.points)]
     head = [text_box(title, round(1.1 * style.text), width=style.inner)]
     if not drawn:
-        return below([*head, text_box("nothing was measured", style.text, colour=FAINT)], style.text // 2)
-    points = np.array([point for one in drawn for point in one.points], float)
+        return below([*head, text_box("no measurements", style.text, colour=FAINT)], style.text // 2)
+    points = np.array([point for line in drawn for point in line.points], float)
     right = max(float(points[:, 0].max()), 1e-9)
     low, high = float(points[:, 1].min()), float(points[:, 1].max())
     ticks = _ticks(min(0.0, low) if from_zero else low, high)
     font = ImageFont.load_default(style.text)
     labels = [f"{tick:g}" for tick in ticks]
     left = max(int(font.getlength(label)) for label in labels) + style.text
-    height = max(round(share * style.inner), 9 * style.text)
+    height = max(round(aspect * style.inner), 9 * style.text)
     plot = Image.new("RGB", (style.inner, height + 3 * style.text), PAPER)
     draw = ImageDraw.Draw(plot)
     top, bottom, end = style.text // 2 + 1, height, style.inner - style.text
@@ -89,47 +103,49 @@ def chart(
         if tick <= right * 1.001:
             draw.text((place(tick, 0)[0], bottom + style.text), f"{tick:g}", fill=FAINT, font=font, anchor="mm")
     draw.text((end, bottom + 2.2 * style.text), "epochs", fill=FAINT, font=font, anchor="rm")
-    for one, colour in zip(drawn, COLOURS, strict=False):
-        line = [place(x, y) for x, y in one.points]
-        draw.line(line, fill=colour, width=max(2, style.text // 7), joint="curve")
-        if len(line) == 1:
-            x, y = line[0]
+    for line, colour in zip(drawn, COLOURS, strict=False):
+        places = [place(x, y) for x, y in line.points]
+        draw.line(places, fill=colour, width=max(2, style.text // 7), joint="curve")
+        if len(places) == 1:
+            x, y = places[0]
             draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour)
     legend = [
-        text_box(one.name, style.text, colour=colour, width=style.inner)
-        for one, colour in zip(drawn, COLOURS, strict=False)
+        text_box(line.name, style.text, colour=colour, width=style.inner)
+        for line, colour in zip(drawn, COLOURS, strict=False)
         if len(series) > 1
     ]
     return below([*head, *legend, plot], style.text // 3)
 
 
-def class_errors(scores: Sequence[ClassScore], names: Sequence[str], style: Style, *, most: int = 40) -> Image.Image:
-    """Draw each class's top-1 error as a bar, the worst first; of many classes the worst `most` alone."""
-    ordered = sorted(scores, key=lambda one: (-one.errors.top1, one.label))[:most]
-    said = f"top-1 error of each class{f', the worst {most} of {len(scores)}' if len(scores) > most else ''}"
-    longest = max(max(one.errors.top1 for one in ordered), 0.01)
+def class_error_bars(
+    scores: Sequence[ClassScore], names: Sequence[str], style: Style, *, limit: int = 40
+) -> Image.Image:
+    """Draw each class's top-1 error as a bar, the highest first, for at most `limit` classes. names: in label order."""
+    ordered = sorted(scores, key=lambda scored: (-scored.errors.top1, scored.label))[:limit]
+    title = f"top-1 error of each class{f', the worst {limit} of {len(scores)}' if len(scores) > limit else ''}"
+    longest = max(max(scored.errors.top1 for scored in ordered), 0.01)
     room = min(round(0.3 * style.inner), 14 * style.text)
     rest = style.inner - room - 11 * style.text
     rows = []
-    for one in ordered:
+    for scored in ordered:
         row = Image.new("RGB", (style.inner, round(1.5 * style.text)), PAPER)
-        row.paste(text_box(names[one.label].split(",")[0], style.text, colour=INK, width=room), (0, 0))
-        length = round(rest * one.errors.top1 / longest)
+        row.paste(text_box(names[scored.label].split(",")[0], style.text, colour=INK, width=room), (0, 0))
+        length = round(rest * scored.errors.top1 / longest)
         top = style.text // 4
         if length:
             ImageDraw.Draw(row).rectangle(
                 [room + style.text, top, room + style.text + length, top + style.text], fill=COLOURS[1]
             )
-        value = f"{one.errors.top1:.1%}, n = {one.errors.images}"
+        value = f"{scored.errors.top1:.1%}, n = {scored.errors.images}"
         row.paste(text_box(value, style.text, colour=FAINT), (room + round(1.5 * style.text) + length, 0))
         rows.append(row)
     return framed(
-        below([text_box(said, round(1.1 * style.text), width=style.inner), *rows], style.text // 4), style.margin
+        below([text_box(title, round(1.1 * style.text), width=style.inner), *rows], style.text // 4), style.margin
     )
 
 
 def _thinned(points: Points) -> Points:
-    """Return at most `POINTS` points, each the mean of as many that follow one another."""
+    """Return at most `POINTS` points, each the mean of a run of neighbours."""
     if len(points) <= POINTS:
         return points
     parts = (part.mean(axis=0).tolist() for part in np.array_split(np.array(points), POINTS))
@@ -137,7 +153,7 @@ def _thinned(points: Points) -> Points:
 
 
 def _ticks(low: float, high: float, *, most: int = 6) -> list[float]:
-    """Return round numbers from at or below `low` to at or above `high`, so many at most but for the ends."""
+    """Return evenly spaced round numbers that enclose `low` and `high`, at most `most` of them between the ends."""
     span = high - low if high - low > 1e-6 else 1.0
     high = low + span
     raw = span / most

@@ -1,8 +1,8 @@
-"""A vector for each sample of a split, in a memory-mapped file: a network's fc7 activations, or plain pixels.
+"""Feature vectors of a split, one a sample, in a memory-mapped file: a network's fc7 activations, or plain pixels.
 
-The file has its name only when every row is in it. Until then the rows are in `<name>.partial`, and how many of them
-are there is in `<name>.json`, which also says of what they are: so a stopped extraction goes on, and rows of another
-network or dataset are never taken for these.
+`<split>.<space>.npy` exists only when it is complete. Until then the rows are in `<split>.<space>.npy.partial`, and
+`<split>.<space>.json` holds how many are done, the dataset and the network. So a stopped extraction resumes, and the
+vectors of another network or dataset are refused.
 """
 
 import hashlib
@@ -25,16 +25,19 @@ from ..evaluation.passes import evaluation_loader
 from ..evaluator import default_device
 
 Space = Literal["fc7", "pixels"]
-"""What a row is: the centre view's activations in the last hidden layer; or its pixels, averaged to 32 x 32."""
+"""What a vector holds: the last hidden layer's activations for the centre view, or that view averaged to 32 x 32."""
 Vectors = npt.NDArray[np.float32]
 Watch = Callable[[Iterable[int], int], Iterator[int]]
+"""Wraps an iterable of sample counts, given their total, to show progress."""
 
 THUMBNAIL = 32
-BATCHES = 16  # between notes of how far it is
+"""Side of the pictures in the space `pixels`, pixels."""
+BATCHES = 16
+"""Batches between two notes of the progress."""
 
 
 def no_watch(counts: Iterable[int], total: int) -> Iterator[int]:
-    """Show nothing."""
+    """Show no progress."""
     yield from counts
 
 
@@ -48,26 +51,26 @@ def extract_features(
     batch_size: int = 64,
     watch: Watch = no_watch,
 ) -> Vectors:
-    """Return the vectors of a split, (samples, features), in the order written: mapped from `folder`, made if need be.
+    """Return the vectors of a split, float32 (samples, features), in the order written, mapped from a file in `folder`.
 
-    An extraction that was stopped goes on. watch: wraps the counts of finished samples, of so many in all. Raises
-    `FreelightError` when the folder holds those of another network, or of other data.
+    Extracts them if the file is not complete; a stopped extraction resumes. watch: wraps the sample counts of batches.
+    Raises `FreelightError` if the file is of another network or dataset.
     """
     if space not in get_args(Space):
-        raise FreelightError(f"space {space!r} is not one of {', '.join(get_args(Space))}")
+        raise FreelightError(f"`space` (={space}) must be one of {', '.join(get_args(Space))}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{split}.{space}.npy"
-    what = {"space": space, "split": split, "dataset": dataset.fingerprint, "network": _identity(trained, space)}
-    done = _check(path, what)
+    origin = {"space": space, "split": split, "dataset": dataset.fingerprint, "network": _identity(trained, space)}
+    done = _finished_rows(path, origin)
     if not path.exists():
         loader = evaluation_loader(trained, dataset, split, views=1, batch_size=batch_size, device=default_device())
-        for _ in watch(_extract(trained, loader, path, what, done), len(loader.split)):
+        for _ in watch(_extract(trained, loader, path, origin, done), len(loader.split)):
             pass
     return open_features(path)
 
 
 def open_features(path: Path) -> Vectors:
-    """Map a finished file of vectors: float32 (samples, features)."""
+    """Map a complete file of vectors: float32 (samples, features)."""
     try:
         mapped: Vectors = np.load(path, mmap_mode="r")
         return mapped
@@ -75,16 +78,16 @@ def open_features(path: Path) -> Vectors:
         raise FreelightError(f"{path} cannot be read ({error}); delete it and extract the features again") from None
 
 
-def vectors_of(trained: Checkpoint, images: torch.Tensor, space: Space) -> torch.Tensor:
+def compute_vectors(trained: Checkpoint, views: torch.Tensor, space: Space) -> torch.Tensor:
     """Return the vectors (n, features) of centre views (n, 3, S, S), on the CPU."""
     device = default_device()
-    return _encode(trained, space, device)(images.to(device)).float().cpu()
+    return _encoder(trained, space, device)(views.to(device)).float().cpu()
 
 
-def _extract(trained: Checkpoint, loader: Loader, path: Path, what: dict[str, str], done: int) -> Iterator[int]:
-    """Write rows from `done` on, and at last the file's name; yield how many samples each batch had."""
-    encode = _encode(trained, what["space"], str(loader.device))
-    partial = path.with_name(f"{path.name}.partial")
+def _extract(trained: Checkpoint, loader: Loader, path: Path, origin: dict[str, str], done: int) -> Iterator[int]:
+    """Write the rows from `done` on, then give the file its name; yield the sample count of each batch."""
+    encode = _encoder(trained, origin["space"], str(loader.device))
+    partial = _partial(path)
     loader.load_state_dict({**loader.state_dict(), "position": done})
     rows: np.memmap[Any, np.dtype[np.float32]] | None = None
     if done:
@@ -98,30 +101,30 @@ def _extract(trained: Checkpoint, loader: Loader, path: Path, what: dict[str, st
         rows[samples] = vectors
         if number % BATCHES == 0:
             rows.flush()
-            _note(path, what, loader.position)
+            _write_note(path, origin, loader.position)
         yield len(samples)
     assert rows is not None
     rows.flush()
-    _note(path, what, loader.position)
+    _write_note(path, origin, loader.position)
     del rows
     os.replace(partial, path)
 
 
-def _encode(trained: Checkpoint, space: str, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def _encoder(trained: Checkpoint, space: str, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
     if space == "pixels":
         return lambda images: F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1)
     network = trained.network().to(device)
-    precision = next(network.parameters()).dtype
+    dtype = next(network.parameters()).dtype
 
     @torch.no_grad()
     def encode(images: torch.Tensor) -> torch.Tensor:
-        return network.features(images.to(precision))
+        return network.features(images.to(dtype))
 
     return encode
 
 
 def _identity(trained: Checkpoint, space: str) -> str:
-    """Name the network by its weights; of pixels, what is subtracted from them."""
+    """Return a digest of everything that the vectors depend on: recipe and mean image, and for fc7 the weights."""
     digest = hashlib.sha256(trained.statistics.mean_image.tobytes())
     digest.update(json.dumps(trained.recipe.asdict(), sort_keys=True, default=str).encode())
     if space != "pixels":
@@ -131,20 +134,23 @@ def _identity(trained: Checkpoint, space: str) -> str:
     return digest.hexdigest()
 
 
-def _note(path: Path, what: dict[str, str], done: int) -> None:
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
+
+
+def _write_note(path: Path, origin: dict[str, str], done: int) -> None:
     with atomic_write(path.with_suffix(".json")) as file:
-        file.write(json.dumps({**what, "done": done}).encode())
+        file.write(json.dumps({**origin, "done": done}).encode())
 
 
-def _check(path: Path, what: dict[str, str]) -> int:
-    """Return how many rows are there. Raises `FreelightError` if they are of something else."""
+def _finished_rows(path: Path, origin: dict[str, str]) -> int:
+    """Return how many rows are done. Raises `FreelightError` if they are of another origin."""
     note = path.with_suffix(".json")
     if not note.exists():
-        path.unlink(missing_ok=True)  # of what it is, nobody knows
+        path.unlink(missing_ok=True)  # vectors of unknown origin
         return 0
     found = json.loads(note.read_text())
-    for name, value in what.items():
+    for name, value in origin.items():
         if found.get(name) != value:
-            raise FreelightError(f"{path} is of another {name}; name another --features folder, or delete this one")
-    there = path.exists() or path.with_name(f"{path.name}.partial").exists()
-    return int(found["done"]) if there else 0
+            raise FreelightError(f"{path} is of another {name}; give another folder as `features`, or delete this one")
+    return int(found["done"]) if path.exists() or _partial(path).exists() else 0

@@ -1,12 +1,13 @@
-"""One page that shows a run: what it was, how it went, what it learned, beside the paper's figures."""
+"""The report of a run: one HTML page with what it was, how it went and what it learned, beside the paper's results."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
+from PIL import Image
 
 from ...shards import Dataset, FreelightError
 from ..checkpoint import Checkpoint
@@ -24,14 +25,16 @@ from ..evaluation.scoring import (
 )
 from ..evaluator import Errors, default_device
 from ..kernel_pictures import labelled_kernel_grids
+from ..metrics import RunMetrics, StepMetrics
 from ..progress import summary
 from ..recipes import name_with_changes, recipe_rows
 from ..run_folder import BEST, LAST, RunFolder
-from .charts import class_errors, curves
+from .charts import class_error_bars, training_curves
 from .features import Watch, no_watch
-from .page import page, paragraph, picture, section, table
-from .panels import Style, neighbour_panel, prediction_panel
-from .similarity import Gallery, find_alike, spread_rows
+from .figure4 import draw_predictions, draw_similar
+from .gallery import Gallery, one_of_each_class
+from .html_page import page, paragraph, picture, section, table
+from .style import Style
 
 PAPER = (
     ("paper: one network, ILSVRC-2010 test, centre view", 0.390, 0.183),
@@ -41,36 +44,58 @@ PAPER = (
 )
 """Top-1 and top-5 error, 0..1."""
 
-SHOWN, QUERIES, NEAREST = 8, 5, 6
+PREDICTIONS, QUERIES, NEAREST, CONFUSIONS = 8, 5, 6, 10
+"""How many of each the page shows."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """What the report reads of a run. checkpoint: file name of the one that is shown. trained: its content."""
+
+    folder: Path
+    checkpoint: str
+    trained: Checkpoint
+    metrics: RunMetrics
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Read the run in `folder`: its best checkpoint, else its last, and its metrics."""
+        path = next((folder / name for name in (BEST, LAST) if (folder / name).exists()), None)
+        if path is None:
+            raise FreelightError(f"{folder} holds neither {BEST} nor {LAST}; give a folder that train wrote")
+        trained = Checkpoint.load(path)
+        return cls(folder=folder, checkpoint=path.name, trained=trained, metrics=RunFolder(folder).metrics())
 
 
 def report(run: Path, dataset: Dataset | None, *, features: Path | None = None, watch: Watch = no_watch) -> str:
-    """Return the page of the run in a folder, as HTML.
+    """Return the HTML page of the run in a folder.
 
-    dataset: with it come ten-view errors, predictions and neighbours, of `val` and `train`. features:
-    folder for the vectors of those; by default RUN/features/step-NUMBER.
+    dataset: adds ten-view errors, predictions and similar images, from its splits `val` and `train`. features: folder
+    for their feature vectors; None means RUN/features/step-NUMBER. watch: as of `extract_features`.
     """
-    best = next((run / name for name in (BEST, LAST) if (run / name).exists()), None)
-    if best is None:
-        raise FreelightError(f"{run} holds no run (neither {BEST} nor {LAST}); name the --out of train")
-    trained = Checkpoint.load(best)
-    metrics = RunFolder(run, keep=1).read()
+    shown = Run.open(run)
     sections = [
-        _what(run, trained, metrics, dataset),
-        section("Curves", picture(functools.partial(curves, metrics), "loss, errors and learning rate by epoch")),
+        _run_section(shown, dataset),
+        section(
+            "Curves",
+            picture(functools.partial(training_curves, shown.metrics), "loss, errors and learning rate by epoch"),
+        ),
     ]
     if dataset is None:
-        sections += [_errors(metrics), _kernels(trained)]
+        sections += [_errors_section(shown.metrics), _kernels_section(shown.trained)]
     else:
-        # A later report may be of a later checkpoint, whose features are others.
-        folder = features or run / "features" / f"step-{trained.progress['step']:08d}"
-        sections += _of_data(trained, best.name, metrics, dataset, folder, watch)
-    sections += [_speed(metrics), _settings(trained)]
+        # Named by step: the features of a later checkpoint are others.
+        folder = features or run / "features" / f"step-{shown.trained.progress['step']:08d}"
+        sections += _dataset_sections(shown, dataset, folder, watch)
+    sections += [
+        _speed_section(shown.metrics.steps),
+        section("All settings", table(list(recipe_rows(shown.trained.recipe).items()), head=False)),
+    ]
     return page(f"Freelight: the run {run}", sections)
 
 
-def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], dataset: Dataset | None) -> str:
-    recipe = trained.recipe
+def _run_section(run: Run, dataset: Dataset | None) -> str:
+    trained, recipe = run.trained, run.trained.recipe
     parameters = sum(tensor.numel() for tensor in trained.weights.values())
     rows = [
         ("recipe", f"{name_with_changes(recipe)}; seed {trained.seed}"),
@@ -83,148 +108,134 @@ def _what(run: Path, trained: Checkpoint, metrics: Sequence[dict[str, Any]], dat
     ]
     if dataset is not None:
         splits = ", ".join(f"{name} {split.samples:,} images" for name, split in dataset.manifest.splits.items())
-        other = "" if dataset.fingerprint == trained.fingerprint else f"; fingerprint {dataset.fingerprint[:12]}"
-        rows.append(("shown here", f"{splits}{other}{', NOT THE DATA OF THE RUN' if other else ''}"))
-    noted = read_environment(run)
+        same = dataset.fingerprint == trained.fingerprint
+        other = "" if same else f"; fingerprint {dataset.fingerprint[:12]}, NOT THE DATA OF THE RUN"
+        rows.append(("shown here", f"{splits}{other}"))
+    noted = read_environment(run.folder)
     rows += list((noted or describe_environment()).items())
-    said = [paragraph(f"{summary(RunFolder(run).metrics())}.")]
+    paragraphs = [paragraph(f"{summary(run.metrics)}.")]
     if noted is None:
-        said.append(paragraph("The run has no note of its machine: what is said of it below is of this report's."))
-    return section("The run", *said, table(rows, head=False))
+        paragraphs.append(paragraph("The run recorded no machine; the machine and versions below are this report's."))
+    return section("The run", *paragraphs, table(rows, head=False))
 
 
-def _of_data(
-    trained: Checkpoint,
-    checkpoint: str,
-    metrics: Sequence[dict[str, Any]],
-    dataset: Dataset,
-    features: Path,
-    watch: Watch,
-) -> list[str]:
-    """Return the sections that look at the dataset's pictures, through the checkpoint of that name."""
-    device = default_device()
-    split = dataset.split("val")
+def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) -> list[str]:
+    """Return the sections that need the dataset's images."""
+    split, trained = dataset.split("val"), run.trained
     if not split.info.labelled:
-        raise FreelightError(f"val of {dataset.folder} has no labels, which the report counts by; leave --shards out")
-    labels = split_labels(split)
-    found = predict_split(trained, dataset, "val", views=10, device=device)
-    assert found is not None
-    ranked = rank_labels(found.probabilities, labels)
-    ten_views = f"{checkpoint}, val, ten views", score(ranked).errors
+        raise FreelightError(f"val of {dataset.folder} has no labels, so it has no errors; leave `shards` out")
+    predicted = predict_split(trained, dataset, "val", views=10, device=default_device())
+    assert predicted is not None
+    ranked = rank_labels(predicted.probabilities, split_labels(split))
+    ten_views = f"{run.checkpoint}, val, ten views", score(ranked).errors
     gallery, queries = (Gallery.open(trained, dataset, name, features, watch=watch) for name in ("train", "val"))
     return [
-        _errors(metrics, ten_views),
-        _kernels(trained),
-        _predictions(dataset, found.probabilities, labels),
-        _neighbours(gallery, queries),
-        _classes(dataset, ranked),
+        _errors_section(run.metrics, ten_views),
+        _kernels_section(trained),
+        _predictions_section(dataset, predicted.probabilities, ranked.labels),
+        _similar_section(gallery, queries),
+        _classes_section(dataset, ranked),
     ]
 
 
-def _errors(metrics: Sequence[dict[str, Any]], ten_views: tuple[str, Errors] | None = None) -> str:
+def _errors_section(metrics: RunMetrics, ten_views: tuple[str, Errors] | None = None) -> str:
     own = []
-    epochs = [line for line in metrics if "val_top1" in line]
-    if epochs:
-        best = min(epochs, key=lambda line: line["val_top1"])
-        own.append((f"this run's epoch {best['epoch'] + 1}, val, centre view", best["val_top1"], best["val_top5"]))
+    if metrics.best is not None:
+        best = metrics.best
+        own.append((f"this run: epoch {best.epoch + 1}, val, centre view", best.val_top1, best.val_top5))
     if ten_views is not None:
         name, errors = ten_views
-        own.append((f"this run's {name}", errors.top1, errors.top5))
+        own.append((f"this run: {name}", errors.top1, errors.top5))
     rows = [("error (%)", "top-1", "top-5")]
     rows += [(name, f"{100 * top1:.1f}", f"{100 * top5:.1f}") for name, top1, top5 in (*own, *PAPER)]
     return section(
         "Errors beside the paper's",
-        paragraph("The paper's are of 1,000 classes of ImageNet; other data and classes are easier or harder."),
-        table(rows, numbers=2, own=range(1, len(own) + 1)),
+        paragraph(
+            "The paper's errors are on 1,000 classes of ImageNet; compare them only with errors on the same data."
+        ),
+        table(rows, numbers=2, bold=range(1, len(own) + 1)),
     )
 
 
-def _kernels(trained: Checkpoint) -> str:
+def _kernels_section(trained: Checkpoint) -> str:
     kernels, columns = trained.weights["conv1.weight"], trained.recipe.network.columns
     return section(
         "The first layer's kernels",
         paragraph(
-            "As the paper's Figure 3; there one column's kernels came out largely without colour and the other's with "
-            "it. Colour is what is left of a kernel once the mean of red, green and blue is taken off; of noise it is "
+            "As in the paper's Figure 3, where one column's kernels are mostly grey and the other's mostly coloured. A "
+            "kernel's colour is what remains after subtracting its mean over red, green and blue. In noise, colour is "
             "two thirds of the energy."
         ),
         picture(
-            lambda style: labelled_kernel_grids(kernels, columns=columns, pixels=style.width, text=style.text),
+            lambda style: labelled_kernel_grids(kernels, columns=columns, pixels=style.pixels, text=style.text),
             "first-layer kernels, by column",
         ),
     )
 
 
-def _predictions(dataset: Dataset, probabilities: Probabilities, labels: Labels) -> str:
+def _predictions_section(dataset: Dataset, probabilities: Probabilities, labels: Labels) -> str:
     classes = [(info.id, info.name) for info in dataset.manifest.classes]
     split = dataset.split("val")
-    shown = [
+    predictions = [
         PicturePrediction(
-            source=split.sources[row],
-            pixels=decode_sample(split.read(row)),
-            top_classes=top_classes(classes, torch.from_numpy(probabilities[row])),
-            true_class=classes[int(labels[row])][0],
+            source=split.sources[sample],
+            pixels=decode_sample(split.read(sample)),
+            top_classes=top_classes(classes, torch.from_numpy(probabilities[sample])),
+            true_class=classes[int(labels[sample])][0],
         )
-        for row in spread_rows(labels, SHOWN)
+        for sample in one_of_each_class(labels, PREDICTIONS)
     ]
     return section(
         "Predictions",
-        paragraph("Images of val, not chosen by their errors, and their most probable classes; the right one is red."),
-        picture(functools.partial(prediction_panel, shown, dict(classes)), "predictions", photographs=True),
-    )
-
-
-def _neighbours(gallery: Gallery, queries: Gallery) -> str:
-    alike = find_alike(gallery, *queries.examples(QUERIES), min(NEAREST, len(gallery.vectors)))
-    return section(
-        "Neighbours",
-        paragraph("Images of val, and the training images nearest to them in the last hidden layer (Figure 4 right)."),
-        picture(
-            functools.partial(neighbour_panel, [(one.query, one.nearest) for one in alike]),
-            "nearest training images",
-            photographs=True,
+        paragraph(
+            "Images of val and their most probable classes. The correct class has a red bar. The images were chosen by "
+            "class, not by error."
         ),
+        picture(functools.partial(draw_predictions, predictions, dict(classes)), "predictions", photographs=True),
     )
 
 
-def _classes(dataset: Dataset, ranked: RankedLabels) -> str:
+def _similar_section(gallery: Gallery, queries: Gallery) -> str:
+    found = gallery.find_similar(queries.examples(QUERIES), min(NEAREST, len(gallery.vectors)))
+    return section(
+        "Similar images",
+        paragraph("Images of val, and the training images nearest to them in the last hidden layer (Figure 4, right)."),
+        picture(functools.partial(draw_similar, found), "nearest training images", photographs=True),
+    )
+
+
+def _classes_section(dataset: Dataset, ranked: RankedLabels) -> str:
     names = [info.name for info in dataset.manifest.classes]
     scores = score_classes(ranked)
-    confusions = [("class", "taken for", "images", "of")]
-    confusions += [
-        (names[pair.label], names[pair.predicted], str(pair.count), str(pair.images))
-        for pair in worst_confusions(ranked, 10)
-    ]
+    rows = [("class", "taken for", "images", "of")]
+    for pair in worst_confusions(ranked, CONFUSIONS):
+        rows.append((names[pair.label], names[pair.predicted], str(pair.count), str(pair.images)))
 
-    def draw(style: Style) -> Any:
-        return class_errors(scores, names, style)
+    def draw(style: Style) -> Image.Image:
+        return class_error_bars(scores, names, style)
 
     return section(
         "Error by class",
-        paragraph("Of val, ten views."),
+        paragraph("On val, ten views."),
         picture(draw, "top-1 error of each class"),
-        table(confusions, numbers=2) if len(confusions) > 1 else paragraph("No image is taken for another class."),
+        table(rows, numbers=2) if len(rows) > 1 else paragraph("No image was taken for another class."),
     )
 
 
-def _speed(metrics: Sequence[dict[str, Any]]) -> str:
-    steps = [line for line in metrics if "images_per_second" in line]
+def _speed_section(steps: Sequence[StepMetrics]) -> str:
     if not steps:
-        return section("Speed", paragraph("Nothing was measured."))
-    rows: list[tuple[str, ...]] = [("of the training's measurements", "median", "least", "most")]
-    for name, key, form in (
-        ("images/s", "images_per_second", "{:.0f}"),
-        ("images/s without the wait for data", "images_per_second_without_wait", "{:.0f}"),
-        ("wait for data, share of the time", "wait_share", "{:.1%}"),
-    ):
-        values = [line[key] for line in steps]
+        return section("Speed", paragraph("No measurements."))
+    rows: list[tuple[str, ...]] = [("measured during training", "median", "least", "most")]
+    measures: tuple[tuple[str, Callable[[StepMetrics], float], str], ...] = (
+        ("images/s", lambda line: line.images_per_second, "{:.0f}"),
+        ("images/s without waiting for data", lambda line: line.images_per_second_without_wait, "{:.0f}"),
+        ("share of the time spent waiting for data", lambda line: line.wait_share, "{:.1%}"),
+    )
+    for name, measure, form in measures:
+        values = [measure(line) for line in steps]
         rows.append((name, *(form.format(value) for value in (median(values), min(values), max(values)))))
     return section(
         "Speed and the wait for data",
-        paragraph(f"From {len(steps)} measurements; the paper's two GTX 580 took about 240 images/s."),
+        paragraph(f"From {len(steps)} measurements. The paper's two GTX 580 reached about 240 images/s."),
         table(rows, numbers=3),
     )
-
-
-def _settings(trained: Checkpoint) -> str:
-    return section("All settings", table(list(recipe_rows(trained.recipe).items()), head=False))

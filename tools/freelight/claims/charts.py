@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from freelight.pipeline.pictures.boxes import FAINT, INK, PAPER, below, framed, text_box
-from freelight.train.inspection.charts import COLOURS, GRID
-from freelight.train.inspection.panels import WIDE, Style
+from freelight.train.inspection import COLOURS, GRID, WIDE, Style
 
 
 def points_chart(

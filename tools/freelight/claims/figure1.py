@@ -15,8 +15,7 @@ from freelight.claims.session import Session
 from freelight.claims.training import Epoch, Run, epochs_of
 from freelight.pipeline.pictures.boxes import framed
 from freelight.shards import Dataset, FreelightError
-from freelight.train.inspection.charts import Series, chart
-from freelight.train.inspection.panels import WIDE
+from freelight.train.inspection import WIDE, Series, line_chart
 
 TARGET = 0.25
 PAPER_RATIO, PAPER_EPOCHS = 6.0, {"relu": ("5-6", 5, 6), "tanh": ("about 36", 36, 36)}
@@ -250,5 +249,5 @@ def picture(finals: dict[str, Final]) -> Image.Image:
     ]
     last = max(len(final.epochs) for final in finals.values())
     series.append(Series(name="25 %", points=[(0, 100 * TARGET), (last, 100 * TARGET)]))
-    drawn = chart("Figure 1: training error of a four-layer CNN, %", series, WIDE)
+    drawn = line_chart("Figure 1: training error of a four-layer CNN, %", series, WIDE)
     return framed(drawn, WIDE.margin)

@@ -13,9 +13,7 @@ from freelight.pipeline.pictures.boxes import save_png
 from freelight.shards import Dataset, FreelightError
 from freelight.shards.base.console import OutputFile, reports_errors, watch_counts, with_cache
 from freelight.train import Checkpoint
-from freelight.train.inspection.codes import CodeConfig
-from freelight.train.inspection.panels import Style, neighbour_panel
-from freelight.train.inspection.similarity import Gallery, compare_codes, find_alike
+from freelight.train.inspection import CodeConfig, Gallery, Style, compare_codes, draw_similar
 
 FILE = click.Path(path_type=Path)
 
@@ -37,7 +35,7 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--panel", type=OutputFile(".png"), help="The .png file for a picture of the queries and their similar images."
 )
-@click.option("--width", default=1280, show_default=True, help="Of the panel, pixels.")
+@click.option("--pixels", default=1280, show_default=True, help="Greatest width of the panel, pixels.")
 @click.option(
     "--bits", type=int, multiple=True, help="Length of the binary codes to compare, in bits; repeat it for several."
 )
@@ -61,24 +59,27 @@ def command(
     rows: int,
     nearest: int,
     panel: Path | None,
-    width: int,
+    pixels: int,
     bits: tuple[int, ...],
     seed: int,
 ) -> None:
     if split == queries and (bits or not images):
-        raise FreelightError(f"--queries {queries} is where to search too: each image would find itself; give another")
+        raise FreelightError(
+            f"--queries and --split are both {queries}: each image would find itself; give another split"
+        )
     codes = [CodeConfig(bits=size, seed=seed) for size in bits]
-    style, trained = Style(width=width), Checkpoint.load(checkpoint)
+    style, trained = Style(pixels=pixels), Checkpoint.load(checkpoint)
     dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
     open_gallery = functools.partial(Gallery.open, trained, dataset, folder=features, watch=watch_counts("features"))
     gallery = open_gallery(split)
-    asked = gallery.queries_of(images) if images else open_gallery(queries).examples(rows)
-    alike = find_alike(gallery, *asked, nearest)
-    for one in alike:
-        click.echo(str(one))
+    found = gallery.find_similar(
+        gallery.read_queries(images) if images else open_gallery(queries).examples(rows), nearest
+    )
+    for similar in found:
+        click.echo(str(similar))
     if panel is not None:
-        save_png(neighbour_panel([(one.query, one.nearest) for one in alike], style), panel)
+        save_png(draw_similar(found, style), panel)
     if codes:
-        pixels = open_gallery(split, space="pixels"), open_gallery(queries, space="pixels")
-        for line in compare_codes(gallery, open_gallery(queries), pixels, codes):
+        in_pixels = open_gallery(split, space="pixels"), open_gallery(queries, space="pixels")
+        for line in compare_codes(gallery, open_gallery(queries), in_pixels, codes):
             click.echo(line)

@@ -12,7 +12,7 @@ from freelight.pipeline.pictures.boxes import save_png
 from freelight.shards.base.console import OutputFile, reports_errors
 from freelight.train import Checkpoint
 from freelight.train.evaluation import predict_files
-from freelight.train.inspection.panels import Style, prediction_panel
+from freelight.train.inspection import Style, draw_predictions
 
 FILE = click.Path(path_type=Path)
 
@@ -31,12 +31,12 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--panel", type=OutputFile(".png"), help="The .png file for a picture of the images and their predictions."
 )
-@click.option("--width", default=1280, show_default=True, help="Of the panel, pixels.")
+@click.option("--pixels", default=1280, show_default=True, help="Greatest width of the panel, pixels.")
 @reports_errors
 def command(
-    images: tuple[Path, ...], checkpoint: Path, views: str, as_json: bool, panel: Path | None, width: int
+    images: tuple[Path, ...], checkpoint: Path, views: str, as_json: bool, panel: Path | None, pixels: int
 ) -> None:
-    style, trained, shown = Style(width=width), Checkpoint.load(checkpoint), []
+    style, trained, shown = Style(pixels=pixels), Checkpoint.load(checkpoint), []
     for prediction in predict_files(trained, images, views=int(views)):
         if as_json:
             click.echo(json.dumps(prediction.asdict()))
@@ -46,4 +46,4 @@ def command(
         shown.append(prediction)
     if panel is not None:
         names = dict(zip(trained.class_ids, trained.class_names, strict=True))
-        save_png(prediction_panel(shown, names, style), panel)
+        save_png(draw_predictions(shown, names, style), panel)

@@ -11,7 +11,7 @@ import click
 from freelight.shards import Dataset
 from freelight.shards.base.atomic import atomic_write
 from freelight.shards.base.console import OutputFile, reports_errors, watch_counts, with_cache
-from freelight.train.inspection.report import report
+from freelight.train.inspection import report
 
 FILE = click.Path(path_type=Path)
 

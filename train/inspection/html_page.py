@@ -1,4 +1,4 @@
-"""The parts of a self-contained HTML page: nothing is fetched, pictures are in it, in a wide and a narrow drawing."""
+"""The parts of a self-contained HTML page. Pictures are embedded, each in a wide and a narrow drawing."""
 
 import base64
 import html
@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image
 
-from .panels import NARROW, WIDE, Style
+from .style import NARROW, WIDE, Style
 
 NARROW_BELOW = 640
-"""Screens up to so many pixels wide are shown the narrow drawings."""
+"""Screens of at most this many CSS pixels show the narrow drawings."""
 
 STYLE = """
 :root { color-scheme: light; }
@@ -25,7 +25,7 @@ td, th { text-align: left; vertical-align: top; padding: .3em .8em .3em 0; borde
 td + td { overflow-wrap: anywhere; }
 th { font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-tr.own { font-weight: 600; }
+tr.bold { font-weight: 600; }
 img { display: block; max-width: 100%; height: auto; }
 pre { white-space: pre-wrap; font-size: .85em; }
 @media (max-width: 640px) { body { padding: 0 8px 32px; font-size: 15px; } td, th { padding-right: .5em; } }
@@ -35,7 +35,7 @@ pre { white-space: pre-wrap; font-size: .85em; }
 
 
 def page(title: str, sections: Sequence[str]) -> str:
-    """Return the document. Its policy forbids browsers to fetch anything."""
+    """Return the document. Its content security policy forbids the browser to fetch anything."""
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -52,17 +52,17 @@ def page(title: str, sections: Sequence[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """Return a heading and what is below it."""
+    """Return a heading with `parts` below it."""
     return f"<section>\n<h2>{html.escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
 def paragraph(text: str) -> str:
-    """Return text as a paragraph."""
+    """Return a paragraph."""
     return f"<p>{html.escape(text)}</p>"
 
 
-def table(rows: Sequence[Sequence[str]], *, numbers: int = 0, head: bool = True, own: Sequence[int] = ()) -> str:
-    """Return a table; the last `numbers` columns are aligned to the right, the rows `own` stand out."""
+def table(rows: Sequence[Sequence[str]], *, numbers: int = 0, head: bool = True, bold: Sequence[int] = ()) -> str:
+    """Return a table. numbers: how many of the last columns are aligned to the right. bold: rows in bold type."""
     lines = []
     for place, row in enumerate(rows):
         tag = "th" if head and place == 0 else "td"
@@ -70,16 +70,19 @@ def table(rows: Sequence[Sequence[str]], *, numbers: int = 0, head: bool = True,
             f"<{tag}{' class=number' if column >= len(row) - numbers else ''}>{html.escape(cell)}</{tag}>"
             for column, cell in enumerate(row)
         )
-        lines.append(f"<tr{' class=own' if place in own else ''}>{''.join(cells)}</tr>")
+        lines.append(f"<tr{' class=bold' if place in bold else ''}>{''.join(cells)}</tr>")
     return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
-def picture(draw: Callable[[Style], Image.Image], says: str, *, photographs: bool = False) -> str:
-    """Return a picture that is drawn for wide screens and for narrow ones. says: what those hear who do not see it."""
+def picture(draw: Callable[[Style], Image.Image], alt: str, *, photographs: bool = False) -> str:
+    """Return a picture, drawn once for wide and once for narrow screens. alt: its text alternative.
+
+    photographs: encode as JPEG instead of PNG.
+    """
     (wide, size), (narrow, _) = (_encoded(draw(style), photographs) for style in (WIDE, NARROW))
     return (
         f'<picture><source media="(max-width: {NARROW_BELOW}px)" srcset="{narrow}">'
-        f'<img src="{wide}" width="{size[0]}" height="{size[1]}" alt="{html.escape(says)}"></picture>'
+        f'<img src="{wide}" width="{size[0]}" height="{size[1]}" alt="{html.escape(alt)}"></picture>'
     )
 
 

@@ -1,7 +1,7 @@
-"""Short binary codes of feature vectors, by an auto-encoder (the paper's closing remark in section 6.1).
+"""Short binary codes of feature vectors, by an auto-encoder (suggested at the end of the paper's section 6.1).
 
-The encoder is a hidden layer and one unit a bit; the decoder mirrors it. A bit is the sign of its unit. In training the
-units are tanh of a noisy sum, so that they learn to keep away from 0, where the sign would lose most.
+The encoder has a hidden layer and one output unit a bit; the decoder mirrors it. A bit is the sign of its unit. In
+training a unit is the tanh of a sum with noise, which drives the sums away from 0, where the sign is least certain.
 """
 
 import functools
@@ -21,12 +21,14 @@ Vectors = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint8]
 
 CHUNK = 16_384
+"""Rows of the vectors per chunk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeConfig:
-    """bits: of a code, a multiple of 8. hidden: units of the hidden layers. noise: added to the units' sums, standard
-    deviation. steps of batch_size rows, drawn anew each; learning_rate: of Adam, falling to 0 along a cosine.
+    """bits: length of a code, a multiple of 8. hidden: units of each hidden layer. noise: standard deviation of the
+    noise on the code units' sums. steps: of training, each on `batch_size` rows drawn at random. learning_rate: of Adam
+    at the start; it falls to 0 along a cosine.
     """
 
     bits: int = 64
@@ -39,23 +41,23 @@ class CodeConfig:
 
     def __post_init__(self) -> None:
         if self.bits < 8 or self.bits % 8:
-            raise FreelightError(f"--bits (={self.bits}) must be a multiple of 8")
+            raise FreelightError(f"`bits` (={self.bits}) must be a multiple of 8")
 
 
 class AutoEncoder(nn.Module):
-    """Vectors (n, d) -> codes, and back. It standardises by one scale: `middle` (d,) and `spread`, of the training."""
+    """Vectors (n, d) -> codes, and back. The vectors are first standardised by `mean` (d,) and one scalar `scale`."""
 
-    middle: torch.Tensor
-    spread: torch.Tensor
+    mean: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, features: int, config: CodeConfig) -> None:
         super().__init__()
         self.config = config
-        linear = functools.partial(skip_init, nn.Linear)  # its own weights would be drawn from torch's generator
+        linear = functools.partial(skip_init, nn.Linear)  # nn.Linear would draw weights from torch's global generator
         self.encoder = nn.Sequential(linear(features, config.hidden), nn.ReLU(), linear(config.hidden, config.bits))
         self.decoder = nn.Sequential(linear(config.bits, config.hidden), nn.ReLU(), linear(config.hidden, features))
-        self.register_buffer("middle", torch.zeros(features))
-        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(()))
         generator = generator_for("cpu", config.seed, "codes")
         with torch.no_grad():
             for layer in (*self.encoder, *self.decoder):
@@ -64,34 +66,34 @@ class AutoEncoder(nn.Module):
                     layer.bias.zero_()
 
     def standardize(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return vectors of mean 0 and of mean square 1 over all features together."""
-        return (vectors - self.middle) / self.spread
+        """Return vectors of mean 0 in each feature, and of mean square 1 over all features together."""
+        return (vectors - self.mean) / self.scale
 
     def forward(self, vectors: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Return the mean squared error of the standardised vectors' reconstruction through noisy units (n, bits)."""
-        wanted = self.standardize(vectors)
-        units = torch.tanh(self.encoder(wanted) + noise)
-        error: torch.Tensor = (self.decoder(units) - wanted).square().mean()
+        """Return the mean squared error of the reconstruction. noise: (n, bits), added to the code units' sums."""
+        target = self.standardize(vectors)
+        units = torch.tanh(self.encoder(target) + noise)
+        error: torch.Tensor = (self.decoder(units) - target).square().mean()
         return error
 
     @torch.no_grad()
     def encode(self, vectors: Vectors) -> Codes:
-        """Return the codes (n, bits / 8) of vectors (n, d), in chunks."""
+        """Return the codes of vectors (n, d): uint8 (n, bits / 8)."""
         return np.concatenate(
             [np.packbits(self.encoder(self.standardize(part)) > 0, axis=1) for part in _parts(vectors)]
         )
 
 
 def train_codes(vectors: Vectors, config: CodeConfig) -> AutoEncoder:
-    """Return an auto-encoder of these vectors (n, d); the same one for the same seed, on the same machine."""
+    """Train an auto-encoder on vectors (n, d). On one machine, the same seed gives the same one."""
     network = AutoEncoder(vectors.shape[1], config)
     total, squares = np.zeros(vectors.shape[1]), 0.0
     for part in _parts(vectors):
         total += part.sum(dim=0, dtype=torch.float64).numpy()
-    network.middle.copy_(torch.from_numpy(total / len(vectors)))
+    network.mean.copy_(torch.from_numpy(total / len(vectors)))
     for part in _parts(vectors):
-        squares += float((part - network.middle).square().sum(dtype=torch.float64))
-    network.spread.fill_((squares / vectors.size) ** 0.5 or 1.0)
+        squares += float((part - network.mean).square().sum(dtype=torch.float64))
+    network.scale.fill_((squares / vectors.size) ** 0.5 or 1.0)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     rng = np.random.default_rng(config.seed)

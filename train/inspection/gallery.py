@@ -1,0 +1,119 @@
+"""A gallery: the images of a split with their feature vectors, and the images most similar to a query."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...shards import Dataset
+from ..checkpoint import Checkpoint
+from ..evaluation.picture_files import cut_views, decode_sample, read_picture
+from .features import Space, Vectors, Watch, compute_vectors, extract_features, no_watch
+from .nearest import Nearest, nearest_vectors
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """pixels: uint8 (S, S, 3), RGB."""
+
+    pixels: npt.NDArray[np.uint8]
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Queries:
+    """Pictures to search for. vectors: float32 (n, features), one a picture."""
+
+    vectors: Vectors
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SimilarImages:
+    """A query and the gallery's images nearest to it, the nearest first, with their Euclidean distances."""
+
+    query: Picture
+    nearest: list[Picture]
+    distances: list[float]
+
+    def __str__(self) -> str:
+        pairs = zip(self.nearest, self.distances, strict=True)
+        return f"{self.query.caption}: {', '.join(f'{picture.caption} {distance:.1f}' for picture, distance in pairs)}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gallery:
+    """The images of a split, in the order written. vectors: float32 (samples, features), in `space`."""
+
+    trained: Checkpoint
+    dataset: Dataset
+    split: str
+    space: Space
+    vectors: Vectors
+
+    @classmethod
+    def open(
+        cls,
+        trained: Checkpoint,
+        dataset: Dataset,
+        split: str,
+        folder: Path,
+        *,
+        space: Space = "fc7",
+        watch: Watch = no_watch,
+    ) -> "Gallery":
+        """Map the split's vectors from `folder`; extract them first if they are not there. See `extract_features`."""
+        vectors = extract_features(trained, dataset, split, folder, space=space, watch=watch)
+        return cls(trained=trained, dataset=dataset, split=split, space=space, vectors=vectors)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The label of each image: int64 (samples,), -1 where unknown."""
+        return self.dataset.split(self.split).samples["label"].astype(np.int64)
+
+    def nearest(self, queries: Vectors, k: int) -> Nearest:
+        """Return the k images nearest to each query vector (q, features)."""
+        return nearest_vectors(queries, self.vectors, k)
+
+    def find_similar(self, queries: Queries, k: int) -> list[SimilarImages]:
+        """Return the k images nearest to each query, with their pixels."""
+        nearest = self.nearest(queries.vectors, k)
+        rows = zip(queries.pictures, nearest.indices.tolist(), nearest.distances.tolist(), strict=True)
+        return [
+            SimilarImages(query=query, nearest=self.pictures(indices), distances=distances)
+            for query, indices, distances in rows
+        ]
+
+    def pictures(self, samples: Sequence[int]) -> list[Picture]:
+        """Return images; the caption is the class's name, or the source's name where there is no label."""
+        split, classes = self.dataset.split(self.split), self.dataset.manifest.classes
+        labels = split.samples["label"][list(samples)].tolist()
+        return [
+            Picture(
+                pixels=decode_sample(split.read(sample)),
+                caption=classes[label].name if label >= 0 else split.sources[sample],
+            )
+            for sample, label in zip(samples, labels, strict=True)
+        ]
+
+    def examples(self, count: int) -> Queries:
+        """Return `count` images as queries, of as many classes as possible."""
+        samples = one_of_each_class(self.labels, count)
+        return Queries(vectors=self.vectors[samples], pictures=self.pictures(samples))
+
+    def read_queries(self, paths: Sequence[Path]) -> Queries:
+        """Return picture files as queries; they are rescaled as the network's training images were."""
+        pictures = [Picture(pixels=read_picture(path, self.trained.rescaling), caption=str(path)) for path in paths]
+        views = torch.cat([cut_views(self.trained, picture.pixels, 1) for picture in pictures])
+        return Queries(vectors=compute_vectors(self.trained, views, self.space).numpy(), pictures=pictures)
+
+
+def one_of_each_class(labels: npt.NDArray[np.int64], count: int) -> list[int]:
+    """Return `count` samples, of as many classes as possible: the first of each class, then the second of each."""
+    turn = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        turn[labels == label] = np.arange((labels == label).sum())
+    return [int(sample) for sample in np.lexsort((labels, turn))[:count]]
