@@ -4,7 +4,7 @@
     tests/proof/plant_bugs.py [ROOT] [WORDS...]
 
 ROOT is a clone with its own virtual environment, by default this one; WORDS select bugs by name. For each bug the test
-files that should catch it run until the first failure; that test must then pass without the bug. Needs 5 to 10 minutes.
+files that should catch it run until the first failure; that test must then pass without the bug. Needs about 5 minutes.
 Exit status 1: a bug was missed, or could not be planted because the code changed (then correct its pattern below).
 """
 
@@ -41,8 +41,16 @@ BUGS = (
         name="crop axes: top and left are swapped on the way to DALI",
         edits=(
             (
-                r"top=fractions\[:, 0\]\.copy\(\), left=fractions\[:, 1\]",
-                "top=fractions[:, 1].copy(), left=fractions[:, 0]",
+                r'"top": offsets\[:, 0\]\.copy\(\), "left": offsets\[:, 1\]',
+                '"top": offsets[:, 1].copy(), "left": offsets[:, 0]',
+            ),
+        ),
+        alternatives=(
+            (
+                (
+                    r"top=fractions\[:, 0\]\.copy\(\), left=fractions\[:, 1\]",
+                    "top=fractions[:, 1].copy(), left=fractions[:, 0]",
+                ),
             ),
         ),
         tests=("test_graph.py",),
@@ -71,7 +79,13 @@ BUGS = (
     ),
     Bug(
         name="flip: the mean image is not flipped with the crop",
-        edits=((r"_normalize\(mean_image, mirror=flip, ", "_normalize(mean_image, "),),
+        edits=(
+            (
+                r"mean = context\.crop_mirror_normalize\(image, mirror=view\.flip, ",
+                "mean = context.crop_mirror_normalize(image, ",
+            ),
+        ),
+        alternatives=(((r"_normalize\(mean_image, mirror=flip, ", "_normalize(mean_image, "),),),
         tests=("test_graph.py",),
     ),
     Bug(
