@@ -110,7 +110,7 @@ def test_help_names_every_option(tool: str) -> None:
         "classes label-order max-rejected dry-run resampling cluster staging",
         "verify_shards": "shards level workers",
         "compute_pca": "shards split out workers cluster",
-        "preview": "shards out split images draws lighting strength seed",
+        "preview": "shards out split rows draws lighting strength seed",
     }
     assert set(re.findall(r"--[a-z-]+", result.stdout)) >= {f"--{name}" for name in options[tool].split()}
 
@@ -175,7 +175,7 @@ def test_what_compute_pca_cannot_do_is_one_line_and_exit_code_2(
 
 def test_a_preview_is_drawn_and_says_how_large_it_is(dataset: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "preview.png"
-    result = call("preview", "--shards", dataset.folder, "--out", out, "--split", "val", "--images", "2")
+    result = call("preview", "--shards", dataset.folder, "--out", out, "--split", "val", "--rows", "2")
     assert result.exit_code == 0, result.output
     with Image.open(out) as sheet:
         assert result.stdout == f"{out}: {sheet.width} x {sheet.height} pixels\n"
@@ -186,7 +186,7 @@ def test_a_preview_is_drawn_and_says_how_large_it_is(dataset: Dataset, tmp_path:
     [
         ("--shards {tmp} --out {tmp}/x.png", "{tmp} is not a finished dataset (no dataset.json); make it with: "),
         ("--shards {made} --out {tmp}/x.png --split test", "{made} has no split 'test'; it has: train, val"),
-        ("--shards {made} --out {tmp}/x.png --images 0", "--images (=0) must lie in 1..50"),
+        ("--shards {made} --out {tmp}/x.png --rows 0", "--rows (=0) must lie in 1..50"),
         ("--shards {made} --out {tmp}/x.png --strength -1", "lighting --strength (=-1.0) must be 0 or more"),
         ("--shards {made} --out {tmp}/x.png --seed -1", "--seed (=-1) must not be negative"),
     ],

@@ -38,6 +38,10 @@ class GraphContext(Context):
         """The decoder's settings; "fancy upsampling" makes nvJPEG's chroma as fine as the CPU decoder's."""
         return {"device": "cpu" if self.device == "cpu" else "mixed", "jpeg_fancy_upsampling": True}
 
+    def on_device(self, argument: Any) -> Any:
+        """Move an argument, which is fed on the CPU, to where the pixels are, for arithmetic with them."""
+        return argument if self.device == "cpu" else argument.gpu()
+
     def constant(self, pixels: npt.NDArray[np.float32]) -> Any:
         """Turn float32 (H, W, 3) into a constant node, in the order of `axes`."""
         ordered = pixels if self.axes == "HWC" else np.ascontiguousarray(pixels.transpose(2, 0, 1))

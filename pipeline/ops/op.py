@@ -16,7 +16,7 @@ To add an op, write a frozen dataclass that derives from `Op`, and pass it to a 
             return {"shift": Feed("float32")}
 
         def nodes(self, image, fed, context):
-            return image + fed["shift"]
+            return image + context.on_device(fed["shift"])
 
         def reference(self, image, chosen, context):
             return image + chosen["shift"]
@@ -69,9 +69,9 @@ class Op(abc.ABC):
     def draw(self, generator: np.random.Generator, count: int) -> Arrays:
         """Draw the random numbers of `count` occurrences: arrays of length `count`.
 
-        The loader calls this for blocks of 4,096 samples, 313 times an epoch of ImageNet and view. Draw in few calls,
-        with `dtype=np.float32`: all ops together have 1 s and 200 MB an epoch. 100 float32 numbers a second a sample
-        and 40 kept ones are within that.
+        It is called for blocks of 4,096 samples, 313 times for an epoch of ImageNet and each view. Draw whole arrays,
+        with `dtype=np.float32`: 16 such numbers a sample take 0.1 s (uniform) to 0.3 s (normal) and 82 MB an epoch of
+        1,281,167 samples, on one core. All ops of a transform together should stay below 1 s and 200 MB.
         """
         return {}
 

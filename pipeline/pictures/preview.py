@@ -22,17 +22,17 @@ _TILE, _SWEPT, _GAP = 196, 92, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What is on the sheet: the first `images` images of epoch 0, as `draws` epochs from there on show them."""
+    """Settings of the contact sheet. rows: images, the first of epoch 0. draws: epochs shown of each, from 0 on."""
 
-    images: int = 4
+    rows: int = 4
     draws: int = 6
     lighting: Lighting = field(default_factory=Lighting)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in (("images", self.images), ("draws", self.draws)):
+        for name, value in (("rows", self.rows), ("draws", self.draws)):
             if not 1 <= value <= 50:
-                raise FreelightError(f"--{name} (={value}) must lie in 1..50")
+                raise FreelightError(f"`{name}` (={value}) must lie in 1..50")
 
 
 def draw_preview(dataset: Dataset, split: Split, statistics: Statistics, preview: Preview) -> Image.Image:
@@ -43,7 +43,7 @@ def draw_preview(dataset: Dataset, split: Split, statistics: Statistics, preview
         f"{dataset.folder.resolve().name}: {len(split)} images of {split.name}, {size} x {size} pixels, "
         f"{len(dataset.manifest.classes)} classes"
     )
-    samples = draw_epoch(len(split), seed=preview.seed, epoch=0).order[: preview.images]
+    samples = draw_epoch(len(split), seed=preview.seed, epoch=0).order[: preview.rows]
     sections = [
         text_box(title, LARGE + 4),
         _draws_section(dataset, split, statistics, preview, transform, samples),

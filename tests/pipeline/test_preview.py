@@ -19,7 +19,7 @@ SIDE, LEFT, PITCH = 196, 30, 204
 
 @pytest.fixture(scope="module")
 def sheet(dataset: Dataset, statistics: Statistics) -> npt.NDArray[np.uint8]:
-    preview = Preview(images=2, draws=3, lighting=Lighting(mode="std"), seed=4)
+    preview = Preview(rows=2, draws=3, lighting=Lighting(mode="std"), seed=4)
     return np.asarray(draw_preview(dataset, dataset.split("train"), statistics, preview))
 
 
@@ -97,9 +97,9 @@ def test_a_sweep_moves_one_axis_at_a_time_by_that_many_deviations(
             assert np.abs(lit[3 * row + column] - expected).max() <= 1
 
 
-def test_fewer_images_than_asked_for_and_no_lighting_are_drawn_too(dataset: Dataset, statistics: Statistics) -> None:
-    """More images than there are, and one draw: the sheet is as large as what is on it."""
-    preview = Preview(images=30, draws=1, lighting=Lighting(mode="off"))
+def test_fewer_images_than_rows_and_no_lighting_are_drawn_too(dataset: Dataset, statistics: Statistics) -> None:
+    """More rows than images, and one draw: the sheet is as large as what is on it."""
+    preview = Preview(rows=30, draws=1, lighting=Lighting(mode="off"))
     drawn = draw_preview(dataset, dataset.split("val"), statistics, preview)
     assert drawn.height > 20 * SIDE
 
@@ -136,8 +136,8 @@ def test_boxes_stand_beside_and_below_one_another_without_overlap() -> None:
     assert framed(red, 2).size == (7, 8)
 
 
-@pytest.mark.parametrize("arguments", [{"images": 0}, {"draws": 51}])
+@pytest.mark.parametrize("arguments", [{"rows": 0}, {"draws": 51}])
 def test_wrong_numbers_are_named(arguments: dict[str, int]) -> None:
     ((name, value),) = arguments.items()
-    with pytest.raises(FreelightError, match=rf"--{name} \(={value}\) must lie in 1\.\.50"):
+    with pytest.raises(FreelightError, match=rf"`{name}` \(={value}\) must lie in 1\.\.50"):
         Preview(**arguments)

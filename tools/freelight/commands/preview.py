@@ -19,7 +19,7 @@ from freelight.shards.base.console import OutputFile, reports_errors
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory, with statistics.")
 @click.option("--out", type=OutputFile(".png"), required=True, help="The .png file to write.")
 @click.option("--split", default="train", show_default=True, help="Split to draw from.")
-@click.option("--images", default=4, show_default=True, help="Rows.")
+@click.option("--rows", default=4, show_default=True, help="Number of images shown, one in a row.")
 @click.option("--draws", default=6, show_default=True, help="Number of epochs in which each image is shown.")
 @click.option(
     "--lighting",
@@ -32,9 +32,9 @@ from freelight.shards.base.console import OutputFile, reports_errors
 @click.option("--seed", default=0, show_default=True, help="Seed of the training run whose epochs are shown.")
 @reports_errors
 def command(
-    shards: Path, out: Path, split: str, images: int, draws: int, lighting: LightingMode, strength: float, seed: int
+    shards: Path, out: Path, split: str, rows: int, draws: int, lighting: LightingMode, strength: float, seed: int
 ) -> None:
-    preview = Preview(images=images, draws=draws, lighting=Lighting(mode=lighting, strength=strength), seed=seed)
+    preview = Preview(rows=rows, draws=draws, lighting=Lighting(mode=lighting, strength=strength), seed=seed)
     dataset = Dataset(shards)
     sheet = draw_preview(dataset, dataset.split(split), Statistics.load(shards), preview)
     save_png(sheet, out)
