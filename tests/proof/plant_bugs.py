@@ -117,7 +117,7 @@ BUGS = (
         edits=(
             (r"\[own\[class_id\] for class_id in theirs\]", "[theirs.index(class_id) for class_id in self.class_ids]"),
         ),
-        tests=("test_checkpoint.py", "test_predictions.py", "test_evaluate.py", "test_resume.py"),
+        tests=("test_checkpoint.py", "test_passes.py", "test_evaluate.py", "test_resume.py"),
     ),
     Bug(
         name="rescaling: an odd offset of the central crop is rounded up",

@@ -74,7 +74,7 @@ def test_an_average_is_the_weighted_mean_of_probabilities() -> None:
     ("text", "message"),
     [
         ("1,2", r"`weights` \(=1,2\) has 2 numbers for 3 networks"),
-        ("a,b,c", "expected one number a network, separated by commas"),
+        ("a,b,c", "expected one number per network, separated by commas"),
         ("1,-1,1", "must be 0 or more, and not all 0"),
         ("0,0,0", "must be 0 or more, and not all 0"),
         ("nan,1,1", "must be 0 or more, and not all 0"),

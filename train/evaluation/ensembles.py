@@ -43,11 +43,11 @@ def check_weights(text: str | None, *, search: bool, networks: int) -> Weights |
 
 
 def read_weights(text: str, networks: int) -> Weights:
-    """Read `0.5,0.3,0.2`, one weight a network; they are scaled to a sum of 1."""
+    """Read `0.5,0.3,0.2`, one weight per network; they are scaled to a sum of 1."""
     try:
         weights = np.array([float(part) for part in text.split(",")])
     except ValueError:
-        raise FreelightError(f"`weights` (={text}): expected one number a network, separated by commas") from None
+        raise FreelightError(f"`weights` (={text}): expected one number per network, separated by commas") from None
     if len(weights) != networks:
         raise FreelightError(f"`weights` (={text}) has {len(weights)} numbers for {networks} networks: give one each")
     if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):

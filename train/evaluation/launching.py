@@ -25,8 +25,8 @@ from .scoring import rank_labels
 class EvaluationConfig:
     """Which split to show to which networks, and on how many processes.
 
-    checkpoints: files, one a network. shards, cache, cache_bytes: as of `TrainingConfig`. views: 1, the centre view, or
-    10. batch_size: images, over all processes. columns: processes that hold one network. backend: as of `launch`.
+    checkpoints: files, one per network. shards, cache, cache_bytes: as of `TrainingConfig`. views: 1 (centre) or 10.
+    batch_size: images, over all processes. columns: processes that hold one network. backend: as of `launch`.
     """
 
     checkpoints: tuple[Path, ...]

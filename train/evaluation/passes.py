@@ -148,7 +148,7 @@ def split_labels(split: Split) -> Labels:
 
 
 class _Kept(Protocol):
-    """What a pass keeps: arrays with one row a sample, 0 until `add` fills the row."""
+    """What a pass keeps: arrays with one row per sample, 0 until `add` fills the row."""
 
     def add(self, samples: npt.NDArray[np.int64], probabilities: Probabilities) -> None:
         """Fill the rows `samples` (n,) from class probabilities (n, classes)."""

@@ -104,7 +104,7 @@ def worst_confusions(ranked: RankedLabels, limit: int) -> list[Confusion]:
 
 
 def class_table(scores: Sequence[ClassScore], names: Sequence[str]) -> str:
-    """Return a text table, one class a row, the highest error first. names: of the classes, in label order."""
+    """Return a text table, one class per row, the highest error first. names: of the classes, in label order."""
     rows = []
     for row in sorted(scores, key=lambda row: (-row.errors.top1, -row.errors.top5, row.label)):
         worst = "" if row.worst is None else f"{names[row.worst.predicted]} ({row.worst.count})"

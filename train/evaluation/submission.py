@@ -40,7 +40,7 @@ def class_numbers(dataset: Dataset, split: Split, devkit: Path | None) -> npt.ND
 def write_submission(
     path: Path, probabilities: npt.NDArray[np.float32], split: Split, numbers: npt.NDArray[np.int64]
 ) -> None:
-    """Write one line an image: five class numbers, the most probable first; lines in order of the source's name.
+    """Write one line per image: five class numbers, the most probable first; lines in order of the source's name.
 
     The dataset holds the samples shuffled; the challenge numbers its images by name.
     """

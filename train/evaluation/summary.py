@@ -153,7 +153,7 @@ def summarize(
 ) -> EvaluationSummary:
     """Count the errors of each pass, and of the networks' average if there are several.
 
-    names: of the networks, one a pass. per_class: also count each class's errors, of the average if there is one.
+    names: of the networks, one per pass. per_class: also count each class's errors, of the average if there is one.
     """
     images = dataset.manifest.splits[config.split].samples
     networks = [

@@ -1,6 +1,6 @@
 """Short binary codes of feature vectors, by an auto-encoder (suggested at the end of the paper's section 6.1).
 
-The encoder has a hidden layer and one output unit a bit; the decoder mirrors it. A bit is the sign of its unit. In
+The encoder has a hidden layer and one output unit per bit; the decoder mirrors it. A bit is the sign of its unit. In
 training a unit is the tanh of a sum with noise, which drives the sums away from 0, where the sign is least certain.
 """
 

@@ -1,4 +1,4 @@
-"""Feature vectors of a split, one a sample, in a memory-mapped file: a network's fc7 activations, or plain pixels.
+"""Feature vectors of a split, one per sample, in a memory-mapped file: a network's fc7 activations, or plain pixels.
 
 `<split>.<space>.npy` exists only when it is complete. Until then the rows are in `<split>.<space>.npy.partial`, and
 `<split>.<space>.json` holds how many are done, the dataset and the network. So a stopped extraction resumes, and the

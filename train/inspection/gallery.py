@@ -25,7 +25,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Queries:
-    """Pictures to search for. vectors: float32 (n, features), one a picture."""
+    """Pictures to search for. vectors: float32 (n, features), one per picture."""
 
     vectors: Vectors
     pictures: list[Picture]

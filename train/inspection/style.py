@@ -37,4 +37,4 @@ class Style:
 
 WIDE = Style()
 NARROW = Style(pixels=780, text=28)
-"""For a phone's screen of 390 CSS pixels, which has two or three dots a pixel."""
+"""For a phone's screen of 390 CSS pixels, which has two or three dots per pixel."""

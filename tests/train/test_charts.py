@@ -1,8 +1,7 @@
-"""Figures show what they claim: colour where there is colour, lines where the points are, within the width."""
+"""Charts show what they claim: lines where the points are, bars as long as the errors, within the width."""
 
 import numpy as np
 import pytest
-import torch
 
 from freelight.train import EpochMetrics, Errors, RunMetrics, StepMetrics
 from freelight.train.evaluation import ClassScore
@@ -16,31 +15,6 @@ from freelight.train.inspection import (
     line_chart,
     training_curves,
 )
-from freelight.train.kernel_pictures import colour_share, kernel_grid, labelled_kernel_grids
-
-
-def test_colour_share_is_0_of_grey_1_of_pure_colour_and_two_thirds_of_noise() -> None:
-    noise = torch.randn(2000, 3, 11, 11, generator=torch.Generator().manual_seed(0))
-    grey = noise[:, :1].expand(-1, 3, -1, -1)
-    colour = noise - noise.mean(dim=1, keepdim=True)
-    for kernels, expected in ((grey, 0.0), (colour, 1.0), (noise, 2 / 3)):
-        scores = colour_share(kernels)
-        assert scores.shape == (2000,)
-        assert float(scores.mean()) == pytest.approx(expected, abs=2e-3)
-        torch.testing.assert_close(scores, colour_share(7 * kernels))
-
-
-@pytest.mark.parametrize("style", [WIDE, NARROW, Style(pixels=390)])
-def test_the_kernels_of_each_column_keep_to_the_width_and_none_is_left_out(style: Style) -> None:
-    """Kernels of one colour each, which are counted in the picture."""
-    kernels = torch.zeros(96, 3, 11, 11)
-    for index in range(96):
-        kernels[index] = (torch.tensor([255, 2.0 * index + 1, 40]) / 127.5 - 1)[:, None, None]
-    drawn = np.asarray(labelled_kernel_grids(kernels, columns=2, pixels=style.pixels, text=style.text)).reshape(-1, 3)
-    found = {int(green) for red, green, blue in np.unique(drawn, axis=0) if (red, blue) == (255, 40)}
-    assert len(found) == 96
-    assert labelled_kernel_grids(kernels, columns=2, pixels=style.pixels, text=style.text).width <= style.pixels
-    assert kernel_grid(kernels, columns=2, across=8).width < kernel_grid(kernels, columns=2).width
 
 
 def test_a_chart_draws_a_falling_line_from_the_left_top_to_the_right_bottom() -> None:

@@ -1,0 +1,65 @@
+"""A pass over a split: every sample once on any number of ranks, the same from one column and two."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from freelight.shards import Dataset
+from freelight.train import Checkpoint
+from freelight.train.evaluation import (
+    EvaluationConfig,
+    ProbabilityPass,
+    RankPass,
+    evaluation_loader,
+    predict_split,
+    rank_labels,
+    rank_split,
+)
+from freelight.train.evaluation.launching import pass_file, write_passes
+from freelight.train.parallel.launch import launch
+
+
+@pytest.fixture(scope="module")
+def trained(run: Path) -> Checkpoint:
+    return Checkpoint.load(run / "last.pt")
+
+
+def one_by_one(trained: Checkpoint, dataset: Dataset) -> torch.Tensor:
+    """Look at the samples of val alone, in order: (samples, classes)."""
+    network = trained.network()
+    loader = evaluation_loader(trained, dataset, "val", views=1, batch_size=1)
+    with torch.no_grad():
+        return torch.cat([network(batch.images).softmax(dim=1) for batch in loader])
+
+
+@pytest.mark.parametrize(("columns", "replicas", "batch_size"), [(1, 1, 7), (2, 1, 7), (1, 2, 19), (2, 2, 19)])
+def test_each_sample_counts_once_and_alike_on_any_ranks(
+    columns: int, replicas: int, batch_size: int, run: Path, trained: Checkpoint, dataset: Dataset, tmp_path: Path
+) -> None:
+    """20 samples in batches of 19 leave one, which three of four ranks do not have."""
+    config = EvaluationConfig(
+        checkpoints=(run / "last.pt",), shards=str(dataset.folder), split="val", views=1, batch_size=batch_size
+    )
+
+    def run_pass(function: Any) -> Path:
+        work = functools.partial(write_passes, config, function, tmp_path)
+        launch(work, columns=columns, replicas=replicas, backend="gloo")
+        return pass_file(tmp_path, 0)
+
+    probabilities = ProbabilityPass.load(run_pass(predict_split)).probabilities
+    labels = dataset.split("val").samples["label"].astype(np.int64)
+    np.testing.assert_allclose(probabilities, one_by_one(trained, dataset), rtol=0, atol=1e-5)
+    ranked = RankPass.load(run_pass(rank_split)).ranked
+    for name, value in vars(rank_labels(probabilities, labels)).items():
+        np.testing.assert_allclose(getattr(ranked, name), value, rtol=0, atol=1e-6)
+
+
+def test_a_network_of_float64_is_asked_in_float64(run: Path, trained: Checkpoint, dataset: Dataset) -> None:
+    content = {**vars(trained), "recipe": trained.recipe.override(["precision=float64"])}
+    found = predict_split(Checkpoint(**content), dataset, "val", views=1)
+    assert found is not None
+    np.testing.assert_allclose(found.probabilities, one_by_one(trained, dataset), rtol=0, atol=1e-5)
