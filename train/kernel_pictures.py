@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from ..pipeline.pictures.boxes import below, framed, text_box
+from ..pipeline.pictures import below, framed, text_box
 
 
 def kernel_grid(kernels: torch.Tensor, *, columns: int, scale: int = 4, across: int = 16) -> Image.Image:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ..pipeline import Batch, Loader, Transform, draw_epoch
-from ..pipeline.pictures.boxes import save_png
+from ..pipeline.pictures import save_png
 from ..shards import Dataset, FreelightError, Statistics
 from .checkpoint import Checkpoint, rescaling_of
 from .environment import note_environment

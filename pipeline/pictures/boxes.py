@@ -1,4 +1,4 @@
-"""Boxes of pictures and text, put beside and below one another: a sheet as large as what is on it."""
+"""Boxes: pictures and lines of text, put beside and below one another. A box is a Pillow image."""
 
 import io
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ PAPER, INK, FAINT = (255, 255, 255), (25, 25, 25), (110, 110, 110)
 
 
 def text_box(text: str, size: int, *, colour: tuple[int, int, int] = INK, width: int | None = None) -> Image.Image:
-    """Draw lines of text, `size` pixels high; with `width`, so wide at least, and longer lines end in "...".
+    """Draw lines of text, `size` pixels high. width: of the box, pixels; longer lines are cut and end in "...".
 
-    Pillow's own font has little but ASCII: other characters become question marks.
+    Pillow's built-in font has few characters beyond ASCII: other characters become question marks.
     """
     font = ImageFont.load_default(size)
     lines = [_fit(line, font, width) for line in text.encode("ascii", "replace").decode().split("\n")]
@@ -38,14 +38,14 @@ def _fit(line: str, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont", width:
 
 
 def tile(pixels: npt.NDArray[np.uint8], side: int) -> Image.Image:
-    """Return square pixels (S, S, 3) as a picture of side `side`; small ones keep their pixels visible."""
+    """Scale square pixels (S, S, 3) to side `side`. Enlarged pixels stay sharp squares."""
     enlarged = pixels.shape[0] < side
     filter_ = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
     return Image.fromarray(pixels).resize((side, side), filter_)
 
 
 def beside(boxes: Sequence[Image.Image], gap: int, *, middle: bool = False) -> Image.Image:
-    """Put boxes in a row, at the top or in the middle of its height."""
+    """Put boxes in a row, `gap` pixels apart, aligned to the top, or to the middle if `middle`."""
     height = max(box.height for box in boxes)
     row = Image.new("RGB", (sum(box.width for box in boxes) + gap * (len(boxes) - 1), height), PAPER)
     left = 0
@@ -56,26 +56,26 @@ def beside(boxes: Sequence[Image.Image], gap: int, *, middle: bool = False) -> I
 
 
 def below(boxes: Sequence[Image.Image], gap: int) -> Image.Image:
-    """Put boxes in a column, aligned to the left."""
-    column = Image.new(
+    """Stack boxes, `gap` pixels apart, aligned to the left."""
+    stack = Image.new(
         "RGB", (max(box.width for box in boxes), sum(box.height for box in boxes) + gap * (len(boxes) - 1)), PAPER
     )
     top = 0
     for box in boxes:
-        column.paste(box, (0, top))
+        stack.paste(box, (0, top))
         top += box.height + gap
-    return column
+    return stack
 
 
 def framed(box: Image.Image, margin: int) -> Image.Image:
-    """Return the box with a margin around it."""
+    """Return the box with a margin of `margin` pixels on each side."""
     whole = Image.new("RGB", (box.width + 2 * margin, box.height + 2 * margin), PAPER)
     whole.paste(box, (margin, margin))
     return whole
 
 
 def save_png(picture: Image.Image, path: Path) -> None:
-    """Write a PNG file, whole or not at all."""
+    """Write a PNG file atomically."""
     encoded = io.BytesIO()
     picture.save(encoded, "PNG", optimize=True)
     with atomic_write(path) as file:

@@ -1,4 +1,4 @@
-"""A contact sheet of what the pipeline does to a dataset's images: crops, flips, lighting, mean image, spectrum."""
+"""The preview, a contact sheet of augmented images: crops, flips, lighting, mean image, eigenvalues."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from .boxes import FAINT, INK, below, beside, framed, text_box, tile
 from .rendering import render, sweep_draws
 
 SIGMAS = (-3, -2, -1, 0, 1, 2, 3)
-OURS, THEIRS = (38, 98, 168), (200, 200, 200)
+DATASET_COLOUR, IMAGENET_COLOUR = (38, 98, 168), (200, 200, 200)
 SMALL, NORMAL, LARGE = 13, 15, 22
 _TILE, _SWEPT, _GAP = 196, 92, 8
 
@@ -69,7 +69,7 @@ def _draws_section(
     transform: Transform,
     samples: npt.NDArray[np.int32],
 ) -> Image.Image:
-    """One row an image: as it is stored, then as each epoch's draws show it."""
+    """Draw a row for each image: as stored, then as in each epoch."""
     jpegs = [split.read(index) for index in samples.tolist()]
     size = dataset.image_size
     plain = Transform(crop=CenterCrop(size=size), mean="none", dtype="uint8", lighting=Lighting(mode="off"))
@@ -93,12 +93,11 @@ def _draws_section(
         rows.append(beside(boxes, _GAP))
     light = preview.lighting
     explanation = (
-        f"Each epoch shows the network another window of {transform.crop.size} x {transform.crop.size} pixels of an "
-        "image (its place is given in pixels from left and top),\n"
-        "half of them mirrored, with red, green and blue shifted by so many grey levels of 255: "
-        f"lighting mode {light.mode}, strength {light.strength:g}.\n"
-        f"These are the first epochs with seed {preview.seed}, as the pipeline hands them out, but for the mean, which "
-        "is not subtracted here."
+        f"In each epoch the network sees another window of {transform.crop.size} x {transform.crop.size} pixels of "
+        "each image; captions give its left and top edge in pixels.\n"
+        "Half of the windows are mirrored. Lighting shifts red, green and blue by the grey levels (of 255) that "
+        f"captions give: mode {light.mode}, strength {light.strength:g}.\n"
+        f"These are the first epochs of training with seed {preview.seed}. Here the mean is not subtracted."
     )
     return _section("What training sees", explanation, rows, _GAP)
 
@@ -106,7 +105,7 @@ def _draws_section(
 def _sweep_section(
     split: Split, statistics: Statistics, preview: Preview, transform: Transform, sample: int, size: int
 ) -> Image.Image:
-    """One row a principal axis: the same picture, lit by -3 to 3 standard deviations; a block a mode."""
+    """Draw a block for each mode, in it a row for each axis: one image, lit by -3 to 3 standard deviations."""
     jpegs = [split.read(sample)] * (3 * len(SIGMAS))
     draws = sweep_draws(range(3), SIGMAS)
     modes: tuple[LightingMode, ...] = ("std", "eigenvalue")
@@ -119,16 +118,16 @@ def _sweep_section(
         rows = [text_box(f"{names[mode]}, strength {lighting.strength:g}", NORMAL)]
         for axis, deviation in enumerate(lighting.deviations(statistics)):
             tiles = [
-                _captioned(tile(picture, _SWEPT), f"{sigma:+d} sigma" if sigma else "as it is")
+                _captioned(tile(picture, _SWEPT), f"{sigma:+d} sigma" if sigma else "unchanged")
                 for picture, sigma in zip(pictures[axis * len(SIGMAS) :], SIGMAS, strict=False)
             ]
             label = text_box(f"axis {axis + 1}: sigma is {deviation:.2f} grey levels, from - to +", SMALL)
             rows += [beside([label, _colours(statistics, axis, 14)], 8, middle=True), beside(tiles, 4)]
         blocks.append(below(rows, 5))
     explanation = (
-        "Lighting moves all pixels of an image by one step along the principal axes: the directions in which the "
-        "colours of the whole\ndataset vary, the strongest first; a strip shows its direction. Two of three draws lie "
-        "within 1 sigma, and three of 1,000 beyond 3."
+        "Lighting shifts all pixels of an image by the same amount along the principal axes, the directions in which "
+        "the colours of the\ndataset vary, strongest first. A strip shows the colours of its axis. Two of three draws "
+        "lie within 1 sigma, three of 1,000 beyond 3."
     )
     return _section("Lighting along one axis at a time", explanation, [beside(blocks, 30)], _GAP)
 
@@ -138,30 +137,32 @@ def _mean_section(statistics: Statistics) -> Image.Image:
     spread = max(float(np.ptp(mean)), 1e-3)
     stretched = (mean - mean.min()) * 255 / spread
     pictures = [
-        _captioned(tile(mean.round().astype(np.uint8), _TILE), "as it is subtracted"),
+        _captioned(tile(mean.round().astype(np.uint8), _TILE), "as subtracted"),
         _captioned(tile(stretched.round().astype(np.uint8), _TILE), f"contrast x {255 / spread:.1f}"),
     ]
-    explanation = f"Over {statistics.images} images of {statistics.split}.\nIts values go from {mean.min():.0f} to "
-    return _section("The mean image", f"{explanation}{mean.max():.0f}.", [beside(pictures, _GAP)], _GAP)
+    explanation = (
+        f"Mean of {statistics.images} images of {statistics.split}.\nValues from {mean.min():.0f} to {mean.max():.0f}."
+    )
+    return _section("The mean image", explanation, [beside(pictures, _GAP)], _GAP)
 
 
 def _spectrum_section(statistics: Statistics) -> Image.Image:
-    """Bars of the eigenvalues' square roots beside ImageNet's, and the colours that lie along each axis."""
+    """Draw bars of the eigenvalues' square roots, with ImageNet's beside them, and the colours of each axis."""
     longest = max(float(statistics.eigenvalue_roots.max()), max(PUBLISHED_ROOTS))
     rows: list[Image.Image] = []
     for axis in range(3):
         bars = [
             _bar(float(value), longest, colour, what)
             for value, colour, what in (
-                (statistics.eigenvalue_roots[axis], OURS, "this dataset"),
-                (PUBLISHED_ROOTS[axis], THEIRS, "ImageNet, as published"),
+                (statistics.eigenvalue_roots[axis], DATASET_COLOUR, "this dataset"),
+                (PUBLISHED_ROOTS[axis], IMAGENET_COLOUR, "ImageNet, as published"),
             )
         ]
         label = below([text_box(f"axis {axis + 1}", NORMAL), _colours(statistics, axis, 26)], 4)
         rows.append(beside([label, below(bars, 4)], 16, middle=True))
     explanation = (
-        "How far the pixels' colours spread along each principal axis: square roots of the eigenvalues of their RGB\n"
-        "covariance, in grey levels of 255. The strips show the colours from -2 to +2 such standard deviations."
+        "Standard deviation of the pixels along each principal axis: the square roots of the eigenvalues of the RGB\n"
+        "covariance, in grey levels of 255. Strips show the colours from -2 to +2 standard deviations."
     )
     return _section("The spectrum", explanation, rows, 14)
 

@@ -1,4 +1,4 @@
-"""Pictures for people, made by the very graph that feeds a network, from chosen samples and draws."""
+"""Views rendered by the graph that feeds a network, from chosen samples and draws."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,10 @@ def render(
     image_size: int,
     statistics: Statistics | None,
 ) -> npt.NDArray[np.uint8]:
-    """Run the DALI graph of `transform`, which subtracts nothing, once on the CPU: uint8 (n, crop, crop, 3), clipped.
+    """Run the DALI graph of `transform` once on the CPU; return uint8 (n, crop, crop, 3), rounded and clipped.
 
-    samples: which rows of `draws` are used; jpegs: the encoded images that they are used on, of side `image_size`.
+    transform: one that subtracts no mean. samples: rows of `draws`, one for each of `jpegs`, encoded images of side
+    `image_size`.
     """
     choices = transform.choose(draws, image_size, statistics)
     feeds = iter([graph_feed(choices, samples, jpegs)])
@@ -42,7 +43,7 @@ def render(
 
 
 def sweep_draws(axes: Sequence[int], sigmas: Sequence[float]) -> EpochDraws:
-    """Return draws for `len(axes) * len(sigmas)` samples: centre window, no flip, one axis at a time at every sigma."""
+    """Return draws for `len(axes) * len(sigmas)` samples: central window, no flip, one sigma on one axis."""
     count = len(axes) * len(sigmas)
     lighting = np.zeros((len(axes), len(sigmas), 3), np.float32)
     for row, axis in enumerate(axes):

@@ -1,4 +1,4 @@
-"""The contact sheet shows what the pipeline's own graph makes of the images: upright, in their colours, uncut."""
+"""The preview shows the output of the pipeline's own graph: upright, in the right colours, nothing cut off."""
 
 from typing import Any
 
@@ -8,13 +8,23 @@ import pytest
 from PIL import Image
 
 from freelight.pipeline import Lighting, Transform, draw_epoch
-from freelight.pipeline.pictures.boxes import PAPER, below, beside, framed, text_box, tile
-from freelight.pipeline.pictures.preview import OURS, Preview, draw_preview
-from freelight.pipeline.pictures.rendering import render, sweep_draws
+from freelight.pipeline.pictures import (
+    PAPER,
+    Preview,
+    below,
+    beside,
+    draw_preview,
+    framed,
+    render,
+    sweep_draws,
+    text_box,
+    tile,
+)
+from freelight.pipeline.pictures.preview import DATASET_COLOUR
 from freelight.shards import Dataset, FreelightError, Statistics
 
 SIDE, LEFT, PITCH = 196, 30, 204
-"""Of the large tiles on the sheet: their side, where the first lies, and how far apart they are."""
+"""The large tiles of a preview: their side, the left edge of the first, and their distance, pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +72,7 @@ def test_the_sheet_has_the_mean_image(sheet: npt.NDArray[np.uint8], statistics: 
 
 def test_the_bars_are_as_long_as_the_eigenvalues_roots(sheet: npt.NDArray[np.uint8], statistics: Statistics) -> None:
     roots = statistics.eigenvalue_roots
-    lengths = (sheet == OURS).all(axis=2).sum(axis=1)
+    lengths = (sheet == DATASET_COLOUR).all(axis=2).sum(axis=1)
     found = sorted({int(length) for length in lengths if length > 5})
     longest = max(121.78, float(roots.max()))
     assert found == sorted(round(300 * float(root) / longest) for root in roots)
@@ -73,7 +83,7 @@ def test_nothing_on_the_sheet_touches_its_edge(sheet: npt.NDArray[np.uint8]) -> 
         assert (edge == PAPER).all()
 
 
-def test_a_sweep_moves_one_axis_at_a_time_by_that_many_deviations(
+def test_a_sweep_moves_one_axis_at_a_time_by_the_given_deviations(
     dataset: Dataset, statistics: Statistics, decoded: dict[str, npt.NDArray[np.uint8]]
 ) -> None:
     """Grey pixels far from black and white, so that nothing is clipped: the shift is that of the formula, rounded."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...pipeline.pictures.boxes import FAINT, INK, PAPER, below, framed, text_box
+from ...pipeline.pictures import FAINT, INK, PAPER, below, framed, text_box
 from ..evaluation.scoring import ClassScore
 from ..metrics import RunMetrics
 from .style import Style

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from ...pipeline.pictures.boxes import FAINT, INK, PAPER, below, beside, framed, text_box, tile
+from ...pipeline.pictures import FAINT, INK, PAPER, below, beside, framed, text_box, tile
 from ..evaluation.picture_files import PicturePrediction
 from .gallery import SimilarImages
 from .style import Style

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from freelight.pipeline.pictures.boxes import FAINT, INK, PAPER, below, framed, text_box
+from freelight.pipeline.pictures import FAINT, INK, PAPER, below, framed, text_box
 from freelight.train.inspection import COLOURS, GRID, WIDE, Style
 
 

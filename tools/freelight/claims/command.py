@@ -13,7 +13,7 @@ import click
 from freelight.benchmarks.machine import machine_facts
 from freelight.claims.finding import Finding
 from freelight.claims.session import Session, UnfinishedError, write_json
-from freelight.pipeline.pictures.boxes import save_png
+from freelight.pipeline.pictures import save_png
 from freelight.shards.base.console import reports_errors
 from freelight.train.parallel.signals import StopRequest
 

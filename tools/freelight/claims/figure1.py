@@ -13,7 +13,7 @@ from freelight.claims.data import dataset_of, describe
 from freelight.claims.finding import Finding, Row
 from freelight.claims.session import Session
 from freelight.claims.training import Epoch, Run, epochs_of
-from freelight.pipeline.pictures.boxes import framed
+from freelight.pipeline.pictures import framed
 from freelight.shards import Dataset, FreelightError
 from freelight.train.inspection import WIDE, Series, line_chart
 

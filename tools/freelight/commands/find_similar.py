@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from freelight.pipeline.pictures.boxes import save_png
+from freelight.pipeline.pictures import save_png
 from freelight.shards import Dataset, FreelightError
 from freelight.shards.base.console import OutputFile, reports_errors, watch_counts, with_cache
 from freelight.train import Checkpoint

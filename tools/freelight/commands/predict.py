@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from freelight.pipeline.pictures.boxes import save_png
+from freelight.pipeline.pictures import save_png
 from freelight.shards.base.console import OutputFile, reports_errors
 from freelight.train import Checkpoint
 from freelight.train.evaluation import predict_files

@@ -9,8 +9,7 @@ from typing import get_args
 import click
 
 from freelight.pipeline import Lighting, LightingMode
-from freelight.pipeline.pictures.boxes import save_png
-from freelight.pipeline.pictures.preview import Preview, draw_preview
+from freelight.pipeline.pictures import Preview, draw_preview, save_png
 from freelight.shards import Dataset, Statistics
 from freelight.shards.base.console import OutputFile, reports_errors
 
