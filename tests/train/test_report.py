@@ -1,5 +1,6 @@
 """`tools/report`: one page that fetches nothing and fits a desk, a phone and paper, in a real browser."""
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 
 from freelight.shards import Dataset, FreelightError
+from freelight.train import Checkpoint
 from freelight.train.environment import describe_environment, read_environment
 from freelight.train.inspection import report
+from freelight.train.recipes import Header, PublishedError
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -124,7 +127,7 @@ def test_it_says_what_the_run_was_and_did(written: Path, run: Path) -> None:
     assert headings == [
         "The run",
         "Curves",
-        "Errors beside the paper&#x27;s",
+        "Errors beside published ones",
         "The first layer&#x27;s kernels",
         "Predictions",
         "Similar images",
@@ -153,6 +156,17 @@ def test_without_the_dataset_it_has_what_the_run_knows(run: Path, tmp_path: Path
     assert "<h2>Predictions</h2>" not in page
     with pytest.raises(FreelightError, match=r"holds neither best\.pt nor last\.pt; give a folder that train wrote"):
         report(tmp_path, None)
+
+
+def test_a_recipe_of_ones_own_is_reported_with_its_own_published_errors(run: Path, tmp_path: Path) -> None:
+    trained = Checkpoint.load(run / "last.pt")
+    published = (PublishedError(source="lab", measured="our photographs, ten views", top1=0.123),)
+    recipe = dataclasses.replace(trained.recipe, name="mine", header=Header(published=published))
+    dataclasses.replace(trained, recipe=recipe).save(tmp_path / "last.pt")
+    page = report(tmp_path, None)
+    assert ">mine (compared with paper), with " in page
+    assert "<td>lab: our photographs, ten views</td><td class=number>12.3</td><td class=number></td>" in page
+    assert "paper: " not in page
 
 
 @pytest.mark.slow

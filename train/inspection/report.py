@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page with what it was, how it went and what it learned, beside the paper's results."""
+"""The report of a run: one HTML page with what it was, how it went and what it learned, beside published results."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -35,14 +35,6 @@ from .figure4 import draw_predictions, draw_similar
 from .gallery import Gallery, one_of_each_class
 from .html_page import page, paragraph, picture, section, table
 from .style import Style
-
-PAPER = (
-    ("paper: one network, ILSVRC-2010 test, centre view", 0.390, 0.183),
-    ("paper: one network, ILSVRC-2010 test, ten views", 0.375, 0.170),
-    ("paper: one network, ILSVRC-2012 val, ten views", 0.407, 0.182),
-    ("paper: five networks averaged, ILSVRC-2012 val, ten views", 0.381, 0.164),
-)
-"""Top-1 and top-5 error, 0..1."""
 
 PREDICTIONS, QUERIES, NEAREST, CONFUSIONS = 8, 5, 6, 10
 """How many of each the page shows."""
@@ -82,7 +74,7 @@ def report(run: Path, dataset: Dataset | None, *, features: Path | None = None, 
         ),
     ]
     if dataset is None:
-        sections += [_errors_section(shown.metrics), _kernels_section(shown.trained)]
+        sections += [_errors_section(shown), _kernels_section(shown.trained)]
     else:
         # Named by step: the features of a later checkpoint are others.
         folder = features or run / "features" / f"step-{shown.trained.progress['step']:08d}"
@@ -130,7 +122,7 @@ def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) 
     ten_views = f"{run.checkpoint}, val, ten views", score(ranked).errors
     gallery, queries = (Gallery.open(trained, dataset, name, features, watch=watch) for name in ("train", "val"))
     return [
-        _errors_section(run.metrics, ten_views),
+        _errors_section(run, ten_views),
         _kernels_section(trained),
         _predictions_section(dataset, predicted.probabilities, ranked.labels),
         _similar_section(gallery, queries),
@@ -138,22 +130,25 @@ def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) 
     ]
 
 
-def _errors_section(metrics: RunMetrics, ten_views: tuple[str, Errors] | None = None) -> str:
-    own = []
-    if metrics.best is not None:
-        best = metrics.best
-        own.append((f"this run: epoch {best.epoch + 1}, val, centre view", best.val_top1, best.val_top5))
+def _errors_section(run: Run, ten_views: tuple[str, Errors] | None = None) -> str:
+    """Return the run's errors above those that were published for its recipe."""
+    rows: list[tuple[str, float, float | None]] = []
+    if run.metrics.best is not None:
+        best = run.metrics.best
+        rows.append((f"this run: epoch {best.epoch + 1}, val, centre view", best.val_top1, best.val_top5))
     if ten_views is not None:
         name, errors = ten_views
-        own.append((f"this run: {name}", errors.top1, errors.top5))
-    rows = [("error (%)", "top-1", "top-5")]
-    rows += [(name, f"{100 * top1:.1f}", f"{100 * top5:.1f}") for name, top1, top5 in (*own, *PAPER)]
+        rows.append((f"this run: {name}", errors.top1, errors.top5))
+    own = len(rows)
+    rows += [
+        (f"{published.source}: {published.measured}", published.top1, published.top5)
+        for published in run.trained.recipe.header.published
+    ]
+    cells = [(name, f"{100 * top1:.1f}", "" if top5 is None else f"{100 * top5:.1f}") for name, top1, top5 in rows]
     return section(
-        "Errors beside the paper's",
-        paragraph(
-            "The paper's errors are on 1,000 classes of ImageNet; compare them only with errors on the same data."
-        ),
-        table(rows, numbers=2, bold=range(1, len(own) + 1)),
+        "Errors beside published ones",
+        paragraph("Compare errors only with errors on the same data: other images and classes are easier or harder."),
+        table([("error (%)", "top-1", "top-5"), *cells], numbers=2, bold=range(1, own + 1)),
     )
 
 
