@@ -4,7 +4,6 @@ import json
 import os
 import platform
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import nvidia.dali
 import PIL
 import torch
 
+from .. import __version__
 from ..shards.base.atomic import atomic_write
 from ..shards.base.machine import cpu_model, memory_gb
 
@@ -26,7 +26,7 @@ def describe_environment() -> dict[str, str]:
         "GPU": ", ".join(gpus) or "none",
         "system": platform.platform(),
         "versions": (
-            f"freelight {metadata.version('freelight')}, Python {platform.python_version()}, "
+            f"freelight {__version__}, Python {platform.python_version()}, "
             f"torch {torch.__version__}, DALI {nvidia.dali.__version__}, NumPy {np.__version__}, "
             f"Pillow {PIL.__version__}"
         ),

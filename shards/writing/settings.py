@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from importlib import metadata
 from typing import Any
 
 import PIL
 from PIL import features
 
+from ... import __version__
 from ..base.errors import FreelightError
 from ..images.rescaling import Rescaling, jpeg_decoder
 from ..sources.listing import Source
@@ -48,7 +48,7 @@ class ShardSettings:
             "seed": self.seed,
             "limit": self.limit,
             "samples_per_shard": self.samples_per_shard,
-            "freelight": metadata.version("freelight"),
+            "freelight": __version__,
             "pillow": PIL.__version__,
             "jpeg_decoder": jpeg_decoder(),
             "libjpeg": features.version("libjpeg_turbo") or features.version("jpg"),

@@ -72,7 +72,7 @@ def test_an_unfinished_claim_exits_1_and_claims_nothing(
 
     result = reproduce(command, "--data", tmp_path, "--out", tmp_path / "out", "--budget", "3")
     assert result.exit_code == 1
-    assert "1 of 2 parts are done, 1 did not fit: two; the same command goes on" in result.stdout
+    assert "1 of 2 parts are done, 1 did not fit: two; run the same command again to continue" in result.stdout
     assert [path.name for path in (tmp_path / "out").iterdir() if path.suffix in (".json", ".png")] == []
 
 

@@ -87,7 +87,7 @@ def test_a_process_ends_with_the_budget_to_ten_percent_even_if_it_will_not(words
             session.call(words, tmp_path / "log")
         assert re.fullmatch(
             r"the budget is spent after 0.1 minutes: 0 of 2 parts are done, 2 did not fit: one, two "
-            r"\(one stands after 2 epochs\); the same command goes on",
+            r"\(one stands after 2 epochs\); run the same command again to continue",
             session.unfinished(),
         )
 
@@ -106,7 +106,7 @@ def test_a_process_ends_with_its_goal_or_with_a_signal_to_us(tmp_path: Path) -> 
 
 def test_a_failed_process_is_an_error_with_its_last_line(tmp_path: Path) -> None:
     words = [*PYTHON, "import sys; print('first'); sys.exit('no such thing')"]
-    with session_in(tmp_path) as session, pytest.raises(FreelightError, match=r"exit code 1: no such thing \(all of"):
+    with session_in(tmp_path) as session, pytest.raises(FreelightError, match=r"exit code 1: no such thing \(log"):
         session.must_call(words, tmp_path / "log")
 
 

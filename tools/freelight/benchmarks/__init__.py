@@ -1,1 +1,1 @@
-"""One benchmark a module, for `tools/benchmark` alone, and the frame that they share."""
+"""The benchmarks of `freelight benchmark`, one per module, and what they share."""

@@ -1,4 +1,4 @@
-"""A training step in two processes, a column and a thread each, as a contender: IMAGES a batch."""
+"""Contender: a training step in two processes, each with one column and one thread. Argument: images per batch."""
 
 import sys
 import tempfile
@@ -14,7 +14,7 @@ from freelight.train import RECIPES, Columns
 
 
 def join(rank: int, folder: Path) -> Step:
-    """Become one of the two processes."""
+    """Join the process group and return this process's step."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=2)
     columns = Columns(processes=2, rank=rank, group=dist.group.WORLD)
@@ -22,7 +22,7 @@ def join(rank: int, folder: Path) -> Step:
 
 
 def follow(folder: Path, images: int) -> None:
-    """Be the second process: take a step whenever the first does."""
+    """Run the second process: take a step whenever the first one does."""
     step = join(1, folder)
     while True:
         dist.barrier()
@@ -30,7 +30,7 @@ def follow(folder: Path, images: int) -> None:
 
 
 def main() -> None:
-    """Be the first process, which is told when."""
+    """Run the first process, which follows the protocol."""
     images = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")

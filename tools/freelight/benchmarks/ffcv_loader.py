@@ -1,4 +1,6 @@
-"""FFCV as a contender, run by its environment: DATASET, a mode, BATCH, EPOCHS a round, and three channel means.
+"""Contender: FFCV, run by its own environment.
+
+Arguments: dataset, mode, batch size, epochs per round, three channel means.
 
 Modes: `uint8` and `float32` read the dataset's own JPEGs; `raw` reads uint8 pixels, stored uncompressed. All crop 224
 pixels at a random place, flip, and end in a torch tensor, on two threads.
@@ -28,13 +30,13 @@ from freelight.benchmarks.protocol import serve
 
 
 class Picture(np.ndarray):
-    """Pixels that remember the JPEG they came from."""
+    """Pixels with the JPEG bytes that they were decoded from."""
 
     jpeg: Any
 
 
 class Pictures:
-    """A dataset directory as FFCV's writer takes it. (Its samples table is all that is needed to read it.)"""
+    """A dataset directory as FFCV's writer expects it, read through its samples table."""
 
     def __init__(self, folder: Path) -> None:
         self.rows = np.load(folder / "train.samples.npy")
@@ -54,14 +56,14 @@ class Pictures:
 
 
 def place(height: int, width: int, scale: Any, ratio: Any) -> tuple[int, int, int, int]:
-    """Draw where 224 pixels are cut out."""
+    """Draw the window: top, left, height and width."""
     top = np.random.randint(0, height - 224 + 1)  # noqa: NPY002  # numba's
     left = np.random.randint(0, width - 224 + 1)  # noqa: NPY002
     return top, left, 224, 224
 
 
 class RandomCrop(ResizedCropRGBImageDecoder):  # type: ignore[misc]
-    """FFCV's own crop, at a random place and without a change of size."""
+    """FFCV's crop at a random place, without resizing."""
 
     scale = None
     ratio = None
@@ -69,9 +71,9 @@ class RandomCrop(ResizedCropRGBImageDecoder):  # type: ignore[misc]
 
 
 def main() -> None:
-    """Write the pictures into a file of FFCV's, and load them, each round."""
+    """Write the pictures to an FFCV file, then load them in each round."""
     folder, mode, batch, epochs, *means = sys.argv[1:]
-    # Its writer would encode the pixels anew, at another quality: the same JPEGs are to be decoded.
+    # Otherwise its writer would encode the pixels again, at another quality; all contenders decode the same JPEGs.
     rgb_image.encode_jpeg = lambda picture, quality: picture.jpeg
     pictures = Pictures(Path(folder))
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as made:

@@ -1,4 +1,4 @@
-"""How near rescaled pictures come to the exact ones: PSNR against a float64 oracle, before JPEG."""
+"""Fidelity of rescaled pictures before JPEG: PSNR against a float64 reference."""
 
 import io
 import math
@@ -30,13 +30,13 @@ def exact_rescale(data: bytes, size: int) -> Matrix:
 
 
 def psnr(pixels: npt.NDArray[np.uint8], exact: Matrix) -> float:
-    """Return the peak signal to noise ratio, dB. Rounding alone costs all but 58.9; equal pictures are given 148."""
+    """Return the peak signal-to-noise ratio, in dB. Rounding alone gives 58.9; equal pictures give 148."""
     error = float(np.square(pixels - exact).mean())
     return 10 * math.log10(255**2 / max(error, 1e-10))
 
 
 def _area_weights(length: int, scaled: int) -> Matrix:
-    """Return the (scaled, length) matrix of the shares that pixels have in the output pixels lying over them."""
+    """Return the (scaled, length) matrix of area weights: the share of each output pixel that an input pixel covers."""
     edges = np.arange(scaled + 1) * length / scaled
     pixel = np.arange(length)
     covered = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
@@ -45,7 +45,7 @@ def _area_weights(length: int, scaled: int) -> Matrix:
 
 
 def _bicubic_weights(length: int, scaled: int) -> Matrix:
-    """Return the (scaled, length) matrix of cubic convolution; at the borders the weights are scaled to sum to 1."""
+    """Return the (scaled, length) matrix of cubic convolution. At borders the weights are scaled to sum to 1."""
     centre = (np.arange(scaled) + 0.5) * length / scaled
     x = np.abs(np.arange(length) + 0.5 - centre[:, None])
     near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2

@@ -1,4 +1,4 @@
-"""Whether augmentation is free: training on one cached batch, on plain crops, and on augmented ones."""
+"""The cost of augmentation: training on one cached batch, on plain crops, and on augmented crops."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -67,7 +67,7 @@ def command(shards: Path, batch_size: int, steps: int, rounds: int) -> Report:
 
 
 class Run:
-    """Training on the batches of a loader, epoch after epoch. `wait_share`: of all laps' time, 0..1."""
+    """Training on the batches of a loader, epoch after epoch. wait_share: wait for data / time of all laps, 0..1."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -79,7 +79,7 @@ class Run:
             yield from self.loader
 
     def lap(self, step: Step, steps: int) -> Lap:
-        """Take so many steps."""
+        """Take `steps` steps."""
         lap = timed(lambda: sum(step(batch.images, batch.labels) for batch in islice(self.batches, steps)))
         self.seconds += lap.seconds
         return lap

@@ -1,4 +1,7 @@
-"""img2dataset's own resizer as a contender, run by its environment: LIST (a path a line), SIZE, QUALITY."""
+"""Contender: img2dataset's resizer, run by its own environment.
+
+Arguments: file with one path per line, size, JPEG quality.
+"""
 
 import io
 import os
@@ -11,8 +14,8 @@ from freelight.benchmarks.protocol import serve
 
 
 def main() -> None:
-    """Rescale every listed file, each round."""
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # which would ask the network, on import
+    """Rescale all listed files in each round."""
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # albumentations contacts the network when it is imported
 
     listing, size, quality = sys.argv[1:]
     paths = [Path(line) for line in Path(listing).read_text(encoding="utf-8", errors="surrogateescape").split("\n")]
@@ -21,7 +24,7 @@ def main() -> None:
     )
 
     def resize_all() -> int:
-        """Return how many pictures it could do. It returns (jpeg, four lengths, error)."""
+        """Return the number of pictures without an error. The resizer returns (jpeg, four lengths, error)."""
         return sum(resizer(io.BytesIO(path.read_bytes()))[-1] is None for path in paths)
 
     serve(resize_all, ("img2dataset", "opencv-python-headless", "albumentations", "numpy"))

@@ -1,4 +1,4 @@
-"""The loader: Freelight against its own graph, bare DALI, FFCV, and webdataset with torchvision; memory and start."""
+"""The loader compared with its own graph, plain DALI, FFCV, and webdataset with torchvision; its memory and start."""
 
 import json
 import subprocess
@@ -32,15 +32,15 @@ TRANSFORMS = {
     "centre window": Transform(mean="center window"),
     "mean image": Transform(mean="image"),
 }
-"""All crop and flip. Those with a mean also have the lighting, and are float32."""
+"""All crop and flip. Those with a mean also add lighting noise and give float32."""
 
 LIKE_FFCV = ("uint8", "channel mean")
-"""Also loaded as NHWC, the order in memory in which FFCV hands images out by itself."""
+"""Also loaded as NHWC, the memory layout of FFCV's batches."""
 
 BARE, WEBDATASET = "decode and crop", "webdataset + torchvision"
 FFCV = {"uint8": "FFCV, uint8", "float32": "FFCV, float32", "raw": "FFCV, raw pixels"}
 IMAGENET = 1_281_167
-FEW, STEPS = 4, 20  # pictures that a ResNet-50 is to learn, all in one batch, and in how many steps
+FEW, STEPS = 4, 20  # pictures for the ResNet-50 to learn, all in one batch, and training steps
 
 
 @benchmark("loader")
@@ -168,7 +168,7 @@ def _images(loader: Loader) -> Iterator[Any]:
 
 @contextmanager
 def _peer(name: str, peer: str, module: str, words: tuple[str, ...], home: Path) -> Iterator[Contender]:
-    """Start a peer's loader over the same dataset, if its environment is there."""
+    """Start a peer's loader over the same dataset, if its environment exists."""
     python = find_peer(peer, home)
     if python is None:
         yield Contender(name=name, absent=f"not installed in {home}; run: freelight benchmark peers {peer}")
@@ -178,7 +178,7 @@ def _peer(name: str, peer: str, module: str, words: tuple[str, ...], home: Path)
 
 
 def _readme_lines(few: Dataset, home: Path) -> Floor:
-    """Run the README's training in torchvision's environment: the loss must fall."""
+    """Run the README's training in torchvision's environment. The loss must fall."""
     name, at_most = f"loss of the README's ResNet-50, last of {STEPS} steps / first", 0.9
     python = find_peer("torchvision", home)
     if python is None or CHECKOUT is None:
@@ -190,7 +190,7 @@ def _readme_lines(few: Dataset, home: Path) -> Floor:
 
 
 def _probe(*words: object) -> dict[str, float]:
-    """Measure the loader in a process that has done nothing else."""
+    """Measure the loader in a new process."""
     found: dict[str, float] = _run_module("freelight.benchmarks.loader_probe", *words)
     return found
 

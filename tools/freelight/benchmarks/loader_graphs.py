@@ -1,4 +1,4 @@
-"""DALI driven as plainly as can be, over JPEGs in memory: what the loader and its graph are measured against."""
+"""Plain DALI pipelines over JPEGs in memory, to compare the loader and its graph with."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,7 @@
-"""What is measured of the loader in a process of its own, as JSON: `start DATASET` or `memory DATASET BATCH EPOCHS`."""
+"""Measure the loader in a new process and print JSON.
+
+Arguments: `start DATASET`, or `memory DATASET BATCH_SIZE EPOCHS`.
+"""
 
 import json
 import resource
@@ -13,7 +16,7 @@ from freelight.shards import Dataset, Statistics
 
 
 def measure_start(folder: str) -> dict[str, float]:
-    """Return the seconds from constructing a loader to its first batch, and the peak that drawing an epoch adds, MB."""
+    """Return the seconds from making a loader to its first batch, and the peak memory of drawing an epoch, in MB."""
     dataset = Dataset(folder)
     statistics = Statistics.load(folder)
     start = time.perf_counter()
@@ -21,14 +24,14 @@ def measure_start(folder: str) -> dict[str, float]:
     next(iter(loader))
     seconds = time.perf_counter() - start
     samples = len(loader.split)
-    tracemalloc.start()  # numpy tells it of its arrays; the process's memory may have room for them from before
+    tracemalloc.start()  # counts numpy's arrays; the process's own peak may already include free memory
     draws = draw_epoch(samples, seed=0, epoch=1)
     kept = Transform().windows(draws, dataset.image_size), Transform().flips(draws)
     return {"seconds": seconds, "draws_mb": tracemalloc.get_traced_memory()[1] / 1e6, "samples": len(kept[0])}
 
 
 def measure_memory(folder: str, batch: str, epochs: str) -> dict[str, float]:
-    """Return the peak memory, MB, and the growth of the resident memory from the fifth epoch on, %."""
+    """Return the peak memory, in MB, and the growth of resident memory since the fifth epoch, in %."""
     loader = Loader(
         Dataset(folder), "train", batch_size=int(batch), transform=Transform(), statistics=Statistics.load(folder)
     )

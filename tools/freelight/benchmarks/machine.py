@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from freelight import __version__
 from freelight.shards.base.machine import cpu_model, memory_gb
 
 _TOP = Path(__file__).resolve().parents[3]
@@ -17,7 +18,7 @@ CHECKOUT = _TOP if (_TOP / "setup.cfg").is_file() else None
 
 
 def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
-    """Return CPU model, cores usable here, memory (GB), load average, versions, git revision (+: changed) and date."""
+    """Return CPU model, usable cores, memory (GB), load average, versions, git revision (+: changed files), date."""
     return {
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
@@ -25,7 +26,7 @@ def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in ("freelight", *distributions)},
+        "versions": {"freelight": __version__, **{name: metadata.version(name) for name in distributions}},
         "revision": _revision(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

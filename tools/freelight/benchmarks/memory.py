@@ -1,6 +1,6 @@
-"""Peak memory of processes, from the kernel's own mark.
+"""Peak memory of processes, as the kernel records it in /proc.
 
-`ru_maxrss` is the same mark, except that it survives exec: a worker started by a large process would inherit its peak.
+`ru_maxrss` is not used, because it survives exec: a worker would report the peak of the process that started it.
 """
 
 import os
@@ -8,16 +8,13 @@ from pathlib import Path
 
 
 def children() -> set[int]:
-    """Return the ids of the processes that this one has started and that still run."""
+    """Return the ids of the running child processes."""
     lists = Path("/proc/self/task").glob("*/children")
     return {int(child) for listed in lists for child in listed.read_text(encoding="ascii").split()}
 
 
 def peak_memory_mb(process: int | None = None) -> float:
-    """Return the largest resident memory that a process (default: this one) has had, in MB of 10^6 bytes.
-
-    0 when the process has ended.
-    """
+    """Return the peak resident memory of a process (default: this one), in MB of 10^6 bytes; 0 if it has ended."""
     try:
         status = Path(f"/proc/{process or os.getpid()}/status").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):

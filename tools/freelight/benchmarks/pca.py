@@ -1,4 +1,4 @@
-"""The statistics of a split: compute_pca's pass against bare decoding, and against scikit-learn's IncrementalPCA."""
+"""compute_pca compared with decoding alone and with scikit-learn's IncrementalPCA."""
 
 import io
 from functools import partial
@@ -86,7 +86,7 @@ def _incremental(split: Split, images: int) -> int:
 
 
 class TwoWorkers:
-    """compute_pca on two workers; `peak_mb` is the peak memory of the larger. They stay from lap to lap."""
+    """compute_pca on two workers, which are kept between laps. peak_mb: peak memory of the larger worker."""
 
     def __init__(self, dataset: Dataset, split: str) -> None:
         self.dataset = dataset

@@ -1,4 +1,4 @@
-"""The peers' virtual environments: each peer's own, under build/peers, never extras of ours."""
+"""The virtual environments of the peers, one for each, under build/peers. No peer is a dependency of Freelight."""
 
 import json
 import os
@@ -23,10 +23,10 @@ STAMP = ".made"
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """What one peer's environment is made of.
+    """How to make a peer's environment.
 
-    installs: the words after `pip install`, a call each. imports: modules that must import before it counts as made.
-    libraries: pkg-config names that a build from source needs; packages: the Debian packages that bring them.
+    installs: the arguments of each `pip install` call. imports: modules that must import in a finished environment.
+    libraries: pkg-config names that a build from source needs. packages: Debian packages that contain them.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Peer:
 
     @property
     def stamp(self) -> str:
-        """What the stamp of a finished environment holds: with other installs or another Python it is made anew."""
+        """Contents of the stamp file. An environment with another stamp is made again."""
         return json.dumps({"python": platform.python_version(), "installs": self.installs}, indent=1) + "\n"
 
 
@@ -54,7 +54,7 @@ PEERS = {
             installs=(
                 "numpy<2.3 numba opencv-python-headless pandas psutil tqdm terminaltables fastargs assertpy "
                 "pytorch-pfn-extras pillow setuptools torch==2.13.0",
-                "--no-build-isolation --no-deps ffcv",  # its build imports numpy; it asks for opencv with a display
+                "--no-build-isolation --no-deps ffcv",  # its build imports numpy; its opencv needs a display
             ),
             imports=("ffcv.loader", "ffcv.writer", "ffcv.transforms"),
             libraries=("opencv4", "libturbojpeg"),
@@ -63,13 +63,13 @@ PEERS = {
         Peer(name="img2dataset", installs=("img2dataset",), imports=("img2dataset.resizer",)),
     )
 }
-"""img2dataset wants webdataset < 0.3, so it cannot share torchvision's environment."""
+"""img2dataset needs webdataset < 0.3, so it cannot share torchvision's environment."""
 
 Run = Callable[[Sequence[str], Path], int]
 
 
 def find_peer(name: str, home: Path) -> Path | None:
-    """Return the Python of a peer's finished environment under `home`; None when it has not been made."""
+    """Return the Python of a peer's finished environment under `home`; None if there is none."""
     folder = home.absolute() / name
     made = (folder / STAMP).is_file() and (folder / STAMP).read_text(encoding="utf-8") == PEERS[name].stamp
     return folder / "bin" / "python" if made else None
@@ -78,17 +78,17 @@ def find_peer(name: str, home: Path) -> Path | None:
 def run_logged(command: Sequence[str], log: Path) -> int:
     """Run a command, its output appended to `log`; return its exit code."""
     with log.open("ab") as file:
-        # Not our PYTHONPATH; and albumentations, which img2dataset uses, is not to ask the network for its news.
+        # Without our PYTHONPATH. albumentations, which img2dataset uses, must not ask the network for updates.
         environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"}
         environment.pop("PYTHONPATH", None)
         return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False).returncode
 
 
 def make_peer(peer: Peer, home: Path, *, run: Run = run_logged) -> Path:
-    """Make a peer's environment under `home` and return its folder; nothing is done when it is there.
+    """Make a peer's environment under `home`, unless it exists, and return its folder.
 
-    The stamp is written last, so whatever stopped a build, the next one begins anew. Raises `FreelightError` with the
-    reason: what must be installed first, or the last error in the log.
+    The stamp is written last, so an interrupted build starts again. Raises `FreelightError` with what must be installed
+    first, or with the last error in the log.
     """
     folder = home.absolute() / peer.name
     if find_peer(peer.name, home):
@@ -108,14 +108,14 @@ def make_peer(peer: Peer, home: Path, *, run: Run = run_logged) -> Path:
     ]
     for step in steps:
         if run(step, log):
-            raise FreelightError(f"{' '.join(step)} failed: {_last_error(log)} (all of it: {log})")
+            raise FreelightError(f"{' '.join(step)} failed: {_last_error(log)} (log: {log})")
     with atomic_write(folder / STAMP) as file:
         file.write(peer.stamp.encode())
     return folder
 
 
 def _require(peer: Peer) -> None:
-    """Raise `FreelightError` when the compiler or a library that a build needs is missing."""
+    """Raise `FreelightError` if the compiler or a library that a build needs is missing."""
     if not peer.packages:
         return
     missing = [] if shutil.which(os.environ.get("CXX", "c++")) else ["a C++ compiler"]
@@ -127,12 +127,12 @@ def _require(peer: Peer) -> None:
         missing.append("pkg-config")
     if missing:
         raise FreelightError(
-            f"its build needs {', '.join(missing)}; on Debian first: apt-get install {' '.join(peer.packages)}"
+            f"its build needs {', '.join(missing)}; on Debian run: apt-get install {' '.join(peer.packages)}"
         )
 
 
 def _last_error(log: Path) -> str:
-    """Return the last line of the log that speaks of an error, or else its last."""
+    """Return the last line of the log that contains "error", or its last line."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
     return next((line.strip() for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "-")
 

@@ -1,7 +1,8 @@
-"""How a contender in a peer's own environment takes part: a long-lived process that speaks lines of JSON.
+"""The protocol of a contender in its own process: lines of JSON on standard output.
 
-When it is ready it says `{"versions": {...}}`. For every line `go` on its standard input it does one round and says
-`{"items": n, "seconds": s}`. It ends with its input. Standard library only: the peer's environment lacks ours.
+The process prints `{"versions": {...}}` when it is ready. For every line `go` on its standard input it does one round
+and prints `{"items": n, "seconds": s}`. It ends when its input ends. This module uses the standard library alone,
+because a peer's environment has none of our packages.
 """
 
 import json
@@ -14,12 +15,12 @@ from importlib import metadata
 
 
 def serve(work: Callable[[], int], distributions: Sequence[str]) -> None:
-    """Answer every `go` by timing `work()`, which returns the number of items done, until the input ends.
+    """Time `work()`, which returns its number of items, for every line `go`, until the input ends.
 
-    `distributions` are named with their versions at the start.
+    distributions: packages whose versions are printed first.
     """
     with os.fdopen(os.dup(1), "w") as replies:
-        os.dup2(2, 1)  # what the peer's libraries print is no reply
+        os.dup2(2, 1)  # what the peer's libraries print must not mix with the replies
         versions = {name: metadata.version(name) for name in distributions}
         print(json.dumps({"versions": {"python": platform.python_version(), **versions}}), file=replies, flush=True)
         for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""A dataset of any number of samples over the shards of a small one: its table repeats their rows."""
+"""A dataset of any number of samples over the shards of a small one. Its table repeats the rows of that one."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""What a benchmark found: contenders, figures, floors; as a table for people and a record for machines."""
+"""The result of a benchmark: contenders, figures and floors, as a table and as a JSON record."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from freelight.shards.base.console import columns
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A measured number with its unit ("x": a ratio). Where `value` is None, `because` says why."""
+    """A measured number with its unit ("x": a ratio). If `value` is None, `because` is the reason."""
 
     name: str
     value: float | None
@@ -27,13 +27,13 @@ class Figure:
 
     @property
     def measured(self) -> str:
-        """The number as printed."""
+        """The number as text."""
         return "-" if self.value is None else _number(self.value, self.unit)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Floor(Figure):
-    """A figure that must be at least, or at most, so much; missing one fails the benchmark."""
+    """A figure with a lower or an upper bound. A figure outside its bound fails the benchmark."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -45,27 +45,27 @@ class Floor(Figure):
 
     @property
     def met(self) -> bool | None:
-        """Whether the figure keeps the bound; None when it could not be measured."""
+        """Whether the figure is within its bound; None if it was not measured."""
         if self.value is None:
             return None
         return self.value >= self.at_least if self.at_least is not None else self.value <= (self.at_most or 0)
 
     @property
     def bound(self) -> str:
-        """The bound as printed."""
+        """The bound as text."""
         if self.at_least is not None:
             return f">= {_number(self.at_least, self.unit)}"
         return f"<= {_number(self.at_most or 0, self.unit)}"
 
     @property
     def verdict(self) -> str:
-        """One word, or the reason why there is none."""
+        """ "met", "MISSED", or the reason why the floor was not checked."""
         return {True: "met", False: "MISSED", None: f"not checked: {self.because}"}[self.met]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that a benchmark found. `item` is what is counted: "images"; `settings` are those of the run."""
+    """The whole result of a benchmark. item: what the rates count, "images". settings: the options of the run."""
 
     benchmark: str
     item: str
@@ -87,7 +87,7 @@ class Report:
         return 1 if self.missed else 0
 
     def table(self) -> str:
-        """Return all of it as text, the verdict last."""
+        """Return the whole result as text, the verdict last."""
         machine = self.machine
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         rounds = max(map(len, self.timings.laps.values()))
@@ -131,7 +131,7 @@ class Report:
         return f"no floor missed of {len(self.floors)}{aside}"
 
     def record(self) -> dict[str, Any]:
-        """Return all of it as plain data for JSON: units are named, absent values are null with a reason."""
+        """Return the whole result as plain data for JSON. A missing value is null and has a reason."""
         return {
             "benchmark": self.benchmark,
             "command": sys.argv,

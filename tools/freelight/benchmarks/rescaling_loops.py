@@ -1,4 +1,4 @@
-"""The bare loops over picture files that make_shards is measured against: read, decode, rescale, encode."""
+"""Plain loops over picture files, to compare make_shards with: read, decode, rescale, encode."""
 
 import io
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from freelight.shards import Rescaling, rescale_file
 
 
 def freelight_loop(paths: Sequence[Path], rescaling: Rescaling) -> int:
-    """Rescale every file as make_shards does, and drop the result; return how many."""
+    """Rescale every file as make_shards does, without writing it; return the number of files."""
     for path in paths:
         rescale_file(path.read_bytes(), rescaling)
     return len(paths)
 
 
 def pillow_loop(paths: Sequence[Path], rescaling: Rescaling) -> int:
-    """Do what anybody would write with Pillow: shorter side by BICUBIC, central crop, JPEG; return how many."""
+    """Rescale every file in the obvious way with Pillow: BICUBIC, central crop, JPEG; return the number of files."""
     size = rescaling.size
     for path in paths:
         with Image.open(path) as image:

@@ -1,4 +1,4 @@
-"""Rescaling and shard making: Freelight against plain Pillow, img2dataset, and its own bare loop."""
+"""Rescaling and shard making compared with plain Pillow, img2dataset and a loop without shards."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ def command(images: Path, limit: int | None, size: int, quality: int, peers: Pat
             Floor(name="PSNR before JPEG, least", value=min(decibels), unit="dB", at_least=45),
         ),
         notes=(
-            f"{len(paths)} images; {len(listed.splits['train']) - len(paths)} that do not decode are left out",
+            f"{len(paths)} images; {len(listed.splits['train']) - len(paths)} left out, because they do not decode",
             f"the least PSNR is that of {worst}",
         ),
     )
@@ -103,14 +103,14 @@ def _speed_floors(timings: Timings, *, cores: int) -> Iterator[Floor]:
 
 
 def _draw(source: Source, limit: int | None) -> Source:
-    """Return the source with all its splits as one, or with `limit` of their images, the same ones every time."""
+    """Return the source with all splits joined, or with `limit` of their images, always the same ones."""
     images = [image for split in source.splits.values() for image in split]
     kept = np.random.default_rng(0).permutation(len(images))[:limit]
     return replace(source, splits={"train": [images[index] for index in sorted(kept)]})
 
 
 def _measure_fidelity(source: Source, size: int) -> tuple[Source, list[float]]:
-    """Return the source with the pictures that decode, and the PSNR of each, dB."""
+    """Return the source without pictures that fail to decode, and the PSNR of each other picture, in dB."""
     images = source.splits["train"]
     sound, decibels = [], []
     for image in progress(images, length=len(images), label="fidelity"):
@@ -135,7 +135,7 @@ def _on_one_core(lap: Callable[[], Lap]) -> Callable[[], Lap]:
 
 
 def _make(source: Source, rescaling: Rescaling, *, workers: int) -> Lap:
-    """Make a dataset in a temporary folder, with the settings that make_shards has by itself."""
+    """Make a dataset in a temporary folder, with the default settings of make_shards."""
     settings = ShardSettings(rescaling=rescaling)
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
         out = Path(folder, "dataset")
@@ -143,7 +143,7 @@ def _make(source: Source, rescaling: Rescaling, *, workers: int) -> Lap:
 
 
 class TwoWorkers:
-    """make_shards on two workers; `peak_mb` is the peak memory of the larger. They stay from lap to lap."""
+    """make_shards on two workers, which are kept between laps. peak_mb: peak memory of the larger worker."""
 
     def __init__(self, source: Source, rescaling: Rescaling) -> None:
         self.source = source
@@ -160,7 +160,7 @@ class TwoWorkers:
 
 @contextmanager
 def _img2dataset(home: Path, paths: list[Path], rescaling: Rescaling) -> Iterator[Contender]:
-    """Start img2dataset's resizer over the same files, on one core, if its environment is there."""
+    """Start img2dataset's resizer over the same files, on one core, if its environment exists."""
     python = find_peer(PEER, home)
     if python is None:
         yield Contender(name=PEER, absent=f"not installed in {home}; run: freelight benchmark peers {PEER}")

@@ -1,4 +1,4 @@
-"""One training step of the full network on random pixels, which the benchmarks of training time."""
+"""A training step of the full network, for the benchmarks of training."""
 
 from functools import cache
 
@@ -11,9 +11,9 @@ CLASSES = 1000
 
 
 class Step:
-    """The network of a recipe with 1,000 classes; a call takes a step and returns the number of images.
+    """The network of a recipe with 1,000 classes. A call takes a step and returns the number of images.
 
-    compile_: fuse the normalisation. columns: what this process holds of the network.
+    compile_: compile the response normalisation. columns: the columns of the network that this process computes.
     """
 
     def __init__(self, recipe: Recipe, *, compile_: bool, columns: Columns = Columns()) -> None:  # noqa: B008
@@ -22,7 +22,7 @@ class Step:
         self.steps = 0
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> int:
-        """Go forward and back on images (n, 3, 224, 224) with labels (n,), and update the weights."""
+        """Run forward, backward and update. images: (n, 3, 224, 224). labels: (n,)."""
         logits = self.network(images, DropoutMasks(0, self.steps))
         F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(lambda _: 1e-4)
@@ -32,7 +32,7 @@ class Step:
 
 @cache
 def random_batch(images: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return pixels like an image's less its mean, and labels; always the same."""
+    """Return random images, -128 to 127, as after mean subtraction, and random labels; the same on every call."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(-128, 128, (images, 3, 224, 224), generator=generator).float()
     return pixels, torch.randint(CLASSES, (images,), generator=generator)

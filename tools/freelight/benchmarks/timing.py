@@ -1,4 +1,4 @@
-"""Time contenders against one another: in turn, round by round, so that a noisy machine is noisy for all of them."""
+"""Time contenders in turn, round by round, so that a noisy machine affects all of them."""
 
 import os
 import time
@@ -13,22 +13,22 @@ from freelight.shards.base.console import progress
 
 @dataclass(frozen=True)
 class Lap:
-    """One contender's part of a round: how many items it did in how many seconds."""
+    """One contender's part of a round: number of items, and seconds."""
 
     items: int
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Items a second."""
+        """Items per second."""
         return self.items / self.seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """Somebody to be timed: `lap()` does the work once. Without it, `absent` says why there is none.
+    """Something to time. lap: does the work once. absent: the reason, if there is no `lap`.
 
-    `versions` are those of its own environment, when that is not ours.
+    versions: packages of its own environment, if it has one.
     """
 
     name: str
@@ -43,26 +43,26 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """The laps of every contender, in their order; none for an absent one. Warm-up excluded."""
+    """The laps of every contender, without the warm-up; none for an absent contender."""
 
     contenders: tuple[Contender, ...]
     laps: dict[str, tuple[Lap, ...]]
 
     def rate(self, name: str) -> float | None:
-        """Return the median of the contender's items/s; None when it is absent."""
+        """Return the contender's median rate, items/s; None if it is absent."""
         laps = self.laps[name]
         return median(lap.rate for lap in laps) if laps else None
 
     def ratio(self, name: str, base: str) -> float | None:
-        """Return how many times faster than `base` the contender is: the median over rounds of the ratio within each.
+        """Return the contender's rate / that of `base`: the median over rounds of the ratio within a round.
 
-        A round's two laps ran next to each other and share the machine's mood; medians taken apart would not.
+        The laps of one round ran close together under the same load, which separate medians would not share.
         """
         pairs = list(zip(self.laps[name], self.laps[base], strict=False))
         return median(mine.rate / its.rate for mine, its in pairs) if pairs else None
 
     def why_absent(self, *names: str) -> str | None:
-        """Name the absent ones among these contenders, each with the reason; None when all took part."""
+        """Name the absent contenders among these, with the reasons; None if none is absent."""
         reasons = [
             f"{who.name} is absent ({who.absent})" for who in self.contenders if who.absent and who.name in names
         ]
@@ -70,7 +70,7 @@ class Timings:
 
 
 def timed(work: Callable[[], int]) -> Lap:
-    """Do `work()`, which returns the number of items it did, on the clock."""
+    """Time `work()`, which returns its number of items."""
     start = time.perf_counter()
     items = work()
     return Lap(items, time.perf_counter() - start)
@@ -86,8 +86,8 @@ def interleave(
 ) -> Timings:
     """Run every contender once to warm up, then A B C A B C ... for `rounds` rounds.
 
-    `watch(names, laps in all)` sees the name of every finished lap, for a progress bar. Raises `FreelightError` when a
-    contender did no item at all.
+    watch: gets the names of finished laps and the total number of laps, for a progress bar. Raises `FreelightError` if
+    a contender finished no item.
     """
     if rounds < 1:
         raise FreelightError(f"`rounds` (={rounds}) must be at least 1")
@@ -111,14 +111,14 @@ def interleave(
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep this process's threads, and the processes started meanwhile, on one core: a library's own threads too."""
+    """Keep all threads of this process, and processes that it starts meanwhile, on one core."""
     cores = os.sched_getaffinity(0)
 
     def keep_on(allowed: set[int]) -> None:
         for thread in os.listdir("/proc/self/task"):
             try:
                 os.sched_setaffinity(int(thread), allowed)
-            except ProcessLookupError:  # it has ended since
+            except ProcessLookupError:  # the thread has ended
                 continue
 
     keep_on({max(cores)})

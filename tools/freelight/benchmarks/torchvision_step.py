@@ -1,4 +1,7 @@
-"""A training step of torchvision's AlexNet, as a contender run by its environment: IMAGES a batch; two threads."""
+"""Contender: a training step of torchvision's AlexNet on two threads, run by its own environment.
+
+Argument: images per batch.
+"""
 
 import sys
 
@@ -10,7 +13,7 @@ from freelight.benchmarks.protocol import serve
 
 
 def main() -> None:
-    """Take a step each round, on random pixels."""
+    """Take one step in each round, on random pixels."""
     torch.set_num_threads(2)
     network = torchvision.models.alexnet()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)

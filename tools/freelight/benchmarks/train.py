@@ -1,4 +1,4 @@
-"""A training step of the full network: what normalisation costs, what two processes do, and torchvision's AlexNet."""
+"""A training step of the full network: cost of normalisation, two processes, and torchvision's AlexNet."""
 
 import sys
 from contextlib import ExitStack
@@ -29,7 +29,7 @@ TORCHVISION_MACS = (
     + 4096**2
     + 4096 * 1000
 )
-"""Multiply-adds an image of torchvision's net: 64-192-384-256-256 maps, ungrouped, without normalisation."""
+"""Multiply-adds per image of torchvision's network: 64-192-384-256-256 maps, ungrouped, no normalisation."""
 
 
 @benchmark("train")

@@ -1,6 +1,7 @@
-"""webdataset with torchvision's v2 transforms as a contender, run by their environment: DATASET, BATCH, EPOCHS, means.
+"""Contender: webdataset with torchvision's v2 transforms, run by their own environment.
 
-Two worker processes; random crop, flip, channel means, float32.
+Arguments: dataset, batch size, epochs per round, three channel means. Two worker processes; random crop, flip, channel
+means, float32.
 """
 
 import sys
@@ -16,7 +17,7 @@ from freelight.benchmarks.protocol import serve
 
 
 def main() -> None:
-    """Load every sample, `EPOCHS` times each round."""
+    """Load the dataset, all epochs in each round."""
     folder, batch, epochs, *means = sys.argv[1:]
     augment = v2.Compose(
         [

@@ -1,1 +1,1 @@
-"""The paper's claims, one a module; `tools/reproduce` runs them, nothing else imports them."""
+"""The experiments behind the paper's claims, one per module. `freelight reproduce` runs them."""

@@ -18,9 +18,10 @@ from freelight.shards import Dataset
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """settings: what `--set` changes. paper: how the paper's (or its code's) top-1 error changes, and on which set.
+    """A change of the recipe.
 
-    points: the figure in that, percentage points. error: what is compared. epoch: of which, 0 the first, -1 the last.
+    settings: for `train --set`. paper: change of the top-1 error in the paper or its code, and the test set, as text.
+    points: that change, in percentage points. error: name of the error to compare. epoch: index of its epoch.
     """
 
     settings: tuple[str, ...]
@@ -55,7 +56,7 @@ BASELINE = "baseline"
 
 
 def setting_words(settings: tuple[str, ...]) -> tuple[str, ...]:
-    """Turn settings into words of the command line."""
+    """Return settings as command-line words: `--set` before each."""
     return tuple(word for text in settings for word in ("--set", text))
 
 
@@ -114,7 +115,7 @@ def command(
     for seed in range(seeds):
         for which in errors:
             own = () if which == BASELINE else setting_words(ablation.settings)
-            # A net of one column fits one process only.
+            # A network of one column runs in one process only.
             processes = 1 if which == "half" else columns
             run = Run(
                 name=f"{which}-seed{seed}",
@@ -129,7 +130,7 @@ def command(
 
 
 def finding(name: str, errors: Mapping[str, Errors], dataset: Dataset, options: str, epochs: int | None) -> Finding:
-    """Compare the errors of the runs with and without."""
+    """Compare the runs with and without the change."""
     ablation = ABLATIONS[name]
     split, _, _ = ablation.error.partition("_")
     images = dataset.manifest.splits[split].samples

@@ -1,4 +1,4 @@
-"""The picture of runs in groups, drawn by Pillow: a point for each."""
+"""A chart of groups of runs with one point per run, drawn with Pillow."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from freelight.train.inspection import COLOURS, GRID, WIDE, Style
 def points_chart(
     title: str, groups: Mapping[str, Sequence[float]], *, y: str, style: Style = WIDE, share: float = 0.3
 ) -> Image.Image:
-    """Draw the values of each group as circles and their mean as a bar, from 0 up. share: height of the width.
+    """Draw the values of each group as circles and their mean as a bar, on an axis from 0. share: height / width.
 
     A group may be empty.
     """
@@ -43,11 +43,11 @@ def points_chart(
             draw.ellipse([x - 5, top - 5, x + 5, top + 5], outline=colour, width=2)
         legend.append(text_box(f"{name}: mean {mean:.3g}", text, colour=colour, width=style.inner))
     head = text_box(title, round(1.1 * text), width=style.inner)
-    foot = text_box(f"a circle a run, a bar their mean; {y}", text, colour=FAINT, width=style.inner)
+    foot = text_box(f"circle: one run; bar: mean of the runs; {y}", text, colour=FAINT, width=style.inner)
     return framed(below([head, *legend, plot, foot], text // 3), style.margin)
 
 
 def _step(most: float) -> float:
-    """Return a round distance of about five ticks up to `most`."""
+    """Return a round distance between ticks that gives about five ticks up to `most`."""
     size = 10 ** math.floor(math.log10(most / 5))
     return float(next(size * factor for factor in (1, 2, 5, 10) if size * factor >= most / 5))

@@ -1,4 +1,4 @@
-"""Make a claim a command: what every one of them takes, prints, writes and exits with."""
+"""Make a claim a command: the options, output, files and exit codes that all claims share."""
 
 import functools
 import json
@@ -22,10 +22,10 @@ FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
 
 
 def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
-    """Decorate a function of a `Session`, `data` and its own click options that returns a `Finding`.
+    """Decorate a function that takes a `Session`, `data` and its own click options and returns a `Finding`.
 
-    The command prints the finding and writes it to OUT, with its picture if it has one. Exit codes: 0; 1 when the
-    budget was spent before the end; 2 for bad input; 128 + its number after a signal.
+    The command prints the finding and writes it to OUT, with its picture if there is one. Exit codes: 0; 1 if the
+    budget ran out before the end; 2 for bad input; 128 + the signal's number after a signal.
     """
 
     def decorate(function: Callable[..., Finding]) -> click.Command:
@@ -59,7 +59,7 @@ def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
 
 
 def save(finding: Finding, session: Session) -> None:
-    """Write OUT/<claim>.json, which holds the records of all parts, and, if it has a picture, OUT/<claim>.png."""
+    """Write OUT/<claim>.json with the records of all parts and, if there is a picture, OUT/<claim>.png."""
     parts = [json.loads((session.out / "parts" / f"{part}.json").read_text()) for part in session.done]
     record = {
         **finding.record(),

@@ -19,14 +19,14 @@ from freelight.train.inspection import WIDE, Series, line_chart
 
 TARGET = 0.25
 PAPER_RATIO, PAPER_EPOCHS = 6.0, {"relu": ("5-6", 5, 6), "tanh": ("about 36", 36, 36)}
-"""The epochs in words, the least and the most."""
+"""Epochs to 25 % by activation: as text, minimum, maximum."""
 FACTOR = 3.0
-"""Between neighbouring learning rates where the search goes beyond those given."""
+"""Ratio between a rate that the search adds and its neighbour."""
 MOST_RATES = 7
 
 
 def floats(context: click.Context, option: click.Parameter, text: str) -> tuple[float, ...]:
-    """Read numbers separated by commas, in rising order."""
+    """Parse numbers separated by commas, and sort them."""
     try:
         rates = tuple(sorted({float(part) for part in text.split(",")}))
     except ValueError:
@@ -79,7 +79,7 @@ def command(
 
 
 def run_of(session: Session, dataset: Dataset, function: str, rate: float, max_epochs: int, seed: int) -> Run:
-    """Return the run of an activation at a rate: the net 19pct on whole images, without any regularisation."""
+    """Return the run of an activation at a rate: the 19pct network on whole images, without regularisation."""
     settings = (
         *("crop_size=32", "crops=center", "flip_probability=0", "weight_decay=0", "layer_decays="),
         *("drop_epochs=", "bias_drop_epochs=", f"activation={function}"),
@@ -104,7 +104,7 @@ def search(
     epochs: tuple[int, int],
     seed: int,
 ) -> dict[float, float]:
-    """Return each rate's training error, 0..1, in the last of the search's epochs; 1 where the loss was not finite."""
+    """Return each rate's training error, 0..1, in the last epoch of the search; 1 if the loss was not finite."""
     errors: dict[float, float] = {}
     next_rates = list(rates)
     while next_rates:
@@ -122,12 +122,12 @@ def search(
 
 
 def best(errors: dict[float, float]) -> float:
-    """Return the rate of the least error; of equals the least rate."""
+    """Return the rate with the lowest error. Ties go to the lowest rate."""
     return min(sorted(errors), key=lambda rate: errors[rate])
 
 
 def beyond(errors: dict[float, float]) -> list[float]:
-    """Return the next rate to try: none when the best lies inside, is not alone, or enough were tried."""
+    """Return the next rate to try. None if the best rate is inside the range, is a tie, or enough were tried."""
     chosen, tried = best(errors), sorted(errors)
     alone = sum(error == errors[chosen] for error in errors.values()) == 1
     if len(tried) >= MOST_RATES or chosen not in (tried[0], tried[-1]) or not alone:
@@ -137,7 +137,7 @@ def beyond(errors: dict[float, float]) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """The run of an activation to the target. epochs: those done, until it diverged if it did."""
+    """The final run of an activation. epochs: those that finished, before it diverged if it did."""
 
     run: Run
     epochs: list[Epoch]
@@ -150,11 +150,11 @@ class Final:
 
     @property
     def reached(self) -> float | None:
-        """After how many epochs the target was reached; None: not at all."""
+        """Epochs until the target was reached; None if it was not."""
         return crossing(self.errors)
 
     def row(self, name: str) -> Row:
-        """Return the row of the activation; its difference is to the nearer end of what the paper's figure shows."""
+        """Return the row of the activation. The difference is to the nearer end of the paper's range."""
         paper, least, most = PAPER_EPOCHS[name]
         if self.reached is not None:
             ours = f"{self.reached:.1f}"
@@ -166,7 +166,7 @@ class Final:
 
 
 def finish(session: Session, run: Run, max_epochs: int) -> Final:
-    """Let a run go on to the target."""
+    """Continue a run until the target."""
     record = run.part(
         session,
         max_epochs,
@@ -177,9 +177,9 @@ def finish(session: Session, run: Run, max_epochs: int) -> Final:
 
 
 def crossing(errors: list[float]) -> float | None:
-    """Return after how many epochs the target was reached, between two epochs on a straight line; None: not at all.
+    """Return the epochs until the target was reached, interpolated linearly between epochs; None if it was not.
 
-    errors: of each epoch, 0..1. An epoch's stands for its end.
+    errors: training error of each epoch, 0..1, taken as the error at its end.
     """
     for number, (before, after) in enumerate(itertools.pairwise([1.0, *errors])):
         if after <= TARGET:
@@ -194,11 +194,11 @@ def finding(
     epochs: tuple[int, int],
     seed: int,
 ) -> Finding:
-    """Put the two runs side by side."""
+    """Compare the two final runs."""
     reached = {name: final.reached for name, final in finals.items()}
     relu, tanh = reached["relu"], reached["tanh"]
     ratio = tanh / relu if relu and tanh else None
-    # Where tanh did not get there, the ratio has a least value only; where it diverged, none.
+    # If tanh did not reach the target, only a lower bound of the ratio is known; if it diverged, nothing is.
     slow = finals["tanh"]
     least = len(slow.epochs) / relu if relu and tanh is None and not slow.diverged else None
     rows = [final.row(name) for name, final in finals.items()]

@@ -1,4 +1,4 @@
-"""What a claim found: the paper's figure beside ours, under which conditions; as a table and a record."""
+"""The result of a claim: the paper's figures, ours and the conditions, as a table and as a record."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from freelight.shards.base.console import columns
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One figure, as printed: the paper's, ours, and the difference of the two."""
+    """One line of the table, as text: the paper's figure, ours, and ours minus the paper's."""
 
     what: str
     paper: str
@@ -20,9 +20,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """claim: its name. conditions: lines, all that the figures depend on. figures: as numbers. picture: None if none.
+    """The result of a claim.
 
-    tables: further tables as lines of cells, the first their header.
+    conditions: lines of text with everything that the figures depend on. figures: the numbers, for the record. tables:
+    further tables as rows of cells, each with its header first.
     """
 
     claim: str
@@ -34,7 +35,7 @@ class Finding:
     tables: tuple[tuple[tuple[str, ...], ...], ...] = ()
 
     def table(self) -> str:
-        """Return all of it as text, the verdict last."""
+        """Return the whole result as text, the verdict last."""
         rows = [(row.what, row.paper, row.ours, row.difference) for row in self.rows]
         parts = [self.claim, *self.conditions, "", columns(("", "paper", "ours", "difference"), rows)]
         for header, *lines in self.tables:
@@ -42,7 +43,7 @@ class Finding:
         return "\n".join([*parts, *(["", self.verdict] if self.verdict else [])])
 
     def record(self) -> dict[str, Any]:
-        """Return all of it but the picture as plain data."""
+        """Return the whole result, without the picture, as plain data for JSON."""
         return {
             "claim": self.claim,
             "conditions": self.conditions,

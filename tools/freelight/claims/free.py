@@ -44,7 +44,7 @@ def command(session: Session, data: Path, rounds: int, batch_size: int) -> Findi
 
 
 def finding(report: dict[str, Any], data: str) -> Finding:
-    """Quote the benchmark's record."""
+    """Return the figures of the benchmark's record as a finding."""
     machine, floors, (wait,) = report["machine"], report["floors"], report["figures"]
     rates: dict[str, Sequence[float]] = {
         one["name"]: [lap["items"] / lap["seconds"] for lap in one["laps"]] for one in report["contenders"]

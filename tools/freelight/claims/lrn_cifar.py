@@ -18,7 +18,7 @@ NETS = {
     "11pct-no-lrn": ("cifar-11pct", ("--set", "normalization=none")),
     "13pct": ("cifar-13pct", ()),
 }
-"""The 2012 code's net with normalisation; the same without, the pure ablation; and its net without."""
+"""The 2012 code's network with normalisation, the same without it, and that code's own network without it."""
 PAPER = {"11pct": 11, "13pct": 13}
 
 
@@ -92,7 +92,7 @@ def command(session: Session, data: Path, epochs: int, seeds: int, width: float)
 
 
 def _row(net: str, split: str, errors: list[float]) -> Row:
-    """Return the row of a net. errors: of the seeds that did not diverge, %."""
+    """Return the row of a network. errors: of the seeds that did not diverge, in %."""
     paper, ours = PAPER.get(net), mean(errors) if errors else None
     return Row(
         what=f"{net}, {split} error",

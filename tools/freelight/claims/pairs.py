@@ -1,4 +1,4 @@
-"""Runs compared in pairs of one seed: their difference, its standard error, and whether it is more than noise."""
+"""Compare two kinds of runs in pairs of equal seeds: mean difference, standard error, and whether it exceeds noise."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 Errors = Sequence[float | None]
-"""0..1, of the seeds 0, 1, ...; None: the run diverged."""
+"""Errors, 0..1, of the seeds 0, 1, ... in order. None: the run diverged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Errors of two, `names`, at the same seeds; where one diverged, the pair is left out.
+    """The errors of two kinds of runs, `names`, at the same seeds. A pair with a diverged run is left out.
 
-    images, split: how many images, and which, every error was measured on.
+    images, split: number of images that every error was measured on, and their split.
     """
 
     names: tuple[str, str]
@@ -28,38 +28,38 @@ class Pairs:
 
     @property
     def whole(self) -> list[tuple[float, float]]:
-        """The pairs of which neither run diverged."""
+        """The pairs (base, other) in which neither run diverged."""
         both = zip(self.base, self.other, strict=True)
         return [(base, other) for base, other in both if base is not None and other is not None]
 
     @property
     def differences(self) -> list[float]:
-        """Other less base, in percentage points."""
+        """Other minus base for each whole pair, in percentage points."""
         return [100 * (other - base) for base, other in self.whole]
 
     @property
     def difference(self) -> float | None:
-        """Their mean; None where no pair is whole."""
+        """Mean difference, in percentage points; None without a whole pair."""
         return mean(self.differences) if self.whole else None
 
     @property
     def standard_error(self) -> float | None:
-        """Of the mean difference, percentage points; None for one pair."""
+        """Standard error of the mean difference, in percentage points; None for fewer than two pairs."""
         found = self.differences
         return stdev(found) / math.sqrt(len(found)) if len(found) > 1 else None
 
     @property
     def margin(self) -> float | None:
-        """Half of the 95 % confidence interval of the mean difference (Student's t), percentage points."""
+        """Half the 95 % confidence interval of the mean difference (Student's t), in percentage points."""
         if self.standard_error is None:
             return None
         return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(self.whole) - 1)) * self.standard_error
 
     @property
     def within_noise(self) -> bool | None:
-        """Whether that interval holds 0; None where it is not known.
+        """Whether the 95 % interval contains 0; None if that cannot be told.
 
-        That is for one pair, and where the differences spread (standard deviation) by less than one image counts.
+        It cannot for fewer than two pairs, nor if the standard deviation of the differences is less than one image.
         """
         if self.difference is None or self.margin is None or stdev(self.differences) < 100 / self.images:
             return None
@@ -72,22 +72,22 @@ class Pairs:
         return f"{self.difference:+.2f}{error} points"
 
     def less(self, paper: float | None) -> str:
-        """Return the mean difference less the paper's, percentage points, as text; nothing where one is not known."""
+        """Return the mean difference minus the paper's, in percentage points, as text; empty if one is unknown."""
         return "" if self.difference is None or paper is None else f"{self.difference - paper:+.2f}"
 
     def verdict(self) -> str:
-        """Say what the difference is worth."""
+        """State the difference and whether it exceeds the noise of the seeds."""
         return f"{self._worth()}{left_out(dict(zip(self.names, (self.base, self.other), strict=True)), '; ')}"
 
     def _worth(self) -> str:
         if self.difference is None:
-            return "unknown: there is no pair of runs that did not diverge"
+            return "unknown: in every pair a run diverged"
         if self.margin is None:
-            return f"{self} from one pair of runs: how large the noise is, is not known"
+            return f"{self} from one pair of runs: the size of the noise is unknown"
         if self.within_noise is None:
             return (
                 f"{self} (standard error) over {len(self.whole)} seeds, which differ by less than one of the "
-                f"{self.images:,} {self.split} images: how large the noise is, is not known"
+                f"{self.images:,} {self.split} images: the size of the noise is unknown"
             )
         noise = "within noise" if self.within_noise else "more than noise"
         return (
@@ -97,7 +97,7 @@ class Pairs:
         )
 
     def table(self) -> tuple[tuple[str, ...], ...]:
-        """Return a line a seed, and the means of the whole pairs with their standard errors, as cells."""
+        """Return the rows of a table: one per seed, then the means over the whole pairs."""
         lines: list[tuple[str, ...]] = [
             (str(seed), _percent(base), _percent(other), _difference(base, other))
             for seed, (base, other) in enumerate(zip(self.base, self.other, strict=True))
@@ -107,7 +107,7 @@ class Pairs:
         return (("seed", *(f"{name} %" for name in self.names), "difference"), *lines)
 
     def figures(self) -> dict[str, Any]:
-        """Return the numbers, in percentage points."""
+        """Return the numbers for the record, in percentage points."""
         return {
             "differences": self.differences,
             "mean": self.difference,
@@ -118,9 +118,9 @@ class Pairs:
 
 
 def left_out(errors: Mapping[str, Errors], before: str = "") -> str:
-    """Say which runs diverged, after `before`; nothing if none did."""
+    """List the diverged runs, after `before`; empty if there are none."""
     runs = [f"{name} at seed {seed}" for name, found in errors.items() for seed, e in enumerate(found) if e is None]
-    return f"{before}diverged, and left out with their pairs: {', '.join(runs)}" if runs else ""
+    return f"{before}diverged and left out, with the other run of the pair: {', '.join(runs)}" if runs else ""
 
 
 def known(errors: Errors) -> list[float]:

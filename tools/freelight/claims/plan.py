@@ -1,4 +1,4 @@
-"""Experiments that need ImageNet and GPUs: their commands in order, what they cost, and the table they fill."""
+"""A plan for an experiment that needs ImageNet and GPUs: its commands, their cost, and the table that they fill."""
 
 import json
 import re
@@ -12,16 +12,18 @@ from freelight.claims.session import Session
 from freelight.shards import FreelightError
 
 BYTES_AN_IMAGE = 33_000
-"""In a dataset of 256 x 256 pixels at quality 95, measured on 200 photographs of ImageNet."""
+"""Bytes per image of a dataset, 256 x 256 pixels, quality 95: measured on 200 photographs of ImageNet."""
 GPUS = 2
-"""That hold a network, with --columns 2."""
+"""GPUs per network, with --columns 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """words: a command. trained: images that it trains on, over all epochs, at most; seen: views that it evaluates.
+    """One command of a plan.
 
-    dataset: that it makes or reads. seed: of training. written: bytes of a dataset. figures: file for its errors.
+    words: the command as typed. dataset: the dataset that it makes or reads. seed: seed of training. trained: most
+    images to train on, over all epochs. seen: views to evaluate. written: bytes of the dataset that it makes. figures:
+    file for the errors that it measures.
     """
 
     words: tuple[str, ...]
@@ -44,10 +46,10 @@ class Step:
         return shlex.join(self.words) + redirect
 
     def cost(self, images_per_second: float) -> str:
-        """Say what it costs at so many training images a second of one network on its GPUs."""
+        """Return the cost as text. images_per_second: training speed of one network on its GPUs."""
         if self.written:
             return f"{self.written / 1e9:,.0f} GB of disk"
-        # A view evaluated is the forward half of what a training image takes, which is a third of it.
+        # Evaluating a view is a forward pass, a third of the work of training on an image.
         hours = (self.trained + self.seen / 3) / images_per_second / 3600
         if not hours:
             return ""
@@ -57,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """A row of the paper's table: errors in %, top-1 / top-5. figures: file of the step that measures ours."""
+    """A row of the paper's table: errors in %, top-1 / top-5. figures: file that holds ours, written by a step."""
 
     what: str
     paper: str
@@ -66,7 +68,7 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """sources: folders that must be there, with what each holds. notes: what differs from the paper, and why."""
+    """A plan. sources: folders that must exist, and what each holds. notes: differences from the paper, and why."""
 
     claim: str
     sources: dict[Path, str]
@@ -75,13 +77,13 @@ class Plan:
     notes: tuple[str, ...]
 
     def run(self, session: Session) -> None:
-        """Run every step in order; what is done is not done again.
+        """Run every step in order, except those that have finished.
 
-        One that was stopped runs again: training goes on from its last checkpoint, evaluation begins anew.
+        A stopped step runs again: training resumes from its last checkpoint, evaluation starts again.
         """
         for source, what in self.sources.items():
             if not source.exists():
-                raise FreelightError(f"there is no {source}: put {what} there (a link will do)")
+                raise FreelightError(f"there is no {source}: put {what} there, or a link to it")
         names = [f"{self.claim}-{number:02d}-{step.name}" for number, step in enumerate(self.steps, 1)]
         session.plan(names)
         for name, step in zip(names, self.steps, strict=True):
@@ -93,7 +95,7 @@ class Plan:
             session.part(name, step.words, work, step.dataset)
 
     def finding(self, images_per_second: float) -> Finding:
-        """Return the lines with their costs, and the table, filled with what has been measured."""
+        """Return the commands with their costs, and the table with what has been measured."""
         steps, rate = self.steps, images_per_second
         trained, seen = (sum(getattr(step, name) for step in steps) for name in ("trained", "seen"))
         hours = (trained + seen / 3) / rate / 3600
@@ -135,7 +137,7 @@ def make_dataset(images: Path, dataset: Path, samples: float, *more: str) -> tup
 
 
 def train(dataset: Path, run: Path, images: float, *more: str, seed: int = 0) -> Step:
-    """Return a step that trains a network on two GPUs, and may be stopped and run again. images: over all epochs."""
+    """Return a step that trains a network on two GPUs and can be resumed. images: over all epochs."""
     words = ("train", "--shards", str(dataset), "--out", str(run), "--columns", str(GPUS), "--checkpoint-minutes", "30")
     return Step(
         words=(*words, "--recipe", "paper", "--seed", str(seed), *more), dataset=dataset, seed=seed, trained=images
@@ -143,7 +145,7 @@ def train(dataset: Path, run: Path, images: float, *more: str, seed: int = 0) ->
 
 
 def evaluate(dataset: Path, figures: Path, images: float, split: str, views: int, *more: str) -> Step:
-    """Return a step that measures errors. images: of the split, times the networks that must see it."""
+    """Return a step that measures errors. images: images of the split times networks to evaluate."""
     words = (
         "freelight",
         "evaluate",

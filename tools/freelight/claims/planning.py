@@ -1,4 +1,4 @@
-"""Make a plan a command: printed by default, run when asked."""
+"""Make a plan a command that prints the plan, or runs it with --run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ Planner = Callable[[Path, Path], Plan]
 
 
 def plan_command(name: str, planner: Planner) -> click.Command:
-    """Return the command of a plan. planner: makes it from the folder of the archives and that of the results."""
+    """Return the command of a plan. planner: makes the plan from the folders of archives and of results."""
 
     def command(session: Session, data: Path, images_per_second: float, dry_run: bool) -> Finding:
         plan = planner(data, session.out)

@@ -1,4 +1,4 @@
-"""The work of one claim in its folder: processes one after another, within a budget; and a record of every part."""
+"""The work of one claim in its folder: processes, one at a time, within a budget, and a record of every part."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from freelight.train.parallel.signals import StopRequest
 
 POLL_SECONDS = 0.2
 GRACE = 0.08
-"""Of the budget: what a process may take to save and end; after that it is killed, and goes on from before."""
+"""Share of the budget that a process gets to save and end. After that it is killed; its last checkpoint is kept."""
 
 
 class UnfinishedError(Exception):
@@ -30,11 +30,11 @@ class UnfinishedError(Exception):
 
 @dataclass
 class Session:
-    """Runs the parts of a claim in the folder `out`, each once; a part that was done before is not done again.
+    """Runs the parts of a claim in the folder `out`. A part that finished earlier is not run again.
 
-    minutes: the budget, None for as long as it takes; it counts from `began` (`time.monotonic`). stop: asks to end.
-    planned: the names of the parts that are to come, as far as they are known. standing: how far the part under way
-    has come, in words.
+    minutes: the budget, counted from `began` (`time.monotonic`); None: no limit. stop: a request to end. planned: names
+    of all parts known so far. done: names of the finished ones. standing: returns the progress of the current part, in
+    words.
     """
 
     out: Path
@@ -58,25 +58,25 @@ class Session:
             ) from None
 
     def close(self) -> None:
-        """Let others work in the folder."""
+        """Release the folder for other commands."""
         os.close(self._lock)
 
     @property
     def seconds(self) -> float:
-        """How long this session has worked."""
+        """Seconds since the session began."""
         return time.monotonic() - self.began
 
     def plan(self, names: Sequence[str]) -> None:
-        """Name the parts that are to come."""
+        """Add names of parts that will follow."""
         self.planned = [*dict.fromkeys([*self.planned, *names])]
 
     def part(
         self, name: str, command: Sequence[str], work: Callable[[], dict[str, Any]], dataset: Path
     ) -> dict[str, Any]:
-        """Return the record of a part: what `work` finds, its command, the data's fingerprint, the revision.
+        """Return the record of a part: the result of `work`, the command, the data's fingerprint, the revision.
 
-        It is kept as it ends. dataset: the folder that it makes or reads. Raises `FreelightError` if the part was done
-        by another command, or on other data.
+        The record is saved when the part ends, and read if it exists. dataset: the folder that the part makes or reads.
+        Raises `FreelightError` if the record is from another command or other data.
         """
         path = self.out / "parts" / f"{name}.json"
         self.plan([name])
@@ -121,7 +121,7 @@ class Session:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                # A Ctrl-C is for us, who pass it on. The process holds the lock too, should it outlive us.
+                # Ctrl-C reaches this process only, which ends the other. That one holds the lock too, if it stays.
                 start_new_session=True,
                 pass_fds=(self._lock,),
             )
@@ -137,7 +137,7 @@ class Session:
             self._end(process)
 
     def must_call(self, words: Sequence[str], log: Path) -> None:
-        """Do as `call`; raise `FreelightError` with the last line of the output when it fails."""
+        """Call, and raise `FreelightError` with the last line of the output if the process fails."""
         code = self.call(words, log)
         if code:
             raise failure(words, code, log)
@@ -155,7 +155,7 @@ class Session:
                 process.wait()
 
     def unfinished(self) -> str:
-        """Say what is done and what is not."""
+        """Return a line that says which parts are done and which are not."""
         left = [name for name in self.planned if name not in self.done]
         why = (
             "the budget is spent" if self.stop.number is None else f"stopped by {signal.Signals(self.stop.number).name}"
@@ -163,7 +163,7 @@ class Session:
         standing = f" ({self.standing()})" if self.standing is not None else ""
         return (
             f"{why} after {self.seconds / 60:.1f} minutes: {len(self.done)} of {len(self.planned)} parts are done, "
-            f"{len(left)} did not fit: {', '.join(left)}{standing}; the same command goes on"
+            f"{len(left)} did not fit: {', '.join(left)}{standing}; run the same command again to continue"
         )
 
 
@@ -186,8 +186,8 @@ def _as_typed_now(line: str) -> str:
 
 
 def failure(command: Sequence[str], code: int, log: Path) -> FreelightError:
-    """Return the error of a process that failed."""
-    return FreelightError(f"{shlex.join(command)}: exit code {code}: {last_line(log)} (all of it: {log})")
+    """Return the error for a failed process."""
+    return FreelightError(f"{shlex.join(command)}: exit code {code}: {last_line(log)} (log: {log})")
 
 
 def last_line(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""A `train` command of a claim, and what its epochs measured."""
+"""A `train` command of a claim, and the results of its epochs."""
 
 import itertools
 from collections.abc import Callable
@@ -13,9 +13,11 @@ from freelight.train.run_folder import METRICS, RunFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """train_top1: the error over the epoch's training images, as the weights were when each was seen; val_*: after it.
+    """The results of an epoch. Errors are 0..1.
 
-    Errors are 0..1. seconds: of training. After an interruption inside the epoch up to ten steps are missing.
+    train_top1: error over the training images during the epoch, while the weights change. val_top1, val_top5: errors
+    after the epoch. images: images trained on. seconds: training time. An interruption inside the epoch loses up to ten
+    steps of these.
     """
 
     train_top1: float
@@ -27,7 +29,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A `train` command with a folder of its own. options: beyond the data, the folder and the seed."""
+    """A `train` command with its own folder. options: all options other than data, folder and seed."""
 
     name: str
     dataset: Path
@@ -37,18 +39,18 @@ class Run:
 
     @property
     def command(self) -> list[str]:
-        """The words as they are typed."""
+        """The command as it is typed."""
         words = ["train", "--shards", str(self.dataset), "--out", str(self.folder), "--seed", str(self.seed)]
         return [*words, *self.options]
 
     @property
     def diverged(self) -> bool:
-        """Whether it ended since its loss was not finite."""
+        """Whether the run ended because its loss was not finite."""
         log = self.folder / "log.txt"
         return log.exists() and "not finite" in last_line(log)
 
     def epochs(self) -> list[Epoch]:
-        """Return the epochs that are done: those whose validation error is known."""
+        """Return the finished epochs: those with a validation error."""
         path = self.folder / METRICS
         if not path.exists():
             return []
@@ -58,9 +60,9 @@ class Run:
     def train(
         self, session: Session, epochs: int | None, *, enough: Callable[[list[Epoch]], bool] = lambda _: False
     ) -> None:
-        """Train, or go on, until so many epochs are done, or enough, or the schedule ends; or the loss is not finite.
+        """Train, or resume, until `epochs` are done, `enough` is true, the schedule ends, or the loss is not finite.
 
-        Raises `FreelightError` when it fails otherwise.
+        epochs None: no limit. enough: called with the finished epochs. Raises `FreelightError` for any other failure.
         """
 
         def finished() -> bool:
@@ -84,9 +86,9 @@ class Run:
         name: str | None = None,
         enough: Callable[[list[Epoch]], bool] = lambda _: False,
     ) -> dict[str, Any]:
-        """Train as a part of the session: so many epochs, enough, or (None) to the schedule's end.
+        """Train as a part of the session and return the part's record. epochs, enough: as for `train`.
 
-        Returns the part's record. name: of the part, where it is not the run's.
+        name: name of the part. [default: the run's name]
         """
 
         def work() -> dict[str, Any]:
@@ -101,19 +103,19 @@ class Run:
 
 
 def epochs_of(record: dict[str, Any]) -> list[Epoch] | None:
-    """Return the epochs of a part's record; None if the run diverged."""
+    """Return the epochs in a part's record; None if the run diverged."""
     return None if record["diverged"] else [Epoch(**epoch) for epoch in record["epochs"]]
 
 
 @lru_cache(maxsize=1)
 def _epochs(path: Path, size: int, changed: int) -> tuple[Epoch, ...]:
-    """Read the epochs of a file of metrics, once as long as its size and its time (ns) are the same."""
+    """Read the epochs of a metrics file; cached until its size or modification time (ns) changes."""
     by_epoch = itertools.groupby(RunFolder(path.parent, keep=1).read(), key=lambda line: line["epoch"])
     return tuple(epoch for _, group in by_epoch if (epoch := _epoch(list(group))) is not None)
 
 
 def _epoch(lines: list[dict[str, Any]]) -> Epoch | None:
-    """Sum up the lines of one epoch; None if it is not over."""
+    """Combine the lines of one epoch; None if the epoch has not finished."""
     errors = [line for line in lines if "val_top1" in line]
     steps = [line for line in lines if "loss" in line]
     if not errors or not steps:
@@ -130,14 +132,14 @@ def _epoch(lines: list[dict[str, Any]]) -> Epoch | None:
 
 
 def short_schedule(epochs: int) -> tuple[str, ...]:
-    """Return the options of a schedule for so few epochs: rates / 10 after 7 and after 9 tenths of them, rounded up."""
+    """Return the options for a short schedule: rates / 10 after 7/10 and after 9/10 of the epochs, rounded up."""
     drops = ",".join(str(drop) for drop in _drops(epochs))
     names = ("schedule=steps", f"drop_epochs={drops}", f"bias_drop_epochs={drops}")
     return ("--epochs", str(epochs), *(word for name in names for word in ("--set", name)))
 
 
 def dropped(epochs: int) -> str:
-    """Say after which epochs that schedule drops the rates; a drop at the end changes nothing."""
+    """Describe the drops of that schedule; a drop after the last epoch is left out."""
     drops = [str(drop) for drop in _drops(epochs) if drop < epochs]
     return f"rates / 10 after epoch {' and '.join(drops)}" if drops else "one rate throughout"
 

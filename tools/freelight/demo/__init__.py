@@ -1,1 +1,1 @@
-"""Pictures that the project draws itself, for the demo and the tests."""
+"""Drawn pictures for the demo and the tests."""

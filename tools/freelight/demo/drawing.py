@@ -1,8 +1,8 @@
 """Draw labelled pictures in an ImageNet-style folder tree, so that the demo and the tests need no download.
 
-Ten classes differ by shape and texture alone: every class takes its colours from one distribution. A figure is a
-function of x and y (both height by width) to the distance from the figure's edge, positive inside, in figure units.
-A single shape has a radius of about 1, and a unit is 0.6 to 0.85 of half the picture's shorter side.
+Ten classes differ by shape and texture alone; the colours of all classes have the same distribution. A figure is a
+function of x and y (height by width) that returns the distance from the figure's edge, positive inside, in figure
+units. A single shape has a radius of about 1. A unit is 0.6 to 0.85 of half the picture's shorter side.
 """
 
 import colorsys
@@ -21,12 +21,12 @@ __all__ = ["CLASSES", "SIZES", "DrawnPictures", "draw_picture", "draw_pictures"]
 Plane = NDArray[np.float32]
 
 SIZES = ((300, 260), (256, 256), (400, 300), (220, 340), (180, 200), (375, 281), (240, 320))
-"""The (width, height) a picture may have, in pixels: lying, standing and square, larger and smaller than 256."""
+"""Sizes of the pictures, (width, height) in pixels: landscape, portrait and square, above and below 256."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnPictures:
-    """What `draw_pictures` wrote: good pictures a split, and each defect's file under its name."""
+    """What `draw_pictures` wrote: number of sound pictures per split, and the file of each defect by name."""
 
     train: int
     val: int
@@ -38,11 +38,11 @@ def draw_pictures(
 ) -> DrawnPictures:
     """Write `out/{train,val}/<class>/<class>_<n>.JPEG`, n from 1, and `out/class-names.tsv` (`<id>\\t<name>`, by id).
 
-    Each picture is a pure function of (seed, split, class, n): more of them leave the others' bytes as they are.
-    With `defects`, the first train picture of three classes is as some of ImageNet's are: a "cmyk" or a "grey" JPEG, or
-    a "png" (RGBA) named .JPEG. These decode. One more file, n = 0, is "truncated": the one a converter must reject.
+    Each picture is a pure function of (seed, split, class, n), so a larger count does not change the other pictures.
+    With `defects`, the first train picture of three classes has a defect that ImageNet has too: a "cmyk" JPEG, a "grey"
+    JPEG, or a "png" (RGBA) named .JPEG. These decode. One more file, n = 0, is "truncated"; a converter must reject it.
 
-    Raises ValueError for a count below 1, a negative seed, or an `out` that is a file or a folder with anything in it.
+    Raises ValueError for a count below 1, a negative seed, or an `out` that is a file or a folder that is not empty.
     """
     for name, value, least in (
         ("train_per_class", train_per_class, 1),
@@ -53,7 +53,7 @@ def draw_pictures(
             raise ValueError(f"`{name}` (={value}) must be at least {least}")
     root = Path(out)
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise ValueError(f"`out` (={root}) is not an empty folder: name a new one, or remove what is there")
+        raise ValueError(f"`out` (={root}) is not an empty folder; give a new one, or empty it")
 
     damaged: dict[str, Path] = {}
     for split_index, (split, count) in enumerate((("train", train_per_class), ("val", val_per_class))):
@@ -101,7 +101,7 @@ def draw_picture(class_index: int, rng: np.random.Generator, size: tuple[int, in
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[Plane, Plane]:
-    """Draw a dark and a light colour of any hues in random order, so that both have one distribution: RGB, 0 to 255."""
+    """Draw a dark and a light colour in random order, so that both have the same distribution: RGB, 0-255."""
     hues = rng.uniform(0, 1, 2)
     dark = colorsys.hsv_to_rgb(hues[0], rng.uniform(0.4, 0.9), rng.uniform(0.15, 0.45))
     light = colorsys.hsv_to_rgb(hues[1], rng.uniform(0.05, 0.5), rng.uniform(0.85, 1.0))
@@ -110,7 +110,7 @@ def _two_colours(rng: np.random.Generator) -> tuple[Plane, Plane]:
 
 
 def _encode(picture: Image.Image, defect: str | None = None) -> bytes:
-    """Return the file's bytes: a JPEG of quality 90, or what `defect` names."""
+    """Return the bytes of a file: a JPEG of quality 90, or one with the named defect."""
     mode = {"cmyk": "CMYK", "grey": "L", "png": "RGBA"}.get(defect or "", "RGB")
     buffer = io.BytesIO()
     picture.convert(mode).save(buffer, "PNG" if defect == "png" else "JPEG", quality=90)
