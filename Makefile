@@ -32,6 +32,7 @@ lint: install
 
 # Type checkers do not follow the editable finder: the packages are linked under their import name.
 types: install
+	rm -rf build/types
 	mkdir -p build/types/freelight
 	ln -sfn $(foreach part,$(wildcard tools/freelight/*) shards pipeline train,$(abspath $(part))) build/types/freelight/
 	$(BIN)/mypy build/types/freelight $(EXECUTABLES)
