@@ -17,7 +17,7 @@ from freelight.pipeline import Lighting, Loader, RandomCrop, Transform
 from freelight.shards import Dataset, Rescaling, Statistics, verify_dataset
 from freelight.train import Checkpoint, Predictions, predict_split
 from freelight.train.cli import main
-from freelight.train.inspection import report
+from freelight.train.inspection import extract_features, report
 
 FILES = Path(__file__).parent / "data" / "release-0.1"
 TRAIN = "--recipe source --epochs 3 --width 0.01 --no-compile --threads 1 --log-every 1 --keep 1"
@@ -81,6 +81,14 @@ def test_a_run_that_0_1_stopped_inside_an_epoch_ends_as_it_did_in_0_1(dataset: D
     for line, expected in zip(found, wanted, strict=True):
         assert line == pytest.approx(expected, rel=1e-3)
     assert Checkpoint.load(run / "last.pt").rescaling == Rescaling(size=66, quality=20), "the dataset's, from now on"
+
+
+def test_feature_files_of_0_1_are_recognised(dataset: Dataset, tmp_path: Path) -> None:
+    """The note beside the vectors names dataset and network as revision 2ff501f did, so they are not refused."""
+    extract_features(Checkpoint.load(FILES / "run" / "best.pt"), dataset, "val", tmp_path)
+    note = json.loads((tmp_path / "val.fc7.json").read_text())
+    assert note["network"] == "640e5f47194b166bb1be0d87350f174fdacee390d3edee694f79373f69a9bcd5"
+    assert note["dataset"] == dataset.fingerprint
 
 
 def test_a_report_is_written_of_a_run(dataset: Dataset, run: Path) -> None:

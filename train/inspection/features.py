@@ -124,9 +124,13 @@ def _encoder(trained: Checkpoint, space: str, device: str) -> Callable[[torch.Te
 
 
 def _identity(trained: Checkpoint, space: str) -> str:
-    """Return a digest of everything that the vectors depend on: recipe and mean image, and for fc7 the weights."""
+    """Return a digest of everything that the vectors depend on: recipe and mean image, and for fc7 the weights.
+
+    The recipe's header is text only. Without it, the digest is the one of release 0.1, whose files stay valid.
+    """
+    settings = {key: value for key, value in trained.recipe.asdict().items() if key != "header"}
     digest = hashlib.sha256(trained.statistics.mean_image.tobytes())
-    digest.update(json.dumps(trained.recipe.asdict(), sort_keys=True, default=str).encode())
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     if space != "pixels":
         for name, tensor in sorted(trained.weights.items()):
             digest.update(name.encode())
