@@ -256,3 +256,11 @@ def test_verify_shards_names_a_bad_sample_and_exits_1(dataset_copy: Dataset) -> 
     assert damaged.returncode == 1
     assert line == f"{folder}/train-000000.tar: the sample from {split.sources[2]} is changed (crc32 differs)"
     assert last == f"{folder}: 1 problems"
+
+
+def test_the_demo_empties_no_folder_but_its_own(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    result = call("demo", "--work", tmp_path)
+    assert result.exit_code == 2
+    assert f"--work {tmp_path} holds files that the demo did not make" in result.stderr
+    assert (tmp_path / "letter.txt").exists()

@@ -40,9 +40,11 @@ def run(words: list[str]) -> str:
 
 
 @click.command(name="demo", help=__doc__)
-@click.option("--work", default="build/demo", show_default=True, help="Folder for everything that the demo makes.")
+@click.option("--work", default="build/demo", show_default=True, help="Folder for all files; emptied first.")
 def command(work: str) -> None:
     start = time.monotonic()
+    if Path(work).exists() and any(Path(work).iterdir()) and not Path(work, "images", "class-names.tsv").exists():
+        raise click.UsageError(f"--work {work} holds files that the demo did not make; give a new folder")
     shutil.rmtree(work, ignore_errors=True)
     last_lines = {}
     for line in COMMANDS.strip().splitlines():
