@@ -5,6 +5,7 @@ So the lower parts work without the higher ones. Tools and examples import only 
 
 import ast
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,40 @@ def test_the_rule_reads_every_python_file_of_the_project() -> None:
         "tools/freelight/__init__.py",
     } <= seen
     assert str(Path(__file__).relative_to(ROOT)) in seen
+
+
+def private_imports(root: Path) -> list[str]:
+    """List the names that tools and examples import from the three packages though no `__all__` has them."""
+    found = []
+    for path in python_files(root):
+        place = path.relative_to(root)
+        if place.parts[0] not in ("tools", "examples"):
+            continue
+        for line, _, parts in imported_modules(path):
+            *module, name = parts[1:] or ("",)
+            if parts[0] != "freelight" or not module or module[0] not in PACKAGES or module == ["train", "cli"]:
+                continue
+            api = root.joinpath(*module, "__init__.py")
+            if not api.exists() or name not in import_module(".".join(["freelight", *module])).__all__:
+                found.append(f"{place}:{line}: {'.'.join(module)} has no {name} in an __all__")
+    return found
+
+
+def test_tools_and_examples_import_only_what_a_package_has_in_its_all() -> None:
+    """So they use nothing that a user may not. The console command `train` lies in `freelight.train.cli`."""
+    assert private_imports(ROOT) == []
+
+
+def test_a_planted_private_import_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "examples" / "bad.py"
+    path.parent.mkdir()
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "__init__.py").touch()
+    path.write_text("from freelight.shards import Dataset, secret\nfrom freelight.shards.base.errors import x\n")
+    assert private_imports(tmp_path) == [
+        "examples/bad.py:1: shards has no secret in an __all__",
+        "examples/bad.py:2: shards.base.errors has no x in an __all__",
+    ]
 
 
 SOUND = {

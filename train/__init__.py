@@ -1,6 +1,7 @@
 """AlexNet as its authors trained it: the network in two columns, the update rule, checkpoints and evaluation."""
 
 from .checkpoint import Checkpoint
+from .describe import layer_sizes
 from .evaluation import Predictions, predict_files, predict_split
 from .evaluator import Errors, evaluate, predict
 from .metrics import EpochMetrics, RunMetrics, StepMetrics
@@ -9,14 +10,16 @@ from .network.dropout import DropoutMasks
 from .network.network import Network
 from .optimizer import PaperSGD
 from .parallel.columns import Columns
+from .parallel.launch import use_large_pages
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
 from .recipes import RECIPES, Header, PublishedError, Recipe
-from .run_folder import RunFolder
+from .run_folder import METRICS, RunFolder
 from .schedule import LearningRates
 from .trainer import Trainer, TrainingConfig
 
 __all__ = [
+    "METRICS",
     "RECIPES",
     "Checkpoint",
     "Columns",
@@ -39,7 +42,9 @@ __all__ = [
     "Trainer",
     "TrainingConfig",
     "evaluate",
+    "layer_sizes",
     "predict",
     "predict_files",
     "predict_split",
+    "use_large_pages",
 ]

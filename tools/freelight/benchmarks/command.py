@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from freelight.benchmarks.report import Report
-from freelight.shards.base.console import OutputFile, reports_errors
+from freelight.shards.base import OutputFile, reports_errors
 
 
 def benchmark(name: str) -> Callable[[Callable[..., Report]], click.Command]:

@@ -15,8 +15,7 @@ from freelight.benchmarks.step import Step, random_batch
 from freelight.benchmarks.timing import Contender, Lap, interleave, timed
 from freelight.pipeline import Batch, Loader
 from freelight.shards import Dataset, Statistics
-from freelight.train import RECIPES
-from freelight.train.parallel.launch import use_large_pages
+from freelight.train import RECIPES, use_large_pages
 
 CACHED, PLAIN, AUGMENTED = "one cached batch", "centre crops", "random crops, flips and lighting"
 

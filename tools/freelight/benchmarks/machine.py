@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from freelight import __version__
-from freelight.shards.base.machine import cpu_model, memory_gb
+from freelight.shards.base import cpu_model, memory_gb
 
 _TOP = Path(__file__).resolve().parents[3]
 CHECKOUT = _TOP if (_TOP / "setup.cfg").is_file() else None

@@ -14,8 +14,7 @@ import click
 
 from freelight.benchmarks.machine import CHECKOUT
 from freelight.shards import FreelightError
-from freelight.shards.base.atomic import atomic_write
-from freelight.shards.base.console import reports_errors
+from freelight.shards.base import atomic_write, reports_errors
 
 HOME = (CHECKOUT or Path()) / "build" / "peers"
 STAMP = ".made"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from freelight.shards import Dataset, FreelightError, Statistics
-from freelight.shards.statistics.statistics import STATISTICS
+from freelight.shards.statistics import STATISTICS
 
 
 def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> Dataset:

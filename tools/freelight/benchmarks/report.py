@@ -8,8 +8,7 @@ from statistics import median
 from typing import Any
 
 from freelight.benchmarks.timing import Timings
-from freelight.shards.base.atomic import atomic_write
-from freelight.shards.base.console import columns
+from freelight.shards.base import atomic_write, columns
 
 
 @dataclass(frozen=True, kw_only=True)

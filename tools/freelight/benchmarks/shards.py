@@ -21,8 +21,8 @@ from freelight.benchmarks.report import Floor, Report
 from freelight.benchmarks.rescaling_loops import freelight_loop, pillow_loop
 from freelight.benchmarks.timing import Contender, Lap, Timings, interleave, one_core, timed
 from freelight.shards import FreelightError, Rescaling, ShardSettings, Source, list_images, make_shards
-from freelight.shards.base.console import progress
-from freelight.shards.images.rescaling import decode_picture, rescale
+from freelight.shards.base import progress
+from freelight.shards.images import decode_picture, rescale
 
 LOOP, PILLOW, PEER = "rescale_file loop", "Pillow loop", "img2dataset"
 ONE, TWO = "make_shards, 1 worker", "make_shards, 2 workers"

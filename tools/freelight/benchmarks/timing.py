@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from freelight.shards import FreelightError
-from freelight.shards.base.console import progress
+from freelight.shards.base import progress
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,7 @@ from freelight.benchmarks.process import process_contender
 from freelight.benchmarks.report import Figure, Floor, Report
 from freelight.benchmarks.step import CLASSES, Step, random_batch
 from freelight.benchmarks.timing import Contender, interleave, timed
-from freelight.train import RECIPES
-from freelight.train.describe import layer_sizes
-from freelight.train.parallel.launch import use_large_pages
+from freelight.train import RECIPES, layer_sizes, use_large_pages
 
 WITHOUT, COMPILED, EAGER = "without normalisation", "normalised, compiled", "normalised, not compiled"
 COLUMNS, TORCHVISION = "two processes, a column each", "torchvision's AlexNet"

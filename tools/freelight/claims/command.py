@@ -14,8 +14,8 @@ from freelight.benchmarks.machine import machine_facts
 from freelight.claims.finding import Finding
 from freelight.claims.session import Session, UnfinishedError, write_json
 from freelight.pipeline.pictures import save_png
-from freelight.shards.base.console import reports_errors
-from freelight.train.parallel.signals import StopRequest
+from freelight.shards.base import reports_errors
+from freelight.train import StopRequest
 
 FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
 """Resolved, so that a claim can be continued from another folder."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from freelight.shards.base.console import columns
+from freelight.shards.base import columns
 
 
 @dataclass(frozen=True, kw_only=True)

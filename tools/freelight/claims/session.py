@@ -15,9 +15,8 @@ from typing import Any
 
 from freelight.benchmarks.machine import machine_facts
 from freelight.shards import Dataset, FreelightError
-from freelight.shards.base.atomic import atomic_write
-from freelight.shards.base.locks import lock_file
-from freelight.train.parallel.signals import StopRequest
+from freelight.shards.base import atomic_write, lock_file
+from freelight.train import StopRequest
 
 POLL_SECONDS = 0.2
 GRACE = 0.08

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from freelight.claims.session import Session, failure, last_line, program
-from freelight.train.run_folder import METRICS, RunFolder
+from freelight.train import METRICS, RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)

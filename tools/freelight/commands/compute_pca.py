@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from freelight.shards import Dataset, RGBMoments, write_statistics
-from freelight.shards.base.console import progress, reports_errors
-from freelight.shards.statistics.published import comparison_table, constants_snippet
+from freelight.shards.base import progress, reports_errors
+from freelight.shards.statistics import comparison_table, constants_snippet
 
 
 def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from freelight.shards import FreelightError
-from freelight.shards.base.console import OutputFile, reports_errors, with_cache
+from freelight.shards.base import OutputFile, reports_errors, with_cache
 from freelight.train.evaluation import (
     EvaluationConfig,
     average_networks,

@@ -11,7 +11,7 @@ import click
 
 from freelight.pipeline.pictures import save_png
 from freelight.shards import Dataset, FreelightError
-from freelight.shards.base.console import OutputFile, reports_errors, watch_counts, with_cache
+from freelight.shards.base import OutputFile, reports_errors, watch_counts, with_cache
 from freelight.train import Checkpoint
 from freelight.train.inspection import CodeConfig, Gallery, Style, compare_codes, draw_similar
 

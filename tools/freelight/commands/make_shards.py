@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from freelight.shards import Rescaling, ShardSettings, list_images, make_shards, summarize, survey
-from freelight.shards.base.console import counting_images, reports_errors
+from freelight.shards.base import counting_images, reports_errors
 
 PATH = click.Path(path_type=Path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from freelight.pipeline.pictures import save_png
-from freelight.shards.base.console import OutputFile, reports_errors
+from freelight.shards.base import OutputFile, reports_errors
 from freelight.train import Checkpoint
 from freelight.train.evaluation import predict_files
 from freelight.train.inspection import Style, draw_predictions

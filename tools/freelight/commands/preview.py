@@ -11,7 +11,7 @@ import click
 from freelight.pipeline import Lighting, LightingMode
 from freelight.pipeline.pictures import Preview, draw_preview, save_png
 from freelight.shards import Dataset, Statistics
-from freelight.shards.base.console import OutputFile, reports_errors
+from freelight.shards.base import OutputFile, reports_errors
 
 
 @click.command(name="preview", help=__doc__)

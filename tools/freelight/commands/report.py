@@ -9,8 +9,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import Dataset
-from freelight.shards.base.atomic import atomic_write
-from freelight.shards.base.console import OutputFile, reports_errors, watch_counts, with_cache
+from freelight.shards.base import OutputFile, atomic_write, reports_errors, watch_counts, with_cache
 from freelight.train.inspection import report
 
 FILE = click.Path(path_type=Path)

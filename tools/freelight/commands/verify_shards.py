@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import ShardCheck, verify_dataset
-from freelight.shards.base.console import progress, reports_errors
+from freelight.shards.base import progress, reports_errors
 
 
 def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
