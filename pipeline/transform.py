@@ -55,7 +55,7 @@ class Transform:
         kind = type(op).__name__
         if not isinstance(op, Op):
             raise FreelightError(f"transform: `ops` has a {kind}, which does not derive from freelight.pipeline.Op")
-        if not (dataclasses.is_dataclass(op) and type(op).__dataclass_params__.frozen):
+        if not getattr(getattr(op, "__dataclass_params__", None), "frozen", False):
             raise FreelightError(f"transform: op {kind} must be a frozen dataclass: its repr is part of loader states")
         if getattr(op, "stage", None) not in get_args(Stage) or not getattr(op, "name", ""):
             raise FreelightError(
