@@ -48,9 +48,9 @@ def test_the_package_and_the_lists_of_commands_import_nothing_heavy(code: str) -
     assert modules_after(code).isdisjoint(HEAVY)
 
 
-def test_the_help_of_make_shards_imports_neither_torch_nor_dali_nor_scikit_learn() -> None:
+def test_the_help_of_make_shards_imports_neither_torch_nor_dali_nor_scikit_learn_nor_scipy() -> None:
     found = modules_after(help_of("make-shards"))
-    assert found.isdisjoint({"torch", "nvidia.dali", "sklearn"})
+    assert found.isdisjoint({"torch", "nvidia.dali", "sklearn", "scipy"})
     assert "freelight.commands.compute_pca" not in found, "only the named command is imported"
 
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import PIL
-import scipy.sparse
 from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from ..base.errors import FreelightError
@@ -168,7 +167,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 @functools.lru_cache(maxsize=1024)  # 8 kB each; a thousand photographs have some 400 different sides
-def _area_weights(length: int, scaled: int, start: int, size: int) -> tuple[slice, scipy.sparse.csr_array]:
+def _area_weights(length: int, scaled: int, start: int, size: int) -> tuple[slice, Any]:
     """Return which of `length` pixels count, and the (size, those) matrix that area-averages `length` to `scaled`.
 
     Only rows start..start+size of the scaled picture are made.
@@ -182,7 +181,9 @@ def _area_weights(length: int, scaled: int, start: int, size: int) -> tuple[slic
     first, last = int(columns[0]), int(columns[-1]) + 1
     ends = np.concatenate([[0], inside.sum(axis=1).cumsum()]).astype(np.int32)
     weights = (covered[inside].astype(np.float32), columns - np.int32(first), ends)
-    return slice(first, last), scipy.sparse.csr_array(weights, shape=(size, last - first))
+    from scipy.sparse import csr_array  # takes 0.1 s to import, which a command's --help can save
+
+    return slice(first, last), csr_array(weights, shape=(size, last - first))
 
 
 def rescale(image: Image.Image, size: int, resampling: str = AUTHORS) -> Pixels:

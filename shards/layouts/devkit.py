@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import scipy.io
-
 from ..base.errors import FreelightError
 
 DEVKITS = {2012: "ILSVRC2012_devkit_t12.tar.gz", 2010: "ILSVRC2010_devkit-1.0.tar.gz"}
@@ -30,6 +28,8 @@ class Devkit:
 
 def read_devkit(path: Path, year: int) -> Devkit:
     """Read `meta.mat` and the ground truth out of the devkit's tar.gz, without unpacking it."""
+    from scipy.io import loadmat  # takes 0.1 s to import, which a command's --help can save
+
     truth_name = f"ILSVRC{year}_validation_ground_truth.txt"
     contents: dict[str, bytes] = {}
     try:
@@ -39,7 +39,7 @@ def read_devkit(path: Path, year: int) -> Devkit:
                 file = tar.extractfile(member) if member.isfile() else None
                 if file is not None and name in ("meta.mat", truth_name) and "/data/" in f"/{member.name}":
                     contents[name] = file.read()
-        table = scipy.io.loadmat(io.BytesIO(contents["meta.mat"]), squeeze_me=True)["synsets"]
+        table = loadmat(io.BytesIO(contents["meta.mat"]), squeeze_me=True)["synsets"]
         order, names = _leaves(table, f"ILSVRC{year}_ID")
         return Devkit(order, names, read_numbers(contents[truth_name].decode(), path))
     except KeyError as error:
