@@ -46,7 +46,7 @@ class SampleReader:
     def announce(self, share: Share) -> None:
         """Ask the storage to fetch `share` ahead. Errors are left for `read` to report."""
         with suppress(FreelightError):
-            self.split.announce(share)
+            self.split.prefetch(share)
 
     def read(self, share: Share) -> tuple[Share, list[bytes]]:
         """Return the undamaged samples of `share`, and their JPEGs."""

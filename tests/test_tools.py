@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from freelight.shards import Dataset, Statistics
-from freelight.shards.statistics.published import comparison_table, constants_snippet
+from freelight.shards.statistics import comparison_table, constants_snippet
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -55,7 +55,7 @@ def test_pictures_to_shards_to_eigenbasis_as_typed(pictures: Path, dataset: Data
     assert re.fullmatch(
         r"val: 20 samples of 10 classes in 2 shards, \d+\.\d MB, 0 rejected; 2 to 2 a class, mean 2\.0", val
     )
-    assert rejects == f"rejects and their reasons: {out}/rejected.jsonl"
+    assert rejects == f"rejected images and the reasons: {out}/rejected.jsonl"
     assert last == f"dataset {out}, labels in wnid order, fingerprint {dataset.fingerprint[:12]}"
     assert len(made.stderr.splitlines()) <= 1, "off a terminal the progress bar is one line at most"
 
@@ -121,7 +121,10 @@ def test_help_names_every_option(tool: str) -> None:
         ("--images {tmp}/none --out {tmp}/out", "--images {tmp}/none is not a folder or an archive"),
         ("--images {tmp}/empty --out {tmp}/out", "{tmp}/empty has no class folders"),
         ("--images {pictures} --out {tmp}", "--out {tmp} is not empty and was not begun by make_shards"),
-        ("--images {pictures} --out {tmp}/out --val-fraction 0.1", "--val-fraction is for train alone, but"),
+        (
+            "--images {pictures} --out {tmp}/out --val-fraction 0.1",
+            "--val-fraction needs a source that has train alone",
+        ),
         ("--images {pictures} --out {tmp}/out --class-names {tmp}/none", "No such file or directory: '{tmp}/none'"),
         ("--images {pictures} --out {tmp}/out --class-names /bin/true", "/bin/true is not UTF-8 text"),
         ("--images {pictures} --out {tmp}/file", "Not a directory: '{tmp}/file"),
@@ -130,7 +133,10 @@ def test_help_names_every_option(tool: str) -> None:
         ("--images {pictures} --out {tmp}/out --quality 101", "--quality (=101) must lie in 1..100"),
         ("--images {pictures} --out {tmp}/out --seed -1", "--seed (=-1) must be at least 0"),
         ("--images {pictures} --out {tmp}/out --layout none", "--layout (=none) must be one of ilsvrc2012, ilsvrc2010"),
-        ("--images {pictures} --out {tmp}/out --label-order ilsvrc", "--label-order ilsvrc needs the numbers of the"),
+        (
+            "--images {pictures} --out {tmp}/out --label-order ilsvrc",
+            "--label-order ilsvrc needs the class numbers of the",
+        ),
         ("--images {pictures} --out {tmp}/out --max-rejected 2", "images are rejected, but --max-rejected allows 2;"),
         ("--images {pictures} --out {tmp}/out --limit 0", "--limit (=0) must be at least 1"),
         ("--images {pictures} --out {tmp}/out --samples-per-shard 0", "--samples-per-shard (=0) must be at least 1"),

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ...shards import Dataset, FreelightError, Split, Statistics
-from ...shards.statistics.published import PUBLISHED_ROOTS
+from ...shards.statistics import PUBLISHED_ROOTS
 from ..draws import draw_epoch
 from ..ops import CenterCrop, Lighting, LightingMode, RandomCrop
 from ..transform import Transform

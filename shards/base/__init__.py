@@ -1,22 +1,26 @@
-"""What every package needs: errors, atomic writes, locks, executors, and what all commands share."""
+"""What every package needs: errors, atomic writes, locks, executors, facts of the machine, and the console."""
 
-from .atomic import atomic_write
+from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .console import OutputFile, columns, counting_images, progress, reports_errors, watch_counts, with_cache
 from .errors import FreelightError
+from .executor import run_tasks
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
 
 __all__ = [
+    "TEMPORARY_SUFFIX",
     "FreelightError",
     "OutputFile",
     "atomic_write",
     "columns",
     "counting_images",
     "cpu_model",
+    "fsync_folder",
     "lock_file",
     "memory_gb",
     "progress",
     "reports_errors",
+    "run_tasks",
     "watch_counts",
     "with_cache",
 ]

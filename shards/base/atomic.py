@@ -1,4 +1,4 @@
-"""Write a file so that it is there whole, or not at all."""
+"""Write a file atomically: a reader sees the whole new file, or the old one."""
 
 import glob
 import os
@@ -13,12 +13,12 @@ TEMPORARY_SUFFIX = ".tmp"
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], *, sync_folder: bool = True) -> Iterator[IO[bytes]]:
-    """Yield a binary file that takes the name `path` when the block ends without an error.
+    """Yield a binary file that is renamed to `path` when the block ends without an error.
 
-    The bytes go to `path` + a random part + ".tmp", are fsynced and renamed; the folder is fsynced too, so that the
-    name survives a power cut. After an error (disk full, say) the temporary file is gone and an older `path` is
-    untouched. What a killed writer of the same `path` left is removed first; had it lived on, its own rename fails.
-    sync_folder=False leaves the name to the folder's next sync, for files that a restart would miss and make again.
+    The bytes are written to `path` + a random part + ".tmp", fsynced and renamed. The folder is fsynced too, so that
+    the name survives a power cut; sync_folder=False skips that, for files that a restart would notice and write again.
+    After an error (a full disk, say) the temporary file is deleted and an older `path` is unchanged. Temporary files of
+    a killed writer of the same `path` are deleted first; if that writer is still running, its rename fails.
     """
     path = Path(path)
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"):
@@ -38,7 +38,7 @@ def atomic_write(path: str | os.PathLike[str], *, sync_folder: bool = True) -> I
 
 
 def fsync_folder(folder: Path) -> None:
-    """Have the names of a folder's files survive a power cut."""
+    """Fsync a folder, so that the names of its files survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from joblib import Parallel, delayed
-
 from .errors import FreelightError
 
 T = TypeVar("T")
@@ -19,33 +17,35 @@ def run_tasks(
 ) -> Iterator[R]:
     """Yield `function(task)` for every task, in the order in which they finish.
 
-    workers: processes of this machine (1: this one). cluster: address of a Dask scheduler (tcp://host:8786), whose
-    workers run the tasks instead; they need this package, and the files under the same paths.
+    workers: processes of this machine; 1 runs the tasks in this process. cluster: address of a Dask scheduler
+    (tcp://host:8786) whose workers run the tasks instead; they need this package, and the files under the same paths.
     """
     if workers < 1:
-        raise FreelightError(f"--workers (={workers}) must be at least 1")
+        raise FreelightError(f"`workers` (={workers}) must be at least 1")
     if cluster is not None:
         yield from _run_on_cluster(function, tasks, cluster)
         return
+    from joblib import Parallel, delayed  # here, because --help needs no executor and joblib takes long to import
+
     try:
         yield from Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(function)(task) for task in tasks)
     except BrokenProcessPool as error:
         raise FreelightError(
-            "a worker process was killed (out of memory?); run the same command again, perhaps with fewer --workers"
+            "a worker process was killed (out of memory?); run the same command again, perhaps with fewer `workers`"
         ) from error
 
 
 def _run_on_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Iterator[R]:
-    """Keep two tasks a thread under way: a task may carry its pictures, so all at once would not fit in memory."""
+    """Keep two tasks per thread submitted: a task may carry its pictures, and all tasks would not fit in memory."""
     distributed = _import_distributed()
     try:
         client = distributed.Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
-        raise FreelightError(f"--cluster {address}: no Dask scheduler answers there ({error}); start one") from error
+        raise FreelightError(f"`cluster` {address}: no Dask scheduler answers there ({error}); start one") from error
     with client:
         threads = sum(client.nthreads().values())
         if not threads:
-            raise FreelightError(f"--cluster {address} has no workers; start some: dask worker {address}")
+            raise FreelightError(f"`cluster` {address} has no workers; start some: dask worker {address}")
         waiting = iter(tasks)
         running = distributed.as_completed(loop=client.loop)
         for task in itertools.islice(waiting, 2 * threads):
@@ -55,7 +55,7 @@ def _run_on_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str
                 result = future.result()
             except distributed.KilledWorker as error:
                 raise FreelightError(
-                    f"--cluster {address}: a task lost its worker again and again (out of memory?); "
+                    f"`cluster` {address}: a task lost its worker several times (out of memory?); "
                     "run the same command again with larger workers"
                 ) from error
             for task in itertools.islice(waiting, 1):
@@ -67,4 +67,4 @@ def _import_distributed() -> Any:
     try:
         return importlib.import_module("distributed")
     except ImportError:
-        raise FreelightError("--cluster needs Dask; install it with: pip install 'freelight[cluster]'") from None
+        raise FreelightError("`cluster` needs Dask; install it with: pip install 'freelight[cluster]'") from None

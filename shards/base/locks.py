@@ -1,4 +1,4 @@
-"""Keep a second command out of a folder that one is at work in."""
+"""Lock a file, so that only one process writes to a folder at a time."""
 
 import errno
 import fcntl
@@ -10,10 +10,10 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def lock_file(path: Path, *, patience: float = 0) -> int:
-    """Return the descriptor of a file, made if need be, that is locked until the descriptor is closed.
+    """Lock the file `path`, created if it is missing; return its descriptor. Closing the descriptor unlocks it.
 
-    The kernel closes it, however the process ends. Raises `BlockingIOError` when another process has it for `patience`
-    seconds. Where the file system has no locks, it is taken to be free.
+    The kernel closes it when the process ends, however it ends. patience: seconds to wait for another process that
+    holds the lock; then raises `BlockingIOError`. On a file system without locks the lock always succeeds.
     """
     deadline = time.monotonic() + patience
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR)

@@ -1,4 +1,4 @@
-"""What this machine is, for numbers that depend on it."""
+"""Facts of this machine that measurements depend on."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def cpu_model() -> str:
-    """Return the CPU's name, or its architecture where the system does not say."""
+    """Return the CPU's name, or its architecture if the system does not give the name."""
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
@@ -14,5 +14,5 @@ def cpu_model() -> str:
 
 
 def memory_gb() -> float:
-    """Return the memory there is, GB (1e9 bytes)."""
+    """Return the size of the machine's memory, GB (1e9 bytes)."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9

@@ -1,4 +1,4 @@
-"""Datasets behind a URL: shards are staged into a bounded local cache ahead of their use, each verified by its hash."""
+"""A bounded local cache for the shards of a remote dataset: prefetched, and verified by their hashes."""
 
 import contextlib
 import fcntl
@@ -10,10 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import fsspec
-
-from ..base.atomic import atomic_write
-from ..base.errors import FreelightError
+from ..base import FreelightError, atomic_write
 
 CHUNK = 1 << 20
 RETRY_SECONDS = (0.5, 1.0, 2.0)
@@ -22,18 +19,18 @@ T = TypeVar("T")
 
 
 class ShardCache:
-    """Files of `url` (anything that fsspec reads) in `folder`, which all processes of a machine may share.
+    """Local copies of the files at `url` (any that fsspec reads), in `folder`, which a machine's processes may share.
 
-    limit: bytes of shards to keep, beside those on their way; those used longest ago go first. manifest: the file that
-    tells one dataset from another. optional: files to take along if they are there, fetched anew each time since they
-    may change.
+    limit: most bytes of shards to keep, not counting downloads in progress; the least recently used are deleted first.
+    manifest: the file whose content identifies the dataset. optional: files to fetch if they exist; they may change, so
+    they are fetched again every time.
     """
 
     def __init__(self, url: str, folder: Path, limit: int, *, manifest: str, optional: Sequence[str] = ()) -> None:
         self.url = url.rstrip("/")
         self.limit = limit
-        self._stagers: ThreadPoolExecutor | None = None
-        # One cache folder serves many datasets, and a dataset made anew is another: each has a folder below it.
+        self._prefetchers: ThreadPoolExecutor | None = None
+        # Each dataset has a folder of its own below `folder`; a dataset that was made again counts as another.
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         content = self._read(manifest)
@@ -45,38 +42,38 @@ class ShardCache:
                 self.fetch(name, fresh=True)
 
     def fetch(self, name: str, *, sha256: str | None = None, fresh: bool = False) -> Path:
-        """Return the local copy of a file, made now if there is none, or if a `fresh` one is wanted.
+        """Return the path of a file's local copy. Download it if there is none, or if `fresh`.
 
-        Raises `FreelightError` when it cannot be had after retries, or is not what the manifest says (`sha256`).
+        Raises `FreelightError` if it cannot be read after retries, or if its hash is not `sha256`.
         """
         path = self.folder / name
         with self._lock(name):
             if fresh or not path.exists():
                 self._retry(lambda: self._download(name, path, sha256), name)
-            with contextlib.suppress(FileNotFoundError):  # another process has made room
+            with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
                 os.utime(path)
         return path
 
     def open_shard(self, name: str, size: int, sha256: str) -> int:
-        """Return a file descriptor of the local copy of a shard of `size` bytes, for which room is made first."""
+        """Make room for a shard of `size` bytes, fetch it, and return a file descriptor of the local copy."""
         while True:
             self._fetch_shard(name, size, sha256)
-            with contextlib.suppress(FileNotFoundError):  # another process has made room since
+            with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
                 return os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC)
 
-    def stage(self, name: str, size: int, sha256: str) -> None:
-        """Begin to fetch a shard in the background; whoever needs it waits, or sees the error then."""
+    def prefetch(self, name: str, size: int, sha256: str) -> None:
+        """Fetch a shard in the background. `open_shard` waits for it, and raises the error if there was one."""
         if (self.folder / name).exists():
             return
-        if self._stagers is None:
-            self._stagers = ThreadPoolExecutor(2, thread_name_prefix="freelight-stage")
-        self._stagers.submit(self._fetch_shard, name, size, sha256)
+        if self._prefetchers is None:
+            self._prefetchers = ThreadPoolExecutor(2, thread_name_prefix="freelight-prefetch")
+        self._prefetchers.submit(self._fetch_shard, name, size, sha256)
 
     def close(self) -> None:
         """End the background fetches."""
-        if self._stagers is not None:
-            self._stagers.shutdown(cancel_futures=True)
-            self._stagers = None
+        if self._prefetchers is not None:
+            self._prefetchers.shutdown(cancel_futures=True)
+            self._prefetchers = None
 
     def _fetch_shard(self, name: str, size: int, sha256: str) -> None:
         if not (self.folder / name).exists():
@@ -84,6 +81,8 @@ class ShardCache:
         self.fetch(name, sha256=sha256)
 
     def _read(self, name: str) -> bytes:
+        import fsspec  # here, because local datasets do not need it and it takes long to import
+
         def read() -> bytes:
             with fsspec.open(f"{self.url}/{name}", "rb") as source:
                 content: bytes = source.read()
@@ -92,6 +91,8 @@ class ShardCache:
         return self._retry(read, name)
 
     def _download(self, name: str, path: Path, sha256: str | None) -> None:
+        import fsspec
+
         digest = hashlib.sha256()
         with fsspec.open(f"{self.url}/{name}", "rb") as source, atomic_write(path) as file:
             while chunk := source.read(CHUNK):
@@ -110,19 +111,19 @@ class ShardCache:
                 raise
             except FileNotFoundError:
                 raise FreelightError(f"{self.url}/{name} is missing; copy the dataset there again") from None
-            except Exception as error:  # every filesystem has errors of its own
+            except Exception as error:  # fsspec's file systems raise errors of any type
                 if pause is None:
                     raise FreelightError(
                         f"{self.url}/{name} cannot be read, after {len(RETRY_SECONDS) + 1} tries ({error}); "
-                        "check the server and go on from the last checkpoint"
+                        "check the server, then resume from the last checkpoint"
                     ) from error
                 time.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
     def _make_room(self, size: int) -> None:
-        """Delete the shards used longest ago until `size` more bytes fit. Files still open stay readable."""
+        """Delete the least recently used shards until `size` more bytes fit. Files that are open stay readable."""
         if size > self.limit:
-            raise FreelightError(f"a shard of {size} bytes does not fit a cache of {self.limit}; give it more")
+            raise FreelightError(f"a shard of {size} bytes is larger than `cache_bytes` (={self.limit}); allow more")
         with self._lock("room"):
             shards = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self.folder.glob("*.tar"))
             held = sum(length for _, length, _ in shards)
@@ -134,7 +135,7 @@ class ShardCache:
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
-        """Let one process or thread at a time fetch a file."""
+        """Hold the lock `name`, which one thread of one process has at a time."""
         with open(self.folder / f".{name}.lock", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -1,4 +1,4 @@
-"""Check a dataset directory against its manifest, down to the sample: rot, cuts, and files that were mixed up."""
+"""Check a dataset directory against its manifest: find damaged, cut, missing and mixed-up files, down to the sample."""
 
 import functools
 import hashlib
@@ -7,23 +7,23 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tarfile import BLOCKSIZE
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base.errors import FreelightError
-from ..base.executor import run_tasks
-from ..sources.tarwalk import BLOCK
-from .directory import MANIFEST, Dataset, ShardInfo
+from ..base import FreelightError, run_tasks
+from .directory import Dataset
+from .manifest import MANIFEST, ShardInfo, sources_name
 from .tarfiles import TarWriter, label_text
 
 LEVELS = ("hash", "crc", "decode")
 
 
 class ShardCheck(NamedTuple):
-    """What was found wrong with a shard of `images` samples: a line for each."""
+    """The result of checking a shard of `images` samples: a line for each problem."""
 
     images: int
     problems: tuple[str, ...]
@@ -43,13 +43,14 @@ def verify_dataset(
     workers: int = 1,
     watch: Callable[[Iterable[ShardCheck], int], Iterable[ShardCheck]] = lambda checks, total: checks,
 ) -> list[str]:
-    """Return a line for each thing wrong with the dataset; an empty list when every byte is as it was written.
+    """Return a line for each problem of the dataset; an empty list if every byte is as it was written.
 
-    "hash" compares the sha256 of every file; "crc" also each picture's crc32 and label with the samples table;
-    "decode" also decodes each picture. `watch(checks, total)` sees each shard's result, for a progress bar.
+    level: "hash" compares the sha256 of every file with the manifest; "crc" also compares each picture's crc32 and
+    label with the samples table; "decode" also decodes each picture. watch: is given the iterable of the shards'
+    results and the number of samples, and yields the results on: a progress bar, say.
     """
     if level not in LEVELS:
-        raise FreelightError(f"--level (={level}) must be one of {', '.join(LEVELS)}")
+        raise FreelightError(f"`level` (={level}) must be one of {', '.join(LEVELS)}")
     dataset = Dataset(folder)
     manifest = dataset.manifest
     problems = []
@@ -61,7 +62,7 @@ def verify_dataset(
         problems += _check_files(folder, split.files)
         try:
             opened = dataset.split(name)
-            sources = opened.sources if (folder / f"{name}.sources.txt").is_file() else []
+            sources = opened.sources if (folder / sources_name(name)).is_file() else []
         except FreelightError as error:
             problems.append(str(error))
             continue
@@ -74,7 +75,7 @@ def verify_dataset(
         problems += found.problems
     listed = {shard.name for split in manifest.splits.values() for shard in split.shards}
     extra = sorted(path.name for path in folder.glob("*.tar") if path.name not in listed)
-    return problems + [f"{folder / name} is not of this dataset; a reader of *.tar would take it" for name in extra]
+    return problems + [f"{folder / name} is not in the manifest, but a reader of *.tar would read it" for name in extra]
 
 
 def _check_files(folder: Path, files: dict[str, str]) -> Iterator[str]:
@@ -91,19 +92,19 @@ def _check_shard(folder: Path, level: str, size: int, task: _Task) -> ShardCheck
     if not path.is_file():
         return ShardCheck(len(task.rows), (f"{path} is missing",))
     data = path.read_bytes()
-    whole = hashlib.sha256(data).hexdigest() == task.info.sha256
+    unchanged = hashlib.sha256(data).hexdigest() == task.info.sha256
     problems: list[str] = []
-    if not whole or level != "hash":
+    if not unchanged or level != "hash":
         for row, source in zip(task.rows, task.sources, strict=True):
             if fault := _fault(data, row, size, decode=level == "decode"):
                 problems.append(f"{path}: the sample from {source} {fault}")
-    if not whole and not problems:
-        problems = list(_changed_frames(data, path, task))
+    if not unchanged and not problems:
+        problems = list(_changes_around_pictures(data, path, task))
     return ShardCheck(len(task.rows), tuple(problems))
 
 
 def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
-    """Say what is wrong with a sample, None when nothing is."""
+    """Return what is wrong with a sample, or None."""
     offset, length = int(row["offset"]), int(row["length"])
     jpeg = data[offset : offset + length]
     if len(jpeg) != length:
@@ -111,8 +112,8 @@ def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
     if zlib.crc32(jpeg) != row["crc32"]:
         return "is changed (crc32 differs)"
     label = label_text(int(row["label"]))
-    if data[offset - 2 * BLOCK :][: len(label)] != label:
-        return f"has another label in its .cls than {label.decode()}"
+    if data[offset - 2 * BLOCKSIZE :][: len(label)] != label:
+        return f"has another label in its .cls than in the samples table ({label.decode()})"
     if decode:
         try:
             with Image.open(io.BytesIO(jpeg)) as image:
@@ -124,8 +125,11 @@ def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
     return None
 
 
-def _changed_frames(data: bytes, path: Path, task: _Task) -> Iterator[str]:
-    """Name the samples around whose sound pictures the tar differs from what was written: headers, labels, padding."""
+def _changes_around_pictures(data: bytes, path: Path, task: _Task) -> Iterator[str]:
+    """Yield the samples whose pictures are sound, but whose tar headers, labels or padding were changed.
+
+    Write the tar again from the pictures and the tables, and compare.
+    """
     try:
         keys = [line.split()[-1].split(".")[0] for line in path.with_suffix(".idx").read_text().splitlines()[1:]]
         buffer = io.BytesIO()
@@ -134,14 +138,14 @@ def _changed_frames(data: bytes, path: Path, task: _Task) -> Iterator[str]:
             tar.add_sample(key, int(row["label"]), data[int(row["offset"]) :][: int(row["length"])])
         tar.close()
     except (OSError, ValueError, IndexError):
-        yield f"{path} was changed after it was written, and so was its index: make the dataset again"
+        yield f"{path} was changed after it was written, and so was its index; make the dataset again"
         return
     expected = buffer.getvalue()
     count = max(len(expected), len(data))
-    apart = np.flatnonzero(
+    differs = np.flatnonzero(
         np.frombuffer(expected.ljust(count, b"\1"), np.uint8) != np.frombuffer(data.ljust(count, b"\2"), np.uint8)
     )
-    ends = (task.rows["offset"] + task.rows["length"] + BLOCK - 1) // BLOCK * BLOCK
-    for place in np.unique(np.searchsorted(ends, apart, side="right")).tolist():
+    ends = (task.rows["offset"] + task.rows["length"] + BLOCKSIZE - 1) // BLOCKSIZE * BLOCKSIZE
+    for place in np.unique(np.searchsorted(ends, differs, side="right")).tolist():
         where = f"the sample from {task.sources[place]}" if place < len(ends) else "the end"
         yield f"{path}: {where} is changed around its picture (tar header, label or padding)"

@@ -1,10 +1,19 @@
 """One picture file to one JPEG: decoding, rescaling, encoding."""
 
-from .rescaling import Rescaling, decode_picture, rescale, rescale_file
+from .decoding import GZIP_MAGIC, decode_picture, jpeg_decoder
+from .encoding import encode_jpeg
+from .picture import Rescaled, Rescaling, rescale_file, rescale_picture
+from .rescaling import RESAMPLINGS, rescale
 
 __all__ = [
+    "GZIP_MAGIC",
+    "RESAMPLINGS",
+    "Rescaled",
     "Rescaling",
     "decode_picture",
+    "encode_jpeg",
+    "jpeg_decoder",
     "rescale",
     "rescale_file",
+    "rescale_picture",
 ]

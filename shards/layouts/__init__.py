@@ -1,64 +1,80 @@
-"""The layouts in which copies of ImageNet lie about; each is recognised by its files."""
+"""The layouts of the copies of ImageNet that people have. Each is recognised by its files."""
 
 import gc
 from pathlib import Path
-from types import ModuleType
 
-from ..base.errors import FreelightError
-from ..sources.labelling import Labelling, arrange
-from ..sources.listing import Source
-from ..sources.ordered import OrderedSource
-from . import fall2011, folders, huggingface, ilsvrc2010, ilsvrc2012, kaggle, parquet
+from ..base import FreelightError
+from ..sources import Labelling, OrderedSource, Source, label_images
+from .devkit import DEVKITS, Devkit, read_devkit
+from .fall2011 import Fall2011
+from .folders import Folders
+from .huggingface import HuggingFace
+from .ilsvrc2010 import Ilsvrc2010
+from .ilsvrc2012 import Ilsvrc2012
+from .kaggle import Kaggle
+from .layout import Layout
+from .parquet import Parquet
 
-# In the order in which they are tried; class folders are what is left.
-LAYOUTS: dict[str, ModuleType] = {
-    "ilsvrc2012": ilsvrc2012,
-    "ilsvrc2010": ilsvrc2010,
-    "kaggle": kaggle,
-    "parquet": parquet,
-    "huggingface": huggingface,
-    "fall2011": fall2011,
-    "folders": folders,
-}
+__all__ = ["DEVKITS", "LAYOUTS", "Devkit", "Layout", "list_images", "read_devkit", "recognise_layout"]
+
+LAYOUTS: tuple[Layout, ...] = (
+    Ilsvrc2012(),
+    Ilsvrc2010(),
+    Kaggle(),
+    Parquet(),
+    HuggingFace(),
+    Fall2011(),
+    Folders(),
+)
+"""The layouts that come with Freelight, in the order in which they are tried. Any other folder has class folders."""
 
 
 def list_images(
     images: Path,
     *,
-    layout: str | None = None,
+    layout: str | Layout | None = None,
     val_fraction: float | None = None,
     class_names: Path | None = None,
     classes: Path | None = None,
     label_order: str = "wnid",
     seed: int = 0,
 ) -> Source | OrderedSource:
-    """List the pictures under `images`, in the layout named or else recognised; see `Labelling` for the rest.
+    """List the pictures under `images`; `Labelling` describes the other arguments.
 
-    A layout that can only be read in order gives an `OrderedSource`, whose pictures are known once it was staged.
+    layout: the name of one of `LAYOUTS`, or a layout of your own; None recognises one of `LAYOUTS`. A layout that can
+    only be read in order gives an `OrderedSource`, whose pictures become known while `make_shards` reads it.
     """
     labelling = Labelling(
         val_fraction=val_fraction, class_names=class_names, classes=classes, label_order=label_order, seed=seed
     )
-    if layout is not None and layout not in LAYOUTS:
-        raise FreelightError(f"--layout (={layout}) must be one of {', '.join(LAYOUTS)}")
-    module = LAYOUTS[layout or recognise_layout(images)]
-    if layout is not None and not module.recognises(images):
-        raise FreelightError(f"--images {images} is not of --layout {layout}; expected {module.EXPECTED}")
+    if layout is None:
+        chosen = recognise_layout(images)
+    else:
+        chosen = _layout_named(layout) if isinstance(layout, str) else layout
+        if not chosen.recognises(images):
+            raise FreelightError(f"`images` {images} does not have `layout` {chosen.name}; expected {chosen.expected}")
     collecting = gc.isenabled()
-    gc.disable()  # a listing makes a million tuples and no cycles; looking for cycles takes a fifth of the time
+    gc.disable()  # a listing makes a million tuples and no cycles; searching for cycles takes a fifth of the time
     try:
-        found = module.list_source(images, labelling)
-        return found if isinstance(found, OrderedSource) else arrange(found, labelling)
+        found = chosen.list_source(images, labelling)
+        return found if isinstance(found, OrderedSource) else label_images(found, labelling)
     finally:
         if collecting:
             gc.enable()
 
 
-def recognise_layout(images: Path) -> str:
-    """Return the name of the layout of `images`. Raises `FreelightError` when it is none that is known."""
-    for name, module in LAYOUTS.items():
-        if module.recognises(images):
-            return name
+def recognise_layout(images: Path) -> Layout:
+    """Return the layout of `images`. Raises `FreelightError` if it has none of `LAYOUTS`."""
+    for layout in LAYOUTS:
+        if layout.recognises(images):
+            return layout
     if not images.exists():
-        raise FreelightError(f"--images {images} is not a folder or an archive; there is nothing of that name")
-    raise FreelightError(f"--images {images} is an archive of no known layout; expected {folders.EXPECTED}")
+        raise FreelightError(f"`images` {images} is not a folder or an archive: it does not exist")
+    raise FreelightError(f"`images` {images} has no known layout; expected {LAYOUTS[-1].expected}")
+
+
+def _layout_named(name: str) -> Layout:
+    for layout in LAYOUTS:
+        if layout.name == name:
+            return layout
+    raise FreelightError(f"`layout` (={name}) must be one of {', '.join(layout.name for layout in LAYOUTS)}")

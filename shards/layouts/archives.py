@@ -1,12 +1,11 @@
-"""What the archive layouts share: tars of class tars, flat tars, and the files that lie beside them."""
+"""List tars of class tars and flat tars of pictures, for the layouts that consist of archives."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..base.errors import FreelightError
-from ..sources.listing import UNLABELLED, ByClass, SourceImage
-from ..sources.tarwalk import open_tar, walk_tar
+from ..base import FreelightError
+from ..sources import UNLABELLED, ByClass, SourceImage, open_tar, walk_tar
 
 CLASS_TAR = re.compile(r"(?:^|/)(n\d{8})\.tar$")
 
@@ -18,7 +17,7 @@ def class_tar_id(name: str) -> str | None:
 
 
 def list_class_tars(root: Path, file: str) -> ByClass:
-    """List a tar of class tars: each picture of each class, in place. Other members have no class (None)."""
+    """List the pictures of a tar of class tars, in place. Members that are not class tars have no class (None)."""
     mtime = (root / file).stat().st_mtime_ns
     found: ByClass = {}
     for member, read_at in open_tar(root / file):
@@ -35,7 +34,7 @@ def list_class_tars(root: Path, file: str) -> ByClass:
 
 
 def list_flat_tar(root: Path, file: str, class_of: Callable[[str], str | None]) -> ByClass:
-    """List a tar of pictures; `class_of` gives a member's class id by its name, None where there is none."""
+    """List a tar of pictures, in place. class_of: returns a member's class id by its name, None if it has none."""
     mtime = (root / file).stat().st_mtime_ns
     found: ByClass = {}
     for member, _ in open_tar(root / file):
@@ -45,15 +44,19 @@ def list_flat_tar(root: Path, file: str, class_of: Callable[[str], str | None]) 
 
 
 def numbered_classes(pattern: str, class_ids: list[str], split: str) -> Callable[[str], str]:
-    """Return the class of the picture of number k (1 to n) in a name that fits `pattern`, from line k of the truth."""
+    """Return a function that finds a picture's class id by the number in its file name.
+
+    pattern: of the file name; its group is the number k. class_ids: the id of picture k is `class_ids[k - 1]`. The
+    function raises `FreelightError` for a name or number that does not fit.
+    """
     expected = re.compile(pattern)
 
     def class_of(name: str) -> str:
         match = expected.search(name)
         if not match or not 1 <= int(match.group(1)) <= len(class_ids):
             raise FreelightError(
-                f"the {split} archive's member {name!r} is none of the {len(class_ids)} pictures of the ground truth; "
-                "give the archive and the devkit of one release"
+                f"the {split} archive's member {name!r} is not among the {len(class_ids)} pictures of the ground "
+                "truth; give the archive and the devkit of the same release"
             )
         return class_ids[int(match.group(1)) - 1]
 
@@ -61,7 +64,7 @@ def numbered_classes(pattern: str, class_ids: list[str], split: str) -> Callable
 
 
 def require_all(found: ByClass, count: int, what: str) -> ByClass:
-    """Raise `FreelightError` unless there are as many pictures as lines of ground truth."""
+    """Return `found`. Raises `FreelightError` unless it has `count` pictures, the lines of the ground truth."""
     images = sum(len(images) for images in found.values())
     if images != count:
         raise FreelightError(f"{what} has {images} pictures, its ground truth {count} lines; fetch both again")
@@ -69,7 +72,7 @@ def require_all(found: ByClass, count: int, what: str) -> ByClass:
 
 
 def require_file(root: Path, name: str, why: str) -> Path:
-    """Return the path of a file that must lie beside the archives."""
+    """Return the path of a file that must lie in `root`. Raises `FreelightError`, with the reason, if it does not."""
     if not (root / name).is_file():
         raise FreelightError(f"{root} has no {name}, which {why}; put it there")
     return root / name

@@ -1,41 +1,43 @@
-"""The Fall 2011 release as a whole: a tar, or tar.gz, of some 21,841 class tars; also any other tar of class tars."""
+"""The whole Fall 2011 release: a tar, or tar.gz, of some 21,841 class tars; also any other tar of class tars."""
 
 from pathlib import Path
 
-from ..sources.labelling import Labelling
-from ..sources.listing import Listing
-from ..sources.ordered import GZIP_MAGIC, OrderedPiece, OrderedSource
+from ..images import GZIP_MAGIC
+from ..sources import Labelling, Listing, OrderedSource, TarGzPiece
 from .archives import class_tar_id, list_class_tars
 
 NAMES = ("fall11_whole.tar", "fall11_whole.tar.gz")
-EXPECTED = f"{NAMES[0]} or {NAMES[1]}, in a folder or as --images itself"
+
+
+class Fall2011:
+    """One archive of class tars, in a folder or as `images` itself."""
+
+    name = "fall2011"
+    expected = f"{NAMES[0]} or {NAMES[1]}, in a folder or as `images` itself"
+
+    def recognises(self, images: Path) -> bool:
+        """Tell whether `images` is an archive, or a folder that holds one with the release's name."""
+        return _archive(images) is not None
+
+    def list_source(self, images: Path, labelling: Labelling) -> Listing | OrderedSource:
+        """List the tar in place; a tar.gz can only be read in order."""
+        archive = _archive(images)
+        assert archive is not None
+        root, file = archive.parent, archive.name
+        with archive.open("rb") as opened:
+            compressed = opened.read(2) == GZIP_MAGIC
+        if compressed:
+            piece = TarGzPiece("train", file, class_of)
+            return OrderedSource(root=root, layout=self.name, pieces=(piece,), labelling=labelling)
+        return Listing(root=root, layout=self.name, splits={"train": list_class_tars(root, file)})
+
+
+def class_of(path: str) -> str | None:
+    """Return the wnid of a member's path, `n01440764.tar/n01440764_1.JPEG`."""
+    return class_tar_id(path.rsplit("/", 1)[0])
 
 
 def _archive(images: Path) -> Path | None:
     if images.is_file() and images.name.endswith((".tar", ".tar.gz", ".tgz")):
         return images
     return next((images / name for name in NAMES if (images / name).is_file()), None)
-
-
-def recognises(images: Path) -> bool:
-    """Tell whether it is an archive, or a folder with one of the release's name."""
-    return _archive(images) is not None
-
-
-def list_source(images: Path, labelling: Labelling) -> Listing | OrderedSource:
-    """List the tar in place; a tar.gz can only be read in order."""
-    archive = _archive(images)
-    assert archive is not None
-    root, file = archive.parent, archive.name
-    with archive.open("rb") as opened:
-        compressed = opened.read(2) == GZIP_MAGIC
-    if compressed:
-        return OrderedSource(
-            root=root, layout="fall2011", pieces=(OrderedPiece("train", file),), class_of=class_of, labelling=labelling
-        )
-    return Listing(root=root, layout="fall2011", splits={"train": list_class_tars(root, file)})
-
-
-def class_of(path: str) -> str | None:
-    """Return the wnid of a member's path, `n01440764.tar/n01440764_1.JPEG`."""
-    return class_tar_id(path.rsplit("/", 1)[0])

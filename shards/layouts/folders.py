@@ -3,57 +3,61 @@
 import os
 from pathlib import Path
 
-from ..base.errors import FreelightError
-from ..sources.labelling import Labelling
-from ..sources.listing import UNLABELLED, ByClass, LeftOut, Listing, SourceImage
+from ..base import FreelightError
+from ..sources import UNLABELLED, ByClass, Labelling, LeftOut, Listing, SourceImage
 from .devkit import DEVKITS, read_devkit
 
 SPLITS = ("train", "val", "test")
-EXPECTED = "train/<class>/<image> with val/ and test/, or <class>/<image>"
 
 
-def recognises(images: Path) -> bool:
-    """Any folder may be one."""
-    return images.is_dir()
+class Folders:
+    """Folders of classes."""
 
+    name = "folders"
+    expected = "train/<class>/<image> with val/ and test/, or <class>/<image>"
 
-def list_source(images: Path, labelling: Labelling) -> Listing:
-    """List the tree. A `test` folder without class folders is a split without labels."""
-    present = [split for split in SPLITS if (images / split).is_dir()]
-    if "train" in present:
-        folders = {split: images / split for split in present}
-    elif present:
-        raise FreelightError(
-            f"{images} has {', '.join(present)}/ but no train/; give the folder that holds train/, or the one with "
-            f"the class folders, such as {images / present[0]}"
-        )
-    else:
-        folders = {"train": images}
-    listing = Listing(root=images, layout="folders", splits={})
-    devkit = images / DEVKITS[2012]
-    if labelling.label_order == "ilsvrc" and devkit.is_file():
-        listing.devkit_order = read_devkit(devkit, 2012).order
-    # Files that are not pictures, and known: they are no loss to report.
-    known = frozenset(path.resolve() for path in (labelling.class_names, labelling.classes, devkit) if path)
-    for split, folder in folders.items():
-        if split == "test" and not _subfolders(folder):
-            listing.splits[split] = {None: list_flat_folder(images, folder, split, listing.left_out)}
-            continue
-        listing.splits[split] = list_class_folders(images, folder, split, listing.left_out, known)
-        if not listing.splits[split]:
+    def recognises(self, images: Path) -> bool:
+        """Accept any folder."""
+        return images.is_dir()
+
+    def list_source(self, images: Path, labelling: Labelling) -> Listing:
+        """List the tree. A `test` folder without class folders is a split without labels."""
+        present = [split for split in SPLITS if (images / split).is_dir()]
+        if "train" in present:
+            folders = {split: images / split for split in present}
+        elif present:
             raise FreelightError(
-                f"{folder} has no class folders; expected {folder}/<class>/<image>"
-                + ("" if split == "train" else f" (its files have no labels; move {split}/ away to go without it)")
+                f"{images} has {', '.join(present)}/ but no train/; give the folder that holds train/, or the one with "
+                f"the class folders, such as {images / present[0]}"
             )
-    return listing
+        else:
+            folders = {"train": images}
+        listing = Listing(root=images, layout=self.name, splits={})
+        devkit = images / DEVKITS[2012]
+        if labelling.label_order == "ilsvrc" and devkit.is_file():
+            listing.devkit_order = read_devkit(devkit, 2012).order
+        # Files of the user's own that are no pictures: not reported as left out.
+        known = frozenset(path.resolve() for path in (labelling.class_names, labelling.classes, devkit) if path)
+        for split, folder in folders.items():
+            if split == "test" and not _subfolders(folder):
+                listing.splits[split] = {None: list_flat_folder(images, folder, split, listing.left_out)}
+                continue
+            listing.splits[split] = list_class_folders(images, folder, split, listing.left_out, known)
+            if not listing.splits[split]:
+                hint = f" (its files have no labels; move {split}/ away to make the dataset without it)"
+                raise FreelightError(
+                    f"{folder} has no class folders; expected {folder}/<class>/<image>"
+                    + (hint if split != "train" else "")
+                )
+        return listing
 
 
 def list_class_folders(
     root: Path, folder: Path, split: str, left_out: list[LeftOut], known: frozenset[Path] = frozenset()
 ) -> ByClass:
-    """List every file below each class folder. Links are followed: subsets are made of them.
+    """List every file below each class folder. Follow links: people make subsets of links.
 
-    What lies beside the class folders, and what is hidden, goes to `left_out`, unless `known`.
+    Files beside the class folders, except `known` ones, and hidden files and folders go to `left_out`.
     """
     found: ByClass = {}
     for entry in _scan(folder):
@@ -68,7 +72,7 @@ def list_class_folders(
 
 
 def list_flat_folder(root: Path, folder: Path, split: str, left_out: list[LeftOut]) -> list[SourceImage]:
-    """List every file of a folder without classes, those of subfolders included."""
+    """List every file of a folder without classes, and of its subfolders."""
     return _list_below(root, str(folder), split, left_out)
 
 

@@ -1,17 +1,47 @@
-"""Hugging Face's older copy of imagenet-1k: archives whose file names end in the wnid, `..._n01440764.JPEG`."""
+"""Hugging Face's older copy of imagenet-1k: archives of pictures whose names end in the wnid, `..._n01440764.JPEG`."""
 
 import re
 from pathlib import Path
 
-from ..base.errors import FreelightError
-from ..sources.labelling import Labelling
-from ..sources.listing import ByClass, Listing
-from ..sources.ordered import OrderedPiece, OrderedSource
+from ..base import FreelightError
+from ..sources import ByClass, Labelling, Listing, OrderedSource, TarGzPiece
 from .archives import list_flat_tar
 
 ARCHIVE = re.compile(r"(train|val|test)_images(?:_\d+)?\.tar(\.gz)?$")
 WNID = re.compile(r"_(n\d{8})\.\w+$")
-EXPECTED = "train_images_0.tar.gz and so on, val_images.tar.gz, test_images.tar.gz, in the folder or in its data/"
+
+
+class HuggingFace:
+    """Archives train_images_0.tar.gz and so on."""
+
+    name = "huggingface"
+    expected = "train_images_0.tar.gz and so on, val_images.tar.gz, test_images.tar.gz, in the folder or in its data/"
+
+    def recognises(self, images: Path) -> bool:
+        """Tell whether the folder, or its data/, holds such archives."""
+        return bool(_archives(images))
+
+    def list_source(self, images: Path, labelling: Labelling) -> Listing | OrderedSource:
+        """List tars in place; tar.gz can only be read in order."""
+        archives = [(split, str(path.relative_to(images))) for split, path in _archives(images)]
+        compressed = {file.endswith(".gz") for _, file in archives}
+        if len(compressed) == 2:
+            raise FreelightError(f"{images} has both .tar and .tar.gz archives; keep one kind")
+        if compressed == {True}:
+            pieces = tuple(TarGzPiece(split, file, wnid_of) for split, file in archives)
+            return OrderedSource(root=images, layout=self.name, pieces=pieces, labelling=labelling)
+        splits: dict[str, ByClass] = {}
+        for split, file in archives:
+            by_class = splits.setdefault(split, {})
+            for class_id, found in list_flat_tar(images, file, wnid_of).items():
+                by_class.setdefault(class_id, []).extend(found)
+        return Listing(root=images, layout=self.name, splits=splits)
+
+
+def wnid_of(path: str) -> str | None:
+    """Return the wnid at the end of a file name. The pictures of test have none."""
+    match = WNID.search(path)
+    return match.group(1) if match else None
 
 
 def _archives(images: Path) -> list[tuple[str, Path]]:
@@ -22,31 +52,3 @@ def _archives(images: Path) -> list[tuple[str, Path]]:
             if found := [(match.group(1), path) for match, path in matches if match]:
                 return found
     return []
-
-
-def recognises(images: Path) -> bool:
-    """Tell whether such archives lie there."""
-    return bool(_archives(images))
-
-
-def list_source(images: Path, labelling: Labelling) -> Listing | OrderedSource:
-    """List tars in place; tar.gz can only be read in order."""
-    archives = [(split, str(path.relative_to(images))) for split, path in _archives(images)]
-    compressed = {file.endswith(".gz") for _, file in archives}
-    if len(compressed) == 2:
-        raise FreelightError(f"{images} has both .tar and .tar.gz; leave one of the two")
-    if compressed == {True}:
-        pieces = tuple(OrderedPiece(split, file) for split, file in archives)
-        return OrderedSource(root=images, layout="huggingface", pieces=pieces, class_of=class_of, labelling=labelling)
-    splits: dict[str, ByClass] = {}
-    for split, file in archives:
-        by_class = splits.setdefault(split, {})
-        for class_id, found in list_flat_tar(images, file, class_of).items():
-            by_class.setdefault(class_id, []).extend(found)
-    return Listing(root=images, layout="huggingface", splits=splits)
-
-
-def class_of(path: str) -> str | None:
-    """Return the wnid at the end of a file name; the pictures of test have none."""
-    match = WNID.search(path)
-    return match.group(1) if match else None

@@ -2,38 +2,41 @@
 
 from pathlib import Path
 
-from ..sources.labelling import Labelling
-from ..sources.listing import Listing
+from ..sources import Labelling, Listing
 from .archives import list_class_tars, list_flat_tar, numbered_classes, require_all, require_file
 from .devkit import DEVKITS, read_devkit
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 TESTS = ("ILSVRC2012_img_test_v10102019.tar", "ILSVRC2012_img_test.tar")
-EXPECTED = f"{TRAIN}, and beside it {VAL}, {DEVKITS[2012]} and {TESTS[1]} as you have them"
 
 
-def recognises(images: Path) -> bool:
-    """Tell whether one of the archives lies in the folder."""
-    return any((images / name).is_file() for name in (TRAIN, VAL, *TESTS))
+class Ilsvrc2012:
+    """ILSVRC2012_img_train.tar and the archives beside it."""
 
+    name = "ilsvrc2012"
+    expected = f"{TRAIN}, and beside it {VAL}, {DEVKITS[2012]} and {TESTS[1]} if you have them"
 
-def list_source(images: Path, labelling: Labelling) -> Listing:
-    """List what archives there are; val needs the devkit, test has no labels."""
-    listing = Listing(root=images, layout="ilsvrc2012", splits={})
-    devkit = None
-    if (images / VAL).is_file():
-        require_file(images, DEVKITS[2012], f"holds the labels of {VAL}")
-    if (images / DEVKITS[2012]).is_file():
-        devkit = read_devkit(images / DEVKITS[2012], 2012)
-        listing.names, listing.devkit_order = devkit.names, devkit.order
-    require_file(images, TRAIN, "says the classes")
-    listing.splits["train"] = list_class_tars(images, TRAIN)
-    if devkit and (images / VAL).is_file():
-        truth = devkit.class_ids(devkit.validation, images / DEVKITS[2012])
-        class_of = numbered_classes(r"(?:^|/)ILSVRC2012_val_(\d{8})\.JPEG$", truth, "val")
-        listing.splits["val"] = require_all(list_flat_tar(images, VAL, class_of), len(truth), VAL)
-    for test in TESTS:
-        if (images / test).is_file():
-            listing.splits["test"] = list_flat_tar(images, test, lambda name: None)
-            break
-    return listing
+    def recognises(self, images: Path) -> bool:
+        """Tell whether one of the archives lies in the folder."""
+        return any((images / name).is_file() for name in (TRAIN, VAL, *TESTS))
+
+    def list_source(self, images: Path, labelling: Labelling) -> Listing:
+        """List the archives in the folder. val needs the devkit; test has no labels."""
+        listing = Listing(root=images, layout=self.name, splits={})
+        devkit = None
+        if (images / VAL).is_file():
+            require_file(images, DEVKITS[2012], f"holds the labels of {VAL}")
+        if (images / DEVKITS[2012]).is_file():
+            devkit = read_devkit(images / DEVKITS[2012], 2012)
+            listing.names, listing.devkit_order = devkit.names, devkit.order
+        require_file(images, TRAIN, "defines the classes")
+        listing.splits["train"] = list_class_tars(images, TRAIN)
+        if devkit and (images / VAL).is_file():
+            truth = devkit.class_ids(devkit.validation, images / DEVKITS[2012])
+            class_of = numbered_classes(r"(?:^|/)ILSVRC2012_val_(\d{8})\.JPEG$", truth, "val")
+            listing.splits["val"] = require_all(list_flat_tar(images, VAL, class_of), len(truth), VAL)
+        for test in TESTS:
+            if (images / test).is_file():
+                listing.splits["test"] = list_flat_tar(images, test, lambda name: None)
+                break
+        return listing

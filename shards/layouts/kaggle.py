@@ -3,54 +3,55 @@
 import csv
 from pathlib import Path
 
-from ..base.errors import FreelightError
-from ..sources.labelling import Labelling, read_class_names
-from ..sources.listing import LeftOut, Listing
+from ..base import FreelightError
+from ..sources import Labelling, LeftOut, Listing, read_class_names
 from .archives import require_file
 from .folders import list_class_folders, list_flat_folder
 
 TREE = Path("ILSVRC/Data/CLS-LOC")
 NAMES, VAL_TRUTH = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
-EXPECTED = f"{TREE}/train/<wnid>/, and beside ILSVRC/ the files {NAMES} and {VAL_TRUTH}"
 
 
-def recognises(images: Path) -> bool:
-    """Tell whether the tree is in the folder."""
-    return (images / TREE / "train").is_dir()
+class Kaggle:
+    """The tree ILSVRC/Data/CLS-LOC/, and text files beside it."""
 
+    name = "kaggle"
+    expected = f"{TREE}/train/<wnid>/, and beside ILSVRC/ the files {NAMES} and {VAL_TRUTH}"
 
-def list_source(images: Path, labelling: Labelling) -> Listing:
-    """List train by its folders, val by the solution file, and test without labels."""
-    listing = Listing(root=images, layout="kaggle", splits={})
-    listing.names = read_class_names(require_file(images, NAMES, "holds the names of the classes"))
-    listing.splits["train"] = list_class_folders(images, images / TREE / "train", "train", listing.left_out)
-    if (images / TREE / "val").is_dir():
-        truth = _read_solution(require_file(images, VAL_TRUTH, "holds the labels of val"))
-        flat = list_flat_folder(images, images / TREE / "val", "val", listing.left_out)
-        val = listing.splits["val"] = {}
-        for image in flat:
-            class_id = truth.pop(Path(image.path).stem, None)
-            if class_id is None:
-                listing.left_out.append(LeftOut("val", image.path, f"not in {VAL_TRUTH}"))
-            else:
-                val.setdefault(class_id, []).append(image)
-        if truth:
-            raise FreelightError(
-                f"{images / TREE / 'val'} lacks {next(iter(truth))}, which {VAL_TRUTH} lists ({len(truth)} missing); "
-                "fetch them again"
-            )
-    if (images / TREE / "test").is_dir():
-        listing.splits["test"] = {None: list_flat_folder(images, images / TREE / "test", "test", listing.left_out)}
-    return listing
+    def recognises(self, images: Path) -> bool:
+        """Tell whether the folder holds the tree."""
+        return (images / TREE / "train").is_dir()
+
+    def list_source(self, images: Path, labelling: Labelling) -> Listing:
+        """List train with the classes of its folders, val with those of the solution file, and test without labels."""
+        listing = Listing(root=images, layout=self.name, splits={})
+        listing.names = read_class_names(require_file(images, NAMES, "holds the names of the classes"))
+        listing.splits["train"] = list_class_folders(images, images / TREE / "train", "train", listing.left_out)
+        if (images / TREE / "val").is_dir():
+            truth = _read_solution(require_file(images, VAL_TRUTH, "holds the labels of val"))
+            flat = list_flat_folder(images, images / TREE / "val", "val", listing.left_out)
+            val = listing.splits["val"] = {}
+            for image in flat:
+                class_id = truth.pop(Path(image.path).stem, None)
+                if class_id is None:
+                    listing.left_out.append(LeftOut("val", image.path, f"not in {VAL_TRUTH}"))
+                else:
+                    val.setdefault(class_id, []).append(image)
+            if truth:
+                missing = f"{next(iter(truth))}, which {VAL_TRUTH} lists ({len(truth)} missing)"
+                raise FreelightError(f"{images / TREE / 'val'} lacks {missing}; fetch them again")
+        if (images / TREE / "test").is_dir():
+            listing.splits["test"] = {None: list_flat_folder(images, images / TREE / "test", "test", listing.left_out)}
+        return listing
 
 
 def _read_solution(path: Path) -> dict[str, str]:
-    """Read `ImageId,PredictionString` lines: the label is the prediction's first word, boxes follow."""
+    """Read `ImageId,PredictionString` lines: class ids by image. Boxes follow the id in the second field."""
     truth = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
             words = (row.get("PredictionString") or "").split()
             if not row.get("ImageId") or not words:
-                raise FreelightError(f"{path} is not of lines 'ImageId,PredictionString', found {row}; fetch it again")
+                raise FreelightError(f"{path}: expected lines 'ImageId,PredictionString', found {row}; fetch it again")
             truth[row["ImageId"]] = words[0]
     return truth

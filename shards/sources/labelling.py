@@ -1,11 +1,11 @@
-"""From a layout's listing to a source: which classes, in which order, and which pictures are held out as `val`."""
+"""A layout's listing -> a labelled source: which classes, in which order, and which pictures are held out as `val`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..base.errors import FreelightError
+from ..base import FreelightError
 from .listing import ByClass, ClassInfo, LeftOut, Listing, Source, SourceImage
 
 LABEL_ORDERS = ("wnid", "ilsvrc")
@@ -15,9 +15,9 @@ LABEL_ORDERS = ("wnid", "ilsvrc")
 class Labelling:
     """How classes become labels.
 
-    val_fraction: the share of each class, rounded, that becomes `val`, drawn by `seed`. class_names: a file of
-    `<id>\\t<name>` lines. classes: a file of the class ids to take, one a line (None: all). label_order: "wnid" sorts
-    the ids, as everybody does today; "ilsvrc" is the devkit's, as the authors had it.
+    val_fraction: share of each class, rounded, that becomes `val`; the pictures are drawn by `seed`. class_names: file
+    of `<id>\\t<name>` lines. classes: file of the class ids to keep, one per line; None keeps all. label_order: "wnid"
+    sorts the ids, which is usual today; "ilsvrc" is the devkit's order, which the authors used.
     """
 
     val_fraction: float | None = None
@@ -28,19 +28,19 @@ class Labelling:
 
     def __post_init__(self) -> None:
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:
-            raise FreelightError(f"--val-fraction (={self.val_fraction}) must lie between 0 and 1")
+            raise FreelightError(f"`val_fraction` (={self.val_fraction}) must lie between 0 and 1")
         if self.label_order not in LABEL_ORDERS:
-            raise FreelightError(f"--label-order (={self.label_order}) must be one of {', '.join(LABEL_ORDERS)}")
+            raise FreelightError(f"`label_order` (={self.label_order}) must be one of {', '.join(LABEL_ORDERS)}")
 
     def wanted(self) -> frozenset[str] | None:
-        """Return the class ids of the file `classes`, None without one."""
+        """Return the class ids in the file `classes`, or None if there is no file."""
         return frozenset(read_class_ids(self.classes)) if self.classes else None
 
 
-def arrange(listing: Listing, labelling: Labelling) -> Source:
-    """Give every picture its label. Splits are in order of (class id, path), whatever order the source had.
+def label_images(listing: Listing, labelling: Labelling) -> Source:
+    """Give every picture its label, and sort each split by (class id, path).
 
-    Raises `FreelightError` for classes that are empty, unknown to `train`, or without a name or devkit number.
+    Raises `FreelightError` for classes that are empty, missing in `train`, or without a name or devkit number.
     """
     wanted = labelling.wanted()
     splits = dict(listing.splits)
@@ -50,7 +50,7 @@ def arrange(listing: Listing, labelling: Labelling) -> Source:
         for image in splits.get(split, {}).pop(None, []):
             left_out.append(LeftOut(split, image.path, "no class is known from its path"))
     if "train" not in splits:
-        raise FreelightError(f"{where} has no train split, which says the classes; add it beside the others")
+        raise FreelightError(f"{where} has no train split, which defines the classes; add it beside the others")
     ids = sorted(class_id for class_id in splits["train"] if class_id is not None)
     if wanted is not None:
         if unknown := sorted(wanted - set(ids)):
@@ -59,14 +59,16 @@ def arrange(listing: Listing, labelling: Labelling) -> Source:
     for class_id in ids:
         if not splits["train"][class_id]:
             raise FreelightError(
-                f"class {class_id!r} of {where} has no images in train, but would take a label; "
-                "remove it, or choose the others with --classes"
+                f"class {class_id!r} of {where} has no images in train, but would get a label; "
+                "remove it, or list the other classes in `classes`"
             )
     if labelling.val_fraction is not None:
         if len(splits) > 1:
-            raise FreelightError(f"--val-fraction is for train alone, but {where} has {', '.join(sorted(splits))}")
+            raise FreelightError(
+                f"`val_fraction` needs a source that has train alone, but {where} has {', '.join(sorted(splits))}"
+            )
         splits = _draw_val(splits["train"], ids, labelling)
-    classes = _classes(ids, listing, labelling)
+    classes = _classes(ids, listing, labelling, where)
     label_of = {info.id: label for label, info in enumerate(classes)}
     labelled = {split: _label(splits.pop(split), split, label_of, wanted, where) for split in list(splits)}
     for split, images in labelled.items():
@@ -80,7 +82,7 @@ def _label(
 ) -> list[SourceImage]:
     images: list[SourceImage] = []
     for class_id in sorted(by_class, key=lambda class_id: class_id or ""):
-        found = sorted(by_class.pop(class_id))  # popped, so that ImageNet is not in memory twice
+        found = sorted(by_class.pop(class_id))  # pop, so that ImageNet's list is not in memory twice
         if class_id is None:
             images += found
         elif class_id in label_of:
@@ -97,7 +99,7 @@ def _label(
     return images
 
 
-def _classes(ids: list[str], listing: Listing, labelling: Labelling) -> tuple[ClassInfo, ...]:
+def _classes(ids: list[str], listing: Listing, labelling: Labelling, where: str) -> tuple[ClassInfo, ...]:
     names = listing.names
     if labelling.class_names:
         names = read_class_names(labelling.class_names)
@@ -108,13 +110,14 @@ def _classes(ids: list[str], listing: Listing, labelling: Labelling) -> tuple[Cl
     if labelling.label_order == "ilsvrc":
         if not listing.devkit_order:
             raise FreelightError(
-                f"--label-order ilsvrc needs the numbers of the devkit; put ILSVRC2012_devkit_t12.tar.gz into "
-                f"{listing.root}, or leave the order at wnid"
+                f"`label_order` ilsvrc needs the class numbers of the challenge's devkit, which is not in {where}; "
+                "put ILSVRC2012_devkit_t12.tar.gz there, or use wnid"
             )
         number = {class_id: place for place, class_id in enumerate(listing.devkit_order)}
         if missing := sorted(set(ids) - set(number)):
             raise FreelightError(
-                f"the devkit under {listing.root} has no class {missing[0]!r}; use --label-order wnid, or --classes"
+                f"the devkit under {listing.root} has no class {missing[0]!r}; "
+                "set `label_order` to wnid, or list the devkit's classes in `classes`"
             )
         ids = sorted(ids, key=number.__getitem__)
     return tuple(ClassInfo(class_id, names.get(class_id, class_id)) for class_id in ids)
@@ -132,12 +135,12 @@ def _draw_val(train: ByClass, ids: list[str], labelling: Labelling) -> dict[str,
         splits["train"][class_id] = [image for index, image in enumerate(members) if index not in chosen]
         if not splits["train"][class_id]:
             raise FreelightError(
-                f"--val-fraction (={labelling.val_fraction}) leaves train no image of class {class_id!r}, "
-                f"which has {len(members)}; take less"
+                f"`val_fraction` (={labelling.val_fraction}) leaves train no image of class {class_id!r}, "
+                f"which has {len(members)}; give a smaller share"
             )
     if not any(splits["val"].values()):
         raise FreelightError(
-            f"--val-fraction (={labelling.val_fraction}) gives val no image of classes this small; take more"
+            f"`val_fraction` (={labelling.val_fraction}) gives val no image of classes this small; give a larger share"
         )
     return splits
 
@@ -159,14 +162,14 @@ def read_class_names(path: Path) -> dict[str, str]:
             raise FreelightError(f"{path}:{number}: expected '<class id><tab><name>', found {line!r}")
         class_id = parts[0].strip()
         if class_id in names:
-            raise FreelightError(f"{path}:{number}: the class {class_id!r} has a line already; remove one")
+            raise FreelightError(f"{path}:{number}: the class {class_id!r} has a line already; remove one of them")
         names[class_id] = parts[1].strip()
     return names
 
 
 def read_class_ids(path: Path) -> list[str]:
-    """Read the class ids of a subset: the first word of each line."""
+    """Read the class ids of a subset: the first word of each line. Raises `FreelightError` for a file without any."""
     ids = [line.split()[0] for _, line in _lines(path, "'<class id>'")]
     if not ids:
-        raise FreelightError(f"{path} names no class; write one class id a line")
+        raise FreelightError(f"{path} names no class; write one class id per line")
     return ids

@@ -1,27 +1,29 @@
-"""Where the pictures come from: a listing of every split, each picture a stretch of bytes in a file of the source."""
+"""A source's pictures, listed by split: each is a range of bytes in one of the source's files."""
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..base.errors import FreelightError
+from ..base import FreelightError
 
 UNLABELLED = -1
 
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """A class: its id (the wnid, unique) and its name (for people; two classes may share one)."""
+    """A class: its unique id (the wnid) and its name for people, which two classes may share."""
 
     id: str
     name: str
 
 
 class SourceImage(NamedTuple):
-    """One picture of the source. `path` names it for people, archives included; its bytes lie in `file`, in place.
+    """One picture of the source: `bytes` bytes from `offset` in `file`.
 
-    file: relative to the source's root. label: `UNLABELLED` where none is known. mtime_ns: of `file` when listed.
+    path: the picture's name for people, which includes the names of archives; equal to `file` if the file holds the
+    picture alone. label: `UNLABELLED` if none is known. file: relative to the source's root. mtime_ns: of `file` when
+    it was listed.
     """
 
     path: str
@@ -33,7 +35,7 @@ class SourceImage(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """Something beside the pictures that is not taken, said in `rejected.jsonl`."""
+    """Something among the pictures that is left out, and listed in `rejected.jsonl`."""
 
     split: str
     path: str
@@ -42,9 +44,10 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """The pictures of every split, in a fixed order, under a root; `read` gives one picture's bytes.
+    """The pictures of every split, in a fixed order.
 
-    rescaled: what `read` gives is a staged picture (`staging.py`), not a file of the original.
+    root: the folder that holds the files. layout: the layout's name. rescaled: the pictures are segments' blobs
+    (`segments.py`), already rescaled, not picture files.
     """
 
     root: Path
@@ -55,8 +58,13 @@ class Source:
     left_out: tuple[LeftOut, ...] = ()
     rescaled: bool = False
 
+    @property
+    def has_loose_files(self) -> bool:
+        """Whether pictures lie in folders as files of their own, so that a new file there would be listed too."""
+        return any(image.path == image.file for images in self.splits.values() for image in images[:1])
+
     def read(self, image: SourceImage) -> bytes:
-        """Return the bytes of one picture. Raises `FreelightError` when its file is no longer what was listed."""
+        """Return the bytes of one picture. Raises `FreelightError` if its file changed since it was listed."""
         path = self.root / image.file
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -69,13 +77,13 @@ class Source:
         if found != image.bytes or status.st_mtime_ns != image.mtime_ns:
             raise FreelightError(
                 f"{path} changed while it was read: {image.bytes} bytes listed, {found} found, or written since; "
-                "delete --out and run again"
+                "delete `out` and run again"
             )
         return data
 
 
 def read_exactly(descriptor: int, offset: int, length: int) -> bytes:
-    """Return `length` bytes from `offset`, fewer only at the end of the file: one pread may give less."""
+    """Return `length` bytes from `offset`, or fewer at the end of the file. One `pread` may return fewer anywhere."""
     parts = []
     while length and (part := os.pread(descriptor, length, offset)):
         parts.append(part)
@@ -84,15 +92,17 @@ def read_exactly(descriptor: int, offset: int, length: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-# Pictures by class id, in the order found; under None those of which no class is known.
+# Pictures by class id, in the order found. Pictures of unknown class have the key None.
 ByClass = dict[str | None, list[SourceImage]]
 
 
 @dataclass(kw_only=True)
 class Listing:
-    """What a layout found under `root`, before labels are given.
+    """What a layout found under `root`, before classes get labels.
 
-    names: of classes, where the layout knows them. devkit_order: class ids as the challenge's devkit numbers them.
+    layout: the layout's name. splits: pictures by split ("train", "val", "test") and class. names: class names by id,
+    if the layout knows them. devkit_order: class ids in the order of the challenge's devkit, if the layout has one.
+    left_out: files among the pictures that are not listed, for `rejected.jsonl`.
     """
 
     root: Path

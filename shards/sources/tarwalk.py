@@ -1,8 +1,8 @@
-"""List the members of a tar by a walk over its 512-byte headers, at random or in order; nothing is unpacked.
+"""List the members of a tar by reading its 512-byte headers; nothing is unpacked.
 
-Python's `tarfile` takes 40 s for the 1,281,167 members of ImageNet's training archive, this a tenth. Understood are
-ustar, GNU long names and the pax records `path` and `size`. Names are labels and nothing more: they never become a
-path of the file system, so neither `..` nor a link leads anywhere.
+Python's `tarfile` takes 40 s for the 1,281,167 members of ImageNet's training archive; this takes 4 s. It reads ustar,
+GNU long names and the pax records `path` and `size`. Names are never used as paths in the file system, so `..` and
+links are harmless.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..base.errors import FreelightError
+from ..base import FreelightError
 from .listing import read_exactly
 
 BLOCK = 512
@@ -20,12 +20,12 @@ _ZEROS = bytes(BLOCK)
 # Name, size, checksum, kind, magic, prefix.
 _FIELDS = struct.Struct("100s 24x 12s 12x 8s c 100x 6s 82x 155s 12x").unpack
 
-# (offset, length) -> the bytes there, fewer only at the end. A walk asks with growing offsets only.
+# (offset, length) -> the bytes there, or fewer at the end of the data. `walk_tar` calls it with growing offsets.
 ReadAt = Callable[[int, int], bytes]
 
 
 class Member(NamedTuple):
-    """A regular file within a tar: its name, and where its content lies, in bytes from the start of what is read."""
+    """A regular file within a tar: its name, and the offset and size of its content, in bytes."""
 
     name: str
     offset: int
@@ -33,9 +33,10 @@ class Member(NamedTuple):
 
 
 def walk_tar(read_at: ReadAt, where: object, start: int = 0, end: int | None = None) -> Iterator[Member]:
-    """Yield the regular members of the tar in `start..end` (None: to the end); folders are passed over.
+    """Yield the regular files of the tar in bytes `start..end` (None: to the end), and skip folders.
 
-    Raises `FreelightError`, naming `where`, for what is no tar, is cut short, or holds links or devices.
+    where: name of the tar for errors. Raises `FreelightError` for data that is no tar, is cut short, or holds links or
+    devices.
     """
     position = start
     name, size = None, None
@@ -57,7 +58,7 @@ def walk_tar(read_at: ReadAt, where: object, start: int = 0, end: int | None = N
             name, size = records.get("path", name), int(records["size"]) if "size" in records else size
         elif kind == b"L":
             name = os.fsdecode(read_at(content, length).rstrip(b"\0"))
-        elif kind not in b"gK":  # comments for all, and the target of a link
+        elif kind not in b"gK":  # g: comments for all members; K: a long link target
             length = length if size is None else size
             if kind in b"0\0007":
                 if end is not None and content + length > end:
@@ -74,7 +75,7 @@ def walk_tar(read_at: ReadAt, where: object, start: int = 0, end: int | None = N
 
 
 def open_tar(path: Path) -> Iterator[tuple[Member, ReadAt]]:
-    """Yield the members of the tar file `path`, each with a function that reads the file at random."""
+    """Yield the members of the tar file `path`, each with a function that reads the file at any offset."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
 
@@ -91,17 +92,17 @@ def open_tar(path: Path) -> Iterator[tuple[Member, ReadAt]]:
 
 
 def _is_header(block: bytes, checksum: bytes) -> bool:
-    """Check the header's checksum: the sum of its bytes, those of the checksum itself counted as spaces."""
+    """Check the header's checksum: the sum of its bytes, with the checksum's own field set to spaces."""
     try:
         expected = int(checksum.strip(b" \0"), 8)
     except ValueError:
         return False
-    # adler32's lower half is 1 + the sum of the bytes, modulo 65521: quicker than summing them here.
+    # The lower half of adler32 is 1 + the sum of the bytes, modulo 65521. It is faster than sum().
     return (zlib.adler32(block) & 0xFFFF) == (1 + expected + sum(checksum) - 8 * ord(" ")) % 65521
 
 
 def _number(digits: bytes) -> int:
-    """Read a size: octal digits, or base 256 where the top bit is set (over 8 GiB)."""
+    """Read a size: octal digits, or base 256 if the top bit is set (sizes over 8 GiB)."""
     if digits[0] & 0x80:
         return int(struct.unpack(">Q", digits[4:12])[0])
     return int(digits.strip(b" \0") or b"0", 8)
@@ -109,7 +110,7 @@ def _number(digits: bytes) -> int:
 
 def _name(name: bytes, magic: bytes, prefix: bytes) -> str:
     name = name.partition(b"\0")[0]
-    if magic == b"ustar\0" and prefix[0]:  # GNU's own magic has other things in the prefix
+    if magic == b"ustar\0" and prefix[0]:  # with GNU's magic the field holds something else
         name = prefix.partition(b"\0")[0] + b"/" + name
     return name.decode("utf-8", "surrogateescape")
 

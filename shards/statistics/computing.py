@@ -1,4 +1,4 @@
-"""Compute a split's statistics: one pass over its shards, on any number of workers, resumable shard by shard."""
+"""Compute a split's statistics in one pass over its shards, on any number of workers; resume after a stop."""
 
 import functools
 import io
@@ -11,16 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base.atomic import atomic_write
-from ..base.errors import FreelightError
-from ..base.executor import run_tasks
-from ..dataset.directory import Dataset
+from ..base import FreelightError, atomic_write, run_tasks
+from ..dataset import Dataset
 from .moments import RGBMoments
 from .statistics import STATISTICS, TRAINING_SPLIT, Statistics, unfinished_path
 
 Watch = Callable[[Iterable[RGBMoments], int], Iterable[RGBMoments]]
 
-# Images decoded at a time: enough to make the calls cheap, 13 MB.
+# Images that are decoded before they are summed: 13 MB.
 _BATCH = 64
 
 
@@ -33,14 +31,14 @@ def write_statistics(
     cluster: str | None = None,
     watch: Watch = lambda parts, total: parts,
 ) -> Statistics:
-    """Compute a split's statistics and save them, or finish what was begun, or read what is there already.
+    """Compute a split's statistics and save them. Resume a stopped computation; read finished statistics.
 
     out: the `.npz` file to write; by default the dataset's `statistics.npz`, which is for the training split alone.
-    The bits do not depend on `workers` or `cluster`, nor on kills and restarts: each finished shard is recorded.
-    Statistics of an earlier dataset in the same directory are replaced; any other file named by `out` is left alone,
-    and an error.
+    The result is the same to the bit for any `workers` and `cluster`, and after any stops and restarts. Replaces
+    statistics of an earlier dataset in the same directory. Raises `FreelightError`, and changes nothing, if `out`
+    exists and holds something else.
     """
-    dataset.split(split)  # raises where there is none
+    dataset.split(split)  # raises an error if there is no such split
     path = _destination(dataset, split, out)
     found = _finished(path, dataset, split, own=out is None)
     if found is None:
@@ -61,19 +59,20 @@ def compute_statistics(
     record: Path | None = None,
     watch: Watch = lambda parts, total: parts,
 ) -> Statistics:
-    """Compute a split's statistics in one pass over its shards, by `run_tasks`: who does it does not change a bit.
+    """Compute a split's statistics in one pass over its shards. Any number of workers gives the same bits.
 
-    record: file to keep the sums of finished shards in, and to go on from. `watch(parts, total)` sees the sums of every
-    shard as it is finished, those recorded first (`total`: images), for a progress bar.
+    workers, cluster: as in `run_tasks`. record: file for the sums of finished shards, from which a restart resumes.
+    watch: is given the sums of finished shards, recorded ones first, and the number of images, and yields the sums on:
+    a progress bar, say.
     """
     info = dataset.split(split).info
-    done = _Done.load(record, dataset, split) if record else _Done.nothing(len(info.shards))
+    done = _Finished.load(record, dataset, split) if record else _Finished.none(len(info.shards))
     task = functools.partial(shard_moments, dataset, split)
     fresh = run_tasks(task, np.flatnonzero(~done.shards).tolist(), workers=workers, cluster=cluster)
 
     def parts() -> Iterator[RGBMoments]:
         if done.shards.any():
-            yield RGBMoments().merge(done.moments)  # of its own: these go on growing
+            yield RGBMoments().merge(done.moments)  # a copy, because `done.moments` changes
         for shard, part in fresh:
             done.add(shard, part)
             if record:
@@ -86,7 +85,7 @@ def compute_statistics(
 
 
 def shard_moments(dataset: Dataset, split: str, shard: int) -> tuple[int, RGBMoments]:
-    """Return the number of a shard, and the sums over it."""
+    """Return `shard`, the number of a shard, and the sums over its images."""
     moments = RGBMoments()
     for images in decode_shard(dataset, split, shard):
         moments.partial_fit(images)
@@ -94,9 +93,9 @@ def shard_moments(dataset: Dataset, split: str, shard: int) -> tuple[int, RGBMom
 
 
 def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield the decoded images of one shard in sample order, some at a time: uint8 (n, H, W, 3).
+    """Yield the decoded images of one shard in sample order, in batches: uint8 (n, H, W, 3).
 
-    They lie where the next ones will: memory that is new each time costs a tenth of the speed.
+    The next batch overwrites the memory of the last: new memory for each batch costs a tenth of the speed.
     """
     opened = dataset.split(split)
     samples = np.flatnonzero(opened.samples["shard"] == shard)
@@ -110,14 +109,14 @@ def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArr
 
 
 @dataclass
-class _Done:
-    """The sums over the shards that are finished, and which those are: bool (shards,)."""
+class _Finished:
+    """The sums over the finished shards, and which shards are finished: bool (shards,)."""
 
     moments: RGBMoments
     shards: npt.NDArray[np.bool_]
 
     @classmethod
-    def nothing(cls, shards: int) -> "_Done":
+    def none(cls, shards: int) -> "_Finished":
         return cls(RGBMoments(), np.zeros(shards, bool))
 
     def add(self, shard: int, moments: RGBMoments) -> None:
@@ -125,49 +124,51 @@ class _Done:
         self.shards[shard] = True
 
     def save(self, path: Path, dataset: Dataset, split: str) -> None:
-        """Write it all as one file, atomically: its size does not grow with the shards."""
+        """Write the record atomically, as one file whose size does not depend on the number of finished shards."""
         content = {"fingerprint": dataset.fingerprint, "split": split, "shards": self.shards, **vars(self.moments)}
         with atomic_write(path) as file:
             np.savez(file, **content)
 
     @classmethod
-    def load(cls, path: Path, dataset: Dataset, split: str) -> "_Done":
-        """Read the record; begin anew where there is none, or one of other data."""
-        nothing = cls.nothing(len(dataset.manifest.splits[split].shards))
+    def load(cls, path: Path, dataset: Dataset, split: str) -> "_Finished":
+        """Read the record. Return an empty one if there is none, or if it belongs to other data."""
+        empty = cls.none(len(dataset.manifest.splits[split].shards))
         try:
             with path.open("rb") as file, np.load(file) as archive:
                 if (archive["fingerprint"].item(), archive["split"].item()) != (dataset.fingerprint, split):
-                    return nothing
+                    return empty
                 moments = RGBMoments()
                 moments.n_images_ = archive["n_images_"].item()
                 moments.sum_image_, moments.sum_products_ = archive["sum_image_"], archive["sum_products_"]
                 return cls(moments, archive["shards"])
         except FileNotFoundError:
-            return nothing
+            return empty
         except (EOFError, ValueError, KeyError, BadZipFile) as error:
             raise FreelightError(f"{path} cannot be read ({error}); delete it to begin anew") from None
 
 
 def _destination(dataset: Dataset, split: str, out: Path | None) -> Path:
-    """Return the file to write; refuse what would put another split's statistics where training looks for its own."""
+    """Return the file to write. Raises `FreelightError` for `statistics.npz` and a split other than `train`."""
     own = dataset.folder / STATISTICS
     if out is None:
         if split != TRAINING_SPLIT:
             raise FreelightError(
-                f"{own} is for the split {TRAINING_SPLIT}, not {split}; name a file for these: --out {split}.npz"
+                f"{own} is for the split {TRAINING_SPLIT}, not {split}; name a file for these: `out` {split}.npz"
             )
         return own
     if out.suffix != ".npz":
-        raise FreelightError(f"--out {out} must end in .npz")
+        raise FreelightError(f"`out` {out} must end in .npz")
     if not out.parent.is_dir():
-        raise FreelightError(f"--out {out}: there is no folder {out.parent}; make it first")
+        raise FreelightError(f"`out` {out}: there is no folder {out.parent}; make it first")
     if out.resolve() == own.resolve():
-        raise FreelightError(f"--out {out} is the dataset's own file, which is written without --out; name another")
+        raise FreelightError(
+            f"`out` {out} is the file that is written by default; leave `out` away, or name another file"
+        )
     return out
 
 
 def _finished(path: Path, dataset: Dataset, split: str, *, own: bool) -> Statistics | None:
-    """Return the statistics that `path` already holds, if they are of this split; None when it may be written."""
+    """Return the statistics in `path` if they belong to this split; None if `path` may be written."""
     if not path.exists():
         return None
     try:
@@ -178,4 +179,4 @@ def _finished(path: Path, dataset: Dataset, split: str, *, own: bool) -> Statist
         return found
     if own:
         return None
-    raise FreelightError(f"--out {path} is there already, and is not of {split} of {dataset.folder}; name another")
+    raise FreelightError(f"`out` {path} exists, and does not belong to {split} of {dataset.folder}; name another file")

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 
-from ..base.errors import FreelightError
+from ..base import FreelightError
 
-# So many values of 255 have a sum below 2**16 (uint16), and so many products of two a sum below 2**24 (float32):
-# sums of a chunk are exact in the quickest types that there are.
+# Sums of 256 values of at most 255 fit in uint16, and sums of 256 of their products are below 2**24, so exact in
+# float32. Both types are faster than int64.
 _CHUNK = 256
 
 # Four points whose three contrasts are orthonormal and sum to zero: half of a Hadamard matrix without its first column.
@@ -20,7 +20,7 @@ _CONTRASTS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 2
 
 
 class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type information
-    """Sums over images of equal size, in scikit-learn's contract.
+    """Sums over images of equal size; an estimator with scikit-learn's `partial_fit`.
 
     Attributes: `n_images_`; `sum_image_`, int64 (H, W, 3); `sum_products_`, int64 (3, 3), the sum over all pixels of
     RGB outer products. All in 0-255 units, exact.
@@ -33,7 +33,7 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     def partial_fit(self, images: npt.NDArray[np.uint8]) -> "RGBMoments":
         """Add uint8 images (n, H, W, 3), 0-255; return self."""
         count = images.shape[1] * images.shape[2]
-        planes = np.zeros((3, -(-count // _CHUNK), _CHUNK), np.float32)  # of one image; noughts add nothing
+        planes = np.zeros((3, -(-count // _CHUNK), _CHUNK), np.float32)  # of one image, padded with zeros
         for first in range(0, len(images), _CHUNK):
             chunk = images[first : first + _CHUNK]
             sum_image = np.zeros(chunk.shape[1:], np.uint16)
@@ -46,7 +46,7 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         return self
 
     def merge(self, other: "RGBMoments") -> "RGBMoments":
-        """Add the sums of another estimator; return self. The order of merging does not change a bit."""
+        """Add the sums of another estimator; return self. Any order of merging gives the same bits."""
         return self._add(other.n_images_, other.sum_image_, other.sum_products_)
 
     def _add(self, images: int, sum_image: npt.NDArray[np.int64], products: npt.NDArray[np.int64]) -> "RGBMoments":
@@ -62,9 +62,10 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
 
 def fit_eigenbasis(mean: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64]) -> PCA:
-    """Fit scikit-learn's PCA to moments: to four pseudo-samples that have exactly this mean (3,) and covariance (3, 3).
+    """Fit scikit-learn's PCA to a mean (3,) and a covariance (3, 3), by four pseudo-samples that have exactly these.
 
-    Agrees with the fit on all pixels to rounding, signs included. Raises `FreelightError` for pixels of one colour.
+    The result, signs included, equals the fit to all pixels, except for rounding. Raises `FreelightError` if all pixels
+    have the same colour.
     """
     if not covariance.any():
         raise FreelightError("all pixels have the same colour, so there are no principal axes")

@@ -1,4 +1,4 @@
-"""ImageNet's published RGB statistics, and anybody's own beside them: a table to judge by, constants to paste.
+"""ImageNet's published RGB statistics: a table that compares a dataset's with them, and constants for other programs.
 
 The values are those of cuda-convnet2's `input_meta`: the ILSVRC-2010 training set at 256 x 256, 0-255 units, RGB.
 """
@@ -12,11 +12,11 @@ PUBLISHED_MEAN = (127.305, 119.715, 104.913)
 PUBLISHED_ROOTS = (121.780, 37.094, 19.721)
 """Square roots of the eigenvalues."""
 PUBLISHED_AXES = ((0.5635, 0.5762, 0.5920), (0.7126, 0.0235, -0.7012), (0.4180, -0.8170, 0.3973))
-"""Eigenvectors, one a row here, up to sign."""
+"""Eigenvectors, one per row; their signs are arbitrary."""
 
 
 def comparison_table(statistics: Statistics) -> str:
-    """Return the statistics as text beside ImageNet's, with units and ratios."""
+    """Return a text table of the statistics beside ImageNet's, with units and ratios."""
     lines = [
         f"{statistics.images} images, {statistics.pixels} pixels of {statistics.split}; RGB, grey levels (0-255)",
         "",
@@ -33,14 +33,14 @@ def comparison_table(statistics: Statistics) -> str:
             f"{axis + 1:4}  {root:15.3f}  {published:10.3f}  {root / published:5.3f}  {value:17.3f}  "
             f"{value / 255**2:15.6f}  {_vector(vector)}"
         )
-        # The sign of an eigenvector means nothing: ImageNet's is shown with ours.
+        # The sign of an eigenvector is arbitrary: show ImageNet's with the sign of ours.
         theirs = np.array(PUBLISHED_AXES[axis])
         lines.append(f"{'of ImageNet':>76}  {_vector(theirs if theirs @ vector >= 0 else -theirs)}")
     return "\n".join(lines)
 
 
 def constants_snippet(statistics: Statistics) -> str:
-    """Return Python source of the constants that other trainers ask for."""
+    """Return Python source code of the constants that other trainers need."""
     mean, std = (tuple(round(float(value), 4) for value in values) for values in (statistics.mean, statistics.std))
     values = tuple(round(float(value), 8) for value in statistics.eigenvalues / 255**2)
     rows = "".join(f"    {tuple(round(float(value), 6) for value in row)},\n" for row in statistics.eigenvectors)

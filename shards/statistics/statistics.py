@@ -1,6 +1,6 @@
-"""What is computed from a split once: its mean image, its RGB moments and their eigenbasis, and the file that has them.
+"""The statistics of a split: mean image, RGB mean and covariance, eigenbasis; and the file that holds them.
 
-The file says which dataset and split it is of, and a dataset directory only ever yields its own.
+The file names its dataset and split. `Statistics.load` refuses a dataset directory with the file of another dataset.
 """
 
 import dataclasses
@@ -8,21 +8,23 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.decomposition import PCA
 
-from ..base.atomic import atomic_write
-from ..base.errors import FreelightError
-from ..dataset.directory import Dataset
-from .moments import RGBMoments, fit_eigenbasis
+from ..base import FreelightError, atomic_write
+from ..dataset import Dataset
+
+if TYPE_CHECKING:  # scikit-learn takes longer to import than the rest, and the loader and the trainer do not need it
+    from sklearn.decomposition import PCA
+
+    from .moments import RGBMoments
 
 STATISTICS = "statistics.npz"
 TRAINING_SPLIT = "train"
-"""The split whose statistics `<dataset>/statistics.npz` holds, always."""
+"""The split whose statistics `<dataset>/statistics.npz` holds."""
 
 UNITS = (
     "pixels are RGB, 0-255; names ending in _01 are for pixels divided by 255. mean, std, eigenvalue_roots: that unit; "
@@ -33,11 +35,11 @@ UNITS = (
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """The statistics of a split, all in 0-255 units.
+    """The statistics of a split, in units of grey levels, 0-255.
 
     mean_image: float32 (H, W, 3). mean: float64 (3,), RGB. covariance: float64 (3, 3), divisor pixels - 1.
-    eigenvalues: (3,), descending. eigenvectors: (3, 3), in columns, RGB rows. pixels, images: counts.
-    fingerprint, split: what of: the dataset's `Manifest.fingerprint`, and the split's name.
+    eigenvalues: (3,), descending. eigenvectors: (3, 3), one per column, RGB rows. pixels, images: counts.
+    fingerprint: of the dataset, `Manifest.fingerprint`. split: the split's name.
     """
 
     mean_image: npt.NDArray[np.float32]
@@ -51,10 +53,12 @@ class Statistics:
     split: str
 
     @classmethod
-    def from_moments(cls, moments: RGBMoments, *, fingerprint: str, split: str) -> "Statistics":
-        """Finish the sums: means, covariance, and scikit-learn's eigenbasis of it."""
+    def from_moments(cls, moments: "RGBMoments", *, fingerprint: str, split: str) -> "Statistics":
+        """Compute means, covariance and scikit-learn's eigenbasis from the sums over a split."""
+        from .moments import fit_eigenbasis
+
         count = moments.n_images_ * moments.sum_image_.shape[0] * moments.sum_image_.shape[1]
-        # Python's integers: exact until the one division, which is correctly rounded.
+        # Python's integers are exact; only the division rounds, once.
         total = [int(value) for value in moments.sum_image_.sum(axis=(0, 1))]
         products = moments.sum_products_.tolist()
         covariance = np.array(
@@ -78,8 +82,10 @@ class Statistics:
         )
 
     @property
-    def pca(self) -> PCA:
+    def pca(self) -> "PCA":
         """The fitted `sklearn.decomposition.PCA` of the RGB pixels."""
+        from .moments import fit_eigenbasis
+
         return fit_eigenbasis(self.mean, self.covariance)
 
     @property
@@ -93,14 +99,15 @@ class Statistics:
         return np.sqrt(self.eigenvalues)
 
     def is_of(self, dataset: Dataset, split: str) -> bool:
-        """Tell whether these were computed from that split of that dataset, wherever it lies."""
+        """Tell whether these were computed from this split of the dataset, or of a copy of it."""
         return (self.fingerprint, self.split) == (dataset.fingerprint, split)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the `.npz` file `path`, or a dataset directory's, and its JSON twin (without the mean image).
+        """Write `path`, an `.npz` file or a dataset directory, and a JSON file beside it without the mean image.
 
-        Beside the fields it has what other programs ask for, in both units: see `UNITS`. The twin comes first: where
-        the file is, both are whole. Raises `FreelightError` for a dataset directory and another split than `train`.
+        The files also hold values that other programs need, in both units: see `UNITS`. The JSON file is written first,
+        so both are complete if the `.npz` exists. Raises `FreelightError` for a dataset directory and a split other
+        than `train`.
         """
         file_path = Path(path)
         if file_path.suffix != ".npz":
@@ -127,10 +134,10 @@ class Statistics:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Statistics":
-        """Read a dataset directory's statistics, or the `.npz` file `path`.
+        """Read the statistics of a dataset directory, or the `.npz` file `path`.
 
-        Of a directory they are its training split's, or it is an error: `FreelightError` also when `compute_pca` has
-        not finished them, or when they are damaged. A file is taken whatever its dataset.
+        Raises `FreelightError` if the file is missing, unfinished or damaged, or if that of a directory does not belong
+        to the directory's training split. An `.npz` file may belong to any dataset.
         """
         path = Path(path)
         if path.suffix == ".npz":
@@ -150,7 +157,10 @@ class Statistics:
     @classmethod
     def _read(cls, path: Path, *, remedy: str) -> "Statistics":
         try:
-            with path.open("rb") as file, np.load(file) as archive:  # np.load leaves a broken archive it opened open
+            with (
+                path.open("rb") as file,
+                np.load(file) as archive,
+            ):  # np.load(path) leaves the file of a damaged archive open
                 content: dict[str, Any] = {field.name: archive[field.name] for field in dataclasses.fields(cls)}
         except FileNotFoundError:
             if unfinished_path(path).exists():
@@ -165,5 +175,5 @@ class Statistics:
 
 
 def unfinished_path(path: Path) -> Path:
-    """Return where the sums of finished shards lie until the statistics file `path` is written."""
+    """Return the file that holds the sums of finished shards until the statistics file `path` is written."""
     return path.with_name(f".{path.name}.partial")

@@ -1,55 +1,30 @@
-"""Make a dataset directory: deal the source's images to shards, write them, and write the manifest last."""
+"""Make a dataset directory: write a source's pictures to shards on any number of workers, and resume after a stop."""
 
 import functools
 import hashlib
 import itertools
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from ..base.atomic import atomic_write
-from ..base.errors import FreelightError
-from ..base.executor import run_tasks
-from ..dataset.directory import MANIFEST, REJECTED, SAMPLE, Manifest, ShardInfo, SplitInfo
-from ..sources.listing import Source
-from ..sources.ordered import OrderedSource, Staged, stage
+from ..base import FreelightError, run_tasks
+from ..dataset import MANIFEST, Manifest
+from ..sources import OrderedSource, RescaledSegment, Source, rescale_in_order
+from .dealing import ShardTask, deal_shards
+from .finishing import finish_dataset
 from .output import Output, open_output
-from .plan import PARTIAL, PLAN, begin, describe_source, difference, exclusive, source_times
-from .rejects import Budget
+from .plan import PARTIAL, PLAN, describe_changes, describe_source, lock_output, save_or_check_plan, source_times
+from .rejects import RejectLimit
 from .settings import ShardSettings
-from .shard import ShardRecord, ShardTask, write_shard
+from .shard import ShardRecord, write_shard
 
-STAGED = "staged"
-Done = TypeVar("Done", Staged, ShardRecord)
-# (what is finished as it comes, images to do or None where that is not known) -> the same, watched.
+SEGMENTS = "staged"  # folder within PARTIAL; the name is that of version 0.1, whose unfinished datasets are resumed
+Done = TypeVar("Done", RescaledSegment, ShardRecord)
+# (finished items, number of all images or None if it is not known) -> the same items, for a progress bar.
 Watch = Callable[[Iterable[Done], int | None], Iterable[Done]]
-Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-
-
-def spread(counts: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Return the least, the most and the mean of the numbers of samples of the classes."""
-    return {"min": int(counts.min()), "max": int(counts.max()), "mean": round(float(counts.mean()), 1)}
-
-
-def deal_shards(source: Source, settings: ShardSettings) -> list[ShardTask]:
-    """Shuffle each split globally, by the seed and the split's name alone, and cut it into shards."""
-    tasks = []
-    size = settings.resolve(source).samples_per_shard
-    assert size is not None
-    for split, images in source.splits.items():
-        order = np.random.Generator(np.random.Philox((settings.seed, *split.encode()))).permutation(len(images))
-        order = order[: settings.limit]
-        for shard, first in enumerate(range(0, len(order), size)):
-            chosen = tuple(images[index] for index in order[first : first + size])
-            tasks.append(ShardTask(split, shard, first, chosen))
-    return tasks
 
 
 def make_shards(
@@ -62,128 +37,139 @@ def make_shards(
     staging: Path | None = None,
     max_rejected: float | None = None,
     watch: "Watch[ShardRecord] | None" = None,
-    watch_staging: "Watch[Staged] | None" = None,
+    watch_ordered: "Watch[RescaledSegment] | None" = None,
 ) -> Manifest:
     """Write the dataset directory `out`, or finish one that was begun with the same source and settings.
 
-    `out` may be an fsspec URL: each shard is made locally and put whole; that one run alone writes there is then the
-    caller's to see to.
-    A finished shard has a record under `out/.partial`; a restart redoes only those without. `watch(records, total)`
-    sees every record as it is finished (`total`: images to do), for a progress bar. An ordered source is staged first,
-    under `watch_staging`: within `out`, or below the folder `staging`, which a URL needs and which must outlive the
-    run to be resumed. workers, cluster: as in `run_tasks`. max_rejected: how many images may be left out, a share
-    of all where it is below 1; None: any number.
-    Raises `FreelightError` when that is exceeded, when `out` holds something else or another run writes it, or when
-    nothing of a split can be decoded.
+    A finished shard has a record under `out/.partial`; a restart writes only the shards without one. An ordered source
+    is first read once, and its rescaled pictures are kept in segments until the shards are written.
+
+    out: a folder, or an fsspec URL, to which each finished shard is uploaded. A URL has no lock, so the caller must not
+    write it from two runs. workers, cluster: as in `run_tasks`. staging: folder for the segments of an ordered source;
+    by default they are kept in `out`. A URL needs it, and a restart needs the same one. max_rejected: most images that
+    may be left out, a count, or a share of all images if below 1; None allows any number. watch, watch_ordered: are
+    given the records of finished shards, or the finished segments, and yield them on: a progress bar, say.
+
+    Raises `FreelightError` if more images are rejected, if `out` holds something else, if another run writes it, or if
+    no image of a split can be decoded.
     """
     with open_output(out) as output:
-        return _make(
-            replace(source, root=source.root.absolute()),  # a cluster's workers start elsewhere
-            output,
-            settings,
-            staging,
-            functools.partial(run_tasks, workers=workers, cluster=cluster),
-            Budget(max_rejected),
-            watch or (lambda items, total: items),
-            watch_staging or (lambda items, total: items),
-        )
-
-
-def _make(
-    source: Source | OrderedSource,
-    output: Output,
-    settings: ShardSettings,
-    staging: Path | None,
-    run: Run,
-    budget: Budget,
-    watch: "Watch[ShardRecord]",
-    watch_staging: "Watch[Staged]",
-) -> Manifest:
-    out = output.folder
-    if source.layout in ("folders", "kaggle") and out.resolve().is_relative_to(source.root.resolve()):
-        raise FreelightError(f"--out {out} lies within --images {source.root}, which would list it; choose another")
-    described = describe_source(source)
-    if (out / MANIFEST).exists():
-        return _finished(source, output, settings, described)
-    with exclusive(out) as partial:
-        plan_settings = settings if isinstance(source, OrderedSource) else settings.resolve(source)
-        plan = {**plan_settings.made_with(), **described, "times": source_times(source)}
-        begin(out, plan)
-        output.publish(f"{PARTIAL}/{PLAN}")
-        staged = partial / STAGED
-        if isinstance(source, OrderedSource):
-            if output.url is not None or staging is not None:
-                staged = _named_staging_area(source, output, staging, plan)
-            source = stage(
-                source,
-                settings.rescaling,
-                staged,
-                run=run,
-                watch=lambda items: watch_staging(budget.check(items, None), None),
+        source = replace(source, root=source.root.absolute())  # a cluster's workers have other working folders
+        folder = output.folder
+        if isinstance(source, Source) and source.has_loose_files and _is_within(folder, source.root):
+            raise FreelightError(
+                f"`out` {folder} lies within `images` {source.root}, so the next listing would include it; "
+                "choose another `out`"
             )
-        settings = settings.resolve(source)
-        tasks = deal_shards(source, settings)
-        records = _write(source, output, settings, tasks, run, budget, watch)
-        manifest = _finish(source, output, settings, described, tasks, records)
-        shutil.rmtree(staged, ignore_errors=True)
-        output.remove(PARTIAL)
-    return manifest
+        described = describe_source(source)
+        if (folder / MANIFEST).exists():
+            return _check_finished(source, output, settings, described)
+        job = _Job(
+            output=output,
+            run=functools.partial(run_tasks, workers=workers, cluster=cluster),
+            limit=RejectLimit(max_rejected),
+            watch=watch or (lambda items, total: items),
+            watch_ordered=watch_ordered or (lambda items, total: items),
+        )
+        return job.make(source, settings, described, staging)
 
 
-def _named_staging_area(source: OrderedSource, output: Output, staging: Path | None, plan: dict[str, object]) -> Path:
-    """Return the folder below `staging` of just this job: the same after a restart, another with other settings."""
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One run of `make_shards` that has something to write."""
+
+    output: Output
+    run: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+    limit: RejectLimit
+    watch: "Watch[ShardRecord]"
+    watch_ordered: "Watch[RescaledSegment]"
+
+    def make(
+        self,
+        source: Source | OrderedSource,
+        settings: ShardSettings,
+        described: dict[str, Any],
+        staging: Path | None,
+    ) -> Manifest:
+        output = self.output
+        with lock_output(output.folder) as partial:
+            plan_settings = settings if isinstance(source, OrderedSource) else settings.resolve(source)
+            plan = {**plan_settings.made_with(), **described, "times": source_times(source)}
+            save_or_check_plan(output.folder, plan)
+            output.publish(f"{PARTIAL}/{PLAN}")
+            segments = partial / SEGMENTS
+            if isinstance(source, OrderedSource):
+                if output.url is not None or staging is not None:
+                    segments = _segments_in(staging, source, output, plan)
+                source = self.rescale_in_order(source, settings, segments)
+            settings = settings.resolve(source)
+            tasks = deal_shards(source, settings)
+            records = self.write_missing(source, settings, tasks)
+            manifest = finish_dataset(source, output, settings, described, tasks, records)
+            shutil.rmtree(segments, ignore_errors=True)
+            output.remove(PARTIAL)
+        return manifest
+
+    def rescale_in_order(self, source: OrderedSource, settings: ShardSettings, folder: Path) -> Source:
+        """Rescale an ordered source into segments in `folder`."""
+
+        def watch(items: Iterable[RescaledSegment]) -> Iterable[RescaledSegment]:
+            return self.watch_ordered(self.limit.check(items, None), None)
+
+        return rescale_in_order(source, settings.rescaling, folder, run=self.run, watch=watch)
+
+    def write_missing(self, source: Source, settings: ShardSettings, tasks: list[ShardTask]) -> dict[str, ShardRecord]:
+        """Write the shards that have no record yet; return the records of all, by the shard's file name."""
+        records = {record.name: record for record in _load_records(self.output)}
+        missing = [task for task in tasks if task.name not in records]
+        # Without its lists: each task would carry them to its process, 100 MB for ImageNet.
+        bare = replace(source, splits={}, left_out=())
+        write = functools.partial(_write_and_record, bare, settings, self.output)
+        total = sum(len(task.images) for task in tasks)
+        left_out = len(source.left_out)
+        finished = itertools.chain(list(records.values()), self.run(write, missing))
+        for record in self.watch(self.limit.check(finished, total + left_out, left_out), total):
+            records[record.name] = record
+        return records
+
+
+def _is_within(folder: Path, root: Path) -> bool:
+    return folder.resolve().is_relative_to(root.resolve())
+
+
+def _segments_in(staging: Path | None, source: OrderedSource, output: Output, plan: dict[str, object]) -> Path:
+    """Return a folder below `staging` for this job alone: a restart finds it, and other settings have another."""
     if staging is None:
         raise FreelightError(
-            f"layout {source.layout} is read once, through a staging area, which cannot be at {output.url}: name a "
-            "folder for it, --staging DIR, and the same one again to resume"
+            f"layout {source.layout} can only be read in order, and its rescaled pictures cannot be at {output.url} "
+            "until the shards are written; name a local folder for them, `staging`, and the same one again to resume"
         )
     job = json.dumps([output.url or str(output.folder), plan])
     return staging.absolute() / hashlib.sha256(job.encode()).hexdigest()[:16]
 
 
-def _finished(
-    source: Source | OrderedSource, output: Output, settings: ShardSettings, described: dict[str, object]
+def _check_finished(
+    source: Source | OrderedSource, output: Output, settings: ShardSettings, described: dict[str, Any]
 ) -> Manifest:
-    """Return the manifest of a finished dataset, provided that it was made of this source with these settings."""
+    """Return the manifest of a finished dataset. Raises `FreelightError` for another source or other settings."""
     manifest = Manifest.load(output.folder)
     if isinstance(source, Source):
         settings = settings.resolve(source)
     now = {**settings.made_with(), **described}
     before = {**manifest.made_with, **manifest.source}
-    if settings.samples_per_shard is None:  # of an ordered source, which would have to be read to tell
+    if settings.samples_per_shard is None:  # the default for an ordered source, known only after it is read
         now["samples_per_shard"] = before["samples_per_shard"]
     if before != now:
         raise FreelightError(
             f"{output.url or output.folder} is a finished dataset with other settings or another source "
-            f"({difference(before, now)}); choose another --out"
+            f"({describe_changes(before, now)}); choose another `out`"
         )
     output.remove(PARTIAL)  # left by a stop after the manifest was written
     return manifest
 
 
-def _write(
-    source: Source,
-    output: Output,
-    settings: ShardSettings,
-    tasks: list[ShardTask],
-    run: Run,
-    budget: Budget,
-    watch: "Watch[ShardRecord]",
-) -> dict[str, ShardRecord]:
-    """Write the shards that have no record yet; return the records of all, by the shard's name."""
-    records = {record.name: record for record in _load_records(output)}
-    missing = [task for task in tasks if task.name not in records]
-    # Without its lists, which every task would carry to its process: 100 MB for ImageNet.
-    write = functools.partial(_write_and_record, replace(source, splits={}, left_out=()), settings, output)
-    total = sum(len(task.images) for task in tasks)
-    chain = itertools.chain(list(records.values()), run(write, missing))
-    for record in watch(budget.check(chain, total + len(source.left_out), len(source.left_out)), total):
-        records[record.name] = record
-    return records
-
-
 def _load_records(output: Output) -> Iterator[ShardRecord]:
-    """Yield the records of shards that are there with their size; the others are made again."""
+    """Yield the records of shards whose files exist with the right size. The other shards are written again."""
     for path in sorted((output.folder / PARTIAL).glob("*.record")):
         record = ShardRecord.load(path)
         if output.size(record.name) == record.bytes and output.size(record.index_name) is not None:
@@ -191,84 +177,8 @@ def _load_records(output: Output) -> Iterator[ShardRecord]:
 
 
 def _write_and_record(source: Source, settings: ShardSettings, output: Output, task: ShardTask) -> ShardRecord:
-    stem = Path(task.name).stem
-    path = f"{PARTIAL}/{stem}.record"
-    with output.writing(task.name, f"{stem}.idx", path) as folder:
+    path = f"{PARTIAL}/{Path(task.name).stem}.record"
+    with output.writing(task.name, task.index_name, path) as folder:
         record = write_shard(source, task, settings.rescaling, folder)
         record.save(folder / path)
     return record
-
-
-def _finish(
-    source: Source,
-    output: Output,
-    settings: ShardSettings,
-    described: dict[str, object],
-    tasks: list[ShardTask],
-    records: dict[str, ShardRecord],
-) -> Manifest:
-    """Write the tables, the rejects and at last the manifest."""
-    by_split = {split: [records[task.name] for task in tasks if task.split == split] for split in source.splits}
-    rejected = {
-        split: [
-            *(left._asdict() for left in source.left_out if left.split == split),
-            *(reject for record in found for reject in record.rejected),
-        ]
-        for split, found in by_split.items()
-    }
-    lines = b"".join(json.dumps(reject).encode() + b"\n" for rejects in rejected.values() for reject in rejects)
-    classes = len(source.classes)
-    splits = {split: _finish_split(output, split, found, rejected[split], classes) for split, found in by_split.items()}
-    with atomic_write(output.folder / REJECTED) as file:
-        file.write(lines)
-    manifest = Manifest(
-        classes=source.classes,
-        label_order=source.label_order,
-        image_size=settings.rescaling.size,
-        made_with=settings.made_with(),
-        source=described,
-        splits=splits,
-        files={REJECTED: hashlib.sha256(lines).hexdigest()},
-    )
-    manifest.save(output.folder)
-    output.publish(REJECTED, MANIFEST)
-    return manifest
-
-
-def _finish_split(
-    output: Output, split: str, records: list[ShardRecord], rejected: list[dict[str, str]], classes: int
-) -> SplitInfo:
-    """Write the samples table and the list of sources of a split; drop shards in which nothing was left."""
-    kept = [record for record in records if record.samples]
-    if not kept:
-        raise FreelightError(f"no image of the split {split!r} can be decoded; the first: {rejected[-1]}")
-    for record in records:
-        if not record.samples:
-            output.remove(record.name)
-            output.remove(record.index_name)
-    rows = [
-        (shard, sample.offset, sample.length, sample.label, sample.crc32)
-        for shard, record in enumerate(kept)
-        for sample in record.samples
-    ]
-    table = np.array(rows, dtype=SAMPLE)
-    with atomic_write(output.folder / f"{split}.samples.npy") as file:
-        np.save(file, table)
-    paths = "".join(f"{sample.path}\n" for record in kept for sample in record.samples)
-    with atomic_write(output.folder / f"{split}.sources.txt") as file:
-        file.write(paths.encode(errors="surrogateescape"))
-    files = {record.index_name: record.index_sha256 for record in kept}
-    for name in (f"{split}.samples.npy", f"{split}.sources.txt"):
-        output.publish(name)
-        files[name] = hashlib.sha256((output.folder / name).read_bytes()).hexdigest()
-    labelled = bool((table["label"] >= 0).all())
-    counts = np.bincount(table["label"], minlength=classes) if labelled else None
-    return SplitInfo(
-        samples=len(rows),
-        labelled=labelled,
-        rejected=len(rejected),
-        per_class=None if counts is None else spread(counts),
-        kinds=dict(sorted(Counter(sample.kind for record in kept for sample in record.samples).items())),
-        shards=tuple(ShardInfo(record.name, len(record.samples), record.bytes, record.sha256) for record in kept),
-        files=files,
-    )

@@ -1,4 +1,4 @@
-"""Where a dataset is written: a folder, or the URL of an object store, which gets each file whole."""
+"""Where a dataset is written: a folder, or the URL of an object store, to which each finished file is uploaded."""
 
 import shutil
 import tempfile
@@ -8,37 +8,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
-from ..base.errors import FreelightError
-from ..dataset.directory import MANIFEST
+from ..base import FreelightError
+from ..dataset import MANIFEST
 from .plan import PARTIAL, PLAN
 
 
 @dataclass(frozen=True)
 class Output:
-    """A dataset directory in the making. `folder` holds it, or with `url` the small files of it, for this run.
+    """An unfinished dataset directory.
 
-    A worker writes a shard into `writing()`; whatever else is written into `folder` must be published.
+    folder: the directory; or, if there is a `url`, a temporary folder that holds all files but the shards. Workers
+    write shards inside `writing()`. Every other file that is written into `folder` must be published.
     """
 
     folder: Path
     url: str | None = None
 
     def size(self, name: str) -> int | None:
-        """Return the bytes of a file, None when it is not there."""
+        """Return the size of a file in bytes, or None if it does not exist."""
         if self.url is None:
             return (self.folder / name).stat().st_size if (self.folder / name).is_file() else None
         files, root = self._files()
         return int(files.size(f"{root}/{name}")) if files.exists(f"{root}/{name}") else None
 
     def publish(self, *names: str) -> None:
-        """Put files of `folder` at the URL, in this order."""
-        for name in names if self.url is not None else ():
-            self._put(self.folder / name, name)
+        """Upload files of `folder` to the URL, if there is one, in this order."""
+        if self.url is not None:
+            for name in names:
+                self._upload(self.folder / name, name)
 
     def remove(self, name: str) -> None:
-        """Remove a file or folder, here and at the URL; it need not be there."""
+        """Delete a file or folder, in `folder` and at the URL, if it exists."""
         if (self.folder / name).is_dir():
             shutil.rmtree(self.folder / name)
         (self.folder / name).unlink(missing_ok=True)
@@ -49,7 +49,7 @@ class Output:
 
     @contextmanager
     def writing(self, *names: str) -> Iterator[Path]:
-        """Yield a folder in which to write the files `names`; at a URL they appear in this order when it ends."""
+        """Yield a folder in which to write the files `names`. At the end upload them to the URL, in this order."""
         if self.url is None:
             yield self.folder
             return
@@ -57,9 +57,9 @@ class Output:
             (Path(temporary) / PARTIAL).mkdir()
             yield Path(temporary)
             for name in names:
-                self._put(Path(temporary) / name, name)
+                self._upload(Path(temporary) / name, name)
 
-    def _put(self, path: Path, name: str) -> None:
+    def _upload(self, path: Path, name: str) -> None:
         files, root = self._files()
         files.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
         files.put_file(str(path), f"{root}/{name}")
@@ -71,7 +71,7 @@ class Output:
 
 @contextmanager
 def open_output(out: Path | str) -> Iterator[Output]:
-    """Yield the output at a path or URL. What a run began at a URL is fetched, but for the shards themselves."""
+    """Yield the output at a path or URL. Of an unfinished dataset at a URL, download every file but the shards."""
     if "://" not in str(out):
         yield Output(Path(out).absolute())
         return
@@ -83,7 +83,7 @@ def open_output(out: Path | str) -> Iterator[Output]:
         found = [str(path)[len(root) :].lstrip("/") for path in files.find(root)] if files.exists(root) else []
         wanted = [name for name in found if name == MANIFEST or name.startswith(f"{PARTIAL}/")]
         if found and not {MANIFEST, f"{PARTIAL}/{PLAN}"} & set(wanted):
-            raise FreelightError(f"--out {url} is not empty and was not begun by make_shards; choose another")
+            raise FreelightError(f"`out` {url} is not empty and was not begun by make_shards; choose another")
         for name in wanted:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             files.get_file(f"{root}/{name}", str(folder / name))
@@ -91,9 +91,11 @@ def open_output(out: Path | str) -> Iterator[Output]:
 
 
 def _open_url(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL and the path in it. Raises `FreelightError` where its library is missing."""
+    """Return the file system of a URL and the path in it. Raises `FreelightError` if its library is not installed."""
+    import fsspec  # here, because folders do not need it and it takes long to import
+
     try:
         files, root = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise FreelightError(f"--out {url} cannot be written: {error}") from None
+        raise FreelightError(f"`out` {url} cannot be written: {error}") from None
     return files, str(root).rstrip("/")

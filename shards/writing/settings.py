@@ -1,4 +1,4 @@
-"""What, beside the source, decides every byte of a dataset."""
+"""The settings that, with the source, decide every byte of a dataset."""
 
 import math
 from dataclasses import asdict, dataclass, field, replace
@@ -8,18 +8,18 @@ import PIL
 from PIL import features
 
 from ... import __version__
-from ..base.errors import FreelightError
-from ..images.rescaling import Rescaling, jpeg_decoder
-from ..sources.listing import Source
+from ..base import FreelightError
+from ..images import Rescaling, jpeg_decoder
+from ..sources import Source
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardSettings:
-    """What, beside the source, decides every byte of a dataset.
+    """The settings that, with the source, decide every byte of a dataset.
 
-    samples_per_shard: None means a 32nd of the largest split, but 100 to 2,000: a small set still keeps workers busy,
-    and ImageNet's 641 shards stay within the usual 1,024 open files. limit: keep at most so many images a split,
-    after the shuffle.
+    samples_per_shard: None means a 32nd of the largest split, within 100..2000: a small dataset still keeps all workers
+    busy, and ImageNet's 641 shards can all be open at once (the usual limit is 1,024 files). seed: of the shuffle.
+    limit: most images per split, taken after the shuffle.
     """
 
     rescaling: Rescaling = field(default_factory=Rescaling)
@@ -29,12 +29,12 @@ class ShardSettings:
 
     def __post_init__(self) -> None:
         for name, value, least in (
-            ("--samples-per-shard", self.samples_per_shard, 1),
-            ("--limit", self.limit, 1),
-            ("--seed", self.seed, 0),
+            ("samples_per_shard", self.samples_per_shard, 1),
+            ("limit", self.limit, 1),
+            ("seed", self.seed, 0),
         ):
             if value is not None and value < least:
-                raise FreelightError(f"{name} (={value}) must be at least {least}")
+                raise FreelightError(f"`{name}` (={value}) must be at least {least}")
 
     def resolve(self, source: Source) -> "ShardSettings":
         """Return these settings with the number of samples per shard filled in."""
@@ -42,7 +42,7 @@ class ShardSettings:
         return replace(self, samples_per_shard=self.samples_per_shard or min(2000, max(100, math.ceil(largest / 32))))
 
     def made_with(self) -> dict[str, Any]:
-        """Return the settings as the manifest says them, and the versions of the libraries that change pixels."""
+        """Return the settings for the manifest, and the versions of the libraries that decide the pixels."""
         return {
             **asdict(self.rescaling),
             "seed": self.seed,

@@ -1,4 +1,4 @@
-"""Write one shard: a pure function of its source images and the settings, to the byte."""
+"""Write one shard. Its bytes depend only on its source pictures and the settings."""
 
 import hashlib
 import json
@@ -8,33 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ..base.atomic import atomic_write
-from ..base.errors import FreelightError
-from ..dataset.tarfiles import TarWriter, label_text
-from ..images.rescaling import Rescaling, rescale_picture
-from ..sources.listing import Source, SourceImage
-from ..sources.ordered import unstage
+from ..base import FreelightError, atomic_write
+from ..dataset import TarWriter, index_name, label_text, shard_name
+from ..images import Rescaling, rescale_picture
+from ..sources import Source, read_blob
+from .dealing import ShardTask
 
 WRITE_OUT = 1 << 20
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """Shard number `shard` of a split: `images`, whose keys are their places in the split, from `first_key` on."""
-
-    split: str
-    shard: int
-    first_key: int
-    images: tuple[SourceImage, ...]
-
-    @property
-    def name(self) -> str:
-        """The tar's file name."""
-        return f"{self.split}-{self.shard:06d}.tar"
+"""Bytes after which the kernel is asked to begin writing to the disk."""
 
 
 class WrittenSample(NamedTuple):
-    """A sample of a written shard: where its JPEG lies in the tar (bytes), its label, crc32, kind and source path."""
+    """A sample of a written shard.
+
+    offset, length: of its JPEG in the tar, bytes. crc32: of the JPEG. kind: of the source file, "colour", "greyscale"
+    or "cmyk". path: of the source.
+    """
 
     offset: int
     length: int
@@ -46,7 +35,7 @@ class WrittenSample(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What is known of a written shard. Its presence on disk says that the shard is finished."""
+    """What a finished shard holds. The record is saved after the shard, so its presence means that it is finished."""
 
     split: str
     shard: int
@@ -59,16 +48,16 @@ class ShardRecord:
     @property
     def name(self) -> str:
         """The tar's file name."""
-        return f"{self.split}-{self.shard:06d}.tar"
+        return shard_name(self.split, self.shard)
 
     @property
     def index_name(self) -> str:
         """The index's file name."""
-        return f"{self.split}-{self.shard:06d}.idx"
+        return index_name(self.split, self.shard)
 
     @property
     def images(self) -> int:
-        """How many pictures of the source were dealt with."""
+        """The number of source pictures: samples and rejects."""
         return len(self.samples) + len(self.rejected)
 
     def save(self, path: Path) -> None:
@@ -86,7 +75,7 @@ class ShardRecord:
 
 
 class _HashingFile:
-    """Pass writes on to a file, and hash them on the way."""
+    """Write to a file, and hash and count the bytes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -99,18 +88,18 @@ class _HashingFile:
         self.bytes += len(data)
         written = self.file.write(data)
         if self.bytes - self._sent >= WRITE_OUT:
-            # The kernel begins to write these to the disk, so that the fsync at the end has less to wait for.
+            # DONTNEED makes the kernel begin to write these bytes, so that the fsync at the end takes less time.
             os.posix_fadvise(self.file.fileno(), self._sent, self.bytes - self._sent, os.POSIX_FADV_DONTNEED)
             self._sent = self.bytes
         return written
 
 
 def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: Path) -> ShardRecord:
-    """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return what was written.
+    """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return the record.
 
     A sample is `<key>.cls` (the label in five ASCII digits, or -1 for none) and `<key>.jpg`. Pictures that cannot be
-    decoded are left out and listed with their reasons, so keys may have gaps. Owner and times are fixed: same input,
-    same bytes.
+    decoded are left out and recorded with the reason, so keys may have gaps. Raises `FreelightError` if the source
+    changed since it was listed.
     """
     samples: list[WrittenSample] = []
     rejected: list[dict[str, str]] = []
@@ -119,9 +108,9 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
         tar_file = _HashingFile(file)
         tar = TarWriter(tar_file)
         for key, image in enumerate(task.images, task.first_key):
-            data = source.read(image)  # a source that changes is no bad picture: this error stops the job
+            data = source.read(image)  # outside the try: a source that changed must stop the job
             try:
-                jpeg, kind = unstage(data) if source.rescaled else rescale_picture(data, rescaling)
+                jpeg, kind = read_blob(data) if source.rescaled else rescale_picture(data, rescaling)
             except FreelightError as error:
                 rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
                 continue
@@ -132,7 +121,7 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
             samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), kind, image.path))
         tar.close()
     index = f"v1.2 {len(samples)}\n{''.join(index_lines)}".encode()
-    with atomic_write((folder / task.name).with_suffix(".idx"), sync_folder=False) as file:
+    with atomic_write(folder / task.index_name, sync_folder=False) as file:
         file.write(index)
     return ShardRecord(
         split=task.split,

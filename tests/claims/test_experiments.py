@@ -19,7 +19,7 @@ from freelight.claims import ablation, figure1, free, lrn_cifar
 from freelight.claims.pairs import Pairs
 from freelight.claims.session import Session
 from freelight.shards import Dataset, ShardSettings, compute_statistics, list_images, make_shards
-from freelight.shards.images.rescaling import Rescaling
+from freelight.shards.images import Rescaling
 from freelight.train import RECIPES
 from freelight.train.describe import describe
 

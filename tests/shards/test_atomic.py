@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from freelight.shards.base.atomic import atomic_write
+from freelight.shards.base import atomic_write
 
 
 def test_the_name_appears_only_when_the_block_ends(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_damaged_or_foreign_statistics_of_a_dataset_are_made_again(dataset: Data
 
 def test_another_split_goes_to_a_file_that_is_named(dataset: Dataset, tmp_path: Path) -> None:
     before = saved(dataset.folder)
-    with pytest.raises(FreelightError, match=r"is for the split train, not val; name a file for these: --out val\.npz"):
+    with pytest.raises(FreelightError, match=r"is for the split train, not val; name a file for these: `out` val\.npz"):
         write_statistics(dataset, "val")
     found = write_statistics(dataset, "val", out=tmp_path / "val.npz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["val.json", "val.npz"]
@@ -191,11 +191,11 @@ def test_another_split_goes_to_a_file_that_is_named(dataset: Dataset, tmp_path: 
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("val.json", r"--out .*val\.json must end in \.npz"),
-        ("none/val.npz", r"--out .*: there is no folder .*none; make it first"),
-        ("here/statistics.npz", "is the dataset's own file, which is written without --out; name another"),
-        ("train.npz", "is there already, and is not of val of .*; name another"),
-        ("photos.npz", "is there already, and is not of val of .*; name another"),
+        ("val.json", r"`out` .*val\.json must end in \.npz"),
+        ("none/val.npz", r"`out` .*: there is no folder .*none; make it first"),
+        ("here/statistics.npz", "is the file that is written by default; leave `out` away, or name another"),
+        ("train.npz", "exists, and does not belong to val of .*; name another"),
+        ("photos.npz", "exists, and does not belong to val of .*; name another"),
     ],
 )
 def test_a_file_that_must_not_be_written_is_not(out: str, message: str, dataset: Dataset, tmp_path: Path) -> None:

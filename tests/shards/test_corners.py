@@ -43,11 +43,11 @@ def test_a_shard_of_only_bad_pictures_is_dropped_and_the_rest_reads_on(few: Path
         assert f"train-00{split.key(index)[-4:]}.tar" == names[int(split.samples["shard"][index])]
 
 
-def test_a_split_of_only_bad_pictures_is_an_error_with_the_first_reason(tmp_path: Path) -> None:
+def test_a_split_of_only_bad_pictures_is_an_error_with_the_last_reason(tmp_path: Path) -> None:
     path = tmp_path / "images" / "a" / "bad.png"
     path.parent.mkdir(parents=True)
     path.write_text("not a picture")
-    with pytest.raises(FreelightError, match=r"no image of the split 'train' can be decoded; the first: .*bad\.png"):
+    with pytest.raises(FreelightError, match=r"no image of the split 'train' can be decoded; the last .*: .*bad\.png"):
         make_shards(listed(tmp_path / "images"), tmp_path / "out", SMALL)
     assert not (tmp_path / "out" / "dataset.json").exists()
 
@@ -99,9 +99,9 @@ def test_tasks_do_not_carry_the_listing_to_their_processes(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"samples_per_shard": 0}, r"--samples-per-shard \(=0\) must be at least 1"),
-        ({"limit": 0}, r"--limit \(=0\) must be at least 1"),
-        ({"seed": -1}, r"--seed \(=-1\) must be at least 0"),
+        ({"samples_per_shard": 0}, r"`samples_per_shard` \(=0\) must be at least 1"),
+        ({"limit": 0}, r"`limit` \(=0\) must be at least 1"),
+        ({"seed": -1}, r"`seed` \(=-1\) must be at least 0"),
     ],
 )
 def test_settings_out_of_range_are_named(fields: dict[str, int], message: str) -> None:

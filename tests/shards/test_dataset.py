@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from freelight.shards import Dataset, FreelightError
-from freelight.shards.dataset.directory import SAMPLE, Split
+from freelight.shards.dataset import SAMPLE, Split
 
 
 def test_any_sample_is_one_pread_away(dataset: Dataset) -> None:
@@ -127,8 +127,8 @@ def edit_manifest(change: Callable[[dict[str, object]], object]) -> Callable[[Pa
         (edit_manifest(lambda content: content.pop("schema")), "is not of schema 1"),
         (lambda folder: (folder / "dataset.json").write_text("[]"), "is not of schema 1"),
         (lambda folder: (folder / "dataset.json").write_bytes(b"\xff"), "is not valid JSON"),
-        (edit_manifest(lambda content: content.pop("splits")), r"lacks a part or .* \('splits'\); make the dataset"),
-        (edit_manifest(lambda content: content.update(more=1)), "lacks a part or has one too many .*'more'"),
+        (edit_manifest(lambda content: content.pop("splits")), r"has a missing or .* \('splits'\); make the dataset"),
+        (edit_manifest(lambda content: content.update(more=1)), "has a missing or unknown entry .*'more'"),
         (lambda folder: (folder / "train.samples.npy").unlink(), r"train\.samples\.npy is missing; make"),
         (lambda folder: os.truncate(folder / "train.samples.npy", 0), r"samples\.npy cannot be read .*; make"),
         (lambda folder: os.truncate(folder / "train.samples.npy", 500), r"samples\.npy cannot be read .*; make"),

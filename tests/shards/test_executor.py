@@ -6,7 +6,7 @@ import os
 import pytest
 
 from freelight.shards import FreelightError
-from freelight.shards.base.executor import run_tasks
+from freelight.shards.base import run_tasks
 
 
 def test_results_come_for_every_task_on_one_and_on_two_processes() -> None:
@@ -21,11 +21,11 @@ def test_one_worker_is_this_process_and_two_are_others() -> None:
 
 
 def test_no_workers_is_an_error() -> None:
-    with pytest.raises(FreelightError, match=r"--workers \(=0\) must be at least 1"):
+    with pytest.raises(FreelightError, match=r"`workers` \(=0\) must be at least 1"):
         list(run_tasks(abs, [1], workers=0))
 
 
 @pytest.mark.slow
 def test_a_killed_worker_is_an_error_with_the_remedy() -> None:
-    with pytest.raises(FreelightError, match=r"a worker process was killed .* fewer --workers"):
+    with pytest.raises(FreelightError, match=r"a worker process was killed .* fewer `workers`"):
         list(run_tasks(os._exit, [1, 1], workers=2))

@@ -10,8 +10,8 @@ from pathlib import Path
 from making import SMALL, files, source_of
 
 from freelight.shards import Dataset, Rescaling, Source, make_shards, rescale_file
-from freelight.shards.sources.listing import SourceImage
-from freelight.shards.writing.making import deal_shards
+from freelight.shards.sources import SourceImage
+from freelight.shards.writing import deal_shards
 
 TRAIN, VAL, REJECTED = 60, 20, 3  # as tests/conftest.py says
 

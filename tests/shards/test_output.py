@@ -94,5 +94,5 @@ def test_a_url_that_holds_something_else_or_means_nothing_is_refused(pictures: P
     (tmp_path / "other" / "thesis.tex").write_text("do not lose me")
     with pytest.raises(FreelightError, match="is not empty and was not begun by make_shards"):
         make_shards(list_images(pictures), f"file://{tmp_path}/other", ShardSettings())
-    with pytest.raises(FreelightError, match=r"--out nonsense://x cannot be written"):
+    with pytest.raises(FreelightError, match=r"`out` nonsense://x cannot be written"):
         make_shards(list_images(pictures), "nonsense://x", ShardSettings())

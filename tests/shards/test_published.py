@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from freelight.shards import Dataset, Statistics
-from freelight.shards.statistics.published import (
+from freelight.shards.statistics import (
     PUBLISHED_AXES,
     PUBLISHED_MEAN,
     PUBLISHED_ROOTS,

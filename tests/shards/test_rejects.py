@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from freelight.shards import FreelightError, Rescaling, ShardSettings, Source, list_images, make_shards
-from freelight.shards.writing.plan import exclusive
+from freelight.shards.writing.plan import lock_output
 
 TINY = ShardSettings(rescaling=Rescaling(size=16), samples_per_shard=16)
 
@@ -42,13 +42,13 @@ def test_beyond_it_the_job_ends_and_may_be_resumed_with_more(
 
 @pytest.mark.parametrize("limit", [-1, 1.5, float("nan")])
 def test_a_budget_that_is_none_is_an_error(limit: float, source: Source, tmp_path: Path) -> None:
-    with pytest.raises(FreelightError, match=r"--max-rejected .* must be a count, or a share"):
+    with pytest.raises(FreelightError, match=r"`max_rejected` .* must be a count, or a share"):
         make_shards(source, tmp_path / "out", TINY, max_rejected=limit)
 
 
 def test_two_runs_at_once_on_one_folder_are_refused(source: Source, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with exclusive(out), pytest.raises(FreelightError, match=rf"another run is writing {out}; wait for it"):
+    with lock_output(out), pytest.raises(FreelightError, match=rf"another run is writing {out}; wait for it"):
         make_shards(source, out, TINY)
     make_shards(source, out, TINY)
 
@@ -97,5 +97,5 @@ def test_a_recorded_shard_that_is_not_there_is_made_again(damage: str, source: S
 def test_an_output_within_the_source_is_refused(pictures: Path, tmp_path: Path) -> None:
     """The next listing would find its own shards."""
     copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
-    with pytest.raises(FreelightError, match=r"--out .* lies within --images"):
+    with pytest.raises(FreelightError, match=r"`out` .* lies within `images`"):
         make_shards(list_images(copy), copy / "out", TINY)

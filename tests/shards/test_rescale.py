@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, JpegImagePlugin
 
 from freelight.demo.drawing import draw_picture
 from freelight.shards import FreelightError, Rescaling, rescale_file
-from freelight.shards.images.rescaling import decode_picture, rescale, rescale_picture
+from freelight.shards.images import decode_picture, rescale, rescale_picture
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -311,14 +311,27 @@ def test_the_output_has_the_quality_asked_for(quality: int) -> None:
     assert np.sqrt(np.mean(apart.astype(np.float64) ** 2)) < 10
 
 
+@pytest.mark.parametrize(("subsampling", "steps"), [("4:2:0", (2, 2)), ("4:2:2", (2, 1)), ("4:4:4", (1, 1))])
+def test_the_output_has_the_chroma_subsampling_asked_for(subsampling: str, steps: tuple[int, int]) -> None:
+    """The JPEG's frame header has a byte of horizontal and vertical factors for each plane."""
+    data = encoded(noisy(70, 64), "PNG")
+    jpeg = rescale_file(data, Rescaling(size=64, subsampling=subsampling))
+    with Image.open(io.BytesIO(jpeg)) as image:
+        factors = [(across, down) for _, across, down, _ in image.layer]  # type: ignore[attr-defined]
+    assert factors == [steps, (1, 1), (1, 1)]
+    assert (jpeg == rescale_file(data, Rescaling(size=64))) == (subsampling == "4:2:0"), "the default is 4:2:0"
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"size": 0}, r"--size \(=0\) must be at least 1 pixel"),
-        ({"size": 65501}, r"--size \(=65501\) must be .* at most 65500"),
-        ({"resampling": "box"}, r"--resampling \(=box\) must be one of authors, bicubic, bilinear, lanczos"),
-        ({"quality": 0}, r"--quality \(=0\) must lie in 1\.\.100"),
-        ({"quality": 101}, r"--quality \(=101\) must lie in 1\.\.100"),
+        ({"size": 0}, r"`size` \(=0\) must be at least 1 pixel"),
+        ({"size": 65501}, r"`size` \(=65501\) must be .* at most 65500"),
+        ({"resampling": "box"}, r"`resampling` \(=box\) must be one of authors, bicubic, bilinear, lanczos"),
+        ({"quality": 0}, r"`quality` \(=0\) must lie in 1\.\.100"),
+        ({"quality": 101}, r"`quality` \(=101\) must lie in 1\.\.100"),
+        ({"subsampling": "4:1:0"}, r"`subsampling` \(=4:1:0\) must be one of 4:2:0, 4:2:2, 4:4:4"),
+        ({"orientation": "ignored"}, r"`orientation` \(=ignored\) must be one of EXIF orientation applied"),
     ],
 )
 def test_settings_out_of_range_are_named(fields: dict[str, object], message: str) -> None:

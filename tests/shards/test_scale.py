@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from freelight.shards import Dataset, Manifest
-from freelight.shards.dataset.directory import SAMPLE, ShardInfo, SplitInfo
-from freelight.shards.sources.listing import ClassInfo
+from freelight.shards.dataset import SAMPLE, ShardInfo, SplitInfo
+from freelight.shards.sources import ClassInfo
 
 
 @pytest.mark.slow

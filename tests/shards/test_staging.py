@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from freelight.shards import Dataset, FreelightError, OrderedSource, ShardSettings, Source, list_images, make_shards
-from freelight.shards.images.rescaling import Rescaling
-from freelight.shards.sources.ordered import Staged
+from freelight.shards.images import Rescaling
+from freelight.shards.sources import RescaledSegment
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -159,7 +159,7 @@ class Stop(Exception):  # noqa: N818
 def test_stopped_while_staging_it_resumes_to_the_same_bytes(
     layout: str, request: pytest.FixtureRequest, at_random: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freelight.shards.sources.ordered.SEGMENT_IMAGES", 3)
+    monkeypatch.setattr("freelight.shards.sources.segments.SEGMENT_IMAGES", 3)
     images: Path = request.getfixturevalue(layout)
     out = images.parent / "out"
 
@@ -172,12 +172,12 @@ def test_stopped_while_staging_it_resumes_to_the_same_bytes(
     for count in (0, 2, 4):
         stop = functools.partial(stop_after, count)
         with pytest.raises(Stop):
-            make_shards(list_images(images), out, TINY, watch_staging=lambda items, total, stop=stop: stop(items))
+            make_shards(list_images(images), out, TINY, watch_ordered=lambda items, total, stop=stop: stop(items))
         assert not (out / "dataset.json").exists()
     staged = {path: path.stat().st_ino for path in (out / ".partial" / "staged").glob("*.json")}
     assert len(staged) >= 8
-    seen: list[Staged] = []
-    make_shards(list_images(images), out, TINY, watch_staging=lambda items, total: (seen.append(i) or i for i in items))
+    seen: list[RescaledSegment] = []
+    make_shards(list_images(images), out, TINY, watch_ordered=lambda items, total: (seen.append(i) or i for i in items))
     assert len(seen) > 0
     assert pixels_of(out) == pixels_of(at_random)
 
@@ -231,7 +231,7 @@ def test_for_a_url_it_is_staged_in_a_named_folder_and_resumes_there(
 ) -> None:
     images: Path = request.getfixturevalue(layout)
     out, staging = f"file://{tmp_path}/store", tmp_path / "staging"
-    with pytest.raises(FreelightError, match=r"cannot be at file://.*: name a folder for it, --staging DIR"):
+    with pytest.raises(FreelightError, match=r"cannot be at file://.*; name a local folder for them, `staging`"):
         make_shards(list_images(images), out, TINY)
 
     def stop(records: Any, total: int | None) -> Any:
@@ -241,13 +241,13 @@ def test_for_a_url_it_is_staged_in_a_named_folder_and_resumes_there(
     with pytest.raises(Stop):
         make_shards(list_images(images), out, TINY, staging=staging, watch=stop)
     assert len(list(staging.glob("*/*.json"))) >= 4
-    seen: list[Staged] = []
+    seen: list[RescaledSegment] = []
     make_shards(
         list_images(images),
         out,
         TINY,
         staging=staging,
-        watch_staging=lambda items, total: (seen.append(i) for i in items),
+        watch_ordered=lambda items, total: (seen.append(i) for i in items),
     )
     assert seen == [], "what was staged was staged again"
     make_shards(list_images(images), tmp_path / "local", TINY)
@@ -263,7 +263,7 @@ def test_a_finished_ordered_dataset_is_known_again_and_other_settings_are_an_err
     with pytest.raises(FreelightError, match="seed: 0 then, 1 now"):
         make_shards(list_images(tar_gz), out, ShardSettings(rescaling=Rescaling(size=16), seed=1))
     (tar_gz.parent / "some").write_text("n01440764\n")
-    with pytest.raises(FreelightError, match="another --classes"):
+    with pytest.raises(FreelightError, match="another list of `classes`"):
         make_shards(list_images(tar_gz, classes=tar_gz.parent / "some"), out, settings)
 
 

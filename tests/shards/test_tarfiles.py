@@ -5,7 +5,7 @@ import io
 import pytest
 import webdataset
 
-from freelight.shards.dataset.tarfiles import TarWriter
+from freelight.shards.dataset import TarWriter
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [1, 511, 512, 513], [9217], [20000] * 40])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from freelight.shards import FreelightError
-from freelight.shards.sources.tarwalk import open_tar
+from freelight.shards.sources import open_tar
 
 NAMES = ["short.jpg", "a/" * 60 + "deep.jpg", "x" * 150 + ".jpg", "ümlaut/é.jpg", "../../etc/passwd", "/absolute.jpg"]
 

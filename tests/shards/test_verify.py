@@ -113,7 +113,7 @@ def test_a_tar_of_another_dataset_is_named(copy: Path) -> None:
 
 
 def test_an_unknown_level_is_an_error(made: Path) -> None:
-    with pytest.raises(FreelightError, match=r"--level \(=all\) must be one of hash, crc, decode"):
+    with pytest.raises(FreelightError, match=r"`level` \(=all\) must be one of hash, crc, decode"):
         verify_dataset(made, level="all")
 
 

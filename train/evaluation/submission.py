@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ...shards import Dataset, FreelightError, Split
 from ...shards.base.atomic import atomic_write
-from ...shards.layouts.devkit import DEVKITS, read_devkit
+from ...shards.layouts import DEVKITS, read_devkit
 
 
 def class_numbers(dataset: Dataset, split: Split, devkit: Path | None) -> npt.NDArray[np.int64]:

@@ -19,17 +19,17 @@ def test_storage_hears_of_each_sample_once_before_it_is_read(dataset: Dataset, m
     """All but the first batches, which are read at once."""
     told: list[int] = []
     ahead: list[int] = []
-    announce, read = Split.announce, Split.read
+    prefetch, read = Split.prefetch, Split.read
 
     def noted(self: Split, samples: Any) -> None:
         told.extend(samples.tolist())
-        announce(self, samples)
+        prefetch(self, samples)
 
     def compared(self: Split, sample: int) -> bytes:
         ahead.append(told.index(sample) - len(ahead) if sample in told else -1)
         return read(self, sample)
 
-    monkeypatch.setattr(Split, "announce", noted)
+    monkeypatch.setattr(Split, "prefetch", noted)
     monkeypatch.setattr(Split, "read", compared)
     order = np.concatenate([batch.samples for batch in make(dataset, batch_size=4, prefetch=1)])
     assert told == order[12:].tolist()

@@ -13,7 +13,7 @@ import pytest
 import scipy.io
 
 from freelight.shards import FreelightError, ShardSettings, Source, list_images, make_shards
-from freelight.shards.images.rescaling import Rescaling
+from freelight.shards.images import Rescaling
 
 Contents = dict[str, list[tuple[str | None, bytes]]]
 Reader = Callable[[Source], Contents]
@@ -139,7 +139,7 @@ def test_fall_2011_is_a_tar_of_class_tars_split_half_and_half(mini: Any, tar: Ta
         (lambda f: (f / "ILSVRC2012_devkit_t12.tar.gz").unlink(), "has no ILSVRC2012_devkit_t12.tar.gz, which holds"),
         (
             lambda f: (f / "ILSVRC2012_img_train.tar").unlink(),
-            "has no ILSVRC2012_img_train.tar, which says the classes",
+            "has no ILSVRC2012_img_train.tar, which defines the classes",
         ),
         (lambda f: (f / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(b"x" * 900), "cannot be read"),
     ],
@@ -166,9 +166,9 @@ def test_kaggles_val_must_be_whole(kaggle: Path) -> None:
 
 
 def test_a_layout_that_is_named_must_be_there(ilsvrc2012: Path) -> None:
-    with pytest.raises(FreelightError, match="is not of --layout kaggle; expected ILSVRC/Data/CLS-LOC/train"):
+    with pytest.raises(FreelightError, match="does not have `layout` kaggle; expected ILSVRC/Data/CLS-LOC/train"):
         listed(ilsvrc2012, layout="kaggle")
-    with pytest.raises(FreelightError, match=r"--layout \(=imagenet\) must be one of ilsvrc2012, .*folders"):
+    with pytest.raises(FreelightError, match=r"`layout` \(=imagenet\) must be one of ilsvrc2012, .*folders"):
         listed(ilsvrc2012, layout="imagenet")
 
 

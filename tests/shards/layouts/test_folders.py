@@ -94,12 +94,16 @@ def test_class_names_come_from_tabbed_or_spaced_lines(tmp_path: Path) -> None:
             {},
             "{images}/val has no class folders; expected {images}/val/<class>/<image> (its files have no labels",
         ),
-        (["train/a/1.jpg", "val/a/1.jpg"], {"val_fraction": 0.1}, "--val-fraction is for train alone, but {images}"),
-        (["train/a/.x.jpg"], {}, "class 'a' of {images} (layout folders) has no images in train, but would take"),
-        (["a/1.jpg"], {"val_fraction": 0.1}, "--val-fraction (=0.1) gives val no image"),
-        (["a/1.jpg"], {"val_fraction": 0.9}, "--val-fraction (=0.9) leaves train no image of class 'a', which has 1"),
-        (["a/1.jpg"], {"val_fraction": 1.0}, r"--val-fraction (=1.0) must lie between 0 and 1"),
-        (["a/1.jpg"], {"val_fraction": float("nan")}, r"--val-fraction (=nan) must lie between 0 and 1"),
+        (
+            ["train/a/1.jpg", "val/a/1.jpg"],
+            {"val_fraction": 0.1},
+            "`val_fraction` needs a source that has train alone, but {images}",
+        ),
+        (["train/a/.x.jpg"], {}, "class 'a' of {images} (layout folders) has no images in train, but would get"),
+        (["a/1.jpg"], {"val_fraction": 0.1}, "`val_fraction` (=0.1) gives val no image"),
+        (["a/1.jpg"], {"val_fraction": 0.9}, "`val_fraction` (=0.9) leaves train no image of class 'a', which has 1"),
+        (["a/1.jpg"], {"val_fraction": 1.0}, r"`val_fraction` (=1.0) must lie between 0 and 1"),
+        (["a/1.jpg"], {"val_fraction": float("nan")}, r"`val_fraction` (=nan) must lie between 0 and 1"),
         (["a/one\ntwo.jpg"], {}, "holds a line break; rename it"),
     ],
 )
@@ -113,7 +117,7 @@ def test_a_tree_that_cannot_be_right_is_named(
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FreelightError, match=f"--images {tmp_path / 'none'} is not a folder"):
+    with pytest.raises(FreelightError, match=f"`images` {tmp_path / 'none'} is not a folder"):
         listed(tmp_path / "none")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from freelight.shards import Rescaling, ShardSettings, list_images, make_shards, summarize, survey
+from freelight.shards import Rescaling, ShardSettings, list_images, make_shards, summarize_dataset, summarize_source
 from freelight.shards.base import counting_images, reports_errors
 
 PATH = click.Path(path_type=Path)
@@ -85,10 +85,10 @@ def command(
     settings = ShardSettings(rescaling=rescaling, samples_per_shard=samples_per_shard, seed=seed, limit=limit)
     source = list_images(images, seed=seed, **listing)
     if dry_run:
-        lines = survey(source, settings)
+        lines = summarize_source(source, settings)
     else:
         where: Any = {"workers": workers, "cluster": cluster, "staging": staging}
-        watches: Any = {"watch": counting_images("images"), "watch_staging": counting_images("staging")}
+        watches: Any = {"watch": counting_images("images"), "watch_ordered": counting_images("staging")}
         made = make_shards(source, out, settings, max_rejected=max_rejected, **where, **watches)
-        lines = summarize(made, out)
+        lines = summarize_dataset(made, out)
     click.echo("\n".join(lines))

@@ -1,0 +1,132 @@
+"""`dataset.json`, the manifest of a dataset directory, and the names of the directory's other files.
+
+The manifest is written last, so a folder that has one is a finished dataset.
+"""
+
+import functools
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base import FreelightError, atomic_write
+from ..sources import ClassInfo
+
+MANIFEST = "dataset.json"
+REJECTED = "rejected.jsonl"
+SCHEMA = 1
+
+# One row per sample: its shard's number, where its JPEG lies in the shard (bytes), its label, and the JPEG's crc32.
+SAMPLE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("label", "<i4"), ("crc32", "<u4")])
+
+
+def shard_name(split: str, shard: int) -> str:
+    """Return the file name of a shard's tar."""
+    return f"{split}-{shard:06d}.tar"
+
+
+def index_name(split: str, shard: int) -> str:
+    """Return the file name of a shard's DALI index."""
+    return f"{split}-{shard:06d}.idx"
+
+
+def samples_name(split: str) -> str:
+    """Return the file name of a split's samples table (dtype `SAMPLE`)."""
+    return f"{split}.samples.npy"
+
+
+def sources_name(split: str) -> str:
+    """Return the file name of a split's list of source paths, one per sample."""
+    return f"{split}.sources.txt"
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """A shard as the manifest lists it: file name, number of samples, and bytes and sha256 of the tar."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """A split as the manifest lists it.
+
+    samples, rejected: counts. labelled: False if the labels are -1. per_class: min, max and mean number of samples of
+    a class, None without labels. kinds: counts of samples by the kind of their source file, "colour", "greyscale" or
+    "cmyk". files: sha256 by name of the split's files other than tars.
+    """
+
+    samples: int
+    labelled: bool
+    rejected: int
+    per_class: dict[str, float] | None
+    kinds: dict[str, int]
+    shards: tuple[ShardInfo, ...]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `dataset.json`.
+
+    classes: in label order. label_order: "wnid" (sorted ids) or "ilsvrc" (the devkit's order). image_size: side of the
+    square images, pixels. made_with: settings and library versions. source: layout, name and hash of the source.
+    files: sha256 by name of the files that belong to no split.
+    """
+
+    classes: tuple[ClassInfo, ...]
+    label_order: str
+    image_size: int
+    made_with: dict[str, Any]
+    source: dict[str, Any]
+    splits: dict[str, SplitInfo]
+    files: dict[str, str]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash that identifies the data: of the class ids, the image size and every shard's sha256, in order."""
+        shards = {name: [shard.sha256 for shard in split.shards] for name, split in self.splits.items()}
+        facts = [[info.id for info in self.classes], self.image_size, shards]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write `dataset.json` into `folder`, atomically."""
+        with atomic_write(folder / MANIFEST) as file:
+            file.write(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the contents of `dataset.json`. They include their own hash, so that any changed byte is noticed."""
+        content = {"schema": SCHEMA, **asdict(self)}
+        content["sha256"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return (json.dumps(content, indent=1) + "\n").encode()
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read `dataset.json`. Raises `FreelightError` if it is missing, damaged, or of another schema."""
+        path = folder / MANIFEST
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise FreelightError(
+                f"{folder} is not a finished dataset (no {MANIFEST}); make it with: make_shards --out {folder}"
+            ) from None
+        except ValueError as error:
+            raise FreelightError(f"{path} is not valid JSON ({error}); make the dataset again") from None
+        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
+            raise FreelightError(f"{path} is not of schema {SCHEMA}, which this version reads; make the dataset again")
+        content.pop("sha256", None)  # `verify_dataset` checks it
+        try:
+            content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
+            content["splits"] = {
+                name: SplitInfo(**{**split, "shards": tuple(ShardInfo(**shard) for shard in split["shards"])})
+                for name, split in content["splits"].items()
+            }
+            return cls(**content)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise FreelightError(f"{path} has a missing or unknown entry ({error}); make the dataset again") from None

@@ -1,0 +1,116 @@
+"""One split of a dataset: its samples table, and each sample's JPEG, read with one `pread` and checked."""
+
+import functools
+import hashlib
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..base import FreelightError
+from .cache import ShardCache
+from .manifest import SAMPLE, ShardInfo, SplitInfo, samples_name, sources_name
+
+OPEN_FILES = 512
+"""Most shards that are open at a time. The usual limit of a process is 1,024 files."""
+
+
+class Split:
+    """One split of a dataset: `samples` is its table (dtype `SAMPLE`), `read(i)` the checked JPEG bytes of sample i."""
+
+    def __init__(self, folder: Path, name: str, info: SplitInfo, cache: ShardCache | None = None) -> None:
+        self.folder = folder
+        self.name = name
+        self.info = info
+        self.cache = cache
+        if cache is not None:
+            for file, sha256 in info.files.items():
+                cache.fetch(file, sha256=sha256)
+        path = folder / samples_name(name)
+        if not path.is_file():
+            raise FreelightError(f"{path} is missing; make the dataset again")
+        try:
+            self.samples: npt.NDArray[np.void] = np.load(path)
+        except (EOFError, ValueError) as error:
+            raise FreelightError(f"{path} cannot be read ({error}); make the dataset again") from None
+        if self.samples.dtype != SAMPLE or len(self.samples) != info.samples:
+            raise FreelightError(f"{path} does not match the manifest ({info.samples} samples); make the dataset again")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != info.files.get(path.name):
+            raise FreelightError(f"{path} was changed after it was written; copy it back, or make the dataset again")
+        self._descriptors: dict[int, int] = {}  # by shard
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @functools.cached_property
+    def sources(self) -> list[str]:
+        """The source path of each sample, in sample order."""
+        data = (self.folder / sources_name(self.name)).read_bytes()
+        # Not splitlines(): file names may hold the other characters at which it splits.
+        return data.decode(errors="surrogateescape").split("\n")[:-1]
+
+    def key(self, index: int) -> str:
+        """Return the WebDataset key of sample `index`, as its shard's `.idx` has it."""
+        index = range(len(self))[index]
+        shard = int(self.samples["shard"][index])
+        first = int(np.searchsorted(self.samples["shard"], shard))
+        lines = (self.folder / self.info.shards[shard].name).with_suffix(".idx").read_text().splitlines()
+        return lines[1 + index - first].split()[-1].split(".")[0]
+
+    def read(self, index: int) -> bytes:
+        """Return the JPEG bytes of sample `index`. Raises `FreelightError` if the shard is cut short or changed."""
+        row = self.samples[index]
+        shard, length = int(row["shard"]), int(row["length"])
+        data = os.pread(self._descriptor(shard), length, int(row["offset"]))
+        if len(data) != length or zlib.crc32(data) != row["crc32"]:
+            fault = f"cut short ({len(data)} of {length} bytes)" if len(data) != length else "changed (crc32 differs)"
+            raise FreelightError(f"{self.describe(index)} is {fault}; delete the folder and make the dataset again")
+        return data
+
+    def describe(self, index: int) -> str:
+        """Return a sample's shard, key and source path, for messages."""
+        shard = self.info.shards[int(self.samples["shard"][index])].name
+        return f"{self.folder / shard}: sample {self.key(index)} (from {self.sources[index]})"
+
+    def prefetch(self, indices: npt.NDArray[np.int32]) -> None:
+        """Ask the kernel, or the cache of a remote dataset, to fetch these samples in the background."""
+        if self.cache is not None:
+            for shard in np.unique(self.samples["shard"][indices]).tolist():
+                info = self.info.shards[shard]
+                self.cache.prefetch(info.name, info.bytes, info.sha256)
+            return
+        for shard, offset, length in self.samples[["shard", "offset", "length"]][indices].tolist():
+            os.posix_fadvise(self._descriptor(shard), offset, length, os.POSIX_FADV_WILLNEED)
+
+    def close(self) -> None:
+        """Close the shards' file descriptors and end background fetches. A later `read` opens the shards again."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+        if self.cache is not None:
+            self.cache.close()
+
+    def _descriptor(self, shard: int) -> int:
+        if shard not in self._descriptors:
+            while len(self._descriptors) >= OPEN_FILES:
+                os.close(self._descriptors.pop(next(iter(self._descriptors))))
+            self._descriptors[shard] = self._open(self.info.shards[shard])
+        return self._descriptors[shard]
+
+    def _open(self, info: ShardInfo) -> int:
+        if self.cache is not None:
+            return self.cache.open_shard(info.name, info.bytes, info.sha256)
+        path = self.folder / info.name
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise FreelightError(f"{path} is missing, though the manifest lists it; copy it back") from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_descriptors": {}}  # the same number is another file in another process
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptors"):
+            self.close()

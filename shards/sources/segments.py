@@ -1,0 +1,141 @@
+"""Rescale an ordered source once, in its order, into segments that can be read at random.
+
+A segment is a file of rescaled pictures (blobs) and an index. Each is written atomically, so that a restart makes only
+the missing ones. The shards are then written from the segments: the same bytes as from a copy of the source that can
+be read at random.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..base import FreelightError, atomic_write
+from ..images import Rescaled, Rescaling, rescale_picture
+from .labelling import label_images
+from .listing import UNLABELLED, ByClass, Listing, Source, SourceImage
+from .ordered import OrderedPiece, OrderedSource, Picture
+
+SEGMENT_IMAGES, SEGMENT_BYTES = 256, 32 << 20
+_REJECTED = b"!"
+
+
+class RescaledSegment(NamedTuple):
+    """A finished segment: its number of pictures, and those of them that were rejected."""
+
+    images: int
+    rejected: tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A segment to make, of pictures, or of a piece that the worker reads."""
+
+    name: str
+    split: str
+    content: tuple[Picture, ...] | OrderedPiece
+
+
+def rescale_in_order(
+    source: OrderedSource,
+    rescaling: Rescaling,
+    folder: Path,
+    *,
+    run: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]],
+    watch: Callable[[Iterable[RescaledSegment]], Iterable[RescaledSegment]],
+) -> Source:
+    """Rescale the pictures of `source` into segments in `folder`, except finished ones; return these as a source.
+
+    run: `run(function, tasks)` yields `function(task)` of every task, in any order. watch: is given the finished
+    segments and yields them on. Raises `FreelightError` if the source is damaged; finished segments are kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = source.labelling.wanted()
+    function = functools.partial(_rescale_segment, source.root, wanted, rescaling, folder)
+    for _ in watch(run(function, _missing_segments(source, wanted, folder))):
+        pass
+    return _list_segments(source, folder)
+
+
+def read_blob(blob: bytes) -> Rescaled:
+    """Return a rescaled picture of a segment. Raises `FreelightError` with the reason if it was rejected."""
+    head, _, body = blob.partition(b"\n")
+    if head == _REJECTED:
+        raise FreelightError(body.decode())
+    return Rescaled(body, head.decode())
+
+
+def _missing_segments(source: OrderedSource, wanted: frozenset[str] | None, folder: Path) -> Iterator[_Segment]:
+    """Yield the segments that are not finished, in the order of the source."""
+    for number, piece in enumerate(source.pieces):
+        if piece.in_worker:
+            segment = _Segment(f"{number:06d}-000000", piece.split, piece)
+            if not (folder / f"{segment.name}.json").exists():
+                yield segment
+            continue
+        finished = folder / f"{number:06d}.finished"  # holds the number of the piece's segments, written after the last
+        if finished.exists() and len(list(folder.glob(f"{number:06d}-*.json"))) == int(finished.read_text()):
+            continue
+        count = 0
+        for count, pictures in enumerate(_cut(piece.read(source.root, wanted)), 1):
+            segment = _Segment(f"{number:06d}-{count:06d}", piece.split, pictures)
+            if not (folder / f"{segment.name}.json").exists():
+                yield segment
+        with atomic_write(finished) as file:
+            file.write(str(count).encode())
+
+
+def _cut(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, ...]]:
+    """Cut a stream of pictures into segments, always at the same places."""
+    segment: list[Picture] = []
+    size = 0
+    for picture in pictures:
+        segment.append(picture)
+        size += len(picture.data)
+        if len(segment) == SEGMENT_IMAGES or size >= SEGMENT_BYTES:
+            yield tuple(segment)
+            segment, size = [], 0
+    if segment:
+        yield tuple(segment)
+
+
+def _rescale_segment(
+    root: Path, wanted: frozenset[str] | None, rescaling: Rescaling, folder: Path, segment: _Segment
+) -> RescaledSegment:
+    """Rescale the pictures of a segment, and write its blobs and then its index."""
+    content = segment.content
+    pictures = content if isinstance(content, tuple) else content.read(root, wanted)
+    rows: list[tuple[str, str | None, int, int]] = []  # path, class id, offset and length of the blob
+    rejected = []
+    with atomic_write(folder / f"{segment.name}.bin") as file:
+        for picture in pictures:
+            try:
+                rescaled = rescale_picture(picture.data, rescaling)
+                blob = rescaled.kind.encode() + b"\n" + rescaled.jpeg
+            except FreelightError as error:
+                blob = _REJECTED + b"\n" + str(error).encode()
+                rejected.append({"split": segment.split, "path": picture.path, "reason": str(error)})
+            rows.append((picture.path, picture.class_id, file.tell(), len(blob)))
+            file.write(blob)
+    with atomic_write(folder / f"{segment.name}.json") as file:
+        file.write(json.dumps(rows).encode())
+    return RescaledSegment(len(rows), tuple(rejected))
+
+
+def _list_segments(source: OrderedSource, folder: Path) -> Source:
+    """List the pictures of all segments under their paths in the original source, and label them."""
+    listing = Listing(root=folder, layout=source.layout, splits={})
+    for number, piece in enumerate(source.pieces):
+        by_class: ByClass = listing.splits.setdefault(piece.split, {})
+        for index in sorted(folder.glob(f"{number:06d}-*.json")):
+            file = index.with_suffix(".bin")
+            mtime = file.stat().st_mtime_ns
+            for path, class_id, offset, length in json.loads(index.read_text(encoding="utf-8")):
+                image = SourceImage(path, UNLABELLED, file.name, offset, length, mtime)
+                by_class.setdefault(class_id, []).append(image)
+    ids = sorted(class_id for class_id in listing.splits.get("train", {}) if class_id is not None)
+    if len(ids) == len(source.class_names):
+        listing.names = dict(zip(ids, source.class_names, strict=True))
+    return replace(label_images(listing, source.labelling), rescaled=True)

@@ -1,0 +1,46 @@
+"""Deal a source's pictures to shards: shuffle each split globally, and cut it into tasks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dataset import index_name, shard_name
+from ..sources import Source, SourceImage
+from .settings import ShardSettings
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """A shard to write: its split, its number there, and its pictures.
+
+    The key of a picture is its place in the shuffled split: `first_key` for the first picture, and so on.
+    """
+
+    split: str
+    shard: int
+    first_key: int
+    images: tuple[SourceImage, ...]
+
+    @property
+    def name(self) -> str:
+        """The tar's file name."""
+        return shard_name(self.split, self.shard)
+
+    @property
+    def index_name(self) -> str:
+        """The index's file name."""
+        return index_name(self.split, self.shard)
+
+
+def deal_shards(source: Source, settings: ShardSettings) -> list[ShardTask]:
+    """Shuffle each split by the seed and the split's name alone, keep `limit` pictures, and cut it into shards."""
+    tasks = []
+    size = settings.resolve(source).samples_per_shard
+    assert size is not None
+    for split, images in source.splits.items():
+        order = np.random.Generator(np.random.Philox((settings.seed, *split.encode()))).permutation(len(images))
+        order = order[: settings.limit]
+        for shard, first in enumerate(range(0, len(order), size)):
+            chosen = tuple(images[index] for index in order[first : first + size])
+            tasks.append(ShardTask(split, shard, first, chosen))
+    return tasks

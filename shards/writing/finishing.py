@@ -1,0 +1,93 @@
+"""Finish a dataset whose shards are written: samples tables, lists of sources and rejects, and last the manifest."""
+
+import hashlib
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from ..base import FreelightError, atomic_write
+from ..dataset import MANIFEST, REJECTED, SAMPLE, Manifest, ShardInfo, SplitInfo, samples_name, sources_name
+from ..sources import Source
+from .dealing import ShardTask
+from .output import Output
+from .settings import ShardSettings
+from .shard import ShardRecord
+from .summary import count_per_class
+
+
+def finish_dataset(
+    source: Source,
+    output: Output,
+    settings: ShardSettings,
+    described: dict[str, Any],
+    tasks: list[ShardTask],
+    records: dict[str, ShardRecord],
+) -> Manifest:
+    """Write the files of each split, `rejected.jsonl`, and last `dataset.json`; return the manifest.
+
+    described: what the manifest says of the source. records: of all tasks, by the shard's file name.
+    """
+    by_split = {split: [records[task.name] for task in tasks if task.split == split] for split in source.splits}
+    rejected = {
+        split: [
+            *(left._asdict() for left in source.left_out if left.split == split),
+            *(reject for record in found for reject in record.rejected),
+        ]
+        for split, found in by_split.items()
+    }
+    lines = b"".join(json.dumps(reject).encode() + b"\n" for rejects in rejected.values() for reject in rejects)
+    classes = len(source.classes)
+    splits = {split: _finish_split(output, split, found, rejected[split], classes) for split, found in by_split.items()}
+    with atomic_write(output.folder / REJECTED) as file:
+        file.write(lines)
+    manifest = Manifest(
+        classes=source.classes,
+        label_order=source.label_order,
+        image_size=settings.rescaling.size,
+        made_with=settings.made_with(),
+        source=described,
+        splits=splits,
+        files={REJECTED: hashlib.sha256(lines).hexdigest()},
+    )
+    manifest.save(output.folder)
+    output.publish(REJECTED, MANIFEST)
+    return manifest
+
+
+def _finish_split(
+    output: Output, split: str, records: list[ShardRecord], rejected: list[dict[str, str]], classes: int
+) -> SplitInfo:
+    """Write the samples table and the list of sources of a split; delete shards without samples."""
+    kept = [record for record in records if record.samples]
+    if not kept:
+        raise FreelightError(f"no image of the split {split!r} can be decoded; the last one rejected: {rejected[-1]}")
+    for record in records:
+        if not record.samples:
+            output.remove(record.name)
+            output.remove(record.index_name)
+    rows = [
+        (shard, sample.offset, sample.length, sample.label, sample.crc32)
+        for shard, record in enumerate(kept)
+        for sample in record.samples
+    ]
+    table = np.array(rows, dtype=SAMPLE)
+    with atomic_write(output.folder / samples_name(split)) as file:
+        np.save(file, table)
+    paths = "".join(f"{sample.path}\n" for record in kept for sample in record.samples)
+    with atomic_write(output.folder / sources_name(split)) as file:
+        file.write(paths.encode(errors="surrogateescape"))
+    files = {record.index_name: record.index_sha256 for record in kept}
+    for name in (samples_name(split), sources_name(split)):
+        output.publish(name)
+        files[name] = hashlib.sha256((output.folder / name).read_bytes()).hexdigest()
+    return SplitInfo(
+        samples=len(rows),
+        labelled=bool((table["label"] >= 0).all()),
+        rejected=len(rejected),
+        per_class=count_per_class(table["label"], classes),
+        kinds=dict(sorted(Counter(sample.kind for record in kept for sample in record.samples).items())),
+        shards=tuple(ShardInfo(record.name, len(record.samples), record.bytes, record.sha256) for record in kept),
+        files=files,
+    )
