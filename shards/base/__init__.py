@@ -1,7 +1,7 @@
 """What every package needs: errors, atomic writes, locks, executors, facts of the machine, and the console."""
 
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
-from .console import OutputFile, columns, counting_images, progress, reports_errors, watch_counts, with_cache
+from .console import OutputFile, counting_images, format_table, progress, reports_errors, watch_counts, with_cache
 from .errors import FreelightError
 from .executor import run_tasks
 from .locks import lock_file
@@ -12,9 +12,9 @@ __all__ = [
     "FreelightError",
     "OutputFile",
     "atomic_write",
-    "columns",
     "counting_images",
     "cpu_model",
+    "format_table",
     "fsync_folder",
     "lock_file",
     "memory_gb",

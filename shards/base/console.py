@@ -1,4 +1,4 @@
-"""What every command does with its progress and its errors."""
+"""What all commands share: errors, progress bars, text tables, and common options."""
 
 import functools
 import os
@@ -71,9 +71,9 @@ def with_cache(command: Callable[P, R]) -> Callable[P, R]:
 
 
 class OutputFile(click.Path):
-    """A file that a command will write: refused at once where that cannot be, and not after the work.
+    """A file that a command will write. Checked before the work begins: its folder must exist.
 
-    suffix: that its name must have.
+    suffix: required ending of its name; "" allows any.
     """
 
     name = "file"
@@ -83,7 +83,7 @@ class OutputFile(click.Path):
         self.suffix = suffix
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path. Raises `click.BadParameter` for another suffix, or where there is no folder."""
+        """Return the path. Raises `click.BadParameter` for another suffix or a missing folder."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix != self.suffix and self.suffix:
             self.fail(f"{path} must end in {self.suffix}", param, ctx)
@@ -92,7 +92,7 @@ class OutputFile(click.Path):
         return path
 
 
-# Seconds over which the shown rate is measured: shards done before a restart are no speed of this run for long.
+# Seconds over which the shown rate is measured, so that shards finished before a restart soon no longer count.
 RATE_WINDOW = 30
 
 
@@ -101,10 +101,10 @@ def progress(
 ) -> Iterator[T]:
     """Yield `items` while a bar on stderr advances by `weight(item)` of `length` for each, with the rate per second.
 
-    `length` None: how many there are is not known; the bar only counts. Off a terminal only the label is printed, so
-    that logs stay short.
+    length: None if the total is not known; then the bar only counts. If stderr is not a terminal, only the label is
+    printed, so that logs stay short.
     """
-    nothing: Iterator[T] = iter(tuple[T]())  # no length, by which the bar knows that there is none
+    nothing: Iterator[T] = iter(tuple[T]())  # without a length, from which the bar would take its own
     done, recent = 0, deque([(time.monotonic(), 0)])
     with click.progressbar(
         nothing, length=length, label=label, file=sys.stderr, show_pos=True, item_show_func=_rate
@@ -120,12 +120,12 @@ def progress(
 
 
 def counting_images(label: str) -> Callable[[Iterable[T], int | None], Iterator[T]]:
-    """Return what shows finished work (its `images`, of how many in all) as a progress bar over images."""
+    """Return a `watch` function that shows a progress bar over the `images` of the items."""
     return lambda items, total: progress(items, length=total, label=label, weight=lambda item: item.images)  # type: ignore[attr-defined]
 
 
 def watch_counts(label: str) -> Callable[[Iterable[int], int], Iterator[int]]:
-    """Return what shows counts, of a total, as such a bar."""
+    """Return a `watch` function that shows a progress bar over counts."""
     return lambda counts, total: progress(counts, length=total, label=label, weight=lambda count: count)
 
 
@@ -133,8 +133,8 @@ def _rate(rate: object) -> str | None:
     return None if rate is None else f"{rate:.0f}/s"
 
 
-def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Set rows in columns: the first and the last to the left, numbers to the right."""
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a text table. The first and the last column are aligned to the left, the others to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = []
     for row in (header, *rows):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...shards.base.console import columns
+from ...shards.base.console import format_table
 from ..evaluator import Errors, count_errors, label_ranks
 
 Probabilities = npt.NDArray[np.float32]
@@ -110,7 +110,7 @@ def class_table(scores: Sequence[ClassScore], names: Sequence[str]) -> str:
         worst = "" if row.worst is None else f"{names[row.worst.predicted]} ({row.worst.count})"
         errors = row.errors
         rows.append((names[row.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", worst))
-    return columns(("class", "images", "top-1 error", "top-5 error", "most often taken for"), rows)
+    return format_table(("class", "images", "top-1 error", "top-5 error", "most often taken for"), rows)
 
 
 def _errors(ranks: Labels) -> Errors:

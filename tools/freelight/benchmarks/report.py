@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from freelight.benchmarks.timing import Timings
-from freelight.shards.base import atomic_write, columns
+from freelight.shards.base import atomic_write, format_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +100,9 @@ class Report:
             *self.notes,
             f"{rounds} interleaved rounds after a warm-up; medians; ratios are medians of each round's own",
             "",
-            columns(("contender", f"{self.item}/s", "least", "most", self.item, ""), self._contender_rows()),
-            *(["", columns(("figure", "measured", ""), figures)] if figures else []),
-            *(["", columns(("floor", "measured", "bound", ""), floors)] if floors else []),
+            format_table(("contender", f"{self.item}/s", "least", "most", self.item, ""), self._contender_rows()),
+            *(["", format_table(("figure", "measured", ""), figures)] if figures else []),
+            *(["", format_table(("floor", "measured", "bound", ""), floors)] if floors else []),
             "",
             self._last_line(),
         ]

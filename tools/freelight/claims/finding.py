@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from freelight.shards.base import columns
+from freelight.shards.base import format_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ class Finding:
     def table(self) -> str:
         """Return the whole result as text, the verdict last."""
         rows = [(row.what, row.paper, row.ours, row.difference) for row in self.rows]
-        parts = [self.claim, *self.conditions, "", columns(("", "paper", "ours", "difference"), rows)]
+        parts = [self.claim, *self.conditions, "", format_table(("", "paper", "ours", "difference"), rows)]
         for header, *lines in self.tables:
-            parts += ["", columns(header, lines)]
+            parts += ["", format_table(header, lines)]
         return "\n".join([*parts, *(["", self.verdict] if self.verdict else [])])
 
     def record(self) -> dict[str, Any]:
