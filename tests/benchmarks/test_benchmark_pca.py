@@ -1,25 +1,20 @@
 """tools/benchmark pca measures all of its contenders on the shards it is given."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import pytest
+from benching import call, run
+
+from freelight.benchmarks import pca
 from freelight.shards import Dataset
 
-TOOL = Path(__file__).parents[2] / "tools" / "benchmark"
 
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run it in a process of its own, which has no workers yet."""
-    words = [sys.executable, str(TOOL), "pca", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
-
-
+@pytest.mark.slow
 def test_the_record_has_every_contender_and_floor(dataset: Dataset, tmp_path: Path) -> None:
-    """Not their values: speed is no matter of tests."""
+    """Not their values, as tests do not judge speed. By path: the new process has no workers yet."""
     words = ["--shards", dataset.folder, "--rounds", "1", "--incremental", "2", "--record", tmp_path / "pca.json"]
-    done = run(*words)
+    done = run("pca", *words)
     assert done.returncode in (0, 1), done.stderr
     record = json.loads((tmp_path / "pca.json").read_text())
     laps = {contender["name"]: contender["laps"] for contender in record["contenders"]}
@@ -40,7 +35,7 @@ def test_the_record_has_every_contender_and_floor(dataset: Dataset, tmp_path: Pa
 
 
 def test_a_folder_that_is_no_dataset_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    done = run("--shards", tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = call(pca.command, "--shards", tmp_path)
+    assert (done.exit_code, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert "is not a finished dataset" in line

@@ -46,6 +46,7 @@ def fake_peers(tmp_path: Path) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_shards_by_path_on_a_tiny_tree(pictures: Path, fake_peers: Path, tmp_path: Path) -> None:
     """Nothing is asserted of the times, so floors may be missed; all of the table and the record is there."""
     record = tmp_path / "record.json"
