@@ -205,6 +205,7 @@ def test_networks_are_averaged_and_their_predictions_need_no_second_pass(
     assert "(SEARCHED ON THESE LABELS: optimistic)" in searched.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_say_what_one_says(typed: Any, run: Path, dataset: Dataset) -> None:
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--views", "1"]
     one, two = call(*words), typed("evaluate", *words, "--columns", "2")

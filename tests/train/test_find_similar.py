@@ -22,12 +22,12 @@ from freelight.train.inspection import (
 
 
 def test_a_training_picture_is_nearest_to_itself(
-    typed: Any, run: Path, dataset: Dataset, pictures: Path, tmp_path: Path
+    call: Any, run: Path, dataset: Dataset, pictures: Path, tmp_path: Path
 ) -> None:
     """As a file it goes through the same rescaling, so its distance is 0 but for rounding."""
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--features", tmp_path / "f"]
     source = dataset.split("train").sources[7]
-    found = typed(
+    found = call(
         "find_similar",
         *words,
         pictures / source,
@@ -38,18 +38,18 @@ def test_a_training_picture_is_nearest_to_itself(
         "--pixels",
         "600",
     )
-    assert found.returncode == 0, found.stderr
+    assert found.exit_code == 0, found.output
     name = dataset.manifest.classes[int(dataset.split("train").samples["label"][7])].name
     assert found.stdout.startswith(f"{pictures / source}: {name} 0.0, ")
     with Image.open(tmp_path / "alike.png") as panel:
         assert panel.width <= 600
     far = [*words[:2], "--shards", f"file://{dataset.folder}", "--cache", tmp_path / "cache", *words[4:]]
-    assert typed("find_similar", *far, pictures / source, "--nearest", "3").stdout == found.stdout
-    itself = typed("find_similar", *words, "--queries", "train")
-    assert itself.returncode == 2
+    assert call("find_similar", *far, pictures / source, "--nearest", "3").stdout == found.stdout
+    itself = call("find_similar", *words, "--queries", "train")
+    assert itself.exit_code == 2
     assert itself.stderr.startswith("error: --queries and --split are both train: each image would find itself")
-    few = typed("find_similar", *words, "--bits", "64", "--rows", "2")
-    assert few.returncode == 2
+    few = call("find_similar", *words, "--bits", "64", "--rows", "2")
+    assert few.exit_code == 2
     assert few.stderr.splitlines()[-1] == "error: train has 60 images; comparing codes needs at least 100"
 
 

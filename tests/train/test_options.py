@@ -162,9 +162,10 @@ def test_without_tensorboard_the_option_is_an_error_naming_the_extra(
     [
         ("--keep 0", "--keep (=0) must be at least 1"),
         ("--checkpoint-minutes 0", "--checkpoint-minutes (=0.0) must be positive"),
-        (
+        pytest.param(
             "--set architecture=half --columns 2",
             "--columns (=2) must divide the network's number of columns (1); set it to 1",
+            marks=pytest.mark.slow,  # two processes refuse; test_columns.py has the refusal of one
         ),
     ],
 )

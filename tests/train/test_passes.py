@@ -36,7 +36,22 @@ def one_by_one(trained: Checkpoint, dataset: Dataset) -> torch.Tensor:
         return torch.cat([network(batch.images).softmax(dim=1) for batch in loader])
 
 
-@pytest.mark.parametrize(("columns", "replicas", "batch_size"), [(1, 1, 7), (2, 1, 7), (1, 2, 19), (2, 2, 19)])
+def both_passes(config: EvaluationConfig, folder: Path, *process: Any) -> None:
+    """Run both kinds of pass in the same processes, which take long to start."""
+    for name, function in (("probabilities", predict_split), ("ranks", rank_split)):
+        (folder / name).mkdir(exist_ok=True)
+        write_passes(config, function, folder / name, *process)
+
+
+@pytest.mark.parametrize(
+    ("columns", "replicas", "batch_size"),
+    [
+        (1, 1, 7),
+        pytest.param(2, 1, 7, marks=pytest.mark.slow),
+        pytest.param(1, 2, 19, marks=pytest.mark.slow),
+        (2, 2, 19),
+    ],
+)
 def test_each_sample_counts_once_and_alike_on_any_ranks(
     columns: int, replicas: int, batch_size: int, run: Path, trained: Checkpoint, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -44,16 +59,12 @@ def test_each_sample_counts_once_and_alike_on_any_ranks(
     config = EvaluationConfig(
         checkpoints=(run / "last.pt",), shards=str(dataset.folder), split="val", views=1, batch_size=batch_size
     )
-
-    def run_pass(function: Any) -> Path:
-        work = functools.partial(write_passes, config, function, tmp_path)
-        launch(work, columns=columns, replicas=replicas, backend="gloo")
-        return pass_file(tmp_path, 0)
-
-    probabilities = ProbabilityPass.load(run_pass(predict_split)).probabilities
+    work = functools.partial(both_passes, config, tmp_path)
+    launch(work, columns=columns, replicas=replicas, backend="gloo")
+    probabilities = ProbabilityPass.load(pass_file(tmp_path / "probabilities", 0)).probabilities
     labels = dataset.split("val").samples["label"].astype(np.int64)
     np.testing.assert_allclose(probabilities, one_by_one(trained, dataset), rtol=0, atol=1e-5)
-    ranked = RankPass.load(run_pass(rank_split)).ranked
+    ranked = RankPass.load(pass_file(tmp_path / "ranks", 0)).ranked
     for name, value in vars(rank_labels(probabilities, labels)).items():
         np.testing.assert_allclose(getattr(ranked, name), value, rtol=0, atol=1e-6)
 

@@ -53,32 +53,32 @@ def test_a_picture_file_gets_the_probabilities_of_its_sample(
 
 
 def test_it_says_text_or_json_and_draws_a_panel(
-    typed: Any, run: Path, trained: Checkpoint, pictures: Path, tmp_path: Path
+    call: Any, run: Path, trained: Checkpoint, pictures: Path, tmp_path: Path
 ) -> None:
     image = next((pictures / "val").rglob("*.JPEG"))
     panel = tmp_path / "panel.png"
-    told = typed("predict", "--checkpoint", run / "last.pt", image, "--panel", panel, "--pixels", "600")
-    assert told.returncode == 0, told.stderr
+    told = call("predict", "--checkpoint", run / "last.pt", image, "--panel", panel, "--pixels", "600")
+    assert told.exit_code == 0, told.output
     (one,) = predict_files(trained, [image], views=10)
     guesses = ", ".join(f"{top.name} {top.probability:.1%}" for top in one.top_classes)
     assert told.stdout == f"{image}: {guesses}\n"
     with Image.open(panel) as drawn:
         assert drawn.width <= 600
-    read = json.loads(typed("predict", "--checkpoint", run / "last.pt", image, "--json").stdout)
+    read = json.loads(call("predict", "--checkpoint", run / "last.pt", image, "--json").stdout)
     assert read["image"] == str(image)
     assert [guess["name"] for guess in read["predictions"]] == [top.name for top in one.top_classes]
 
 
 def test_a_file_that_is_no_picture_is_named_on_one_line(
-    typed: Any, run: Path, trained: Checkpoint, tmp_path: Path
+    call: Any, run: Path, trained: Checkpoint, tmp_path: Path
 ) -> None:
     (tmp_path / "text.jpg").write_text("not a picture")
     with pytest.raises(FreelightError, match=r"text\.jpg: cannot decode: not a picture in a known format"):
         list(predict_files(trained, [tmp_path / "text.jpg"], views=1))
-    missing = typed("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg")
-    assert missing.returncode == 2
+    missing = call("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg")
+    assert missing.exit_code == 2
     assert missing.stderr == f"error: [Errno 2] No such file or directory: '{tmp_path}/none.jpg'\n"
-    wrong = typed("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg", "--panel", tmp_path / "panel.jpg")
+    wrong = call("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg", "--panel", tmp_path / "panel.jpg")
     assert wrong.stderr.endswith(f"Invalid value for '--panel': {tmp_path}/panel.jpg must end in .png\n")
 
 

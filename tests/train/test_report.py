@@ -110,13 +110,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def written(typed: Any, run: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the run and its dataset, behind a URL, written by the tool as typed."""
+def written(call: Any, run: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the run and its dataset, behind a URL."""
     out = tmp_path_factory.mktemp("report") / "report.html"
     words = ["--run", run, "--out", out, "--features", out.parent / "features"]
     words += ["--shards", f"file://{dataset.folder}", "--cache", out.parent / "cache"]
-    result = typed("report", *words)
-    assert result.returncode == 0, result.stderr
+    result = call("report", *words)
+    assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"report: {out} (")
     return out
 
