@@ -1,9 +1,11 @@
 """AlexNet as its authors trained it: the network in two columns, the update rule, checkpoints and evaluation."""
 
 from .checkpoint import Checkpoint
+from .config import TrainingConfig
 from .describe import layer_sizes
 from .evaluation import Predictions, predict_files, predict_split
 from .evaluator import Errors, evaluate, predict
+from .fit import FitResult, fit
 from .metrics import EpochMetrics, RunMetrics, StepMetrics
 from .network.architectures import NetworkConfig
 from .network.dropout import DropoutMasks
@@ -16,7 +18,7 @@ from .parallel.signals import StopRequest
 from .recipes import RECIPES, Header, PublishedError, Recipe
 from .run_folder import METRICS, RunFolder
 from .schedule import LearningRates
-from .trainer import Trainer, TrainingConfig
+from .trainer import Trainer
 
 __all__ = [
     "METRICS",
@@ -26,6 +28,7 @@ __all__ = [
     "DropoutMasks",
     "EpochMetrics",
     "Errors",
+    "FitResult",
     "Header",
     "LearningRates",
     "Mesh",
@@ -42,6 +45,7 @@ __all__ = [
     "Trainer",
     "TrainingConfig",
     "evaluate",
+    "fit",
     "layer_sizes",
     "predict",
     "predict_files",

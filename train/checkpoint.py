@@ -58,7 +58,7 @@ class Checkpoint:
     def load(cls, path: Path) -> "Checkpoint":
         """Read a checkpoint that `save` wrote. It holds tensors and plain values; nothing in it is executed.
 
-        Raises `FreelightError` if even one byte of the file is damaged.
+        Raises `FreelightError` if even one byte of its content is damaged.
         """
         try:
             with ZipFile(path) as archive:  # torch writes checksums but never checks them

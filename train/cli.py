@@ -1,6 +1,5 @@
 """The command `train`."""
 
-import functools
 import sys
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import click
 
 from ..shards import Dataset
 from ..shards.base.console import reports_errors, with_cache
+from .config import TrainingConfig
 from .describe import describe
-from .parallel.launch import launch
+from .fit import fit
 from .recipes import RECIPES, recipe_table
-from .trainer import TrainingConfig, train
 
 
 @click.command(name="train")
@@ -41,18 +40,28 @@ from .trainer import TrainingConfig, train
     help="Change one setting of the recipe; repeat it for several.",
 )
 @click.option("--epochs", type=int, help="Maximum number of epochs. [default: the recipe's]")
+@click.option("--batch-size", type=int, help="Images per step, over all replicas. [default: the recipe's]")
 @click.option("--width", type=float, help="Factor on the width of every layer but the last. [default: the recipe's]")
 @click.option(
-    "--columns", type=click.IntRange(1, 2), default=1, show_default=True, help="Processes (GPUs) per network."
+    "--columns",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    help="Processes (GPUs) per network; with 2, each holds one of its columns.",
 )
 @click.option(
     "--replicas",
     type=click.IntRange(1),
     help="Copies of the network that share each batch. [default: 1; under torchrun, as many as it started]",
 )
-@click.option("--checkpoint-every", type=int, metavar="STEPS", help="Also save a checkpoint every so many steps.")
 @click.option(
-    "--checkpoint-minutes", type=float, metavar="MINUTES", help="Also save a checkpoint every so many minutes."
+    "--checkpoint-every", type=int, metavar="STEPS", help="Steps between checkpoints inside an epoch. [default: none]"
+)
+@click.option(
+    "--checkpoint-minutes",
+    type=float,
+    metavar="MINUTES",
+    help="Minutes between checkpoints inside an epoch. [default: none]",
 )
 @click.option("--keep", default=2, show_default=True, help="Number of recent checkpoints to keep, besides best.pt.")
 @click.option("--log-every", default=10, show_default=True, metavar="STEPS", help="Steps between two lines of metrics.")
@@ -91,6 +100,7 @@ def main(
     recipe: str,
     settings: tuple[str, ...],
     epochs: int | None,
+    batch_size: int | None,
     width: float | None,
     columns: int,
     replicas: int | None,
@@ -112,7 +122,7 @@ def main(
     Run the same command again to resume. The replicas share each batch, so the batch size does not depend on their
     number.
     """
-    short = {"epochs": epochs, "width": width}
+    short = {"epochs": epochs, "batch_size": batch_size, "width": width}
     overrides = [*settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
     chosen = RECIPES[show_recipe or recipe].override(overrides)
     if show_recipe:
@@ -141,7 +151,6 @@ def main(
         channels_last=channels_last,
         tensorboard=tensorboard,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    stopped = launch(functools.partial(train, config), columns=columns, replicas=replicas, backend=backend)
-    if stopped:
-        sys.exit(128 + stopped)
+    result = fit(config, columns=columns, replicas=replicas, backend=backend)
+    if result.stopped_by:
+        sys.exit(128 + result.stopped_by)

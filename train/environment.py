@@ -1,4 +1,4 @@
-"""What a run's numbers depend on beside its settings: the machine and the versions, noted in the run's folder."""
+"""The machine and the library versions of a run, noted in its folder: its numbers depend on them too."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ENVIRONMENT = "environment.json"
 
 
 def describe_environment() -> dict[str, str]:
-    """Return the CPU or GPUs, memory, system, versions and the date, as text for people."""
+    """Return CPU, GPUs, system, versions and date, as text for people."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "CPU": f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable, {memory_gb():.0f} GB",
@@ -35,13 +35,13 @@ def describe_environment() -> dict[str, str]:
 
 
 def note_environment(run: Path) -> None:
-    """Write where a run goes on now into its folder; of one that is taken up, the latest machine stays."""
+    """Write the environment into a run's folder; a resumed run keeps the latest."""
     with atomic_write(run / ENVIRONMENT) as file:
         file.write(json.dumps(describe_environment(), indent=1).encode())
 
 
 def read_environment(run: Path) -> dict[str, str] | None:
-    """Return what was noted; None of a run that has no note."""
+    """Return the environment that a run noted; None if it has none."""
     path = run / ENVIRONMENT
     if not path.exists():
         return None

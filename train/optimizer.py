@@ -8,10 +8,11 @@ from .recipes import Recipe
 
 
 class PaperSGD:
-    """v <- momentum v - decay lr w - lr g;  w <- w + v, with a rate and a decay for each parameter.
+    """v <- momentum v - decay lr w - lr g;  w <- w + v, with a learning rate and a weight decay for each parameter.
 
-    `torch.optim.SGD` keeps the learning rate outside the velocity, so that after a drop its old velocity shrinks at
-    once; here it keeps its size, as in the paper and the 2012 code. Frozen parameters stay as they are, velocity too.
+    `torch.optim.SGD` multiplies the velocity by the learning rate, so that a lower rate also shrinks the old velocity.
+    Here the old velocity keeps its size, as in the paper and the 2012 code. Frozen parameters and their velocity do not
+    change.
     """
 
     def __init__(self, parameters: Iterable[tuple[str, torch.nn.Parameter]], recipe: Recipe) -> None:
@@ -27,7 +28,7 @@ class PaperSGD:
 
     @torch.no_grad()
     def step(self, rate: Callable[[str], float | None]) -> None:
-        """Update every parameter from its gradient, and drop the gradient. rate: of a parameter; None: frozen."""
+        """Update each parameter, then drop its gradient. rate: a parameter's learning rate by name; None: frozen."""
         for name, weight in self.parameters.items():
             assert weight.grad is not None, name
             learning_rate = rate(name)

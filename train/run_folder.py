@@ -1,4 +1,4 @@
-"""The folder of a run: its checkpoints, and its metrics."""
+"""The folder of a run: its checkpoints and its metrics."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ..shards import FreelightError
 from ..shards.base.atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
@@ -19,13 +18,13 @@ LAST, BEST = "last.pt", "best.pt"
 METRICS = "metrics.jsonl"
 LOCK = "lock"
 PATIENCE = 5.0
-"""Seconds; a process whose command was killed ends within one."""
+"""Seconds to wait for the lock: ranks whose parent was killed end within one."""
 
 
 class RunFolder:
-    """`last.pt`, `best.pt` (the best error on val), the `keep` most recent checkpoints, and `metrics.jsonl`.
+    """`last.pt`, `best.pt` (lowest top-1 error on val), the `keep` most recent checkpoints, and `metrics.jsonl`.
 
-    A checkpoint is written once; its other names are links to it.
+    Each checkpoint is written once, as `step-NUMBER.pt`; its other names are hard links.
     """
 
     def __init__(self, path: Path, *, keep: int = 2) -> None:
@@ -33,13 +32,13 @@ class RunFolder:
         self.keep = keep
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other runs out. Raises `FreelightError` while another is at work here."""
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder. Raises `FreelightError` while another run uses it."""
         try:
             lock = lock_file(self.path / LOCK, patience=PATIENCE)
         except BlockingIOError:
             raise FreelightError(
-                f"another run is at work in {self.path}; wait for it, or choose another --out"
+                f"another run is using {self.path}; wait until it ends, or choose another `out`"
             ) from None
         try:
             yield
@@ -48,16 +47,16 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """The checkpoint that a run is taken up from."""
+        """Path of the checkpoint that a run resumes from."""
         return self.path / LAST
 
     def load(self) -> Checkpoint | None:
-        """Return the last checkpoint; None if the run has none at all.
+        """Return the last checkpoint; None if the folder has no checkpoint.
 
-        Raises `FreelightError` when it is damaged, or missing beside others: with the newest of those.
+        Raises `FreelightError` if `last.pt` is damaged, or missing although there are others; it names the newest.
         """
         others = [path for path in self._recent() if not self.last.exists() or not path.samefile(self.last)]
-        remedy = f"; to go on from an older one: ln -f {others[-1]} {self.last}" if others else ""
+        remedy = f"; to resume from an older one: ln -f {others[-1]} {self.last}" if others else ""
         if not self.last.exists():
             if others:
                 raise FreelightError(f"{self.last} is missing{remedy}")
@@ -68,10 +67,10 @@ class RunFolder:
             raise FreelightError(f"{error}{remedy}") from None
 
     def save(self, checkpoint: Checkpoint, *, best: bool) -> None:
-        """Write a checkpoint. After an error, or a kill, the ones before are left."""
+        """Write a checkpoint. After an error or a kill, the former ones are still there."""
         written = self.path / f"step-{checkpoint.progress['step']:08d}.pt"
         checkpoint.save(written)
-        for name in (*([BEST] if best else []), LAST):  # the last says which error was the best, so it comes last
+        for name in (*([BEST] if best else []), LAST):  # last.pt comes last: it holds the best error so far
             _link(written, self.path / name)
         recent = self._recent()
         for path in recent[: max(0, len(recent) - self.keep)]:
@@ -80,8 +79,8 @@ class RunFolder:
     def _recent(self) -> list[Path]:
         return sorted(self.path.glob("step-*.pt"))
 
-    def forget_after(self, step: int) -> None:
-        """Drop the metrics and checkpoints of steps that will be taken again, and what a killed run left half."""
+    def drop_after(self, step: int) -> None:
+        """Delete metrics and checkpoints of later steps, which are computed again, and incomplete files."""
         for path in self.path.glob(f"*.pt.*{TEMPORARY_SUFFIX}"):
             path.unlink()
         for path in self._recent():
@@ -114,20 +113,16 @@ class RunFolder:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [line for line in lines if line.endswith("}")]
 
-    def read(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics as plain values."""
-        return [json.loads(line) for line in self._lines()]
-
 
 def _link(source: Path, target: Path) -> None:
-    """Give `source` the name `target` too, in place of what has it: at once, or not at all."""
+    """Give the file `source` the name `target` too, replacing any file of that name atomically."""
     temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
         os.link(source, temporary)
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         with open(source, "rb") as content, atomic_write(target) as file:
             shutil.copyfileobj(content, file)
         return
     os.replace(temporary, target)
-    temporary.unlink(missing_ok=True)  # it is still there where both names were the same file's already
+    temporary.unlink(missing_ok=True)  # os.replace leaves it where both names already were one file
     fsync_folder(target.parent)

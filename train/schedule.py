@@ -1,4 +1,4 @@
-"""Learning rates over a run: by plateaus of the validation error (the paper's rule), or by the epoch."""
+"""Learning rates over a run: by plateaus of the validation error (paper section 5), or by the epoch."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +8,10 @@ from .recipes import Recipe
 
 @dataclass
 class LearningRates:
-    """The rate of every parameter in every epoch, and when training ends, as `recipe.schedule` says.
+    """The learning rate of each parameter in each epoch, and the end of training, by `recipe.schedule`.
 
-    Only plateaus have a state: `best`, an error in 0..1, `epochs_since_best` and `drops`.
+    State, which only the schedule `plateau` uses for its rates: best, the lowest top-1 error so far, 0..1;
+    epochs_since_best; drops, how often the rates were divided.
     """
 
     recipe: Recipe
@@ -19,7 +20,7 @@ class LearningRates:
     drops: int = 0
 
     def rate(self, parameter: str, epoch: int) -> float | None:
-        """Return the rate of a parameter (`conv1.weight`) in an epoch; None if it is frozen."""
+        """Return the learning rate of a parameter (`conv1.weight`) in an epoch; None if it is frozen."""
         recipe = self.recipe
         if parameter.startswith("conv1."):
             if recipe.conv1_freeze_epoch is not None and epoch >= recipe.conv1_freeze_epoch:
@@ -29,25 +30,25 @@ class LearningRates:
         return self.base_rate(epoch, bias=parameter.endswith(".bias")) * recipe.layer_rates.of(parameter, 1.0)
 
     def base_rate(self, epoch: int, *, bias: bool) -> float:
-        """Return the rate of weights, or of biases, in an epoch, where no layer has its own."""
+        """Return the common learning rate of weights, or of biases, in an epoch."""
         recipe = self.recipe
         initial = recipe.bias_learning_rate if bias else recipe.learning_rate
         if recipe.schedule == "plateau":
             return float(initial / recipe.plateau_factor**self.drops)
         if recipe.schedule == "exponential" and not bias:
-            # Equal parts of the epochs at equal ratios; the last one's rate is the first's over the factor.
+            # Equal parts of the epochs, equal ratios between them; in the last, the first rate divided by the factor.
             part = min(epoch * recipe.exponential_steps // recipe.epochs, recipe.exponential_steps - 1)
             return float(initial / recipe.exponential_factor ** (part / max(1, recipe.exponential_steps - 1)))
         drops = recipe.bias_drop_epochs if bias else recipe.drop_epochs
         return float(initial / 10 ** sum(epoch >= drop for drop in drops))
 
     def finished(self, epoch: int) -> bool:
-        """Whether training is over before this epoch."""
+        """Tell whether training ends before this epoch."""
         plateaued = self.recipe.schedule == "plateau" and self.drops > self.recipe.plateau_drops
         return plateaued or epoch >= self.recipe.epochs
 
     def update(self, error: float) -> bool:
-        """Take in an epoch's validation error; tell whether it is the best so far."""
+        """Count an epoch's validation error; return whether it is the lowest so far."""
         if error < self.best:
             self.best, self.epochs_since_best = error, 0
             return True
@@ -57,9 +58,9 @@ class LearningRates:
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what changes over a run."""
+        """Return the state as plain values."""
         return {"best": self.best, "epochs_since_best": self.epochs_since_best, "drops": self.drops}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self.best, self.epochs_since_best, self.drops = state["best"], state["epochs_since_best"], state["drops"]

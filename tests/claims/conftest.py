@@ -1,17 +1,17 @@
 """What the claims' tests share: the miniature ImageNet, and training that is pretended."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from metric_lines import step_metrics
 from miniatures import ilsvrc2010, ilsvrc2012, mini, tar
 
 from freelight.claims.session import Session, UnfinishedError
+from freelight.train import EpochMetrics, RunFolder
 
 __all__ = ["ilsvrc2010", "ilsvrc2012", "mini", "tar"]
 
@@ -46,12 +46,10 @@ class Pretended:
                 return 2
             # A first part that went better than the second, to be weighed by its images.
             steps = [(25, error - 0.03), (100, error + 0.01)]
-            lines: list[dict[str, Any]] = [
-                {"loss": 1.0, "position": at, "train_top1": top1, "images_per_second": 50.0} for at, top1 in steps
-            ]
-            lines.append({"val_top1": error / 2, "val_top5": 0.0})
-            with metrics.open("a") as file:
-                file.write("".join(json.dumps({"step": 2 * epoch, "epoch": epoch, **line}) + "\n" for line in lines))
+            run = RunFolder(folder)
+            for position, top1 in steps:
+                run.write(step_metrics(epoch=epoch, position=position, train_top1=top1, images_per_second=50.0))
+            run.write(EpochMetrics(step=2 * epoch + 2, epoch=epoch, val_top1=error / 2, val_top5=0.0))
         return 0
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from metric_lines import step_metrics
 
 from freelight.benchmarks.machine import machine_facts
 from freelight.claims.session import Session, UnfinishedError
 from freelight.claims.training import Run, dropped, short_schedule
 from freelight.shards import Dataset, FreelightError
-from freelight.train import RECIPES
+from freelight.train import RECIPES, EpochMetrics, RunFolder
 from freelight.train.parallel.signals import StopRequest
 
 PYTHON = [sys.executable, "-c"]
@@ -134,13 +135,13 @@ def test_a_budget_of_nothing_is_refused(tmp_path: Path) -> None:
 def test_an_epochs_training_error_is_weighed_by_images_and_counts_once_its_validation_is_known(tmp_path: Path) -> None:
     run = Run(name="one", dataset=tmp_path, folder=tmp_path, options=(), seed=0)
     assert run.epochs() == []
-    lines: list[dict[str, Any]] = [
-        {"epoch": 0, "loss": 1, "position": 30, "train_top1": 0.9, "images_per_second": 10},
-        {"epoch": 0, "loss": 1, "position": 40, "train_top1": 0.5, "images_per_second": 5},
-        {"epoch": 0, "val_top1": 0.7, "val_top5": 0.2},
-        {"epoch": 1, "loss": 1, "position": 30, "train_top1": 0.4, "images_per_second": 10},
-    ]
-    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines) + '{"epoch": 1, "va')
+    folder = RunFolder(tmp_path)
+    folder.write(step_metrics(epoch=0, position=30, train_top1=0.9, images_per_second=10.0))
+    folder.write(step_metrics(epoch=0, position=40, train_top1=0.5, images_per_second=5.0))
+    folder.write(EpochMetrics(step=2, epoch=0, val_top1=0.7, val_top5=0.2))
+    folder.write(step_metrics(epoch=1, position=30, train_top1=0.4, images_per_second=10.0))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "epoch": 1, "va')
     (epoch,) = run.epochs()
     assert epoch.train_top1 == pytest.approx((30 * 0.9 + 10 * 0.5) / 40)
     assert (epoch.val_top1, epoch.val_top5, epoch.images, epoch.seconds) == (0.7, 0.2, 40, 5.0)

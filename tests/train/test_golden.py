@@ -128,9 +128,9 @@ def test_twenty_steps_of_a_recipe_equal_its_transcription(
 ) -> None:
     result = train.here(tmp_path, f"{COMMANDS[recipe]} --epochs 5 --set precision=float64")
     assert result.exit_code == 0, result.output
-    lines = RunFolder(tmp_path, keep=1).read()
-    expected = transcribe(recipe, dataset, [line["val_top1"] for line in lines if "val_top1" in line])
-    assert [line["loss"] for line in lines if "loss" in line] == pytest.approx(expected.losses, rel=1e-9)
+    metrics = RunFolder(tmp_path).metrics()
+    expected = transcribe(recipe, dataset, [epoch.val_top1 for epoch in metrics.epochs])
+    assert [step.loss for step in metrics.steps] == pytest.approx(expected.losses, rel=1e-9)
     if recipe == "paper":
         assert expected.drops > 0, "no drop was crossed"
     trained = Checkpoint.load(tmp_path / "last.pt")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from metric_lines import step_metrics
 
 from freelight.train import Mesh
-from freelight.train.metrics import EpochMetrics, RunMetrics, StepMetrics, parse_line
+from freelight.train.metrics import EpochMetrics, RunMetrics, parse_line
 from freelight.train.monitor import Means, Monitor, norm
 from freelight.train.progress import Progress, summary
 from freelight.train.run_folder import RunFolder
@@ -48,21 +49,7 @@ def test_the_norm_is_of_all_tensors_together() -> None:
     assert norm([torch.tensor([3.0, 0.0]), torch.tensor([[4.0], [12.0]])], Mesh()) == pytest.approx(13)
 
 
-STEP = StepMetrics(
-    step=5,
-    epoch=1,
-    position=16,
-    learning_rate=0.01,
-    bias_learning_rate=0.02,
-    layer_rates={"conv1": 0.0, "fc8": 0.1},
-    loss=2.0,
-    train_top1=0.5,
-    images_per_second=50.0,
-    images_per_second_without_wait=51.0,
-    wait_share=0.01,
-    gradient_norm=1.0,
-    weight_norm=9.0,
-)
+STEP = step_metrics(step=5, epoch=1, position=16, layer_rates={"conv1": 0.0, "fc8": 0.1})
 
 
 def test_a_line_comes_back_as_it_was_written_with_a_key_for_each_layers_rate() -> None:

@@ -19,7 +19,7 @@ from freelight.train.run_folder import RunFolder
 
 
 def losses(out: Path) -> list[float]:
-    return [line["loss"] for line in RunFolder(out, keep=1).read() if "loss" in line]
+    return [step.loss for step in RunFolder(out).metrics().steps]
 
 
 def test_minutes_between_checkpoints_are_counted_from_the_last_one(
@@ -60,7 +60,7 @@ def test_asked_to_stop_it_saves_what_it_has_done_and_goes_on_to_the_same_weights
     step = {"training": 1, "validation": 4}[where]
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (
         128 + signal.SIGTERM,
-        f"stopped by SIGTERM; the same command goes on after step {step}, which is saved",
+        f"stopped by SIGTERM after step {step}, which is saved; run the same again to resume",
     )
     assert Checkpoint.load(tmp_path / "last.pt").progress["step"] == step
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "the handlers are put back"
@@ -91,7 +91,8 @@ def test_tensorboard_shows_every_metric_and_the_kernels_of_each_epoch(train: Any
     assert train.here(tmp_path, "--tensorboard").exit_code == 0
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    lines = RunFolder(tmp_path, keep=1).read()
+    metrics = RunFolder(tmp_path).metrics()
+    lines = [line.asdict() for line in (*metrics.steps, *metrics.epochs)]
     for name in {*lines[0], *lines[-1]} - {"step", "epoch", "position"}:
         seen = [(event.step, event.value) for event in events.Scalars(name)]
         assert seen == [(line["step"], pytest.approx(line[name])) for line in lines if name in line], name
@@ -110,9 +111,9 @@ def test_the_first_layers_kernels_are_drawn_16_a_row_the_columns_apart(run: Path
 
 def test_two_runs_do_not_share_a_folder(train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("freelight.train.run_folder.PATIENCE", 0)
-    with RunFolder(tmp_path, keep=1).held():
+    with RunFolder(tmp_path).locked():
         second = train.here(tmp_path)
-    message = f"error: another run is at work in {tmp_path}; wait for it, or choose another --out\n"
+    message = f"error: another run is using {tmp_path}; wait until it ends, or choose another --out\n"
     assert (second.exit_code, second.stderr) == (2, message)
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
     assert train.here(tmp_path).exit_code == 0
@@ -143,7 +144,10 @@ def test_out_of_memory_is_an_error_with_advice(
     monkeypatch.setattr(Network, "forward", exhaust)
     result = train.here(tmp_path)
     assert result.exit_code == 2
-    assert re.match(r"error: out of memory \(.*\); take a smaller batch \(--set batch_size=64, ", result.stderr)
+    assert re.match(
+        r"error: out of memory \(.*\); reduce --batch-size \(and the learning rate with it\) or --width, ",
+        result.stderr,
+    )
 
 
 def test_without_tensorboard_the_option_is_an_error_naming_the_extra(

@@ -1,7 +1,24 @@
 """A recipe from outside the package works wherever a published one does: tables, training, evaluation, report."""
 
-from freelight.train import RECIPES, Header, NetworkConfig, PublishedError, Recipe
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from freelight.shards import Dataset, FreelightError
+from freelight.train import (
+    RECIPES,
+    Checkpoint,
+    Header,
+    NetworkConfig,
+    PublishedError,
+    Recipe,
+    TrainingConfig,
+    fit,
+    predict_split,
+)
 from freelight.train.describe import describe
+from freelight.train.inspection.report import report
 from freelight.train.recipes import name_with_changes, recipe_rows, recipe_table
 
 MINE = Recipe(
@@ -31,3 +48,26 @@ def test_its_tables_hold_its_header_if_it_has_one() -> None:
     assert name_with_changes(MINE) == "mine (compared with paper), with batch_size=20, epochs=1, width=0.05"
     assert name_with_changes(RECIPES["source"].override(["epochs=3"])) == "source, with epochs=3"
     assert name_with_changes(RECIPES["source"]) == "source"
+
+
+def test_it_trains_resumes_evaluates_and_reports(dataset: Dataset, tmp_path: Path) -> None:
+    config = TrainingConfig(
+        shards=str(dataset.folder), out=tmp_path, recipe=MINE, num_threads=1, log_every=1, compile_=False
+    )
+    result = fit(config)
+    assert [epoch.step for epoch in result.metrics.epochs] == [3]
+    trained = Checkpoint.load(result.checkpoint)
+    assert (trained.recipe, trained.recipe.header) == (MINE, MINE.header)
+
+    renamed = dataclasses.replace(MINE, header=Header(summary="Another text."))
+    assert fit(dataclasses.replace(config, recipe=renamed)).metrics == result.metrics, "text is no setting"
+    with pytest.raises(FreelightError, match=r"other settings \(batch_size: 20 then, 10 now\); use the same to resume"):
+        fit(dataclasses.replace(config, recipe=dataclasses.replace(MINE, batch_size=10)))
+
+    found = predict_split(trained, dataset, "val", views=1)
+    assert found is not None
+    assert found.probabilities.shape == (20, 10)
+    page = report(tmp_path, dataset)
+    assert "mine (compared with paper), with batch_size=20, epochs=1, width=0.05" in page
+    for text in ("my pictures, centre view", "25.0", "12.5"):
+        assert text in page

@@ -279,15 +279,15 @@ def test_a_run_that_diverges_names_the_step_and_its_samples_and_saves_nothing_of
     result = train.here(tmp_path, f"--set learning_rate=1e10 --log-every 3 {often}")
     assert result.exit_code == 2
     said = re.fullmatch(
-        r"error: the loss of step (\d) is not finite \(epoch 0, samples of train ([\d, ]*), \.\.\.\); (.*), "
-        r"nothing of after it is saved; try a smaller learning_rate .*\n",
+        r"error: the loss of step (\d) is not finite \(epoch 0, samples of train: ([\d, ]*), \.\.\.\); (.*); "
+        r"try a smaller `learning_rate` in another --out\n",
         result.stderr,
     )
     assert said, result.stderr
     step = int(said[1])
     samples = draw_epoch(60, seed=0, epoch=0).order[(step - 1) * 16 : (step - 1) * 16 + 8]
     assert said[2].split(", ") == [dataset.split("train").key(sample) for sample in samples]
-    assert said[3] == (f"{tmp_path}/last.pt is of before" if often else "nothing was saved before")
+    assert said[3] == (f"last good checkpoint: {tmp_path}/last.pt" if often else "no checkpoint was saved before")
     assert (tmp_path / "last.pt").exists() == bool(often)
     if often:
         trained = Checkpoint.load(tmp_path / "last.pt")
@@ -305,7 +305,7 @@ def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
     result = train.here(tmp_path, "--log-every 3 --checkpoint-every 1")
     assert result.exit_code == 2
     assert result.stderr.startswith(
-        "error: after step 1 the weights are not finite; nothing was saved before, nothing of after it is saved; try "
+        "error: the weights are not finite after step 1; no checkpoint was saved before; try a smaller "
     )
     assert not list(tmp_path.glob("*.pt"))
 
@@ -313,10 +313,10 @@ def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--seed -1", "--seed (=-1) must lie in 0..2**32 - 1"),
+        ("--seed -1", "--seed (=-1) must be in 0..2**32 - 1"),
         ("--checkpoint-every 0", "--checkpoint-every (=0) must be at least 1"),
         ("--log-every 0", "--log-every (=0) must be at least 1"),
-        ("--threads 0", "num_threads (=0) must be at least 1"),
+        ("--threads 0", "--threads (=0) must be at least 1"),
         ("--epochs 0", "--epochs (=0) must be at least 1"),
         ("--width 0", "--width (=0.0) must be positive"),
         ("--set dropout=1.5", "dropout (=1.5) must lie in 0..1"),
@@ -370,9 +370,9 @@ def test_python_m_runs_the_command_and_help_names_every_option() -> None:
     result = subprocess.run(words, capture_output=True, text=True, check=True)
     assert result.stdout.startswith("Usage: train [OPTIONS]")
     options = (
-        "shards out cache cache-bytes statistics init-from recipe set epochs width columns replicas checkpoint-every "
-        "checkpoint-minutes keep log-every tensorboard seed threads backend compile no-compile channels-last "
-        "show-recipe describe help"
+        "shards out cache cache-bytes statistics init-from recipe set epochs batch-size width columns replicas "
+        "checkpoint-every checkpoint-minutes keep log-every tensorboard seed threads backend compile no-compile "
+        "channels-last show-recipe describe help"
     )
     assert set(re.findall(r"--[a-z-]+", result.stdout)) == {f"--{name}" for name in options.split()}
 

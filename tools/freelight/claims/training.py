@@ -1,14 +1,15 @@
 """A `train` command of a claim, and the results of its epochs."""
 
 import itertools
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from freelight.claims.session import Session, failure, last_line, program
-from freelight.train import METRICS, RunFolder
+from freelight.train import METRICS, EpochMetrics, RunFolder, StepMetrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,24 +111,21 @@ def epochs_of(record: dict[str, Any]) -> list[Epoch] | None:
 @lru_cache(maxsize=1)
 def _epochs(path: Path, size: int, changed: int) -> tuple[Epoch, ...]:
     """Read the epochs of a metrics file; cached until its size or modification time (ns) changes."""
-    by_epoch = itertools.groupby(RunFolder(path.parent, keep=1).read(), key=lambda line: line["epoch"])
-    return tuple(epoch for _, group in by_epoch if (epoch := _epoch(list(group))) is not None)
+    metrics = RunFolder(path.parent).metrics()
+    steps = {epoch: list(group) for epoch, group in itertools.groupby(metrics.steps, key=operator.attrgetter("epoch"))}
+    return tuple(_epoch(steps[errors.epoch], errors) for errors in metrics.epochs if errors.epoch in steps)
 
 
-def _epoch(lines: list[dict[str, Any]]) -> Epoch | None:
-    """Combine the lines of one epoch; None if the epoch has not finished."""
-    errors = [line for line in lines if "val_top1" in line]
-    steps = [line for line in lines if "loss" in line]
-    if not errors or not steps:
-        return None
-    positions = [0, *(line["position"] for line in steps)]
+def _epoch(steps: Sequence[StepMetrics], errors: EpochMetrics) -> Epoch:
+    """Combine the metrics of one finished epoch."""
+    positions = [0, *(line.position for line in steps)]
     images = [after - before for before, after in itertools.pairwise(positions)]
     return Epoch(
-        train_top1=sum(n * line["train_top1"] for n, line in zip(images, steps, strict=True)) / positions[-1],
-        val_top1=errors[0]["val_top1"],
-        val_top5=errors[0]["val_top5"],
+        train_top1=sum(n * line.train_top1 for n, line in zip(images, steps, strict=True)) / positions[-1],
+        val_top1=errors.val_top1,
+        val_top5=errors.val_top5,
         images=positions[-1],
-        seconds=sum(n / line["images_per_second"] for n, line in zip(images, steps, strict=True)),
+        seconds=sum(n / line.images_per_second for n, line in zip(images, steps, strict=True)),
     )
 
 

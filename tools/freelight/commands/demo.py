@@ -3,7 +3,6 @@
 Echoes each command that it runs.
 """
 
-import json
 import shlex
 import shutil
 import subprocess
@@ -50,8 +49,9 @@ def command(work: str) -> None:
     for line in COMMANDS.strip().splitlines():
         words = [word.format(work=work) for word in line.split()]
         last_lines[words[1]] = run(words)
-    steps = [json.loads(line) for line in Path(work, "run", "metrics.jsonl").read_text().splitlines()]
-    waits = [step["wait_share"] for step in steps if "wait_share" in step]
+    from freelight.train import RunFolder  # loads torch, which --help must not
+
+    waits = [step.wait_share for step in RunFolder(Path(work, "run")).metrics().steps]
     share, seconds = sum(waits) / len(waits), time.monotonic() - start
     click.echo(f"\ndemo: {last_lines['evaluate']}; data wait {share:.1%} of training; {seconds:.0f} s")
     click.echo(last_lines["report"])

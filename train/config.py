@@ -1,0 +1,53 @@
+"""`TrainingConfig`: one training run, with all that `train` and `fit` can be told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..shards import FreelightError
+from .recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One training run.
+
+    Data. shards: dataset directory, or its URL; with a URL, `cache` is a local folder for at most `cache_bytes` of
+    shards. statistics: file that `compute_pca` wrote; None takes the dataset's own.
+
+    Result. out: folder of the run; one that holds a stopped run is resumed. recipe: the settings that decide the
+    result. init_from: checkpoint whose layers start a new run, where their shapes fit. seed: of initial weights, sample
+    order, augmentation and dropout, 0..2**32 - 1.
+
+    Saving. checkpoint_every (steps), checkpoint_minutes: also save inside an epoch; None saves at its end only. keep:
+    number of recent checkpoints to keep. log_every: steps between two lines of metrics. tensorboard: also write events.
+
+    Computing. num_threads: CPU threads that decode JPEGs, per process. compile_: compile the response normalisation,
+    where there is a compiler. channels_last: store activations channels-last in memory.
+    """
+
+    shards: str
+    out: Path
+    recipe: Recipe
+    cache: Path | None = None
+    cache_bytes: int = 10**11
+    statistics: Path | None = None
+    init_from: Path | None = None
+    seed: int = 0
+    checkpoint_every: int | None = None
+    checkpoint_minutes: float | None = None
+    keep: int = 2
+    log_every: int = 10
+    num_threads: int = 2
+    compile_: bool = True
+    channels_last: bool = False
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoint_every", "log_every", "keep"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise FreelightError(f"`{name}` (={value}) must be at least 1")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise FreelightError(f"`checkpoint_minutes` (={self.checkpoint_minutes}) must be positive")
+        if not 0 <= self.seed < 2**32:
+            raise FreelightError(f"`seed` (={self.seed}) must be in 0..2**32 - 1")

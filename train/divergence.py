@@ -1,0 +1,40 @@
+"""Detect a diverged run, and say where it diverged and which checkpoint is still good."""
+
+import math
+from pathlib import Path
+
+from ..pipeline import draw_epoch
+from ..shards import FreelightError
+from .monitor import Monitor, norm
+from .state import TrainingState
+
+SHOWN = 8
+"""Sample keys in an error message, at most."""
+
+
+def check_losses(monitor: Monitor, state: TrainingState, last: Path) -> None:
+    """Raise `FreelightError` if a loss was not finite, naming the step and its samples (a collective).
+
+    last: path of the last checkpoint, which was saved before.
+    """
+    step = monitor.first_bad_step()
+    if step is None:
+        return
+    epoch, place = divmod(step - 1, len(state.loader))
+    split, batch_size = state.loader.split, state.config.recipe.batch_size
+    order = draw_epoch(len(split), seed=state.config.seed, epoch=epoch, order=state.config.recipe.order).order
+    samples = order[place * batch_size : (place + 1) * batch_size].tolist()
+    keys = ", ".join(split.key(sample) for sample in samples[:SHOWN])
+    more = ", ..." if len(samples) > SHOWN else ""
+    raise _error(f"the loss of step {step} is not finite (epoch {epoch}, samples of {split.name}: {keys}{more})", last)
+
+
+def check_weights(state: TrainingState, last: Path) -> None:
+    """Raise `FreelightError` if a weight is not finite (a collective over columns). last: as in `check_losses`."""
+    if not math.isfinite(norm(state.network.parameters(), state.mesh)):
+        raise _error(f"the weights are not finite after step {state.step}", last)
+
+
+def _error(what: str, last: Path) -> FreelightError:
+    good = f"last good checkpoint: {last}" if last.exists() else "no checkpoint was saved before"
+    return FreelightError(f"{what}; {good}; try a smaller `learning_rate` in another `out`")

@@ -1,0 +1,132 @@
+"""What training changes, and what a checkpoint therefore saves: network, velocity, step, loader, schedule."""
+
+from ..pipeline import Loader, Transform
+from ..shards import Dataset, FreelightError, Statistics
+from .checkpoint import Checkpoint, rescaling_of
+from .config import TrainingConfig
+from .network.network import Network
+from .optimizer import PaperSGD
+from .parallel.mesh import Mesh
+from .precision import Precision
+from .resume import check_same_run
+from .schedule import LearningRates
+
+
+class TrainingState:
+    """The state of a run in this process, at its place in the mesh; new, as of step 0, until `resume`.
+
+    step: steps done. loader: of training images; its epoch and position are the run's. The other attributes are the
+    dataset, its statistics, the network, the optimizer, the learning rates and the precision.
+    """
+
+    def __init__(self, config: TrainingConfig, mesh: Mesh, device: str) -> None:
+        self.config = config
+        self.mesh = mesh
+        self.device = device
+        recipe = config.recipe
+        self.dataset = Dataset(config.shards, cache=config.cache, cache_bytes=config.cache_bytes)
+        if "val" not in self.dataset.manifest.splits:
+            raise FreelightError(
+                f"{config.shards} has no split 'val', which the schedule needs; "
+                "make the dataset again from a folder with val/, or with make_shards --val-fraction"
+            )
+        self.statistics = Statistics.load(config.statistics or self.dataset.folder)
+        self.precision = Precision.of(config, device)
+        self.network = self.precision.place(
+            Network(
+                recipe.network,
+                classes=len(self.dataset.manifest.classes),
+                crop=recipe.crop_size,
+                columns=mesh.columns,
+                seed=config.seed,
+                compile_=config.compile_,
+            )
+        )
+        self.finish_gradients = mesh.sum_gradients(self.network)
+        self.optimizer = PaperSGD(self.network.named_parameters(), recipe)
+        self.rates = LearningRates(recipe)
+        self.step = 0
+        self.loader = self.open("train", recipe.training_transform(0))
+
+    def open(self, split: str, transform: Transform) -> Loader:
+        """Return a loader of this rank's share of a split; only the training images are in the recipe's order."""
+        return Loader(
+            self.dataset,
+            split,
+            batch_size=self.config.recipe.batch_size,
+            transform=transform,
+            statistics=self.statistics,
+            seed=self.config.seed,
+            order=self.config.recipe.order if split == "train" else "sequential",
+            rank=self.mesh.rank,
+            world_size=self.mesh.world_size,
+            group=self.mesh.exchange_group if self.mesh.columns.processes > 1 else None,
+            device=self.device,
+            num_threads=self.config.num_threads,
+        )
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch, counted from 0."""
+        return self.loader.epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule has ended."""
+        return self.rates.finished(self.epoch)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch, with its training transform."""
+        self.loader.set_epoch(epoch)
+        transform = self.config.recipe.training_transform(epoch)
+        if transform != self.loader.transform:
+            self.loader.transform = transform
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the state as a checkpoint of the whole network (a collective over the columns of this replica)."""
+        classes = self.dataset.manifest.classes
+        return Checkpoint(
+            recipe=self.config.recipe,
+            seed=self.config.seed,
+            weights=self.network.whole(dict(self.network.named_parameters())),
+            velocity=self.network.whole(self.optimizer.velocity),
+            class_ids=[info.id for info in classes],
+            class_names=[info.name for info in classes],
+            image_size=self.dataset.image_size,
+            rescaling=rescaling_of(self.dataset.manifest.made_with, self.dataset.image_size),
+            fingerprint=self.dataset.fingerprint,
+            statistics=self.statistics,
+            progress={
+                "step": self.step,
+                "loader": self.loader.state_dict(),
+                "schedule": self.rates.state_dict(),
+            },
+        )
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Take the state of `checkpoint`. Raises `FreelightError` if it is of another run, see `check_same_run`."""
+        check_same_run(
+            checkpoint,
+            recipe=self.config.recipe,
+            seed=self.config.seed,
+            dataset=self.dataset,
+            statistics=self.statistics,
+            folder=self.config.out,
+        )
+        self.network.load_whole(checkpoint.weights)
+        for name, whole in checkpoint.velocity.items():
+            self.optimizer.velocity[name].copy_(self.network.part(name, whole))
+        self.step = checkpoint.progress["step"]
+        self.begin_epoch(checkpoint.progress["loader"]["epoch"])
+        self.loader.load_state_dict(checkpoint.progress["loader"])
+        self.rates.load_state_dict(checkpoint.progress["schedule"])
+
+    def layer_rates(self) -> dict[str, float]:
+        """Return the learning rates of layers whose weights do not have the common one; 0 if frozen."""
+        base = self.rates.base_rate(self.epoch, bias=False)
+        rates = {
+            name.removesuffix(".weight"): self.rates.rate(name, self.epoch) or 0.0
+            for name in self.optimizer.parameters
+            if name.endswith(".weight")
+        }
+        return {layer: rate for layer, rate in rates.items() if rate != base}

@@ -1,0 +1,59 @@
+"""One training step: forward, loss, backward, sum of gradients, update."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from ..pipeline import Batch
+from .monitor import norm
+from .network.dropout import DropoutMasks
+from .parallel.columns import part_sizes
+from .state import TrainingState
+
+
+class StepResult(NamedTuple):
+    """What a step computed on this replica's share of the batch, still on the device.
+
+    loss: sum of cross-entropies, nats. wrong: number of images whose label is not the most probable class.
+    gradient_norm, weight_norm: of the whole network, before and after the update; NaN if not measured.
+    """
+
+    loss: torch.Tensor
+    wrong: torch.Tensor
+    gradient_norm: float = float("nan")
+    weight_norm: float = float("nan")
+
+
+def training_step(state: TrainingState, batch: Batch, images: int, *, measure_norms: bool) -> StepResult:
+    """Update the network by this replica's share of a batch of `images` images, and count the step.
+
+    The loss is the sum of cross-entropies over the *global* number of images, so that gradients are summed over
+    replicas, and a short last batch has its right weight. Gradients are never summed over columns.
+    """
+    mesh, network = state.mesh, state.network
+    # A replica with an empty share computes on a blank image that does not count, because the others wait for it.
+    blank = len(batch.labels) == 0
+    # Dropout masks are drawn for the whole batch; this replica's rows begin at `first`.
+    shares = part_sizes(images, mesh.world_size)
+    first = 0 if blank else sum(shares[: mesh.replica * mesh.columns.processes])
+    masks = DropoutMasks(state.config.seed, state.step, batch=images, first=first)
+    inputs = state.precision.inputs(batch.images.new_zeros((1, *batch.images.shape[1:])) if blank else batch.images)
+    labels = batch.labels.new_zeros(1) if blank else batch.labels
+    with state.precision.autocast():
+        logits = network(inputs, masks)
+    loss = F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), labels, reduction="sum")
+    loss = loss * 0 if blank else loss
+    (loss / images).backward()  # type: ignore[no-untyped-call]
+    state.finish_gradients()
+    wrong = (logits.detach().argmax(dim=1) != labels).sum() * (not blank)
+    result = StepResult(loss.detach(), wrong)
+    if measure_norms:
+        gradients = (parameter.grad for parameter in network.parameters() if parameter.grad is not None)
+        result = result._replace(gradient_norm=norm(gradients, mesh))
+    epoch = state.epoch
+    state.optimizer.step(lambda name: state.rates.rate(name, epoch))
+    state.step += 1
+    if measure_norms:
+        result = result._replace(weight_norm=norm(network.parameters(), mesh))
+    return result
