@@ -5,6 +5,8 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from freelight.shards import Dataset
 
 HOWTO = Path(__file__).parents[1] / "docs/howto"
@@ -29,3 +31,16 @@ def test_a_recipe_written_as_the_howto_says_prints_its_header_and_its_difference
     assert lines[0].startswith("mine (compared with paper), with ")
     assert "schedule=steps" in lines[0]
     assert lines[2] == names["MINE"].header.summary
+
+
+def test_a_layout_written_as_the_howto_says_makes_a_dataset(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    files = [f"{number}.png" for number in range(10)]
+    for number, file in enumerate(files):
+        Image.new("RGB", (300, 260), (25 * number, 100, 60)).save(images / file)
+    (images / "labels.csv").write_text("\n".join(f"{file},class-{number % 2}" for number, file in enumerate(files)))
+    run_blocks("add-a-layout.md", tmp_path)["make"](images, tmp_path / "dataset")
+    made = Dataset(tmp_path / "dataset")
+    assert {name: len(made.split(name)) for name in made.manifest.splits} == {"train": 8, "val": 2}
+    assert [info.id for info in made.manifest.classes] == ["class-0", "class-1"]

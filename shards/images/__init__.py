@@ -2,8 +2,8 @@
 
 from .decoding import GZIP_MAGIC, decode_picture, jpeg_decoder
 from .encoding import encode_jpeg
-from .picture import Rescaled, Rescaling, rescale_file, rescale_picture
-from .rescaling import RESAMPLINGS, rescale
+from .picture import Rescaled, rescale_file, rescale_picture
+from .rescaling import RESAMPLINGS, Rescaling, rescale
 
 __all__ = [
     "GZIP_MAGIC",

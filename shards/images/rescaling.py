@@ -1,17 +1,20 @@
-"""Scale a picture's shorter side to a size, and cut out the central square.
+"""How pictures are rescaled and stored (`Rescaling`: size, JPEG quality, ...), and the rescaling itself.
 
 The geometry is the authors' (paper section 2; `make-data.py` of cuda-convnet2): the whole image is scaled so that its
 shorter side is 256, then the window at `(length - 256) // 2` is cut out. Only that window is computed.
 """
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ..base.errors import FreelightError
 from .decoding import Pixels
+from .encoding import MAX_SIDE, SUBSAMPLINGS
 
 AUTHORS = "authors"
 # The filter for enlarging. It also shrinks, except with AUTHORS, which averages over areas.
@@ -21,6 +24,39 @@ RESAMPLINGS = {
     "bilinear": Image.Resampling.BILINEAR,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+
+ORIENTATION = "EXIF orientation applied"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescaling:
+    """How pictures are rescaled and stored; recorded in the manifest.
+
+    size: side of the square output, pixels. quality: JPEG quality, 1-100 (the authors': 95). resampling: a name in
+    `RESAMPLINGS`; "authors" averages over exact areas when it shrinks and is bicubic when it enlarges, the others are
+    Pillow's filters for both. subsampling: of the JPEG's chroma planes. orientation: has one value, which the manifest
+    records.
+    """
+
+    size: int = 256
+    quality: int = 95
+    resampling: str = AUTHORS
+    subsampling: str = "4:2:0"
+    orientation: str = ORIENTATION
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= MAX_SIDE:
+            raise FreelightError(f"`size` (={self.size}) must be at least 1 pixel and at most {MAX_SIDE}, JPEG's limit")
+        if not 1 <= self.quality <= 100:
+            raise FreelightError(f"`quality` (={self.quality}) must lie in 1..100")
+        for name, value, known in (
+            ("resampling", self.resampling, RESAMPLINGS),
+            ("subsampling", self.subsampling, SUBSAMPLINGS),
+            ("orientation", self.orientation, (ORIENTATION,)),
+        ):
+            if value not in known:
+                raise FreelightError(f"`{name}` (={value}) must be one of {', '.join(known)}")
 
 
 def rescale(image: Image.Image, size: int, resampling: str = AUTHORS) -> Pixels:

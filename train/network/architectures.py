@@ -12,11 +12,10 @@ from .layers import (
     Dropout,
     FullyConnected,
     Layer,
-    NormalizeAcross,
-    NormalizeWithin,
     Pooling,
     Sees,
 )
+from .normalization import CIFAR_11PCT_LRN, CIFAR_18PCT_NORM_WITHIN, PAPER_LRN, SOURCE_LRN, SOURCE_NORM_WITHIN
 
 Architecture = Literal["alexnet", "half", "no-links", "cifar-19pct", "cifar-18pct", "cifar-13pct", "cifar-11pct"]
 Normalization = Literal["paper", "source", "none"]
@@ -114,10 +113,7 @@ def _alexnet(config: NetworkConfig, width: float) -> Iterator[Layer]:
     half, linked = config.architecture == "half", config.architecture != "no-links"
     act = Activation(function=config.activation)
     pool = Pooling(window=int(config.pooling[0]), stride=int(config.pooling[2]))
-    norm = []
-    if config.normalization != "none":
-        # The 2012 code divides alpha by the number of maps; the paper does not.
-        norm = [NormalizeAcross(maps=5, k=2.0, alpha=1e-4 if config.normalization == "paper" else 1e-4 / 5)]
+    norm = {"paper": [PAPER_LRN], "source": [SOURCE_LRN], "none": []}[config.normalization]
 
     def conv(name: str, maps: int, kernel: int, sees: Sees, **more: Any) -> Convolution:
         return Convolution(name=name, maps=_scaled(maps, width), kernel=kernel, sees=sees, **more)
@@ -134,7 +130,7 @@ def _alexnet(config: NetworkConfig, width: float) -> Iterator[Layer]:
         yield conv("conv2", 128 if linked else 160, 5, "own", padding=2, bias=config.initial_bias)
         yield from _row(act, *norm)
         if config.normalization == "source":
-            yield NormalizeWithin(window=5, alpha=4e-5)
+            yield SOURCE_NORM_WITHIN
     yield pool
     joins = linked  # whichever comes first of conv3 to conv5 sees both columns
     for name, maps in (("conv3", 192), ("conv4", 192), ("conv5", 256 if half else 128)):
@@ -171,12 +167,12 @@ def _cifar(config: NetworkConfig, width: float) -> Iterator[Layer]:
         )
 
     if kind in ("19pct", "18pct"):
-        norm = [NormalizeWithin(window=3, alpha=5e-5 / 9)] if kind == "18pct" and normalized else []
+        norm = [CIFAR_18PCT_NORM_WITHIN] if kind == "18pct" and normalized else []
         yield from _row(conv("conv1", 32, 5, 1e-4), max_pool, act, *norm)
         yield from _row(conv("conv2", 32, 5, 0.01), act, average_pool, *norm)
         yield from _row(conv("conv3", 64, 5, 0.01), act, average_pool)
     else:
-        norms = [NormalizeAcross(maps=9, k=1.0, alpha=0.001 / 9)] if kind == "11pct" and normalized else []
+        norms = [CIFAR_11PCT_LRN] if kind == "11pct" and normalized else []
         yield from _row(conv("conv1", 64, 5, 1e-4), act, max_pool, *norms)
         yield from _row(conv("conv2", 64, 5, 0.01), act, *norms, max_pool)
         yield from _row(conv("local3", 64 if kind == "11pct" else 32, 3, 0.04, local=True), act)

@@ -17,6 +17,13 @@ import torch.nn.functional as F
 
 from .layers import NormalizeAcross, NormalizeWithin
 
+PAPER_LRN = NormalizeAcross(maps=5, k=2.0, alpha=1e-4)
+SOURCE_LRN = NormalizeAcross(maps=5, k=2.0, alpha=1e-4 / 5)
+"""The 2012 code divides alpha by the number of maps; the paper does not."""
+SOURCE_NORM_WITHIN = NormalizeWithin(window=5, alpha=4e-5)
+CIFAR_11PCT_LRN = NormalizeAcross(maps=9, k=1.0, alpha=0.001 / 9)
+CIFAR_18PCT_NORM_WITHIN = NormalizeWithin(window=3, alpha=5e-5 / 9)
+
 
 def sum_across(x: torch.Tensor, maps: int) -> torch.Tensor:
     """Sum (N, C, H, W) over the `maps` maps around each; maps beyond the edges count as zero."""
