@@ -11,6 +11,9 @@ from .errors import FreelightError
 T = TypeVar("T")
 R = TypeVar("R")
 
+CLUSTER_TIMEOUT = 10
+"""How long to wait for a Dask scheduler to answer, seconds."""
+
 
 def run_tasks(
     function: Callable[[T], R], tasks: Iterable[T], *, workers: int, cluster: str | None = None
@@ -39,7 +42,7 @@ def _run_on_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str
     """Keep two tasks per thread submitted: a task may carry its pictures, and all tasks would not fit in memory."""
     distributed = _import_distributed()
     try:
-        client = distributed.Client(address, timeout="10s", set_as_default=False)
+        client = distributed.Client(address, timeout=CLUSTER_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise FreelightError(f"`cluster` {address}: no Dask scheduler answers there ({error}); start one") from error
     with client:

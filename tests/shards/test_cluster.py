@@ -12,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from making import files
 
+from freelight.commands.make_shards import command
 from freelight.demo.drawing import draw_pictures
 from freelight.shards import Dataset, compute_statistics
+from freelight.shards.base import executor
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
 
@@ -92,12 +95,15 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(cluster: Cluster, tm
     assert files(out) == files(tmp_path / "local")
 
 
-def test_a_cluster_that_is_not_there_is_one_line(pictures: Path, tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_one_line(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "CLUSTER_TIMEOUT", 0.5)
     words = make(pictures, tmp_path / "out", "--cluster", "tcp://127.0.0.1:9")
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
+    result = CliRunner().invoke(command, words[2:])
+    assert result.exit_code == 2
     assert re.search(r"error: --cluster tcp://127\.0\.0\.1:9: no Dask scheduler answers there", result.stderr)
-    assert "Traceback" not in result.stderr
+    assert isinstance(result.exception, SystemExit), "no traceback"
 
 
 @pytest.mark.slow
