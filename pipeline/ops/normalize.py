@@ -22,7 +22,7 @@ DALI_TYPES = {"uint8": types.UINT8, "float16": types.FLOAT16, "float32": types.F
 
 @dataclass(frozen=True, kw_only=True)
 class Normalize:
-    """mean: what is subtracted. divisors: what the channels are divided by at last, or None. crop: whose views come."""
+    """mean: subtracted from each view. divisors: divide the channels after that, or None. crop: that made the views."""
 
     mean: SubtractMean
     divisors: RGB | None

@@ -15,16 +15,33 @@ from freelight.pipeline import Batch, Lighting, Loader, RandomCrop, Transform, e
 from freelight.pipeline.exchange import exchange_shares
 from freelight.shards import Dataset, FreelightError, Split, Statistics
 
+# CPython 3.11 may fail with "AST constructor recursion depth mismatch" when two threads parse Python at once, as
+# `np.load` does with the header of the samples' table.
+PARSING = threading.Lock()
+
+
+def loader_of(dataset: Dataset, **settings: Any) -> Loader:
+    """Make a loader of train; one thread at a time."""
+    with PARSING:
+        return Loader(dataset, "train", **settings)
+
 
 def on_ranks(world_size: int, function: Callable[[int, dist.ProcessGroup], Any]) -> list[Any]:
-    """Run `function(rank, group)` in a thread a rank, over gloo; return what each gave."""
+    """Run `function(rank, group)` in a thread for each rank, over gloo; return the results.
+
+    All errors are shown: a rank that waits for another in vain hides the cause.
+    """
     store = dist.HashStore()
 
     def on_rank(rank: int) -> Any:
         return function(rank, dist.ProcessGroupGloo(store, rank, world_size, timedelta(seconds=30)))
 
     with ThreadPoolExecutor(world_size) as threads:
-        return list(threads.map(on_rank, range(world_size)))
+        runs = [threads.submit(on_rank, rank) for rank in range(world_size)]
+    errors = [error for run in runs if isinstance(error := run.exception(), Exception)]
+    if errors:
+        raise ExceptionGroup("the ranks failed", errors)
+    return [run.result() for run in runs]
 
 
 @pytest.mark.parametrize("sizes", [[2, 2], [3, 2], [1, 0], [1, 1, 0]])
@@ -45,9 +62,8 @@ def test_a_group_sees_the_batches_of_a_single_rank_and_reads_each_sample_once(
 
     def batches(rank: int, group: dist.ProcessGroup | None, ranks: int = world_size) -> list[Batch]:
         return list(
-            Loader(
+            loader_of(
                 dataset,
-                "train",
                 batch_size=19,
                 transform=transform,
                 statistics=statistics,
@@ -87,9 +103,8 @@ def test_the_check_names_the_rank_whose_batch_has_a_flipped_bit(
         return lambda: shares
 
     def message(rank: int, group: dist.ProcessGroup) -> str:
-        loader = Loader(
+        loader = loader_of(
             dataset,
-            "train",
             batch_size=7,
             transform=PLAIN,
             rank=rank,
@@ -110,7 +125,7 @@ def test_the_check_names_the_rank_whose_batch_has_a_flipped_bit(
 
 def test_a_group_skips_what_any_of_its_ranks_finds_damaged(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch then has the same sound samples on every rank; in one with none at all, it is empty."""
-    order = Loader(dataset, "train", batch_size=6, transform=PLAIN)._draws.order.tolist()
+    order = loader_of(dataset, batch_size=6, transform=PLAIN)._draws.order.tolist()
     bad = {order[0], order[2], *order[6:12], order[-1]}
     read = Split.read
 
@@ -123,12 +138,10 @@ def test_a_group_skips_what_any_of_its_ranks_finds_damaged(dataset: Dataset, mon
 
     def batches(rank: int, group: dist.ProcessGroup) -> tuple[list[Batch], dict[int, str]]:
         settings: dict[str, Any] = {"on_error": "skip", "max_skipped": 6, "check_exchange": True}
-        loader = Loader(
-            dataset, "train", batch_size=6, transform=PLAIN, rank=rank, world_size=2, group=group, **settings
-        )
+        loader = loader_of(dataset, batch_size=6, transform=PLAIN, rank=rank, world_size=2, group=group, **settings)
         return list(loader), loader.skipped
 
-    alone = list(Loader(dataset, "train", batch_size=6, transform=PLAIN, on_error="skip", max_skipped=9))
+    alone = list(loader_of(dataset, batch_size=6, transform=PLAIN, on_error="skip", max_skipped=9))
     (ours, skipped), (theirs, others) = on_ranks(2, batches)
     assert skipped.keys() | others.keys() == bad
     assert not skipped.keys() & others.keys()

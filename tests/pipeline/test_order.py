@@ -42,7 +42,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch_alone() -> None:
 
 
 def test_the_draws_are_the_ones_they_were() -> None:
-    """If this fails, a run that was begun with an older version (or numpy) would resume with other samples unseen."""
+    """If this fails, a run started with an older version (or numpy) would resume with the wrong samples."""
     draws = draw_epoch(1000, seed=1, epoch=2)
     assert draws.order[:5].tolist() == [118, 324, 428, 696, 857]
     checksums = [zlib.crc32(getattr(draws, name)) for name in ("order", "crop", "flip")]

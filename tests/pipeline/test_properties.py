@@ -50,7 +50,7 @@ def small(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def sized(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return the function that makes datasets of so many samples."""
+    """Return the function that makes a dataset of a given number of samples."""
     return functools.cache(lambda size: repeat_samples(small, "train", size, tmp_path_factory.mktemp("sized") / "set"))
 
 

@@ -1,4 +1,4 @@
-"""A sample that is damaged is named, or skipped within the budget; the rest is handed out."""
+"""A damaged sample raises an error that names it, or is skipped within the budget; all others are handed out."""
 
 from typing import Any
 

@@ -49,7 +49,7 @@ def main_thread_waits_in(function: str) -> bool:
 
 @pytest.mark.parametrize("read", [0, 10, 35])
 def test_control_c_loses_nothing(read: int, dataset: Dataset, whole: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the first batch, and in a wait inside DALI's callback; the iteration can be taken up after it."""
+    """Before the first batch, and in a wait inside DALI's callback; a new iteration continues after it."""
     loader = make(dataset, batch_size=4)
     sound = loader.split.read
     count = 0
@@ -91,7 +91,7 @@ def test_a_second_control_c_while_a_slow_read_is_awaited_loses_nothing(
 
 
 def test_only_the_latest_of_two_iterations_goes_on(dataset: Dataset, whole: Seen) -> None:
-    """Their batches would be each other's. The later goes on after what the earlier handed out."""
+    """Two would take each other's batches. The later one continues after the last batch of the earlier."""
     loader = make(dataset)
     earlier, later = iter(loader), iter(loader)
     seen = Seen([next(earlier), next(later)])
@@ -133,7 +133,7 @@ def test_a_new_iteration_ends_one_that_a_traceback_keeps_alive(dataset: Dataset,
 
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_only_a_few_batches_are_read_ahead(prefetch: int, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory holds those, not an epoch: as many as DALI decodes ahead, and as many again with two to spare."""
+    """Memory holds at most `2 * prefetch + 2` batches, not an epoch."""
     reads = 0
     read = Split.read
 

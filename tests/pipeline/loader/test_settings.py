@@ -33,7 +33,7 @@ from freelight.shards import Dataset
     ],
 )
 def test_a_setting_cannot_be_changed(name: str, value: Any, dataset: Dataset) -> None:
-    """Else the state would name a seed of which the draws are not, and a resumed epoch repeat samples."""
+    """Otherwise the state would name another seed than that of the draws, and a resumed epoch would repeat samples."""
     loader = make(dataset)
     before = getattr(loader, name)
     with pytest.raises(AttributeError):

@@ -15,7 +15,7 @@ from freelight.shards import Dataset, FreelightError
 def test_breaking_off_and_iterating_again_goes_on_after_the_last_batch(
     taken: int, dataset: Dataset, whole: Seen
 ) -> None:
-    """Batches that were read or decoded ahead, and not handed out, are not lost."""
+    """Batches that were read or decoded ahead but not handed out are not lost."""
     loader = make(dataset)
     seen = Seen()
     for count, batch in enumerate(loader, 1):
@@ -33,7 +33,7 @@ def test_breaking_off_and_iterating_again_goes_on_after_the_last_batch(
 def test_a_state_goes_on_with_exactly_the_samples_not_yet_seen(
     steps: int, world_size: int, batch_size: int, dataset: Dataset, whole: Seen
 ) -> None:
-    """Stopped on two ranks with batches of 8, in epoch 0; taken up on others, through JSON, with the same pixels."""
+    """Stopped on two ranks with batches of 8, in epoch 0; resumed on others, through JSON, with the same pixels."""
     seen = Seen()
     states = []
     for rank in range(2):
