@@ -14,7 +14,7 @@ from .transform import Transform
 
 
 class Decoded(NamedTuple):
-    """A step. step: its samples on all ranks. images: those of this rank, of the samples in `samples`."""
+    """One step. step: its samples on all ranks. samples: those of this rank. images: the images of `samples`."""
 
     step: Share
     images: torch.Tensor
@@ -22,10 +22,11 @@ class Decoded(NamedTuple):
 
 
 class Decoder:
-    """A DALI pipeline and the reads that feed it; both serve one epoch after another.
+    """A DALI pipeline and the reads that feed it; both are reused for every epoch.
 
-    reads: start them before `decode`. reader: says which sample DALI could not decode. share_size: the most samples a
-    batch has on this rank. After an error or an unfinished epoch the decoder is of no use; make another.
+    reads: start them before `decode`. reader: finds the sample that DALI could not decode. share_size: maximum number
+    of samples per batch on this rank. After an error or an unfinished epoch the decoder cannot be used again; make a
+    new one.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Decoder:
             yield Decoded(step, self._run(samples) if len(samples) else self._empty(), samples)
 
     def end_epoch(self) -> None:
-        """Let DALI see the end of the epoch; then it can start another."""
+        """Tell DALI that the epoch has ended, so that the next one can start."""
         try:
             self._pipeline.run()
         except StopIteration:

@@ -1,6 +1,6 @@
 """The order of an epoch and its random draws: pure functions of (seed, epoch).
 
-So a batch can be drawn again anywhere: on another number of ranks, after a restart, or in a test.
+So a batch has the same draws on any number of ranks, after a restart, and in a test.
 """
 
 import zlib
@@ -16,7 +16,7 @@ from ..shards import FreelightError
 Order = Literal["global", "sequential"]
 
 BLOCK = 4096
-"""Samples that a further op draws at once."""
+"""Samples per call of `Op.draw`."""
 
 Drawn = TypeVar("Drawn", bound=np.generic)
 
@@ -59,10 +59,10 @@ def draw_epoch(samples: int, *, seed: int, epoch: int, order: Order = "global") 
 
 @dataclass(frozen=True, kw_only=True)
 class OpStream:
-    """The random stream of one further op (`Transform.ops`) in one epoch.
+    """The random stream of one op of `Transform.ops` in one epoch.
 
     It is keyed by (seed, epoch), the op's name and its place in the transform, so no op disturbs another's draws.
-    repeat, view: which occurrence of each sample. Samples are drawn in blocks of 4,096, whole blocks always: a sample's
+    repeat, view: which occurrence of each sample. Samples are always drawn in whole blocks of 4,096, so a sample's
     draws do not depend on the size of the split.
     """
 
@@ -77,13 +77,13 @@ class OpStream:
         self, number: int, draw: Callable[[np.random.Generator, int], dict[str, npt.NDArray[Any]]]
     ) -> dict[str, npt.NDArray[Any]]:
         """Draw block `number`: arrays of length 4,096."""
-        # Under a spawn key no stream can meet those of the order and of the crops, which have none.
+        # The spawn key keeps this stream apart from those of the order and the crops, which have none.
         key = (zlib.crc32(self.name.encode()), self.place, self.repeat, self.view, number)
         seeds = np.random.SeedSequence((self.seed, self.epoch), spawn_key=key)
         drawn = draw(np.random.Generator(np.random.Philox(seeds)), BLOCK)
         for argument, values in drawn.items():
             if len(values) != BLOCK:
-                raise FreelightError(f"op {self.name!r}: draw gave {len(values)} values of {argument}, not {BLOCK}")
+                raise FreelightError(f"op {self.name!r}: draw returned {len(values)} values of {argument}, not {BLOCK}")
         return drawn
 
     def table(
@@ -111,7 +111,7 @@ class OpStream:
 
 
 def shared(draws: npt.NDArray[Drawn], by: int) -> npt.NDArray[Drawn]:
-    """Return draws by sample in which `by` consecutive samples share the draw of the first of them."""
+    """Return the draws with every group of `by` consecutive samples sharing the draw of its first sample."""
     if by == 1:
         return draws
     index = np.arange(len(draws))
@@ -120,5 +120,5 @@ def shared(draws: npt.NDArray[Drawn], by: int) -> npt.NDArray[Drawn]:
 
 
 def share_of(batch: npt.NDArray[np.int32], rank: int, world_size: int) -> npt.NDArray[np.int32]:
-    """Return the part of a global batch that `rank` gets: contiguous, the ranks' sizes within one of each other."""
+    """Return the contiguous part of a global batch that `rank` gets. Sizes differ by at most one between ranks."""
     return np.array_split(batch, world_size)[rank]

@@ -15,9 +15,9 @@ from .draws import share_of
 class Exchange:
     """Turn batches of shares into whole batches of a group of ranks.
 
-    group: the processes that share every batch; their ranks follow one another. rank, world_size: of the loader.
-    may_skip: whether a rank may skip damaged samples, so that shares differ from the dealt ones. check: compare
-    checksums of every batch over the group.
+    group: the processes that share every batch; their ranks are consecutive. rank, world_size: of the loader. may_skip:
+    whether a rank may skip damaged samples, so that shares may be smaller than planned. check: compare checksums of
+    every batch over the group.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class Exchange:
         self._check = check
 
     def whole_batches(self, shares: Iterator[Decoded]) -> Iterator[Decoded]:
-        """Yield the whole batch of each step. Each is exchanged while the one before it is in use.
+        """Yield the whole batch of each step. Each is exchanged while the previous one is in use.
 
-        Not so where samples may be skipped: a rank that finds a damaged sample starts its step again, and must not have
-        started the next exchange while other ranks wait for this one.
+        If samples may be skipped, exchanges do not overlap with use: a rank that finds a damaged sample starts its step
+        again, and must not start the next exchange while other ranks wait for this one.
         """
         finish: Callable[[], Decoded] | None = None
         for share in shares:
@@ -106,7 +106,7 @@ def exchange_sizes(own: int, group: dist.ProcessGroup, device: torch.device) -> 
 
 
 def check_shares(own: torch.Tensor, shares: Sequence[torch.Tensor], group: dist.ProcessGroup) -> None:
-    """Raise `FreelightError` on every rank, naming the ranks that hold another batch than was sent (a collective).
+    """Raise `FreelightError` on every rank, naming the ranks whose batch differs from what was sent (a collective).
 
     own: the share that this rank sent. shares: the batch that it holds.
     """
@@ -115,8 +115,8 @@ def check_shares(own: torch.Tensor, shares: Sequence[torch.Tensor], group: dist.
     wrong = (table[:, 1:] != table[:, 0]).any(dim=1).nonzero().flatten().tolist()
     if wrong:
         raise FreelightError(
-            f"the ranks do not hold the same batch: rank {', '.join(map(str, wrong))} holds another than was sent; "
-            "suspect its memory or network"
+            f"the ranks do not hold the same batch: rank {', '.join(map(str, wrong))} holds a different one; "
+            "check its memory and network"
         )
 
 

@@ -16,12 +16,12 @@ Layout = Literal["NCHW", "NHWC"]
 
 
 def graph_inputs(transform: Transform) -> list[str]:
-    """Name what the graph of `transform` is fed, in order: the JPEGs, then arguments that have a value an image."""
+    """Return the names of the graph's inputs, in order: the JPEGs, then the arguments with one value per image."""
     return ["jpeg", *transform.feeds()]
 
 
 def graph_feed(choices: Arrays, samples: npt.NDArray[np.int32], jpegs: Sequence[bytes]) -> list[Any]:
-    """Return what the graph is fed for `samples`, whose encoded images are `jpegs`, in the order of `graph_inputs`.
+    """Return the graph's inputs for `samples` and their encoded images `jpegs`, in the order of `graph_inputs`.
 
     choices: of `Transform.choose`. Each argument is one contiguous array; the JPEGs are a list of arrays.
     """
@@ -45,7 +45,7 @@ def define_pipeline(
 
     source: called for each batch; returns one list or array for each of `graph_inputs(transform)`, or raises
     `StopIteration`. image_size: side of the encoded images, pixels. device_id: the GPU, or None for the CPU.
-    batch_size: the largest batch. prefetch: batches in flight. DALI checks devices and arguments already here.
+    batch_size: the largest batch. prefetch: batches in flight. DALI checks devices and arguments during this call.
     """
     if layout not in get_args(Layout):
         raise FreelightError(f"`layout` {layout!r} is not one of {', '.join(get_args(Layout))}")
@@ -96,7 +96,7 @@ def _views(transform: Transform, fed: dict[str, Any], context: GraphContext) -> 
 def _with_ops(
     transform: Transform, stage: Stage, node: Any, view: int, fed: Mapping[str, Any], context: GraphContext
 ) -> Any:
-    """Apply the further ops of a stage."""
+    """Apply the ops of a stage."""
     for place, op in transform.ops_at(stage):
         own = {argument: fed[fed_name(op, place, view, argument)] for argument in op.feeds()}
         node = op.nodes(node, own, context)

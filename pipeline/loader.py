@@ -38,22 +38,22 @@ class Batch(NamedTuple):
 class Loader:
     """Iterate over this rank's share of every batch of an epoch; iterate again for the next epoch.
 
-    dataset, split: the source of the samples. batch_size: of the *global* batch; each of `world_size` ranks gets a
-    share, equal to within one sample, and all ranks take the same number of steps. The last batch is short, and a
-    rank's share of it may be empty. transform: what is done to each image. statistics: for mean and lighting, where the
-    transform needs them. order: `global` (a new permutation each epoch) or `sequential`. device: "cpu" or a CUDA
-    device. A CUDA batch is ready on the stream that is current at the time of the request; hold it as long as any other
-    stream uses it. prefetch: batches decoded ahead. layout: order of the axes of a batch. group: for model parallelism,
-    the processes that need the same whole batch: each decodes its share, then they exchange shares.
-    check_exchange: verify by checksums that all ranks of the group hold the same batch. drop_last: leave out a short
-    last batch. on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` maps
-    each to its reason).
+    dataset, split: the source of the samples. batch_size: images per step, over all ranks. Each of the `world_size`
+    ranks gets a share; shares differ by at most one sample, and all ranks take the same number of steps. The last batch
+    is short, and a rank's share of it may be empty. transform: what is done to each image. statistics: of the training
+    set, if the transform needs them for mean or lighting. order: `global` (a new permutation each epoch) or
+    `sequential`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it is
+    requested; keep a reference to it while another stream uses it. prefetch: batches decoded ahead. layout: order of
+    the axes of a batch. group: for model parallelism, the processes that need the same whole batch: each decodes its
+    share, then they exchange shares. check_exchange: verify by checksums that all ranks of the group hold the same
+    batch. drop_last: leave out a short last batch. on_error: `raise` an error for a damaged sample, or `skip` up to
+    `max_skipped` of them (`skipped` maps each to its reason).
 
-    The state is (seed, epoch, position). A new iteration after an unfinished one continues after the last batch that
-    was handed out; so does another loader after `load_state_dict`, on any number of ranks.
-    A thread reads ahead; it is reused for the next epoch, and ends with the loader or with an unfinished iteration.
-    Only the newest iteration is valid: an older one raises an error, as does one after `set_epoch` or
-    `load_state_dict`. `wait_seconds` is the total time that iterating blocked for a batch.
+    The state is (seed, epoch, position). A new iterator continues after the last batch that an unfinished one returned.
+    Another loader does so too after `load_state_dict`, on any number of ranks. A thread reads ahead; it is reused for
+    the next epoch, and ends with the loader or with an unfinished iteration. Only one live iterator; a newer one,
+    `set_epoch` or `load_state_dict` invalidates it, and its next step raises an error. `wait_seconds` is the total time
+    that iteration waited for batches.
 
     Settings are read-only, because the draws and the state depend on them. Only `transform` can be set, between epochs.
     """
@@ -128,7 +128,7 @@ class Loader:
         self._draw(0)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Refuse to change a setting: draws made before it would not belong to the state saved after it."""
+        """Refuse to change a setting: a state saved after the change would not match the draws made before."""
         if name in _READ_ONLY and name in vars(self):
             raise AttributeError(f"Loader.{name} is read-only; make another Loader")
         super().__setattr__(name, value)
@@ -157,7 +157,7 @@ class Loader:
 
     @property
     def bytes_read(self) -> int:
-        """How many bytes of JPEGs this rank has read."""
+        """Number of bytes of JPEGs that this rank has read."""
         return self._reader.bytes_read
 
     @property
@@ -167,23 +167,23 @@ class Loader:
 
     @property
     def epoch(self) -> int:
-        """The epoch that is being iterated over, or was last."""
+        """The epoch of the current iteration, or of the last one."""
         return self._epoch
 
     @property
     def position(self) -> int:
-        """How many samples of the epoch have been handed out, over all ranks."""
+        """Number of samples of the epoch returned so far, over all ranks."""
         return self._position
 
     def set_epoch(self, epoch: int) -> None:
-        """Start `epoch` with the next iteration. Inside that epoch nothing changes; at its end, it starts again."""
+        """Start `epoch` with the next iteration. An unfinished `epoch` continues; a finished one starts again."""
         if epoch != self._epoch or not self._remaining(self._position):
             self._stop()
             self._draw(epoch)
             self._epoch, self._position = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state after the last batch handed out: a few integers, and names of what they belong to."""
+        """Return the state after the last batch: integers, and the dataset and settings that they belong to."""
         return {
             "fingerprint": self.dataset.fingerprint,
             "split": self.split.name,
@@ -197,14 +197,14 @@ class Loader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a state, made with any world size and batch size.
 
-        Raises `FreelightError` when the state is of another dataset, split, seed or order; or of another transform, if
-        it was made inside an epoch.
+        Raises `FreelightError` if the state is for another dataset, split, seed or order; and, inside an epoch, if it
+        is for another transform.
         """
         own = self.state_dict()
         inside = state["position"] > 0 and self._remaining(state["position"]) > 0
         for key in ("fingerprint", "split", "seed", "order", *(["transform"] if inside else [])):
             if state[key] != own[key]:
-                raise FreelightError(f"the loader's state is of another {key}: {state[key]!r}, here {own[key]!r}")
+                raise FreelightError(f"the loader's state is for another {key}: {state[key]!r}, not {own[key]!r}")
         self._stop()
         self.set_epoch(state["epoch"])
         self._position = state["position"]
@@ -216,7 +216,7 @@ class Loader:
         while self._remaining(self._position):
             try:
                 yield from self._iterate()
-            except UndecodableError as error:  # the pipeline is of no use after it; a new one repeats the batch
+            except UndecodableError as error:  # the pipeline cannot be used after it; a new one repeats the batch
                 self._reader.skip(error.sample, error)
 
     def _iterate(self) -> Iterator[Batch]:
@@ -257,7 +257,7 @@ class Loader:
         return Exchange(group, rank=self.rank, world_size=self.world_size, may_skip=may_skip, check=self.check_exchange)
 
     def _remaining(self, position: int) -> int:
-        """Return how many samples of an epoch follow after `position`, over all ranks."""
+        """Return the number of samples left in the epoch after `position`, over all ranks."""
         remaining = max(0, len(self.split) - position)
         return remaining // self.batch_size * self.batch_size if self.drop_last else remaining
 
@@ -291,7 +291,7 @@ class Loader:
         )
 
     def _read(self, share: Share, later: Share) -> tuple[Share, list[Any]]:
-        """Read one share's JPEGs and look its draws up. Returns its undamaged samples and the graph's inputs."""
+        """Read one share's JPEGs and look up its draws. Returns its undamaged samples and the graph's inputs."""
         self._reader.announce(later)
         share, jpegs = self._reader.read(share)
         return share, graph_feed(self._choices, share, jpegs)
@@ -303,7 +303,7 @@ class Loader:
 
 
 def _resolve(device: torch.device) -> torch.device:
-    """Return the CPU, or a CUDA device with its index: that of `torch.cuda.set_device` where none is named."""
+    """Return the CPU, or a CUDA device with its index: without one, that of `torch.cuda.set_device`."""
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type != "cuda" or not torch.cuda.is_available():

@@ -65,7 +65,7 @@ class SampleReader:
         return np.array(list(jpegs), np.int32), list(jpegs.values())
 
     def skip(self, sample: int, error: FreelightError) -> None:
-        """Skip a damaged sample from now on; raise `error` if `on_error` is `raise` or the budget is spent."""
+        """Skip a damaged sample from now on; raise `error` if `on_error` is `raise` or `max_skipped` is exceeded."""
         if self.on_error == "raise":
             raise error
         self.skipped[sample] = str(error)
@@ -104,7 +104,7 @@ class ReadAhead:
         shares: list[Share],
         ahead: int,
     ) -> None:
-        """Read `shares` one after the other in a thread, at most `ahead` shares before they are asked for.
+        """Read `shares` one by one in a thread, at most `ahead` shares before they are needed.
 
         `read(share, later)` returns the undamaged samples and the graph's inputs; `later` is a share further ahead.
         """

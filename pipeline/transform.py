@@ -1,4 +1,4 @@
-"""What happens to an image between its shard and the network: crop, flip, mean, lighting, scale, and further ops.
+"""What happens to an image between its shard and the network: crop, flip, mean, lighting, scale, and other ops.
 
 A transform composes ops; `graph.py` builds their DALI nodes, `Transform.apply` runs their numpy references.
 """
@@ -23,11 +23,11 @@ from .ops.subtract_mean import SubtractMean
 class Transform:
     """A recipe's preprocessing of one image; all values in 0-255 units, RGB.
 
-    crop: `RandomCrop`, `RandomResizedCrop`, `CenterCrop` or `TenCrop`. flip_probability: of random crops.
-    mean: what is subtracted: the mean `image` of the training set, cut and flipped as the image is; its
-    `center window`, for every crop alike (the 2012 code); the `channel` means; given channel means; or `none`.
-    lighting: of random crops. std: what the channels are divided by after that. dtype: `uint8` means no mean, lighting
-    or std. ops: further augmentations, each stage's in the given order, of every view of any crop: see `Op`.
+    crop: `RandomCrop`, `RandomResizedCrop`, `CenterCrop` or `TenCrop`. flip_probability: of random crops. mean:
+    `image`, the training set's mean image with each image's own crop and flip; `center window`, its central window for
+    every crop (the 2012 code); `channel`, the channel means; three RGB numbers; or `none`. lighting: noise, of random
+    crops. std: divisors of the channels, after mean and lighting. dtype: `uint8` allows no mean, lighting or std. ops:
+    more augmentations of every view, applied in this order within each stage: see `Op`.
     """
 
     crop: Crop = field(default_factory=RandomCrop)
@@ -45,9 +45,9 @@ class Transform:
         Flip(probability=self.flip_probability)
         check_std(self.std)
         if self.dtype == "uint8" and (self.mean != "none" or self.shifts_light or self.std):
-            raise FreelightError("transform: uint8 means crop and flip only; set mean='none', lighting off and no std")
+            raise FreelightError("transform: uint8 allows only crop and flip; set mean='none', lighting off and no std")
         if mean.is_image and not self.crop.allows_mean_image:
-            raise FreelightError("transform: a mean image does not fit resized crops; set mean='channel', or an RGB")
+            raise FreelightError("transform: a mean image does not fit resized crops; set mean='channel', or numbers")
         for op in self.ops:
             self._check_op(op)
 
@@ -65,18 +65,18 @@ class Transform:
             raise FreelightError(f"transform: op {op.name!r} changes normalized values; uint8 has none, set float32")
 
     def __repr__(self) -> str:
-        """Return the fields. Loader states hold this text: without further ops it is that of version 0.1."""
+        """Return the fields as text. Loader states hold it; without `ops` it equals that of version 0.1."""
         shown = [spec.name for spec in dataclasses.fields(self) if spec.name != "ops" or self.ops]
         return f"Transform({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     @property
     def is_random(self) -> bool:
-        """Whether crop, flip and lighting are drawn anew each epoch."""
+        """Whether each epoch has new crops, flips and lighting noise."""
         return self.crop.is_random
 
     @property
     def views(self) -> int:
-        """How many views of each image come out."""
+        """Number of views per image."""
         return self.crop.views
 
     @property
@@ -91,7 +91,7 @@ class Transform:
 
     @property
     def divisors(self) -> RGB | None:
-        """What the channels are divided by at last: std, and the lighting's divisor where the light is changed."""
+        """Divisors of the channels, applied last: std times the lighting's divisor, if there is lighting noise."""
         divisor = self.lighting.divisor if self.shifts_light else 1.0
         if self.std is None and divisor == 1:
             return None
@@ -110,11 +110,11 @@ class Transform:
         return SubtractMean(mean=self.mean).needs_statistics or self.shifts_light or by_ops
 
     def context(self, image_size: int, statistics: Statistics | None) -> Context:
-        """Return what the ops may ask about the dataset."""
+        """Return what the ops can read about the dataset."""
         return Context(image_size=image_size, crop_size=self.crop.size, statistics=statistics)
 
     def check(self, image_size: int, statistics: Statistics | None) -> None:
-        """Raise `FreelightError` where the transform does not suit a dataset's images or statistics."""
+        """Raise `FreelightError` if the transform does not fit a dataset's images or statistics."""
         self.crop.check_fits(image_size)
         context = self.context(image_size, statistics)
         if self.needs_statistics:
@@ -122,7 +122,7 @@ class Transform:
         SubtractMean(mean=self.mean).check(context)
 
     def ops_at(self, stage: Stage) -> Iterator[tuple[int, Op]]:
-        """Yield the further ops of a stage, with their places in `ops`."""
+        """Yield the ops of a stage, with their indices in `ops`."""
         return ((place, op) for place, op in enumerate(self.ops) if op.stage == stage)
 
     def windows(self, draws: EpochDraws, image_size: int) -> npt.NDArray[np.int32]:
@@ -134,7 +134,7 @@ class Transform:
         return self.flip.flips(draws)
 
     def feeds(self) -> dict[str, Feed]:
-        """Return the type of each argument that the graph is fed beside the JPEGs, in order."""
+        """Return the type of each graph input besides the JPEGs, in order."""
         feeds: dict[str, Feed] = {}
         for part in self._random_parts():
             feeds.update(part.feeds())
@@ -144,7 +144,7 @@ class Transform:
         return feeds
 
     def choose(self, draws: EpochDraws, image_size: int, statistics: Statistics | None) -> Arrays:
-        """Turn an epoch's draws into what the graph is fed: an array by sample for each of `feeds`, in that order."""
+        """Turn an epoch's draws into graph inputs: one array over all samples for each of `feeds`, in that order."""
         context = self.context(image_size, statistics)
         chosen: Arrays = {}
         for part in self._random_parts():
@@ -158,7 +158,7 @@ class Transform:
         return {name: chosen[name] for name in self.feeds()}
 
     def _random_parts(self) -> list[Crop | Flip | Lighting]:
-        """Return what is fed from the epoch's own draws."""
+        """Return the graph inputs that come from the epoch's draws."""
         if not self.is_random:
             return []
         return [self.crop, self.flip, *([self.lighting] if self.shifts_light else [])]
@@ -197,12 +197,12 @@ class Transform:
 
 
 def fed_name(op: Op, place: int, view: int, argument: str) -> str:
-    """Name an argument of a further op in the graph: unique in a transform."""
+    """Return the graph's name for an op's argument: unique in a transform."""
     return f"{op.name}[{place}].{argument}[{view}]"
 
 
 def _check_chosen(op: Op, values: Arrays) -> None:
-    """Raise `FreelightError` where an op's arguments are not what it announced."""
+    """Raise `FreelightError` if an op's arguments do not match its `feeds`."""
     found = {name: Feed(array.dtype.name, array.ndim - 1) for name, array in values.items()}
     if found != op.feeds():
-        raise FreelightError(f"op {op.name!r}: choose gave {found}, but feeds says {op.feeds()}")
+        raise FreelightError(f"op {op.name!r}: choose returned {found}, but feeds says {op.feeds()}")

@@ -1,4 +1,4 @@
-"""What every op may ask about the dataset, and the helpers that its DALI nodes need."""
+"""What an op can read about the dataset, and helpers for its DALI nodes."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,9 +20,9 @@ class Context:
 
     @property
     def required_statistics(self) -> Statistics:
-        """The statistics; raise `FreelightError` where there are none."""
+        """The statistics; raise `FreelightError` if there are none."""
         if self.statistics is None:
-            raise FreelightError("the transform subtracts a mean or changes the light: pass the dataset's statistics")
+            raise FreelightError("the transform subtracts a mean or adds lighting noise: pass the dataset's statistics")
         return self.statistics
 
 
@@ -39,7 +39,7 @@ class GraphContext(Context):
         return {"device": "cpu" if self.device == "cpu" else "mixed", "jpeg_fancy_upsampling": True}
 
     def on_device(self, argument: Any) -> Any:
-        """Move an argument, which is fed on the CPU, to where the pixels are, for arithmetic with them."""
+        """Move an argument from the CPU to the device of the pixels, for arithmetic with them."""
         return argument if self.device == "cpu" else argument.gpu()
 
     def constant(self, pixels: npt.NDArray[np.float32]) -> Any:

@@ -1,4 +1,4 @@
-"""What all crops have in common: they decode the part of an image that is used, as one view or several."""
+"""The base class of crops, which decode only the part of an image that is used, as one view or several."""
 
 import abc
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from .op import Arrays, Feed
 
 
 class Window(NamedTuple):
-    """A square crop of an image: its top and left edge, pixels, and whether it is flipped left to right afterwards."""
+    """A square crop of an image: its top and left edge, pixels, and whether it is then flipped left to right."""
 
     top: int
     left: int
@@ -25,9 +25,9 @@ class Window(NamedTuple):
 class View(NamedTuple):
     """One view of an image in the graph.
 
-    image: uint8 "HWC" node, the crop itself if `is_cut`, else the whole image. flip: 0, 1 or a node of these.
-    place: `crop_mirror_normalize` arguments that cut this view out of an image of the dataset's size. window: the place
-    and flip where they are the same for all images, else None.
+    image: uint8 "HWC" node, the crop itself if `is_cut`, else the whole image. flip: 0, 1, or a node of 0 and 1. place:
+    `crop_mirror_normalize` arguments that cut this view out of an image of the dataset's size. window: the place and
+    flip if they are the same for all images, else None.
     """
 
     image: Any
@@ -51,10 +51,10 @@ class View(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Crop(abc.ABC):
-    """size: side of the square that comes out, pixels.
+    """size: side of the square output, pixels.
 
-    views: views of each image. is_random: whether the place is drawn anew each epoch; the transform then flips and
-    changes the light too. allows_mean_image: whether the same window can be cut out of the mean image.
+    views: views of each image. is_random: whether each epoch draws new places; only then does the transform flip and
+    add lighting noise. allows_mean_image: whether the same window can be cut out of the mean image.
     """
 
     views: ClassVar[int] = 1
@@ -79,15 +79,15 @@ class Crop(abc.ABC):
         return image_size - self.size
 
     def check_fits(self, image_size: int) -> None:
-        """Raise `FreelightError` where images of side `image_size` are too small for the crop."""
+        """Raise `FreelightError` if images of side `image_size` are too small for the crop."""
         self.span(image_size)
 
     def windows(self, draws: EpochDraws, image_size: int) -> npt.NDArray[np.int32]:
         """Return the drawn windows of all samples: (n, 4) top, left, height, width, pixels."""
-        raise FreelightError(f"{type(self).__name__} draws no windows")
+        raise FreelightError(f"{type(self).__name__} has no random windows")
 
     def feeds(self) -> dict[str, Feed]:
-        """Return the type of each argument that the graph is fed."""
+        """Return the type of each argument of the graph."""
         return {}
 
     def choose(self, draws: EpochDraws, context: Context) -> Arrays:

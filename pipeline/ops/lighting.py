@@ -1,7 +1,7 @@
-"""Lighting noise along the RGB principal axes (paper section 4.1), in the forms that exist.
+"""Lighting noise along the RGB principal axes (paper section 4.1), in its two published forms.
 
 Both add `sum over axes j of p_j * a_j * x_j` to every pixel of an image: p_j the eigenvectors of the RGB covariance,
-a_j ~ N(0, strength), three draws an image an epoch. They differ in x_j. With the eigenvalues l_j of 0-255 pixels and
+a_j ~ N(0, strength), three draws per image and epoch. They differ in x_j. With the eigenvalues l_j of 0-255 pixels and
 the result in grey levels (0-255):
 
     mode        x_j            source                               main axis on ImageNet, strength 0.1

@@ -34,7 +34,7 @@ class Normalize:
             mean = context.constant(self.mean.pixels(self.crop, view.window, context))
             return self._scale(view.flipped(context) - mean, context, dtype)
         if self.mean.mean == "image":
-            # The mean image is cut and flipped as the image is, and lit; the image stays uint8 until the subtraction.
+            # The mean image gets the image's crop, flip and lighting; the image stays uint8 until the subtraction.
             image = types.Constant(context.required_statistics.mean_image, layout="HWC", device=context.device)
             shift = [0.0, 0.0, 0.0] if light is None else light
             mean = context.crop_mirror_normalize(image, mirror=view.flip, mean=shift, dtype=types.FLOAT, **view.place)
@@ -76,6 +76,6 @@ def cast(values: Any, dtype: DType) -> Any:
 
 
 def check_std(std: RGB | None) -> None:
-    """Raise `FreelightError` for divisors that cannot be."""
+    """Raise `FreelightError` unless `std` is None or three positive numbers."""
     if std is not None and (len(std) != 3 or min(std) <= 0):
         raise FreelightError(f"transform: `std` (={std}) must be three positive numbers, RGB in 0-255 units")

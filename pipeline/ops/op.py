@@ -58,8 +58,8 @@ class Op(abc.ABC):
     `normalized` changes float32 values after mean, lighting and std, before the cast to the transform's dtype.
     needs_statistics: whether the op reads `context.statistics`.
 
-    An *occurrence* is one view of one repeat of one sample in one epoch. Draws belong to occurrences, so a sample gets
-    the same values whatever the batch size, the number of ranks and the batch at which training resumes.
+    An *occurrence* is one view of one repeat of one sample in one epoch. Draws belong to occurrences, so a sample's
+    values do not depend on the batch size, on the number of ranks, or on where training resumes.
     """
 
     name: ClassVar[str]
@@ -69,8 +69,8 @@ class Op(abc.ABC):
     def draw(self, generator: np.random.Generator, count: int) -> Arrays:
         """Draw the random numbers of `count` occurrences: arrays of length `count`.
 
-        It is called for blocks of 4,096 samples, 313 times for an epoch of ImageNet and each view. Draw whole arrays,
-        with `dtype=np.float32`: 16 such numbers a sample take 0.1 s (uniform) to 0.3 s (normal) and 82 MB an epoch of
+        It is called for blocks of 4,096 samples: 313 times per view for an epoch of ImageNet. Draw whole arrays, with
+        `dtype=np.float32`: 16 such numbers per sample take 0.1 s (uniform) to 0.3 s (normal) and 82 MB for an epoch of
         1,281,167 samples, on one core. All ops of a transform together should stay below 1 s and 200 MB.
         """
         return {}
@@ -80,7 +80,7 @@ class Op(abc.ABC):
         return drawn
 
     def feeds(self) -> dict[str, Feed]:
-        """Return the type of each argument that the graph is fed."""
+        """Return the type of each argument of the graph."""
         return {}
 
     @abc.abstractmethod

@@ -19,7 +19,7 @@ class RandomCrop(Crop):
     """A square at a random place, every offset equally likely (paper section 4.1).
 
     shared_by: the number of consecutive samples, in written order, that share one place and one flip (the 2012 code:
-    32). centered: always the central square; only the flip and the light of an image are drawn.
+    32). centered: always use the central square; only flip and lighting are random.
     """
 
     shared_by: int = 1
@@ -48,7 +48,7 @@ class RandomCrop(Crop):
         return {"top": Feed("float32"), "left": Feed("float32")}
 
     def choose(self, draws: EpochDraws, context: Context) -> Arrays:
-        """Return the places. DALI rounds fraction * largest offset to the nearest pixel, so each comes out as drawn."""
+        """Return the places. DALI rounds fraction * largest offset to the nearest pixel: the drawn offset."""
         offsets = self.windows(draws, context.image_size)[:, :2].astype(np.float32)
         offsets /= max(1, self.span(context.image_size))
         return {"top": offsets[:, 0].copy(), "left": offsets[:, 1].copy()}

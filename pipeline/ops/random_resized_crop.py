@@ -23,9 +23,9 @@ class RandomResizedCrop(Crop):
     """A window of random area and shape, scaled to a square: the augmentation of Inception, sampled as torchvision's.
 
     scale: the window's share of the image's area, uniformly distributed. ratio: width / height, log-uniformly
-    distributed. A window that does not fit is drawn again, up to ten times; after that the whole image is used.
-    Pixels equal torchvision's to one grey level, but for the outermost ones of a window that is shrunk: there DALI
-    repeats the window's edge. Crops far smaller than the windows show it.
+    distributed. A window that does not fit is drawn again, up to ten times; after that the whole image is used. Pixels
+    differ from torchvision's by at most one grey level, except the outermost ones of a window that is shrunk: there
+    DALI repeats the window's edge. The difference is visible in crops that are much smaller than their windows.
     """
 
     allows_mean_image: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class RandomResizedCrop(Crop):
     def windows(self, draws: EpochDraws, image_size: int) -> npt.NDArray[np.int32]:
         """Return the windows of all samples: (n, 4) top, left, height, width, pixels.
 
-        Area and shape have a random stream of their own, keyed by (seed, epoch, 1); the place is `draws.crop`.
+        Area and shape come from a separate random stream, keyed by (seed, epoch, 1); the place is `draws.crop`.
         """
         generator = np.random.Generator(np.random.Philox((draws.seed, draws.epoch, 1)))
         sides = np.full((len(draws.crop), 2), image_size, np.int32)

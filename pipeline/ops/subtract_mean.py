@@ -1,4 +1,4 @@
-"""The mean that a transform subtracts: an image, the centre of it, or one number a channel."""
+"""The mean that a transform subtracts: an image, its centre, or one number per channel."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -18,8 +18,8 @@ RGB = tuple[float, float, float]
 class SubtractMean:
     """What is subtracted, in 0-255 units.
 
-    mean: the mean `image` of the training set, cut and flipped as the image is; its `center window`, for every crop
-    alike (the 2012 code); the `channel` means; given channel means, RGB; or `none`.
+    mean: `image`, the training set's mean image with each image's own crop and flip; `center window`, its central
+    window for every crop (the 2012 code); `channel`, the channel means; three RGB numbers; or `none`.
     """
 
     mean: Mean | RGB = "image"
@@ -27,7 +27,7 @@ class SubtractMean:
     def __post_init__(self) -> None:
         if isinstance(self.mean, str) and self.mean not in get_args(Mean):
             raise FreelightError(
-                f"transform: `mean` {self.mean!r} is not one of {', '.join(get_args(Mean))}, nor an RGB"
+                f"transform: `mean` {self.mean!r} is not one of {', '.join(get_args(Mean))}, nor three RGB numbers"
             )
         if not isinstance(self.mean, str) and len(self.mean) != 3:
             raise FreelightError(f"transform: `mean` (={self.mean}) must be three numbers, RGB in 0-255 units")
@@ -43,7 +43,7 @@ class SubtractMean:
         return self.mean in ("image", "center window")
 
     def check(self, context: Context) -> None:
-        """Raise `FreelightError` where the statistics are missing, or of images of another size."""
+        """Raise `FreelightError` if the statistics are missing, or come from images of another size."""
         if self.is_image and (side := context.required_statistics.mean_image.shape[0]) != context.image_size:
             raise FreelightError(
                 f"the mean image has side {side}, the dataset's images {context.image_size}; "

@@ -1,4 +1,4 @@
-"""Boxes: pictures and lines of text, put beside and below one another. A box is a Pillow image."""
+"""Boxes: pictures and lines of text, placed beside and below each other. A box is a Pillow image."""
 
 import io
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ _TILE, _SWEPT, _GAP = 196, 92, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """Settings of the contact sheet. rows: images, the first of epoch 0. draws: epochs shown of each, from 0 on."""
+    """Settings of the contact sheet. rows: number of images, from epoch 0's first. draws: epochs shown of each."""
 
     rows: int = 4
     draws: int = 6
@@ -105,7 +105,7 @@ def _draws_section(
 def _sweep_section(
     split: Split, statistics: Statistics, preview: Preview, transform: Transform, sample: int, size: int
 ) -> Image.Image:
-    """Draw a block for each mode, in it a row for each axis: one image, lit by -3 to 3 standard deviations."""
+    """Draw a block per mode and a row per axis: one image with -3 to 3 standard deviations of noise."""
     jpegs = [split.read(sample)] * (3 * len(SIGMAS))
     draws = sweep_draws(range(3), SIGMAS)
     modes: tuple[LightingMode, ...] = ("std", "eigenvalue")

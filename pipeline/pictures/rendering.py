@@ -1,4 +1,4 @@
-"""Views rendered by the graph that feeds a network, from chosen samples and draws."""
+"""Render views with the graph that feeds a network, from given samples and draws."""
 
 from collections.abc import Sequence
 

@@ -456,15 +456,18 @@ def test_what_cannot_be_defined_is_explained(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mean": "picture"}, "`mean` 'picture' is not one of image, center window, channel, none, nor an RGB"),
+        (
+            {"mean": "picture"},
+            "`mean` 'picture' is not one of image, center window, channel, none, nor three RGB numbers",
+        ),
         ({"mean": (0.5, 0.5)}, r"`mean` \(=\(0.5, 0.5\)\) must be three numbers, RGB in 0-255 units"),
         ({"std": (1.0,)}, r"`std` \(=\(1.0,\)\) must be three positive numbers, RGB in 0-255 units"),
         ({"std": (1.0, 0.0, 1.0)}, r"`std` \(=\(1.0, 0.0, 1.0\)\) must be three positive"),
         ({"dtype": "float64"}, "`dtype` 'float64' is not one of uint8, float16, float32"),
         ({"flip_probability": 1.5}, r"`flip_probability` \(=1.5\) must lie in 0..1"),
-        ({"dtype": "uint8"}, "uint8 means crop and flip only"),
-        ({"dtype": "uint8", "mean": "none"}, "uint8 means crop and flip only"),
-        ({"dtype": "uint8", "mean": "none", "crop": CenterCrop(), "std": STD}, "uint8 means crop and flip only"),
+        ({"dtype": "uint8"}, "uint8 allows only crop and flip"),
+        ({"dtype": "uint8", "mean": "none"}, "uint8 allows only crop and flip"),
+        ({"dtype": "uint8", "mean": "none", "crop": CenterCrop(), "std": STD}, "uint8 allows only crop and flip"),
         ({"crop": RandomResizedCrop()}, "a mean image does not fit resized crops"),
         ({"crop": RandomResizedCrop(), "mean": "center window"}, "a mean image does not fit resized crops"),
     ],

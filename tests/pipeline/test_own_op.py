@@ -187,7 +187,7 @@ def test_a_state_is_of_its_ops(dataset: Dataset) -> None:
     assert "ops=(Invert(probability=0.5),)" in state["transform"]
     for ops in ((), (Invert(probability=0.4),)):
         other = Loader(dataset, "train", batch_size=8, transform=dataclasses.replace(PIXELS, ops=ops))
-        with pytest.raises(FreelightError, match=r"state is of another transform: .*Invert"):
+        with pytest.raises(FreelightError, match=r"state is for another transform: .*Invert"):
             other.load_state_dict(state)
 
 
@@ -328,8 +328,8 @@ def test_wrong_ops_are_named(op: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("op", "message"),
     [
-        (Mistyped(), r"op 'invert': choose gave \{'mask': .*uint8.*\}, but feeds says \{'mask': .*int32"),
-        (Short(), "op 'invert': draw gave 1 values of drawn, not 4096"),
+        (Mistyped(), r"op 'invert': choose returned \{'mask': .*uint8.*\}, but feeds says \{'mask': .*int32"),
+        (Short(), "op 'invert': draw returned 1 values of drawn, not 4096"),
     ],
 )
 def test_wrong_draws_are_named(op: Op, message: str) -> None:
