@@ -50,4 +50,4 @@ class TrainingConfig:
         if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
             raise FreelightError(f"`checkpoint_minutes` (={self.checkpoint_minutes}) must be positive")
         if not 0 <= self.seed < 2**32:
-            raise FreelightError(f"`seed` (={self.seed}) must be in 0..2**32 - 1")
+            raise FreelightError(f"`seed` (={self.seed}) must lie in 0..2**32 - 1")

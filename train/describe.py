@@ -34,7 +34,7 @@ def layer_sizes(recipe: Recipe, classes: int) -> list[LayerSize]:
         rows = layer.output(shape).maps or -(-classes // columns)
         rows_of_all = rows * columns if layer.output(shape).maps else classes
         per_row = (fan_in + 1) * (side**2 if isinstance(layer, Convolution) and layer.local else 1)
-        others = (columns - 1) * shape.maps * shape.side**2 if layer.sees == "all" else 0
+        others = (columns - 1) * shape.maps * shape.side**2 if layer.input_columns == "all" else 0
         sizes.append(
             LayerSize(
                 name=layer.name,

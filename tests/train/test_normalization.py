@@ -104,4 +104,4 @@ def test_without_a_compiler_it_is_the_plain_formula_and_says_so_in_a_line(tmp_pa
     environment = {**os.environ, "CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("response normalisation is not compiled, so slower: ")
+    assert line.startswith("response normalisation is not compiled and will be slower: ")

@@ -82,7 +82,7 @@ def test_settings_are_changed_by_name_and_type_and_the_rest_stay() -> None:
         ("plateau_drops=-1", r"`plateau_drops` \(=-1\) must be 0 or more"),
         ("plateau_factor=0", r"`plateau_factor` \(=0.0\) must be positive"),
         ("crops=none", "crops takes one of random, center"),
-        ("flip_probability=1.5", r"`flip_probability` \(=1.5\) must be in 0..1"),
+        ("flip_probability=1.5", r"`flip_probability` \(=1.5\) must lie in 0..1"),
         ("learning_rate=-0.1", r"`learning_rate` \(=-0.1\) must be 0 or more"),
         ("learning_rate=nan", r"`learning_rate` \(=nan\) must be 0 or more"),
     ],

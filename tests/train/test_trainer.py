@@ -313,13 +313,13 @@ def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--seed -1", "--seed (=-1) must be in 0..2**32 - 1"),
+        ("--seed -1", "--seed (=-1) must lie in 0..2**32 - 1"),
         ("--checkpoint-every 0", "--checkpoint-every (=0) must be at least 1"),
         ("--log-every 0", "--log-every (=0) must be at least 1"),
         ("--threads 0", "--threads (=0) must be at least 1"),
         ("--epochs 0", "--epochs (=0) must be at least 1"),
         ("--width 0", "--width (=0.0) must be positive"),
-        ("--set dropout=1.5", "dropout (=1.5) must lie in 0..1"),
+        ("--set dropout=1.5", "`dropout` (=1.5) must be at least 0 and less than 1"),
         ("--set bach_size=4", "--set 'bach_size=4': expected key=value"),
         ("--columns 3", "3 is not in the range 1<=x<=2"),
         ("--recipe sauce", "'sauce' is not one of 'paper', 'source', 'source-scripted'"),

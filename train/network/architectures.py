@@ -1,4 +1,4 @@
-"""The networks of the paper and of its authors' code, as lists of layers, and the options that change them."""
+"""The networks of the paper and of its authors' 2012 code, as lists of layers, and the options that change them."""
 
 import math
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from .layers import (
     Convolution,
     Dropout,
     FullyConnected,
+    InputColumns,
     Layer,
     Pooling,
-    Sees,
 )
 from .normalization import CIFAR_11PCT_LRN, CIFAR_18PCT_NORM_WITHIN, PAPER_LRN, SOURCE_LRN, SOURCE_NORM_WITHIN
 
@@ -28,21 +28,23 @@ REMOVABLE = ("conv2", "conv3", "conv4", "conv5")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """What decides the shape of a network; the number of classes comes with the data.
+    """The options that decide a network's layers. The number of classes comes with the data.
 
-    architecture: `alexnet`; `half`, its one column on one GPU (paper section 5.1: conv5 and fc6, fc7 keep their size);
-    `no-links`, two columns that meet in the last layer only (the 2012 code's #150, whose published count of parameters
-    has fc6 of 4096 neurons a column and fc7 of 2048); or one of that code's nets for
-    CIFAR-10. width: multiplies the maps and neurons of every layer but the last.
+    For every architecture. architecture: `alexnet`; `half`, one column on one GPU (paper section 5.1: conv5, fc6 and
+    fc7 keep the size that they have in two columns); `no-links`, two columns that are connected in the last layer only
+    (the 2012 code's #150: 4096 neurons per column in fc6 and 2048 in fc7, by its published number of parameters); or
+    one of that code's networks for CIFAR-10. width: factor on the maps and neurons of every layer but the last.
+    activation: `relu` or `tanh`.
 
-    Of the first three alone: normalization: `paper`, response normalisation with the paper's constants; `source`, with
-    the 2012 code's (alpha divided by the 5 maps) and its second one, within maps, after that of conv2; `none`.
-    conv1_order: of what follows conv1. pooling: window/stride. removed: convolutional layers left out, separated by
-    commas. sixth_conv: one more, over the last pool. bottleneck: a linear layer of 1024 neurons a column below the last
-    (the 2012 code's net for the 21,843 classes of Fall 2011). dropout: probability in fc6, fc7. upper_conv_std: of the
-    initial weights of conv3, 4 and 5. initial_bias: of conv2, 4, 5, 6, fc6 and fc7.
+    normalization: `paper`, response normalisation with the paper's constants; `source`, with those of the 2012 code
+    (alpha divided by the 5 maps) and a second normalisation, within maps, after that of conv2; `none`. The CIFAR-10
+    networks have their own, which `none` removes.
 
-    activation: `relu` or `tanh`; `normalization=none` takes the CIFAR nets' own out.
+    Only for the first three architectures. conv1_order: of the layers after conv1. pooling: window/stride. removed:
+    names of convolutions to leave out, separated by commas. sixth_conv: adds a convolution after the last pooling.
+    bottleneck: adds a linear layer of 1024 neurons per column before the last (the 2012 code's network for the 21,843
+    classes of Fall 2011). dropout: probability in fc6 and fc7. upper_conv_std: standard deviation of the initial
+    weights of conv3, conv4 and conv5. initial_bias: of conv2, conv4, conv5, conv6, fc6 and fc7; 0 elsewhere.
     """
 
     architecture: Architecture = "alexnet"
@@ -67,60 +69,69 @@ class NetworkConfig:
             ("pooling", PoolingSize),
         ):
             if getattr(self, name) not in get_args(choices):
-                raise FreelightError(f"{name} (={getattr(self, name)}) is not one of {', '.join(get_args(choices))}")
+                raise FreelightError(f"`{name}` (={getattr(self, name)}) must be one of {', '.join(get_args(choices))}")
         if not 0 < self.width < math.inf:
-            raise FreelightError(f"--width (={self.width}) must be positive")
+            raise FreelightError(f"`width` (={self.width}) must be positive")
         if not 0 <= self.dropout < 1:
-            raise FreelightError(f"dropout (={self.dropout}) must lie in 0..1")
+            raise FreelightError(f"`dropout` (={self.dropout}) must be at least 0 and less than 1")
         if not 0 < self.upper_conv_std < math.inf:
-            raise FreelightError(f"upper_conv_std (={self.upper_conv_std}) must be positive")
+            raise FreelightError(f"`upper_conv_std` (={self.upper_conv_std}) must be positive")
         if not math.isfinite(self.initial_bias):
-            raise FreelightError(f"initial_bias (={self.initial_bias}) must be a number")
+            raise FreelightError(f"`initial_bias` (={self.initial_bias}) must be finite")
         for name in self.removed_layers:
             if name not in REMOVABLE:
-                raise FreelightError(f"removed (={self.removed}) takes of {', '.join(REMOVABLE)}, separated by commas")
+                raise FreelightError(
+                    f"`removed` (={self.removed}) must name layers of {', '.join(REMOVABLE)}, separated by commas"
+                )
         if self.is_for_cifar:
             own = ("architecture", "width", "activation")
             changed = [f.name for f in fields(self) if f.name not in own and getattr(self, f.name) != f.default]
             if self.normalization == "none":
                 changed.remove("normalization")
             if changed:
-                raise FreelightError(f"{self.architecture} has no {changed[0]} to set (={getattr(self, changed[0])})")
+                raise FreelightError(
+                    f"`{changed[0]}` (={getattr(self, changed[0])}) cannot be set for the architecture "
+                    f"{self.architecture}"
+                )
 
     @property
     def is_for_cifar(self) -> bool:
-        """Whether this is one of the 2012 code's nets for CIFAR-10."""
+        """Whether this is one of the 2012 code's networks for CIFAR-10."""
         return self.architecture.startswith("cifar")
 
     @property
     def columns(self) -> int:
-        """How many columns the network has, and so the most GPUs that can hold it."""
+        """The number of columns, which is also the largest number of processes that can hold the network."""
         return 2 if self.architecture in ("alexnet", "no-links") else 1
 
     @property
     def removed_layers(self) -> tuple[str, ...]:
-        """The names of the layers left out."""
+        """The names of the layers that are left out."""
         return tuple(name for name in self.removed.split(",") if name)
 
     def layers(self, *, width: float | None = None) -> tuple[Layer, ...]:
-        """Return the network's layers. width: in place of its own."""
+        """Return the network's layers. width: instead of the configured one."""
         scale = self.width if width is None else width
         return tuple(_cifar(self, scale) if self.is_for_cifar else _alexnet(self, scale))
 
 
 def _alexnet(config: NetworkConfig, width: float) -> Iterator[Layer]:
-    """Yield the layers of paper section 3.5, or of its variants."""
+    """Yield the layers of the network in paper section 3.5, or of a variant."""
     half, linked = config.architecture == "half", config.architecture != "no-links"
     act = Activation(function=config.activation)
-    pool = Pooling(window=int(config.pooling[0]), stride=int(config.pooling[2]))
+    window, stride = map(int, config.pooling.split("/"))
+    pool = Pooling(window=window, stride=stride)
     norm = {"paper": [PAPER_LRN], "source": [SOURCE_LRN], "none": []}[config.normalization]
 
-    def conv(name: str, maps: int, kernel: int, sees: Sees, **more: Any) -> Convolution:
-        return Convolution(name=name, maps=_scaled(maps, width), kernel=kernel, sees=sees, **more)
+    def conv(name: str, maps: int, kernel: int, inputs: InputColumns, **more: Any) -> Convolution:
+        return Convolution(name=name, maps=_scaled(maps, width), kernel=kernel, input_columns=inputs, **more)
 
     def connected(name: str, neurons: int) -> tuple[Layer, ...]:
         layer = FullyConnected(
-            name=name, neurons=_scaled(neurons, width), sees="all" if linked else "own", bias=config.initial_bias
+            name=name,
+            neurons=_scaled(neurons, width),
+            input_columns="all" if linked else "own",
+            bias=config.initial_bias,
         )
         return layer, act, Dropout(name=name, probability=config.dropout)
 
@@ -132,18 +143,18 @@ def _alexnet(config: NetworkConfig, width: float) -> Iterator[Layer]:
         if config.normalization == "source":
             yield SOURCE_NORM_WITHIN
     yield pool
-    joins = linked  # whichever comes first of conv3 to conv5 sees both columns
+    joins = linked  # the first of conv3 to conv5 that is left takes its inputs from all columns
     for name, maps in (("conv3", 192), ("conv4", 192), ("conv5", 256 if half else 128)):
         if name not in config.removed_layers:
             bias = 0.0 if name == "conv3" else config.initial_bias
-            sees: Sees = "all" if joins else "own"
-            yield conv(name, maps, 3, sees, padding=1, std=config.upper_conv_std, bias=bias)
+            inputs: InputColumns = "all" if joins else "own"
+            yield conv(name, maps, 3, inputs, padding=1, std=config.upper_conv_std, bias=bias)
             yield act
             joins = False
     yield pool
     if config.sixth_conv:
-        sees = "all" if linked else "own"
-        yield conv("conv6", 128, 3, sees, padding=1, std=0.03, bias=config.initial_bias)
+        inputs = "all" if linked else "own"
+        yield conv("conv6", 128, 3, inputs, padding=1, std=0.03, bias=config.initial_bias)
         yield act
     yield from connected("fc6", 2048 if linked and not half else 4096)
     yield from connected("fc7", 4096 if half else 2048)
@@ -155,15 +166,19 @@ def _alexnet(config: NetworkConfig, width: float) -> Iterator[Layer]:
 def _cifar(config: NetworkConfig, width: float) -> Iterator[Layer]:
     """Yield the layers of the 2012 code's `layers-{19,18,13,11}pct.cfg`, which docs/design/paper.md section 7 lists."""
     act = Activation(function=config.activation)
-    max_pool, average_pool = (Pooling(kind=kind, ceil=True) for kind in get_args(Literal["max", "average"]))
+    max_pool, average_pool = Pooling(kind="max", ceil=True), Pooling(kind="average", ceil=True)
     kind = config.architecture.removeprefix("cifar-")
     normalized = config.normalization != "none"
 
     def conv(name: str, maps: int, kernel: int, std: float, **more: Any) -> Convolution:
-        sees: Sees = "image" if name == "conv1" else "own"
-        padding = kernel // 2
         return Convolution(
-            name=name, maps=_scaled(maps, width), kernel=kernel, padding=padding, sees=sees, std=std, **more
+            name=name,
+            maps=_scaled(maps, width),
+            kernel=kernel,
+            padding=kernel // 2,
+            input_columns="image" if name == "conv1" else "own",
+            std=std,
+            **more,
         )
 
     if kind in ("19pct", "18pct"):

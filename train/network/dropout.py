@@ -1,4 +1,4 @@
-"""Dropout as the paper has it: masked in training, halved at test (section 4.2)."""
+"""Dropout as in the paper: masked in training, halved at test (section 4.2)."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from .random_streams import generator_for
 
 @dataclass(frozen=True)
 class DropoutMasks:
-    """The masks of one training step, a pure function of (seed, step, layer): the same on any columns, and resumed.
+    """The masks of one training step: a pure function of (seed, step, layer), the same on one column and two.
 
-    batch: images of the whole batch, of which this process has those from `first` on; None: all that come.
-    On another kind of device the masks are others, since torch's generators are.
+    batch: images in the whole batch; None: all of them are on this process. first: index in the batch of this process's
+    first image. The masks depend on the kind of device, because torch's generators do.
     """
 
     seed: int
@@ -22,7 +22,7 @@ class DropoutMasks:
     first: int = 0
 
     def apply(self, x: torch.Tensor, layer: str, probability: float, columns: Columns) -> torch.Tensor:
-        """Zero each of x's (N, its columns' features) activations with `probability`; the rest keep their size."""
+        """Set activations of x (N, features of these columns) to 0 with `probability`; the others do not change."""
         features = x.shape[1] * columns.processes
         batch = len(x) if self.batch is None else self.batch
         drawn = torch.rand(

@@ -1,6 +1,6 @@
-"""What a network consists of, layer by layer: descriptions, which `network.py` builds and `describe.py` lists.
+"""Descriptions of the layers that a network consists of; `network.py` builds from them, `describe.py` lists them.
 
-Maps and neurons are those of one column. A network's columns are alike; where they meet, a layer sees all of them.
+Numbers of maps and neurons are those of one column. All columns of a network have the same layers.
 """
 
 import math
@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple
 
 from ...shards import FreelightError
 
-Sees = Literal["image", "own", "all"]
-"""What a layer's inputs are: the image; the maps of its own column; or those of all columns."""
+InputColumns = Literal["image", "own", "all"]
+"""Where a layer's inputs come from: the image, its own column, or all columns."""
 
 
 class Shape(NamedTuple):
-    """The activations of one column: so many maps of side x side pixels (or neurons, at side 1)."""
+    """The activations of one column: `maps` of side x side pixels, or neurons, whose side is 1."""
 
     maps: int
     side: int
@@ -23,10 +23,11 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Convolution:
-    """maps: that come out. padding: pixels on every side, or `ceil`: zeros on the right and bottom only.
+    """A convolution, or a locally connected layer.
 
-    The latter is the 2012 code's ceiling division: as few zeros as leave no pixel over. local: other weights at every
-    place ("locally connected"). std, bias: of the initial weights, normal around 0, and of the biases.
+    maps: of the output. padding: zeros on every side, pixels; or `ceil`, the 2012 code's ceiling division: on the right
+    and bottom only, as few zeros as give every pixel to a window. local: different weights at every position. std: of
+    the initial weights, which are normal around 0. bias: initial value of the biases.
     """
 
     name: str
@@ -34,54 +35,57 @@ class Convolution:
     kernel: int
     stride: int = 1
     padding: int | Literal["ceil"] = 0
-    sees: Sees = "own"
+    input_columns: InputColumns = "own"
     local: bool = False
     std: float = 0.01
     bias: float = 0.0
 
-    def inputs(self, shape: Shape, columns: int) -> int:
-        """Return how many maps of inputs of `shape`, in so many columns, each output sees."""
-        return shape.maps * (columns if self.sees == "all" else 1)
+    def input_maps(self, shape: Shape, columns: int) -> int:
+        """Return the number of maps that each output is computed from; shape: of one column's input."""
+        return shape.maps * (columns if self.input_columns == "all" else 1)
 
     def fan_in(self, shape: Shape, columns: int) -> int:
-        """Return the weights of each output."""
-        return self.inputs(shape, columns) * self.kernel**2
+        """Return the number of weights per output."""
+        return self.input_maps(shape, columns) * self.kernel**2
 
-    def border(self, side: int) -> tuple[int, int]:
-        """Return the zeros to the left (and above) and to the right (and below) of a map of so many pixels."""
+    def padding_for(self, side: int) -> tuple[int, int]:
+        """Return the zeros to the left (and above) and to the right (and below) of a map of `side` pixels."""
         if self.padding == "ceil":
             return 0, math.ceil((side - self.kernel) / self.stride) * self.stride + self.kernel - side
         return self.padding, self.padding
 
     def output(self, shape: Shape) -> Shape:
-        """Return the shape that comes out for one that goes in."""
-        return Shape(self.maps, (shape.side + sum(self.border(shape.side)) - self.kernel) // self.stride + 1)
+        """Return the shape of the output for an input of `shape`."""
+        return Shape(self.maps, (shape.side + sum(self.padding_for(shape.side)) - self.kernel) // self.stride + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FullyConnected:
-    """neurons: that come out; None: one a class, of which the columns have a part each. std, bias: as above."""
+    """A fully connected layer.
+
+    neurons: of the output; None: one per class, divided among the columns. std, bias: as in `Convolution`.
+    """
 
     name: str
     neurons: int | None
-    sees: Sees = "all"
+    input_columns: InputColumns = "all"
     std: float = 0.01
     bias: float = 0.0
 
     def fan_in(self, shape: Shape, columns: int) -> int:
-        """Return the weights of each output, for inputs of `shape` in so many columns."""
-        return shape.maps * shape.side**2 * (columns if self.sees == "all" else 1)
+        """Return the number of weights per output; shape: of one column's input."""
+        return shape.maps * shape.side**2 * (columns if self.input_columns == "all" else 1)
 
     def output(self, shape: Shape) -> Shape:
-        """Return the shape that comes out for one that goes in; no neurons where they are the classes."""
+        """Return the shape of the output; 0 neurons if they are the classes, whose number is not known here."""
         return Shape(self.neurons or 0, 1)
 
 
 class _KeepsShape:
-    """A layer whose outputs have the shape of its inputs."""
+    """A layer whose output has the shape of its input."""
 
     def output(self, shape: Shape) -> Shape:
-        """Return the shape that comes out for one that goes in."""
+        """Return the shape of the output for an input of `shape`."""
         return shape
 
 
@@ -94,7 +98,7 @@ class Activation(_KeepsShape):
 
 @dataclass(frozen=True, kw_only=True)
 class NormalizeAcross(_KeepsShape):
-    """Response normalisation across so many neighbouring maps (paper section 3.3): a / (k + alpha sum a**2)**0.75."""
+    """Response normalisation over `maps` neighbouring maps (paper section 3.3): a / (k + alpha sum a**2)**0.75."""
 
     maps: int
     k: float
@@ -111,7 +115,7 @@ class NormalizeWithin(_KeepsShape):
 
 @dataclass(frozen=True, kw_only=True)
 class Pooling:
-    """kind: `max` or `average`, of a window x window square. ceil: a last window that juts out counts too."""
+    """kind: `max` or `average` over a window x window square. ceil: a last window that is partly outside counts too."""
 
     kind: Literal["max", "average"] = "max"
     window: int = 3
@@ -119,14 +123,14 @@ class Pooling:
     ceil: bool = False
 
     def output(self, shape: Shape) -> Shape:
-        """Return the shape that comes out for one that goes in."""
+        """Return the shape of the output for an input of `shape`."""
         steps = (shape.side - self.window) / self.stride
         return Shape(shape.maps, (math.ceil(steps) if self.ceil else math.floor(steps)) + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dropout(_KeepsShape):
-    """name: of the layer whose activations are masked. probability: of being zeroed, in training."""
+    """name: of the layer whose activations are masked. probability: that training sets an activation to zero."""
 
     name: str
     probability: float
@@ -136,13 +140,13 @@ Layer = Convolution | FullyConnected | Activation | NormalizeAcross | NormalizeW
 
 
 def input_shapes(layers: Sequence[Layer], crop: int) -> list[Shape]:
-    """Return the shape that goes into each layer, for RGB images of crop x crop pixels.
+    """Return the input shape of each layer, for RGB images of crop x crop pixels.
 
-    Raises `FreelightError` when the images are too small for the network.
+    Raises `FreelightError` if the images are too small for the network.
     """
     shapes = [Shape(3, crop)]
     for layer in layers:
         shapes.append(layer.output(shapes[-1]))
         if shapes[-1].side < 1:
-            raise FreelightError(f"crops of {crop} pixels are too small for the network; make crop_size larger")
+            raise FreelightError(f"`crop_size` (={crop}) is too small for the network; make it larger")
     return shapes[:-1]

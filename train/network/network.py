@@ -1,4 +1,4 @@
-"""A network written once, as columns: grouped in one process, or one column in each of two."""
+"""The network, written once for both cases: all columns in one process, or one column in each of two processes."""
 
 import math
 
@@ -29,11 +29,11 @@ CROP = 224
 
 
 class Network(nn.Module):
-    """AlexNet or a relative: RGB crops in 0-255 units, less the mean, (N, 3, crop, crop) -> logits (N, classes).
+    """AlexNet or a variant: RGB crops (N, 3, crop, crop), 0-255 units less the mean -> logits (N, classes).
 
-    columns: what this process holds. A parameter of one column is its part along dimension 0 of the whole net's, so
-    `whole` and `load_whole` speak of one logical network, whatever holds it. crop: side of the images, pixels.
-    seed: of the weights. compile_: fuse the normalisation with a compiler, where there is one.
+    columns: which of the columns this process holds. A parameter of one column is a part of the whole network's
+    parameter along dimension 0; `whole` and `load_whole` convert between the two. crop: side of the images, pixels.
+    seed: of the initial weights. compile_: compile the response normalisation, where there is a compiler.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         if classes < 2:
-            raise FreelightError(f"the network needs at least 2 classes, the data has {classes}")
+            raise FreelightError(f"`classes` (={classes}) must be at least 2: one class leaves nothing to learn")
         self.config = config
         self.classes = classes
         self.columns = columns
@@ -62,18 +62,20 @@ class Network(nn.Module):
         self._initialize(crop, seed)
 
     def forward(self, images: torch.Tensor, masks: DropoutMasks | None = None) -> torch.Tensor:
-        """Return the logits; with `masks` as in training, without as at test."""
-        return self.columns.join_logits(self._walk(self.layers, images, masks), self.classes)
+        """Return the logits: with `masks` as in training, without as at test."""
+        return self.columns.join_logits(self._apply_layers(self.layers, images, masks), self.classes)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return what the last layer sees at test, (N, features): of ImageNet's networks fc7's activations, halved."""
-        return self.columns.join(self._walk(self.layers[:-1], images, None)).flatten(1)
+        """Return the inputs of the last layer at test, (N, features): in AlexNet fc7's activations, halved."""
+        return self.columns.join(self._apply_layers(self.layers[:-1], images, None)).flatten(1)
 
-    def _walk(self, layers: tuple[Layer, ...], images: torch.Tensor, masks: DropoutMasks | None) -> torch.Tensor:
+    def _apply_layers(
+        self, layers: tuple[Layer, ...], images: torch.Tensor, masks: DropoutMasks | None
+    ) -> torch.Tensor:
         x, stages = images, compiled(images.device.type) if self.compile_ else EAGER
         for layer in layers:
             if isinstance(layer, Convolution | FullyConnected):
-                x = self._weigh(x, layer)
+                x = self._apply_weights(x, layer)
             elif isinstance(layer, Activation):
                 x = torch.relu(x) if layer.function == "relu" else torch.tanh(x)
             elif isinstance(layer, Pooling):
@@ -89,38 +91,38 @@ class Network(nn.Module):
                 x = masks.apply(x, layer.name, layer.probability, self.columns)
         return x
 
-    def _weigh(self, x: torch.Tensor, layer: Convolution | FullyConnected) -> torch.Tensor:
-        if layer.sees == "all":
+    def _apply_weights(self, x: torch.Tensor, layer: Convolution | FullyConnected) -> torch.Tensor:
+        if layer.input_columns == "all":
             x = self.columns.join(x)
         if isinstance(layer, FullyConnected):
             x = x.flatten(1)
         else:
-            before, after = layer.border(x.shape[-1])
+            before, after = layer.padding_for(x.shape[-1])
             if before != after:
                 x = F.pad(x, (before, after, before, after))
-        weighed: torch.Tensor = self.get_submodule(layer.name)(x)
-        return weighed
+        output: torch.Tensor = self.get_submodule(layer.name)(x)
+        return output
 
     def _module(self, layer: Convolution | FullyConnected, shape: Shape) -> nn.Module:
         rows = part_sizes(self.whole_rows(layer.name), self.columns.processes)[self.columns.rank]
-        groups = self.local_columns if layer.sees == "own" else 1
+        groups = self.local_columns if layer.input_columns == "own" else 1
         if isinstance(layer, FullyConnected):
             inputs = layer.fan_in(shape, self.config.columns)
             return nn.Linear(inputs, rows) if groups == 1 else _GroupedLinear(inputs, rows, groups)
-        inputs = layer.inputs(shape, self.config.columns) * groups
+        inputs = layer.input_maps(shape, self.config.columns) * groups
         if layer.local:
             return _LocallyConnected(inputs, rows, layer, shape.side)
-        before, after = layer.border(shape.side)
-        padding = before if before == after else 0  # an uneven border is added in `_weigh`
+        before, after = layer.padding_for(shape.side)
+        padding = before if before == after else 0  # `_apply_weights` adds uneven padding
         return nn.Conv2d(inputs, rows, layer.kernel, stride=layer.stride, padding=padding, groups=groups)
 
     @torch.no_grad()
     def _initialize(self, crop: int, seed: int) -> None:
-        """Draw normal weights and fill the biases as the layers say (paper section 5).
+        """Draw normal weights and set the biases, as each layer states (paper section 5).
 
         With another width, or other crops, the standard deviation is the layer's times
-        `sqrt(fan-in of the full net / fan-in)`, so that sums keep the size they have in the full net. Each column draws
-        the whole parameter and keeps its part; a layer's weights depend on the seed and its name.
+        `sqrt(fan-in in the full network / fan-in)`, so that sums are as large as in the full network. Each column draws
+        the whole parameter and keeps its part. A layer's weights depend on the seed and the layer's name only.
         """
         fan_in = self._fan_ins(self.config.layers(), crop)
         full = self._fan_ins(self.config.layers(width=1), crop if self.config.is_for_cifar else CROP)
@@ -141,31 +143,31 @@ class Network(nn.Module):
         }
 
     def whole_rows(self, name: str) -> int:
-        """Return the rows (dimension 0) that a layer's, or a parameter's, tensors have in the whole network."""
+        """Return the number of rows (dimension 0) of a layer's or a parameter's tensors in the whole network."""
         layer = self._weighted[name.partition(".")[0]]
         rows = layer.maps if isinstance(layer, Convolution) else layer.neurons
         return self.classes if rows is None else rows * self.config.columns
 
     def whole(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Turn tensors of the parameters' names and shapes into the whole network's, on the CPU (a collective)."""
+        """Gather tensors, one per parameter, to those of the whole network, on the CPU (a collective)."""
         return {
             name: self.columns.gather_rows(tensor.detach(), self.whole_rows(name)).cpu()
             for name, tensor in tensors.items()
         }
 
     def part(self, name: str, whole: torch.Tensor) -> torch.Tensor:
-        """Return this process's part of a parameter (or of its velocity) of the whole network."""
+        """Return this process's part of a whole parameter, or of its velocity."""
         return whole[self.columns.part(self.whole_rows(name))]
 
     @torch.no_grad()
     def load_whole(self, weights: dict[str, torch.Tensor]) -> None:
-        """Load the whole network's weights, of which this process keeps its part."""
+        """Copy this process's part of the whole network's weights."""
         for name, parameter in self.named_parameters():
             parameter.copy_(self.part(name, weights[name]))
 
 
 class _GroupedLinear(nn.Module):
-    """A fully connected layer in groups: each group of outputs sees its own group of inputs alone."""
+    """A fully connected layer in groups: each group of outputs is computed from its own group of inputs."""
 
     def __init__(self, inputs: int, outputs: int, groups: int) -> None:
         super().__init__()
@@ -179,9 +181,9 @@ class _GroupedLinear(nn.Module):
 
 
 class _LocallyConnected(nn.Module):
-    """A convolution with other weights at every place.
+    """A convolution with different weights at every position.
 
-    weight: (maps, places, inputs * kernel**2). bias: (maps, places).
+    weight: (maps, positions, input maps * kernel**2). bias: (maps, positions).
     """
 
     def __init__(self, inputs: int, maps: int, layer: Convolution, side: int) -> None:

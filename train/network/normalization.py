@@ -1,9 +1,9 @@
 """Response normalisation, across neighbouring maps (paper section 3.3) or within a map (the 2012 code).
 
-Both are `b = a / s**0.75` with `s = k + alpha * window(a**2)`, where `window` sums over a neighbourhood of each place
-and is its own transpose. So with g the gradient of b, that of a is
-`g / s**0.75 - 1.5 alpha a window(g a / s**1.75)`. The three stages below are written out to be fused by a compiler,
-which makes them 3 to 5 times as fast.
+Both are `b = a / s**0.75` with `s = k + alpha * window(a**2)`, where `window` sums over a neighbourhood of each pixel
+and is its own transpose. So if g is the gradient of b, the gradient of a is
+`g / s**0.75 - 1.5 alpha a window(g a / s**1.75)`. The formula is split into three stages, which `torch.compile` fuses:
+they are then 3 to 5 times as fast.
 """
 
 import functools
@@ -26,7 +26,7 @@ CIFAR_18PCT_NORM_WITHIN = NormalizeWithin(window=3, alpha=5e-5 / 9)
 
 
 def sum_across(x: torch.Tensor, maps: int) -> torch.Tensor:
-    """Sum (N, C, H, W) over the `maps` maps around each; maps beyond the edges count as zero."""
+    """Sum (N, C, H, W) over the `maps` maps around each map; maps outside count as zero."""
     channels = x.shape[1]
     padded = F.pad(x, (0, 0, 0, 0, maps // 2, maps // 2))
     total = padded[:, :channels].clone()
@@ -36,7 +36,7 @@ def sum_across(x: torch.Tensor, maps: int) -> torch.Tensor:
 
 
 def sum_within(x: torch.Tensor, window: int) -> torch.Tensor:
-    """Sum (N, C, H, W) over the square window around each pixel; pixels beyond the edges count as zero."""
+    """Sum (N, C, H, W) over the square window around each pixel; pixels outside count as zero."""
     return F.avg_pool2d(x, window, stride=1, padding=window // 2, divisor_override=1)
 
 
@@ -70,7 +70,7 @@ def _gradient(
 
 @dataclass(frozen=True)
 class Stages:
-    """The three stages of the formula: as they are, or compiled."""
+    """The three stages of the formula, plain or compiled."""
 
     normalize: Callable[..., tuple[torch.Tensor, torch.Tensor]] = _normalize
     shared: Callable[..., torch.Tensor] = _shared
@@ -82,9 +82,9 @@ EAGER = Stages()
 
 @functools.cache
 def compiled(device: str) -> Stages:
-    """Return the stages compiled for `cpu` or `cuda`: on first use, for any shape (8 s); or else the eager ones.
+    """Return the stages compiled for `cpu` or `cuda`; without a compiler log a warning and return `EAGER`.
 
-    `torch.compile` needs a C++ compiler on the CPU. A log message says so where there is none.
+    The first call compiles, which takes 8 s. `torch.compile` needs a C++ compiler on the CPU.
     """
     # One compilation for every shape: the last batch is short, and the layers differ.
     stages = Stages(
@@ -96,9 +96,9 @@ def compiled(device: str) -> Stages:
     try:
         _, s = stages.normalize(tried, sum_across, 5, 2.0, 1e-4)
         stages.gradient(tried, tried, s, stages.shared(tried, tried, s), sum_across, 5, 1e-4)
-    except Exception as error:  # whatever is wrong with a compiler, the run need not end
+    except Exception as error:  # no fault of a compiler may end a run
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        logging.getLogger(__name__).warning("response normalisation is not compiled, so slower: %s", reason)
+        logging.getLogger(__name__).warning("response normalisation is not compiled and will be slower: %s", reason)
         return EAGER
     return stages
 
@@ -128,12 +128,12 @@ class _Normalization(torch.autograd.Function):
 
 
 def _exact(a: torch.Tensor) -> torch.Tensor:
-    """Return activations as they are, but in float32 those of autocast: sums of squares need more digits."""
+    """Return 16-bit activations, as autocast gives, in float32: sums of squares need more digits. Others stay."""
     return a.float() if a.dtype in (torch.bfloat16, torch.float16) else a
 
 
 def normalize_across(a: torch.Tensor, layer: NormalizeAcross, columns: int, stages: Stages = EAGER) -> torch.Tensor:
-    """Normalise (N, columns * C, H, W) activations over neighbouring maps, never across columns; the same shape."""
+    """Normalise (N, columns * C, H, W) activations over neighbouring maps of the same column; return the same shape."""
     apart = a.reshape(a.shape[0] * columns, a.shape[1] // columns, *a.shape[2:])
     normalized: torch.Tensor = _Normalization.apply(  # type: ignore[no-untyped-call]
         _exact(apart), sum_across, layer.maps, layer.k, layer.alpha, stages
@@ -142,7 +142,7 @@ def normalize_across(a: torch.Tensor, layer: NormalizeAcross, columns: int, stag
 
 
 def normalize_within(a: torch.Tensor, layer: NormalizeWithin, stages: Stages = EAGER) -> torch.Tensor:
-    """Normalise (N, C, H, W) activations over a square window within each map; the same shape."""
+    """Normalise (N, C, H, W) activations over a square window within each map; return the same shape."""
     normalized: torch.Tensor = _Normalization.apply(  # type: ignore[no-untyped-call]
         _exact(a), sum_within, layer.window, 1.0, layer.alpha, stages
     )

@@ -94,7 +94,7 @@ class Recipe:
             if not 0 < getattr(self, key) < math.inf:
                 raise FreelightError(f"`{key}` (={getattr(self, key)}) must be positive")
         if not 0 <= self.flip_probability <= 1:
-            raise FreelightError(f"`flip_probability` (={self.flip_probability}) must be in 0..1")
+            raise FreelightError(f"`flip_probability` (={self.flip_probability}) must lie in 0..1")
         for key in ("layer_rates", "layer_decays"):
             if not all(0 <= number < math.inf for _, number in getattr(self, key).numbers):
                 raise FreelightError(f"`{key}` (={getattr(self, key)}) must be 0 or more")
