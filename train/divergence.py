@@ -5,19 +5,19 @@ from pathlib import Path
 
 from ..pipeline import draw_epoch
 from ..shards import FreelightError
-from .monitor import Monitor, norm
 from .state import TrainingState
+from .throughput import Meter, norm
 
 SHOWN = 8
 """Sample keys in an error message, at most."""
 
 
-def check_losses(monitor: Monitor, state: TrainingState, last: Path) -> None:
+def check_losses(meter: Meter, state: TrainingState, last: Path) -> None:
     """Raise `FreelightError` if a loss was not finite, naming the step and its samples (a collective).
 
     last: path of the last checkpoint, which was saved before.
     """
-    step = monitor.first_bad_step()
+    step = meter.first_bad_step()
     if step is None:
         return
     epoch, place = divmod(step - 1, len(state.loader))

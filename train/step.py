@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from ..pipeline import Batch
-from .monitor import norm
 from .network.dropout import DropoutMasks
 from .parallel.columns import part_sizes
 from .state import TrainingState
+from .throughput import norm
 
 
 class StepResult(NamedTuple):

@@ -14,7 +14,6 @@ from .environment import note_environment
 from .evaluator import Errors, evaluate
 from .kernel_pictures import kernel_grid
 from .metrics import EpochMetrics, StepMetrics
-from .monitor import Monitor
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
 from .parallel.votes import StoppedError, vote
@@ -23,6 +22,7 @@ from .resume import init_from
 from .run_folder import RunFolder
 from .state import TrainingState
 from .step import StepResult, training_step
+from .throughput import Meter
 
 
 class Trainer:
@@ -38,7 +38,7 @@ class Trainer:
         self.stop = stop
         self.state = TrainingState(config, mesh, device)
         self.validation = self.state.open("val", config.recipe.evaluation_transform(views=1))
-        self.monitor = Monitor(mesh, device)
+        self.meter = Meter(mesh, device)
         self._last_save = time.monotonic()
         self._start()
         self._saved_step = self.state.step
@@ -83,15 +83,15 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         loader = self.state.loader
-        self.monitor.begin(loader.wait_seconds)
+        self.meter.begin(loader.wait_seconds)
         position = loader.position
         for batch in loader:
             images, position = loader.position - position, loader.position
             last = position == len(loader.split)
             log = last or (self.state.step + 1) % self.config.log_every == 0
-            self.monitor.step_begins()
+            self.meter.step_begins()
             result = training_step(self.state, batch, images, measure_norms=log)
-            self.monitor.add(self.state.step, result.loss, result.wrong, images)
+            self.meter.add(self.state.step, result.loss, result.wrong, images)
             if log:
                 self._log(result)
             if vote(self.mesh, self.stop, save=self._is_save_due()):
@@ -104,8 +104,8 @@ class Trainer:
 
     def _log(self, result: StepResult) -> None:
         state, wait_seconds = self.state, self.state.loader.wait_seconds
-        means = self.monitor.means(wait_seconds)
-        check_losses(self.monitor, state, self.folder.last)
+        means = self.meter.means(wait_seconds)
+        check_losses(self.meter, state, self.folder.last)
         self._write(
             StepMetrics(
                 step=state.step,
@@ -119,7 +119,7 @@ class Trainer:
                 weight_norm=result.weight_norm,
             )
         )
-        self.monitor.begin(wait_seconds)
+        self.meter.begin(wait_seconds)
 
     def _validate(self) -> None:
         """Measure the validation errors and end the epoch. Its steps are saved before, in case this fails."""
@@ -152,9 +152,9 @@ class Trainer:
 
     def _save(self, *, best: bool) -> None:
         """Save the run as it is: all columns of the first replica take part, and rank 0 writes."""
-        check_losses(self.monitor, self.state, self.folder.last)
+        check_losses(self.meter, self.state, self.folder.last)
         check_weights(self.state, self.folder.last)
-        self.monitor.interrupt()
+        self.meter.interrupt()
         self._last_save, self._saved_step = time.monotonic(), self.state.step
         if self.mesh.replica == 0:
             checkpoint = self.state.checkpoint()

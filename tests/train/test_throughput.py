@@ -11,20 +11,20 @@ from metric_lines import step_metrics
 
 from freelight.train import Mesh
 from freelight.train.metrics import EpochMetrics, RunMetrics, parse_line
-from freelight.train.monitor import Means, Monitor, norm
 from freelight.train.progress import Progress, summary
 from freelight.train.run_folder import RunFolder
+from freelight.train.throughput import Means, Meter, norm
 
 
 def test_metrics_are_means_over_images_not_over_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short last batch weighs as its images do."""
-    monitor = Monitor(Mesh(), "cpu")
+    meter = Meter(Mesh(), "cpu")
     clock = iter([100.0, 104.0])
-    monkeypatch.setattr("freelight.train.monitor.time.perf_counter", lambda: next(clock))
-    monitor.begin(waited=7.0)
-    monitor.add(1, torch.tensor(30.0), torch.tensor(9), 10)
-    monitor.add(2, torch.tensor(1.0), torch.tensor(0), 2)
-    assert monitor.means(waited=8.0) == pytest.approx(
+    monkeypatch.setattr("freelight.train.throughput.time.perf_counter", lambda: next(clock))
+    meter.begin(waited=7.0)
+    meter.add(1, torch.tensor(30.0), torch.tensor(9), 10)
+    meter.add(2, torch.tensor(1.0), torch.tensor(0), 2)
+    assert meter.means(waited=8.0) == pytest.approx(
         Means(
             loss=31 / 12,
             train_top1=9 / 12,
@@ -37,12 +37,12 @@ def test_metrics_are_means_over_images_not_over_steps(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_the_first_bad_step_stays_known_whatever_comes_after(bad: float) -> None:
-    monitor = Monitor(Mesh(), "cpu")
+    meter = Meter(Mesh(), "cpu")
     for step, loss in enumerate([1.0, 2.0, bad, 1.0, math.nan], start=1):
-        assert monitor.first_bad_step() == (None if step < 4 else 3)
-        monitor.add(step, torch.tensor(loss), torch.tensor(0), 4)
-        monitor.begin(0.0)
-    assert monitor.first_bad_step() == 3
+        assert meter.first_bad_step() == (None if step < 4 else 3)
+        meter.add(step, torch.tensor(loss), torch.tensor(0), 4)
+        meter.begin(0.0)
+    assert meter.first_bad_step() == 3
 
 
 def test_the_norm_is_of_all_tensors_together() -> None:

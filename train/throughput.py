@@ -1,4 +1,4 @@
-"""Measures training between two lines of metrics; sums stay on the device until a line is due."""
+"""Measure images/s, loss and error between two lines of metrics; sums stay on the device until a line is due."""
 
 import math
 import time
@@ -24,7 +24,7 @@ class Means(NamedTuple):
     wait_share: float
 
 
-class Monitor:
+class Meter:
     """Sum losses and errors since the last line of metrics, and keep the first step whose loss was not finite.
 
     The wait for data is the time that the host is blocked for a batch. On CUDA the host runs ahead, so there it is the
