@@ -120,10 +120,10 @@ def test_help_names_every_option(tool: str) -> None:
     [
         ("--images {tmp}/none --out {tmp}/out", "--images {tmp}/none is not a folder or an archive"),
         ("--images {tmp}/empty --out {tmp}/out", "{tmp}/empty has no class folders"),
-        ("--images {pictures} --out {tmp}", "--out {tmp} is not empty and was not begun by make_shards"),
+        ("--images {pictures} --out {tmp}", "--out {tmp} is not empty and was not started by make_shards"),
         (
             "--images {pictures} --out {tmp}/out --val-fraction 0.1",
-            "--val-fraction needs a source that has train alone",
+            "--val-fraction needs a source that has only train",
         ),
         ("--images {pictures} --out {tmp}/out --class-names {tmp}/none", "No such file or directory: '{tmp}/none'"),
         ("--images {pictures} --out {tmp}/out --class-names /bin/true", "/bin/true is not UTF-8 text"),
@@ -166,7 +166,7 @@ def test_what_make_shards_cannot_do_is_one_line_and_exit_code_2(
         ("--shards {made} --out {tmp}/x", "--out {tmp}/x must end in .npz"),
         (
             "--shards {made} --split val",
-            "{made}/statistics.npz is for the split train, not val; name a file for these: --out val.npz",
+            "{made}/statistics.npz is for the split train, not val; give another file: --out val.npz",
         ),
     ],
 )

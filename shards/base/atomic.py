@@ -17,8 +17,8 @@ def atomic_write(path: str | os.PathLike[str], *, sync_folder: bool = True) -> I
 
     The bytes are written to `path` + a random part + ".tmp", fsynced and renamed. The folder is fsynced too, so that
     the name survives a power cut; sync_folder=False skips that, for files that a restart would notice and write again.
-    After an error (a full disk, say) the temporary file is deleted and an older `path` is unchanged. Temporary files of
-    a killed writer of the same `path` are deleted first; if that writer is still running, its rename fails.
+    After an error (for example a full disk) the temporary file is deleted and an older `path` is unchanged. Temporary
+    files of a killed writer of the same `path` are deleted first; if that writer is still running, its rename fails.
     """
     path = Path(path)
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"):

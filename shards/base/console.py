@@ -47,7 +47,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 def name_options(message: str, parameters: Iterable[click.Parameter]) -> str:
     """Replace each name in backticks that is one of `parameters` by its option, or by an argument's metavar.
 
-    Other names in backticks stay as they are. Of several spellings of an option the longest is taken.
+    Other names in backticks stay as they are. If an option has several spellings, the longest is used.
     """
     typed = {
         parameter.name: parameter.human_readable_name

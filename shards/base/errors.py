@@ -2,7 +2,8 @@
 
 
 class FreelightError(ValueError):
-    """Bad input, said in one line: what is wrong, which value, where, and the remedy. Commands print it and exit 2.
+    """Bad input, described in one line: what is wrong, which value, where, and the remedy. Commands print it and exit
+    2.
 
-    Names of arguments stand in backticks (`batch_size`), which commands replace by their options (--batch-size).
+    Names of arguments are in backticks (`batch_size`); commands replace them with their options (--batch-size).
     """

@@ -18,7 +18,7 @@ CLUSTER_TIMEOUT = 10
 def run_tasks(
     function: Callable[[T], R], tasks: Iterable[T], *, workers: int, cluster: str | None = None
 ) -> Iterator[R]:
-    """Yield `function(task)` for every task, in the order in which they finish.
+    """Yield `function(task)` for every task, in order of completion.
 
     workers: processes of this machine; 1 runs the tasks in this process. cluster: address of a Dask scheduler
     (tcp://host:8786) whose workers run the tasks instead; they need this package, and the files under the same paths.
@@ -34,7 +34,7 @@ def run_tasks(
         yield from Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(function)(task) for task in tasks)
     except BrokenProcessPool as error:
         raise FreelightError(
-            "a worker process was killed (out of memory?); run the same command again, perhaps with fewer `workers`"
+            "a worker process was killed (out of memory?); run the same command again, or with fewer `workers`"
         ) from error
 
 

@@ -21,16 +21,16 @@ T = TypeVar("T")
 class ShardCache:
     """Local copies of the files at `url` (any that fsspec reads), in `folder`, which a machine's processes may share.
 
-    limit: most bytes of shards to keep, not counting downloads in progress; the least recently used are deleted first.
-    manifest: the file whose content identifies the dataset. optional: files to fetch if they exist; they may change, so
-    they are fetched again every time.
+    limit: maximum bytes of shards to keep, not counting downloads in progress; the least recently used are deleted
+    first. manifest: the file whose content identifies the dataset. optional: files to fetch if they exist; they may
+    change, so they are fetched again every time.
     """
 
     def __init__(self, url: str, folder: Path, limit: int, *, manifest: str, optional: Sequence[str] = ()) -> None:
         self.url = url.rstrip("/")
         self.limit = limit
         self._prefetchers: ThreadPoolExecutor | None = None
-        # Each dataset has a folder of its own below `folder`; a dataset that was made again counts as another.
+        # Each dataset has its own folder below `folder`; a dataset that was made again gets a new one.
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         content = self._read(manifest)

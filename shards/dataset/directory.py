@@ -24,7 +24,7 @@ class Dataset:
         self.folder = Path(folder)
         if "://" in str(folder):
             if cache is None:
-                raise FreelightError(f"{folder} is remote: name a local folder for its shards, `cache`")
+                raise FreelightError(f"{folder} is remote; give `cache`, a local folder for its shards")
             self.cache = ShardCache(
                 str(folder),
                 Path(cache),
@@ -46,7 +46,7 @@ class Dataset:
         return self.manifest.fingerprint
 
     def split(self, name: str) -> Split:
-        """Open the split `name`. Raises `FreelightError`, which lists the splits, if there is none of that name."""
+        """Open the split `name`. Raises `FreelightError` with the list of splits if there is no such split."""
         if name not in self.manifest.splits:
             raise FreelightError(f"{self.folder} has no split {name!r}; it has: {', '.join(self.manifest.splits)}")
         return Split(self.folder, name, self.manifest.splits[name], self.cache)

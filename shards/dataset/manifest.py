@@ -108,7 +108,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read `dataset.json`. Raises `FreelightError` if it is missing, damaged, or of another schema."""
+        """Read `dataset.json`. Raises `FreelightError` if it is missing or damaged, or has another schema."""
         path = folder / MANIFEST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -119,7 +119,9 @@ class Manifest:
         except ValueError as error:
             raise FreelightError(f"{path} is not valid JSON ({error}); make the dataset again") from None
         if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
-            raise FreelightError(f"{path} is not of schema {SCHEMA}, which this version reads; make the dataset again")
+            raise FreelightError(
+                f"{path} does not have schema {SCHEMA}, the only one that this version reads; make the dataset again"
+            )
         content.pop("sha256", None)  # `verify_dataset` checks it
         try:
             content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])

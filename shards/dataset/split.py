@@ -15,7 +15,7 @@ from .cache import ShardCache
 from .manifest import SAMPLE, ShardInfo, SplitInfo, samples_name, sources_name
 
 OPEN_FILES = 512
-"""Most shards that are open at a time. The usual limit of a process is 1,024 files."""
+"""Maximum number of open shards. The usual limit of a process is 1,024 files."""
 
 
 class Split:

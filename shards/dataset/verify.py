@@ -46,8 +46,8 @@ def verify_dataset(
     """Return a line for each problem of the dataset; an empty list if every byte is as it was written.
 
     level: "hash" compares the sha256 of every file with the manifest; "crc" also compares each picture's crc32 and
-    label with the samples table; "decode" also decodes each picture. watch: is given the iterable of the shards'
-    results and the number of samples, and yields the results on: a progress bar, say.
+    label with the samples table; "decode" also decodes each picture. watch: gets the iterable of the shards' results
+    and the number of samples, and yields the same results, for example to show a progress bar.
     """
     if level not in LEVELS:
         raise FreelightError(f"`level` (={level}) must be one of {', '.join(LEVELS)}")

@@ -67,7 +67,9 @@ def require_all(found: ByClass, count: int, what: str) -> ByClass:
     """Return `found`. Raises `FreelightError` unless it has `count` pictures, the lines of the ground truth."""
     images = sum(len(images) for images in found.values())
     if images != count:
-        raise FreelightError(f"{what} has {images} pictures, its ground truth {count} lines; fetch both again")
+        raise FreelightError(
+            f"{what} has {images} pictures, but its ground truth has {count} lines; download both again"
+        )
     return found
 
 

@@ -28,7 +28,7 @@ class Layout(Protocol):
 
         Return a `Listing` if each picture is a range of bytes in a file, which then is read in place. Return an
         `OrderedSource` if the pictures can only be read in order. `list_images` and `make_shards` do the rest: labels,
-        the validation draw, the subset of classes. So `labelling` matters only to skip work, or files named in it.
-        Raises `FreelightError` if files are missing or damaged.
+        the validation draw, the subset of classes. So use `labelling` only to skip unneeded pictures, or to read files
+        that it names. Raises `FreelightError` if files are missing or damaged.
         """
         ...

@@ -65,7 +65,7 @@ def label_images(listing: Listing, labelling: Labelling) -> Source:
     if labelling.val_fraction is not None:
         if len(splits) > 1:
             raise FreelightError(
-                f"`val_fraction` needs a source that has train alone, but {where} has {', '.join(sorted(splits))}"
+                f"`val_fraction` needs a source that has only train, but {where} has {', '.join(sorted(splits))}"
             )
         splits = _draw_val(splits["train"], ids, labelling)
     classes = _classes(ids, listing, labelling, where)
@@ -135,12 +135,12 @@ def _draw_val(train: ByClass, ids: list[str], labelling: Labelling) -> dict[str,
         splits["train"][class_id] = [image for index, image in enumerate(members) if index not in chosen]
         if not splits["train"][class_id]:
             raise FreelightError(
-                f"`val_fraction` (={labelling.val_fraction}) leaves train no image of class {class_id!r}, "
-                f"which has {len(members)}; give a smaller share"
+                f"`val_fraction` (={labelling.val_fraction}) leaves no image of class {class_id!r} "
+                f"(of {len(members)}) in train; give a smaller share"
             )
     if not any(splits["val"].values()):
         raise FreelightError(
-            f"`val_fraction` (={labelling.val_fraction}) gives val no image of classes this small; give a larger share"
+            f"`val_fraction` (={labelling.val_fraction}) gives val no image: the classes are small; give a larger share"
         )
     return splits
 
@@ -171,5 +171,5 @@ def read_class_ids(path: Path) -> list[str]:
     """Read the class ids of a subset: the first word of each line. Raises `FreelightError` for a file without any."""
     ids = [line.split()[0] for _, line in _lines(path, "'<class id>'")]
     if not ids:
-        raise FreelightError(f"{path} names no class; write one class id per line")
+        raise FreelightError(f"{path} has no class ids; write one class id per line")
     return ids

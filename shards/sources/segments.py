@@ -1,8 +1,8 @@
 """Rescale an ordered source once, in its order, into segments that can be read at random.
 
 A segment is a file of rescaled pictures (blobs) and an index. Each is written atomically, so that a restart makes only
-the missing ones. The shards are then written from the segments: the same bytes as from a copy of the source that can
-be read at random.
+the missing ones. The shards are then written from the segments. They have the same bytes as from a source that can be
+read at random.
 """
 
 import functools
@@ -31,7 +31,7 @@ class RescaledSegment(NamedTuple):
 
 @dataclass(frozen=True)
 class _Segment:
-    """A segment to make, of pictures, or of a piece that the worker reads."""
+    """A segment to make from pictures, or from a piece that the worker reads."""
 
     name: str
     split: str
@@ -48,8 +48,8 @@ def rescale_in_order(
 ) -> Source:
     """Rescale the pictures of `source` into segments in `folder`, except finished ones; return these as a source.
 
-    run: `run(function, tasks)` yields `function(task)` of every task, in any order. watch: is given the finished
-    segments and yields them on. Raises `FreelightError` if the source is damaged; finished segments are kept.
+    run: `run(function, tasks)` yields `function(task)` of every task, in any order. watch: gets the finished segments
+    and yields the same ones. Raises `FreelightError` if the source is damaged; finished segments are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = source.labelling.wanted()

@@ -48,7 +48,7 @@ def walk_tar(read_at: ReadAt, where: object, start: int = 0, end: int | None = N
             raise FreelightError(f"{where} is cut short: its end mark is missing at byte {position}; fetch it again")
         raw_name, digits, checksum, kind, magic, prefix = _FIELDS(block)
         if not _is_header(block, checksum):
-            raise FreelightError(f"{where} is no tar, or is damaged, at byte {position}; fetch it again")
+            raise FreelightError(f"{where} is not a tar, or is damaged, at byte {position}; fetch it again")
         length = _number(digits)
         content = position + BLOCK
         if name is None and kind not in b"xLgK":

@@ -62,8 +62,8 @@ def compute_statistics(
     """Compute a split's statistics in one pass over its shards. Any number of workers gives the same bits.
 
     workers, cluster: as in `run_tasks`. record: file for the sums of finished shards, from which a restart resumes.
-    watch: is given the sums of finished shards, recorded ones first, and the number of images, and yields the sums on:
-    a progress bar, say.
+    watch: gets the sums of finished shards, recorded ones first, and the number of images, and yields the same sums,
+    for example to show a progress bar.
     """
     info = dataset.split(split).info
     done = _Finished.load(record, dataset, split) if record else _Finished.none(len(info.shards))
@@ -144,7 +144,7 @@ class _Finished:
         except FileNotFoundError:
             return empty
         except (EOFError, ValueError, KeyError, BadZipFile) as error:
-            raise FreelightError(f"{path} cannot be read ({error}); delete it to begin anew") from None
+            raise FreelightError(f"{path} cannot be read ({error}); delete it to start again") from None
 
 
 def _destination(dataset: Dataset, split: str, out: Path | None) -> Path:
@@ -153,7 +153,7 @@ def _destination(dataset: Dataset, split: str, out: Path | None) -> Path:
     if out is None:
         if split != TRAINING_SPLIT:
             raise FreelightError(
-                f"{own} is for the split {TRAINING_SPLIT}, not {split}; name a file for these: `out` {split}.npz"
+                f"{own} is for the split {TRAINING_SPLIT}, not {split}; give another file: `out` {split}.npz"
             )
         return own
     if out.suffix != ".npz":
@@ -161,9 +161,7 @@ def _destination(dataset: Dataset, split: str, out: Path | None) -> Path:
     if not out.parent.is_dir():
         raise FreelightError(f"`out` {out}: there is no folder {out.parent}; make it first")
     if out.resolve() == own.resolve():
-        raise FreelightError(
-            f"`out` {out} is the file that is written by default; leave `out` away, or name another file"
-        )
+        raise FreelightError(f"`out` {out} is the default output; leave `out` out, or name another file")
     return out
 
 

@@ -54,7 +54,9 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             self.n_images_, self.sum_image_, self.sum_products_ = images, sum_image.copy(), products.copy()
             return self
         if sum_image.shape != self.sum_image_.shape:
-            raise FreelightError(f"images of shape {sum_image.shape} among images of shape {self.sum_image_.shape}")
+            raise FreelightError(
+                f"images of shape {sum_image.shape} cannot be added to images of shape {self.sum_image_.shape}"
+            )
         self.n_images_ += images
         self.sum_image_ += sum_image
         self.sum_products_ += products

@@ -136,8 +136,8 @@ class Statistics:
     def load(cls, path: str | os.PathLike[str]) -> "Statistics":
         """Read the statistics of a dataset directory, or the `.npz` file `path`.
 
-        Raises `FreelightError` if the file is missing, unfinished or damaged, or if that of a directory does not belong
-        to the directory's training split. An `.npz` file may belong to any dataset.
+        Raises `FreelightError` if the file is missing, unfinished or damaged. The file of a directory must belong to
+        the directory's training split. An `.npz` file may belong to any dataset.
         """
         path = Path(path)
         if path.suffix == ".npz":
@@ -149,7 +149,7 @@ class Statistics:
             theirs = found.fingerprint == dataset.fingerprint
             other = f"the split {found.split}" if theirs else f"another dataset ({found.fingerprint[:12]})"
             raise FreelightError(
-                f"{path / STATISTICS} is of {other}, not of this dataset's {TRAINING_SPLIT} "
+                f"{path / STATISTICS} is for {other}, not for this dataset's {TRAINING_SPLIT} "
                 f"({dataset.fingerprint[:12]}); make it again with: {remedy}"
             )
         return found
@@ -164,7 +164,7 @@ class Statistics:
                 content: dict[str, Any] = {field.name: archive[field.name] for field in dataclasses.fields(cls)}
         except FileNotFoundError:
             if unfinished_path(path).exists():
-                raise FreelightError(f"{path} was begun but not finished; go on with: {remedy}") from None
+                raise FreelightError(f"{path} is unfinished; continue with: {remedy}") from None
             raise FreelightError(f"{path} is missing; make it with: {remedy}") from None
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise FreelightError(f"{path} cannot be read ({error}); make it again with: {remedy}") from None

@@ -39,16 +39,17 @@ def make_shards(
     watch: "Watch[ShardRecord] | None" = None,
     watch_ordered: "Watch[RescaledSegment] | None" = None,
 ) -> Manifest:
-    """Write the dataset directory `out`, or finish one that was begun with the same source and settings.
+    """Write the dataset directory `out`, or finish one that was started with the same source and settings.
 
     A finished shard has a record under `out/.partial`; a restart writes only the shards without one. An ordered source
     is first read once, and its rescaled pictures are kept in segments until the shards are written.
 
     out: a folder, or an fsspec URL, to which each finished shard is uploaded. A URL has no lock, so the caller must not
     write it from two runs. workers, cluster: as in `run_tasks`. staging: folder for the segments of an ordered source;
-    by default they are kept in `out`. A URL needs it, and a restart needs the same one. max_rejected: most images that
-    may be left out, a count, or a share of all images if below 1; None allows any number. watch, watch_ordered: are
-    given the records of finished shards, or the finished segments, and yield them on: a progress bar, say.
+    by default they are kept in `out`. A URL needs it, and a restart needs the same one. max_rejected: maximum number of
+    images that may be left out: a count, or a share of all images if below 1; None allows any number. watch,
+    watch_ordered: get the records of finished shards, or the finished segments, and yield the same ones, for example to
+    show a progress bar.
 
     Raises `FreelightError` if more images are rejected, if `out` holds something else, if another run writes it, or if
     no image of a split can be decoded.
@@ -138,11 +139,11 @@ def _is_within(folder: Path, root: Path) -> bool:
 
 
 def _segments_in(staging: Path | None, source: OrderedSource, output: Output, plan: dict[str, object]) -> Path:
-    """Return a folder below `staging` for this job alone: a restart finds it, and other settings have another."""
+    """Return this job's folder below `staging`. A restart finds the same one; other settings get another."""
     if staging is None:
         raise FreelightError(
-            f"layout {source.layout} can only be read in order, and its rescaled pictures cannot be at {output.url} "
-            "until the shards are written; name a local folder for them, `staging`, and the same one again to resume"
+            f"layout {source.layout} can only be read in order, so it cannot be written to {output.url} directly; "
+            "give `staging`, a local folder for its rescaled pictures, and give the same folder again to resume"
         )
     job = json.dumps([output.url or str(output.folder), plan])
     return staging.absolute() / hashlib.sha256(job.encode()).hexdigest()[:16]

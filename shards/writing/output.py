@@ -83,7 +83,7 @@ def open_output(out: Path | str) -> Iterator[Output]:
         found = [str(path)[len(root) :].lstrip("/") for path in files.find(root)] if files.exists(root) else []
         wanted = [name for name in found if name == MANIFEST or name.startswith(f"{PARTIAL}/")]
         if found and not {MANIFEST, f"{PARTIAL}/{PLAN}"} & set(wanted):
-            raise FreelightError(f"`out` {url} is not empty and was not begun by make_shards; choose another")
+            raise FreelightError(f"`out` {url} is not empty and was not started by make_shards; choose another")
         for name in wanted:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             files.get_file(f"{root}/{name}", str(folder / name))

@@ -89,7 +89,7 @@ def save_or_check_plan(out: Path, plan: dict[str, Any]) -> None:
         begun = json.loads(path.read_text(encoding="utf-8"))
         if begun != plan:
             raise FreelightError(
-                f"{out} was begun with other settings or another source "
+                f"{out} was started with other settings or another source "
                 f"({describe_changes(begun, plan)}); "
                 "give the same ones, or delete the folder, or choose another `out`"
             )
@@ -110,7 +110,7 @@ def lock_output(out: Path) -> Iterator[Path]:
     """
     partial = out / PARTIAL
     if not (partial / PLAN).exists() and out.exists() and any(entry.name != PARTIAL for entry in out.iterdir()):
-        raise FreelightError(f"`out` {out} is not empty and was not begun by make_shards; choose another")
+        raise FreelightError(f"`out` {out} is not empty and was not started by make_shards; choose another")
     partial.mkdir(parents=True, exist_ok=True)
     try:
         lock = lock_file(partial / LOCK)

@@ -1,4 +1,4 @@
-"""A limit for rejected images, so that a source that is mostly damaged does not become a small dataset."""
+"""A limit for rejected images, so that a mostly damaged source does not become a small dataset."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ Item = TypeVar("Item", bound=_Counted)
 
 
 class RejectLimit:
-    """The most images that may be rejected: a count, or a share of all images if below 1; None allows any number."""
+    """The maximum number of rejected images: a count, or a share of all images if below 1; None allows any number."""
 
     def __init__(self, limit: float | None) -> None:
         if limit is not None and (not limit >= 0 or (limit >= 1 and limit != int(limit))):

@@ -19,7 +19,7 @@ class ShardSettings:
 
     samples_per_shard: None means a 32nd of the largest split, within 100..2000: a small dataset still keeps all workers
     busy, and ImageNet's 641 shards can all be open at once (the usual limit is 1,024 files). seed: of the shuffle.
-    limit: most images per split, taken after the shuffle.
+    limit: maximum number of images per split, taken after the shuffle.
     """
 
     rescaling: Rescaling = field(default_factory=Rescaling)

@@ -1,4 +1,4 @@
-"""Summarize a dataset, or the source that one would be made of, in a few lines of text."""
+"""Summarize a dataset, or the source of a dry run, in a few lines of text."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +38,7 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
 
 
 def summarize_source(source: Source | OrderedSource, settings: ShardSettings) -> Iterator[str]:
-    """Yield the lines of a dry run: what the source holds, and the shards that would be made of it."""
+    """Yield the lines of a dry run: what the source holds, and the shards that would be made from it."""
     yield f"{source.root}: layout {source.layout}"
     if isinstance(source, OrderedSource):
         for file in source.files():

@@ -114,7 +114,7 @@ def test_the_record_of_another_dataset_or_split_is_not_gone_on_with(dataset: Dat
 
 def test_a_damaged_record_is_an_error_with_the_remedy(bare: Dataset) -> None:
     (bare.folder / RECORD).write_bytes(b"PK\3\4 and no more")
-    with pytest.raises(FreelightError, match=r"statistics\.npz\.partial cannot be read .*; delete it to begin anew"):
+    with pytest.raises(FreelightError, match=r"statistics\.npz\.partial cannot be read .*; delete it to start again"):
         write_statistics(bare)
 
 
@@ -179,7 +179,7 @@ def test_damaged_or_foreign_statistics_of_a_dataset_are_made_again(dataset: Data
 
 def test_another_split_goes_to_a_file_that_is_named(dataset: Dataset, tmp_path: Path) -> None:
     before = saved(dataset.folder)
-    with pytest.raises(FreelightError, match=r"is for the split train, not val; name a file for these: `out` val\.npz"):
+    with pytest.raises(FreelightError, match=r"is for the split train, not val; give another file: `out` val\.npz"):
         write_statistics(dataset, "val")
     found = write_statistics(dataset, "val", out=tmp_path / "val.npz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["val.json", "val.npz"]
@@ -193,7 +193,7 @@ def test_another_split_goes_to_a_file_that_is_named(dataset: Dataset, tmp_path: 
     [
         ("val.json", r"`out` .*val\.json must end in \.npz"),
         ("none/val.npz", r"`out` .*: there is no folder .*none; make it first"),
-        ("here/statistics.npz", "is the file that is written by default; leave `out` away, or name another"),
+        ("here/statistics.npz", "is the default output; leave `out` out, or name another"),
         ("train.npz", "exists, and does not belong to val of .*; name another"),
         ("photos.npz", "exists, and does not belong to val of .*; name another"),
     ],

@@ -123,9 +123,12 @@ def edit_manifest(change: Callable[[dict[str, object]], object]) -> Callable[[Pa
     [
         (lambda folder: (folder / "dataset.json").unlink(), "is not a finished dataset .* make_shards --out {folder}"),
         (lambda folder: (folder / "dataset.json").write_text("{"), "is not valid JSON .* make the dataset again"),
-        (edit_manifest(lambda content: content.update(schema=99)), "is not of schema 1, which this version reads"),
-        (edit_manifest(lambda content: content.pop("schema")), "is not of schema 1"),
-        (lambda folder: (folder / "dataset.json").write_text("[]"), "is not of schema 1"),
+        (
+            edit_manifest(lambda content: content.update(schema=99)),
+            "does not have schema 1, the only one that this version reads",
+        ),
+        (edit_manifest(lambda content: content.pop("schema")), "does not have schema 1"),
+        (lambda folder: (folder / "dataset.json").write_text("[]"), "does not have schema 1"),
         (lambda folder: (folder / "dataset.json").write_bytes(b"\xff"), "is not valid JSON"),
         (edit_manifest(lambda content: content.pop("splits")), r"has a missing or .* \('splits'\); make the dataset"),
         (edit_manifest(lambda content: content.update(more=1)), "has a missing or unknown entry .*'more'"),

@@ -92,7 +92,7 @@ def test_any_file_system_of_fsspec_will_do(pictures: Path, tmp_path: Path) -> No
 def test_a_url_that_holds_something_else_or_means_nothing_is_refused(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("do not lose me")
-    with pytest.raises(FreelightError, match="is not empty and was not begun by make_shards"):
+    with pytest.raises(FreelightError, match="is not empty and was not started by make_shards"):
         make_shards(list_images(pictures), f"file://{tmp_path}/other", ShardSettings())
     with pytest.raises(FreelightError, match=r"`out` nonsense://x cannot be written"):
         make_shards(list_images(pictures), "nonsense://x", ShardSettings())

@@ -231,7 +231,9 @@ def test_for_a_url_it_is_staged_in_a_named_folder_and_resumes_there(
 ) -> None:
     images: Path = request.getfixturevalue(layout)
     out, staging = f"file://{tmp_path}/store", tmp_path / "staging"
-    with pytest.raises(FreelightError, match=r"cannot be at file://.*; name a local folder for them, `staging`"):
+    with pytest.raises(
+        FreelightError, match=r"cannot be written to file://.* directly; give `staging`, a local folder"
+    ):
         make_shards(list_images(images), out, TINY)
 
     def stop(records: Any, total: int | None) -> Any:

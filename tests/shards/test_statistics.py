@@ -176,7 +176,7 @@ def test_statistics_missing_or_unfinished_are_an_error_with_the_remedy(grey: Dat
         Statistics.load(tmp_path / "some.npz")
     unfinished = grey.folder / ".statistics.npz.partial"
     unfinished.touch()
-    with pytest.raises(FreelightError, match=rf"statistics\.npz was begun but not finished; go on with: {remedy}"):
+    with pytest.raises(FreelightError, match=rf"statistics\.npz is unfinished; continue with: {remedy}"):
         Statistics.load(grey.folder)
     unfinished.unlink()
 
@@ -192,7 +192,7 @@ def test_a_dataset_does_not_yield_the_statistics_of_another(dataset_copy: Datase
     compute_statistics(grey).save(dataset_copy.folder)
     own, other = dataset_copy.fingerprint[:12], grey.fingerprint[:12]
     message = (
-        rf"is of another dataset \({other}\), not of this dataset's train \({own}\); make it again with: compute_pca"
+        rf"is for another dataset \({other}\), not for this dataset's train \({own}\); make it again with: compute_pca"
     )
     with pytest.raises(FreelightError, match=message):
         Statistics.load(dataset_copy.folder)
@@ -205,7 +205,7 @@ def test_a_dataset_does_not_yield_the_statistics_of_its_other_split(dataset_copy
         val.save(dataset_copy.folder)
     val.save(dataset_copy.folder / "statistics.npz")
     with pytest.raises(
-        FreelightError, match=r"is of the split val, not of this dataset's train .*; make it again with"
+        FreelightError, match=r"is for the split val, not for this dataset's train .*; make it again with"
     ):
         Statistics.load(dataset_copy.folder)
 

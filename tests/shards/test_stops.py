@@ -156,7 +156,7 @@ def test_a_changed_source_on_the_same_folder_is_an_error(
 
 def test_a_folder_of_someone_elses_is_refused_and_left_alone(source: Source, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("do not lose me")
-    with pytest.raises(FreelightError, match=f"`out` {tmp_path} is not empty and was not begun by make_shards"):
+    with pytest.raises(FreelightError, match=f"`out` {tmp_path} is not empty and was not started by make_shards"):
         make_shards(source, tmp_path, SMALL)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 

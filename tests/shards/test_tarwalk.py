@@ -68,7 +68,7 @@ def test_an_archive_cut_short_is_an_error_wherever_the_cut(keep: int, tmp_path: 
 
 def test_what_is_no_tar_is_named(tmp_path: Path) -> None:
     (tmp_path / "it.tar").write_bytes(np.random.default_rng(0).bytes(5000))
-    with pytest.raises(FreelightError, match=re.escape(f"{tmp_path}/it.tar is no tar, or is damaged, at byte 0")):
+    with pytest.raises(FreelightError, match=re.escape(f"{tmp_path}/it.tar is not a tar, or is damaged, at byte 0")):
         members(tmp_path / "it.tar")
 
 

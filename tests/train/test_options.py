@@ -127,7 +127,7 @@ def test_shards_may_lie_behind_a_url(train_on: Any, dataset: Dataset, run: Path,
     missing = train_on(Remote).here(out)
     assert (missing.exit_code, missing.stderr) == (
         2,
-        f"error: file://{dataset.folder} is remote: name a local folder for its shards, --cache\n",
+        f"error: file://{dataset.folder} is remote; give --cache, a local folder for its shards\n",
     )
     result = train_on(Remote).here(out, f"--cache {tmp_path / 'cache'}")
     assert result.exit_code == 0, result.output

@@ -155,7 +155,7 @@ def test_an_archive_that_is_missing_or_damaged_is_named(
 def test_a_validation_archive_of_another_release_is_an_error(ilsvrc2012: Path, mini: Any, tar: Tar) -> None:
     short = mini.devkit(2012, top="ILSVRC2012_devkit_t12", truth=["n01440764"] * 7)
     (ilsvrc2012 / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(short)
-    with pytest.raises(FreelightError, match=r"img_val\.tar has 6 pictures, its ground truth 7 lines"):
+    with pytest.raises(FreelightError, match=r"img_val\.tar has 6 pictures, but its ground truth has 7 lines"):
         listed(ilsvrc2012)
 
 

@@ -97,11 +97,11 @@ def test_class_names_come_from_tabbed_or_spaced_lines(tmp_path: Path) -> None:
         (
             ["train/a/1.jpg", "val/a/1.jpg"],
             {"val_fraction": 0.1},
-            "`val_fraction` needs a source that has train alone, but {images}",
+            "`val_fraction` needs a source that has only train, but {images}",
         ),
         (["train/a/.x.jpg"], {}, "class 'a' of {images} (layout folders) has no images in train, but would get"),
         (["a/1.jpg"], {"val_fraction": 0.1}, "`val_fraction` (=0.1) gives val no image"),
-        (["a/1.jpg"], {"val_fraction": 0.9}, "`val_fraction` (=0.9) leaves train no image of class 'a', which has 1"),
+        (["a/1.jpg"], {"val_fraction": 0.9}, "`val_fraction` (=0.9) leaves no image of class 'a' (of 1) in train"),
         (["a/1.jpg"], {"val_fraction": 1.0}, r"`val_fraction` (=1.0) must lie between 0 and 1"),
         (["a/1.jpg"], {"val_fraction": float("nan")}, r"`val_fraction` (=nan) must lie between 0 and 1"),
         (["a/one\ntwo.jpg"], {}, "holds a line break; rename it"),
