@@ -1,4 +1,4 @@
-"""Checkpoints: the whole network, however many processes held it, with everything that a later use of it needs."""
+"""Checkpoints: the whole network, for any number of processes, with everything needed to use it later."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ class Checkpoint:
         except Exception as error:  # torch.load raises many kinds of error for foreign files
             raise FreelightError(f"{path} is damaged or not a checkpoint; name another file") from error
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-            raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
+            raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, the only one that this version reads")
         content["recipe"] = load_recipe(content["recipe"])
         content["rescaling"] = rescaling_of(content.get("rescaling", {}), content["image_size"])
         values: dict[str, Any] = {
@@ -94,7 +94,7 @@ class Checkpoint:
     def label_map(self, dataset: Dataset) -> torch.Tensor:
         """Return this network's label for each label of `dataset`, matched by class id: int64 (classes,).
 
-        Raises `FreelightError` naming the first class id that only one of the two has.
+        Raises `FreelightError` with the first class id that only one of the two has.
         """
         own = {class_id: label for label, class_id in enumerate(self.class_ids)}
         theirs = [info.id for info in dataset.manifest.classes]

@@ -1,4 +1,4 @@
-"""`TrainingConfig`: one training run, with all that `train` and `fit` can be told."""
+"""`TrainingConfig`: one training run, with all options of `train` and `fit`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -9,13 +9,13 @@ from .state import TrainingState
 from .throughput import Meter, norm
 
 SHOWN = 8
-"""Sample keys in an error message, at most."""
+"""Maximum number of sample keys in an error message."""
 
 
 def check_losses(meter: Meter, state: TrainingState, last: Path) -> None:
     """Raise `FreelightError` if a loss was not finite, naming the step and its samples (a collective).
 
-    last: path of the last checkpoint, which was saved before.
+    last: path of the last checkpoint, which is from an earlier step.
     """
     step = meter.first_bad_step()
     if step is None:

@@ -44,9 +44,9 @@ def colour_share(kernels: torch.Tensor) -> torch.Tensor:
 
 
 def labelled_kernel_grids(kernels: torch.Tensor, *, columns: int, pixels: int = 1280, text: int = 15) -> Image.Image:
-    """Draw the kernels of each network column under a line with their colour share.
+    """Draw the kernels of each network column, below a line with their colour share.
 
-    pixels: greatest width of the picture. text: height of a line, pixels.
+    pixels: maximum width of the picture. text: height of a line, pixels.
     """
     boxes: list[Image.Image] = []
     k = kernels.shape[-1]

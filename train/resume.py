@@ -34,8 +34,8 @@ def check_same_run(
         raise FreelightError(f"{folder} holds a run with other settings ({'; '.join(changed)}); {remedy}")
     if not _equal(checkpoint.statistics, statistics):
         raise FreelightError(
-            f"{folder} holds a run with other statistics than those of {dataset.folder} now; "
-            "put the former file back, or use another `out`"
+            f"{folder} holds a run with other statistics than {dataset.folder} has now; "
+            "restore the earlier file, or use another `out`"
         )
 
 

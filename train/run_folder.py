@@ -67,7 +67,7 @@ class RunFolder:
             raise FreelightError(f"{error}{remedy}") from None
 
     def save(self, checkpoint: Checkpoint, *, best: bool) -> None:
-        """Write a checkpoint. After an error or a kill, the former ones are still there."""
+        """Write a checkpoint. After an error or a kill, the earlier ones still exist."""
         written = self.path / f"step-{checkpoint.progress['step']:08d}.pt"
         checkpoint.save(written)
         for name in (*([BEST] if best else []), LAST):  # last.pt comes last: it holds the best error so far

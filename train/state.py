@@ -49,7 +49,7 @@ class TrainingState:
         self.loader = self.open("train", recipe.training_transform(0))
 
     def open(self, split: str, transform: Transform) -> Loader:
-        """Return a loader of this rank's share of a split; only the training images are in the recipe's order."""
+        """Return a loader of this rank's share of a split. Only the training split uses the recipe's order."""
         return Loader(
             self.dataset,
             split,
@@ -104,7 +104,7 @@ class TrainingState:
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Take the state of `checkpoint`. Raises `FreelightError` if it is of another run, see `check_same_run`."""
+        """Take the state of `checkpoint`. Raises `FreelightError` if it is another run's: see `check_same_run`."""
         check_same_run(
             checkpoint,
             recipe=self.config.recipe,

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from .parallel.mesh import Mesh
 
 NO_STEP = 2**62
-"""Stands for "no step" where the earliest step of all ranks is wanted."""
+"""Means "no step" in the minimum over all ranks."""
 
 
 class Means(NamedTuple):
@@ -39,7 +39,7 @@ class Meter:
         self.begin(0.0)
 
     def begin(self, waited: float) -> None:
-        """Start counting anew. waited: seconds that the host has waited for data so far."""
+        """Reset all counts. waited: seconds that the host has waited for data so far."""
         self._sums.zero_()
         self._images = 0
         self._start, self._waited = time.perf_counter(), waited
@@ -47,7 +47,7 @@ class Meter:
         self.interrupt()
 
     def interrupt(self) -> None:
-        """Note that other work follows (a save): the device's idle time until the next step is no wait for data."""
+        """Note that other work follows (a save): idle time until the next step does not count as waiting for data."""
         self._ended: torch.cuda.Event | None = None
 
     def step_begins(self) -> None:

@@ -28,7 +28,7 @@ from .throughput import Meter
 class Trainer:
     """One process's part of a run, at its place in the mesh. `run` trains to the end of the schedule.
 
-    If `folder` holds a stopped run, it is resumed. stop: a signal that it holds stops the run after the current step.
+    If `folder` holds a stopped run, it is resumed. stop: if it holds a signal, the run stops after the current step.
     """
 
     def __init__(self, config: TrainingConfig, folder: RunFolder, mesh: Mesh, device: str, stop: StopRequest) -> None:
@@ -76,7 +76,7 @@ class Trainer:
             self._print(f"{self.config.init_from}: {copied}")
         if not self.mesh.is_same_on_all_ranks(self.state.step):
             raise FreelightError(
-                f"`out` (={self.config.out}) must be one folder that all machines share; on one it has another step"
+                f"`out` (={self.config.out}) must be one folder that all machines share; they found different steps"
             )
         if self.mesh.rank == 0:
             self.folder.drop_after(self.state.step)

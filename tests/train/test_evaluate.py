@@ -325,7 +325,7 @@ def test_of_a_split_without_labels_the_challenges_file_is_written(
         ("--checkpoint {run}/last.pt --predictions {tmp}/no/x.npz", "there is no folder {tmp}/no; make it first"),
         (
             "--checkpoint {run}/last.pt --submission {tmp}/a.txt",
-            "in wnid order, a submission has the development kit's numbers",
+            "in wnid order, but a submission needs the devkit's numbers",
         ),
     ],
 )

@@ -93,7 +93,9 @@ def test_features_of_another_network_or_dataset_are_refused(
     extract_features(trained, dataset, "val", tmp_path)
     other = Checkpoint.load(two_column_run / "last.pt")
     changed = Checkpoint(**{**vars(other), "weights": {k: v * 2 for k, v in other.weights.items()}})
-    with pytest.raises(FreelightError, match=r"val\.fc7\.npy is of another network; give another folder as `features`"):
+    with pytest.raises(
+        FreelightError, match=r"val\.fc7\.npy is for another network; give another folder as `features`"
+    ):
         extract_features(changed, dataset, "val", tmp_path)
     with pytest.raises(FreelightError, match=r"`space` \(=fc6\) must be one of fc7, pixels"):
         extract_features(trained, dataset, "val", tmp_path, space="fc6")  # type: ignore[arg-type]

@@ -46,8 +46,8 @@ def test_another_file_or_another_dataset_is_an_error_that_names_it(dataset: Data
         Predictions.load(tmp_path / "y.npz")
     held = predictions(dataset, np.full((20, 10), 0.1))
     for split, views, message in (
-        ("train", 1, "another split: val, here train"),
-        ("val", 10, "another views: 1, here 10"),
+        ("train", 1, "another split: val, not train"),
+        ("val", 10, "another views: 1, not 10"),
     ):
         with pytest.raises(FreelightError, match=message):
             held.check_source(dataset, split, views, tmp_path)

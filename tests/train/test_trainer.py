@@ -209,7 +209,7 @@ def test_other_data_or_statistics_on_the_same_out_are_an_error(train_on: Any, ru
     statistics.save(folder)
     result = train_on(dataset_copy).here(run)
     assert result.exit_code == 2
-    assert f"with other statistics than those of {folder} now; put the former file back, or " in result.stderr
+    assert f"with other statistics than {folder} has now; restore the earlier file, or " in result.stderr
     manifest = folder / "dataset.json"
     digest = dataset_copy.manifest.splits["train"].shards[0].sha256
     manifest.write_text(manifest.read_text().replace(digest, digest[::-1]))

@@ -49,7 +49,9 @@ def read_weights(text: str, networks: int) -> Weights:
     except ValueError:
         raise FreelightError(f"`weights` (={text}): expected one number per network, separated by commas") from None
     if len(weights) != networks:
-        raise FreelightError(f"`weights` (={text}) has {len(weights)} numbers for {networks} networks: give one each")
+        raise FreelightError(
+            f"`weights` (={text}) has {len(weights)} numbers for {networks} networks: give one per network"
+        )
     if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):
         raise FreelightError(f"`weights` (={text}) must be 0 or more, and not all 0")
     scaled: Weights = weights / weights.sum()

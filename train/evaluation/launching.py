@@ -23,7 +23,7 @@ from .scoring import rank_labels
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """Which split to show to which networks, and on how many processes.
+    """The split and the networks of an evaluation, and its processes.
 
     checkpoints: files, one per network. shards, cache, cache_bytes: as of `TrainingConfig`. views: 1 (centre) or 10.
     batch_size: images, over all processes. columns: processes that hold one network. backend: as of `launch`.

@@ -1,8 +1,8 @@
 """One pass of a network over a split, on every process of a mesh.
 
 `predict_split` keeps the probabilities of every sample. `rank_split` keeps only what error counts need: half of Fall
-2009, 4.45 million images and 10,184 classes, has 181 GB of probabilities. Each sample is decoded once, whatever the
-number of views.
+2009, 4.45 million images and 10,184 classes, has 181 GB of probabilities. Each sample is decoded once for any number of
+views.
 """
 
 import time

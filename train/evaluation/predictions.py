@@ -63,7 +63,7 @@ class Predictions:
         ):
             if own != wanted:
                 raise FreelightError(
-                    f"{path} is of another {name}: {own}, here {wanted}; write one with: evaluate --predictions"
+                    f"{path} is for another {name}: {own}, not {wanted}; write one with: evaluate --predictions"
                 )
 
 

@@ -24,7 +24,7 @@ def class_numbers(dataset: Dataset, split: Split, devkit: Path | None) -> npt.ND
     if devkit is None:
         if dataset.manifest.label_order != "ilsvrc":
             raise FreelightError(
-                f"the labels of {dataset.folder} are in wnid order, a submission has the development kit's numbers; "
+                f"the labels of {dataset.folder} are in wnid order, but a submission needs the devkit's numbers; "
                 f"give its archive, {DEVKITS[2012]}, as `devkit`"
             )
         return np.arange(1, len(ids) + 1)

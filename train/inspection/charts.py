@@ -15,7 +15,7 @@ COLOURS = ((200, 40, 40), (50, 100, 190), (40, 140, 80))
 GRID = (225, 225, 225)
 Points = Sequence[tuple[float, float]]
 POINTS = 500
-"""Most points of a drawn line; a longer series is averaged down to this many."""
+"""Maximum number of points in a line; a longer series is averaged down to this number."""
 
 
 @dataclass(frozen=True, kw_only=True)

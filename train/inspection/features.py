@@ -54,7 +54,7 @@ def extract_features(
     """Return the vectors of a split, float32 (samples, features), in the order written, mapped from a file in `folder`.
 
     Extracts them if the file is not complete; a stopped extraction resumes. watch: wraps the sample counts of batches.
-    Raises `FreelightError` if the file is of another network or dataset.
+    Raises `FreelightError` if the file belongs to another network or dataset.
     """
     if space not in get_args(Space):
         raise FreelightError(f"`space` (={space}) must be one of {', '.join(get_args(Space))}")
@@ -148,7 +148,7 @@ def _write_note(path: Path, origin: dict[str, str], done: int) -> None:
 
 
 def _finished_rows(path: Path, origin: dict[str, str]) -> int:
-    """Return how many rows are done. Raises `FreelightError` if they are of another origin."""
+    """Return how many rows are done. Raises `FreelightError` if they have another origin."""
     note = path.with_suffix(".json")
     if not note.exists():
         path.unlink(missing_ok=True)  # vectors of unknown origin
@@ -156,5 +156,5 @@ def _finished_rows(path: Path, origin: dict[str, str]) -> int:
     found = json.loads(note.read_text())
     for name, value in origin.items():
         if found.get(name) != value:
-            raise FreelightError(f"{path} is of another {name}; give another folder as `features`, or delete this one")
+            raise FreelightError(f"{path} is for another {name}; give another folder as `features`, or delete this one")
     return int(found["done"]) if path.exists() or _partial(path).exists() else 0

@@ -7,7 +7,7 @@ from ...shards import FreelightError
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """pixels: greatest width of the drawing. text: height of a line of text, pixels."""
+    """pixels: maximum width of the drawing. text: height of a line of text, pixels."""
 
     pixels: int = 1280
     text: int = 15

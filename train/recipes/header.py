@@ -23,8 +23,8 @@ class PublishedError:
 class Header:
     """What is said about a recipe; every part may be empty. None of it changes how a network is trained.
 
-    summary: one sentence. command: trains with it. hardware: that the published errors were reached on. status:
-    whether it was run for this project. note: on the published errors.
+    summary: one sentence. command: trains with it. hardware: on which the published errors were measured. status:
+    whether it was run for this project. note: about the published errors.
     """
 
     summary: str = ""

@@ -1,4 +1,4 @@
-"""The recipes that `train --recipe` offers, by name. A recipe of your own need not be among them."""
+"""The recipes that `train --recipe` offers, by name. Your own recipe does not need to be in this list."""
 
 from collections.abc import Mapping
 from dataclasses import replace
