@@ -41,7 +41,7 @@ from .recipes import RECIPES, recipe_table
 )
 @click.option("--epochs", type=int, help="Maximum number of epochs. [default: the recipe's]")
 @click.option("--batch-size", type=int, help="Images per step, over all replicas. [default: the recipe's]")
-@click.option("--width", type=float, help="Factor on the width of every layer but the last. [default: the recipe's]")
+@click.option("--width", type=float, help="Factor for the width of all layers except the last. [default: the recipe's]")
 @click.option(
     "--columns",
     type=click.IntRange(1, 2),

@@ -67,7 +67,7 @@ def test_an_absent_contender_has_no_rate_and_a_reason() -> None:
 
 
 def test_a_contender_that_does_nothing_is_an_error_not_a_rate() -> None:
-    with pytest.raises(FreelightError, match="idle did not finish a single item"):
+    with pytest.raises(FreelightError, match="idle finished no item"):
         interleave([Contender(name="idle", lap=lambda: Lap(0, 1.0))], rounds=1, watch=lambda laps, total: list(laps))
 
 

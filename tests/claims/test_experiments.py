@@ -86,7 +86,7 @@ def test_figure_1_goes_on_after_any_epoch_to_the_same_figures(
         if result.exit_code == 0:
             break
         assert result.exit_code == 1, result.output
-        assert re.search(r"did not fit: .*\((relu|tanh)-[\d.]+ stands after \d+ of at most \d+ epochs\)", result.stdout)
+        assert re.search(r"did not fit: .*\((relu|tanh)-[\d.]+ has finished \d+ of at most \d+ epochs\)", result.stdout)
     assert result.stdout == whole.stdout
 
 
@@ -126,7 +126,7 @@ def test_figure_1_refuses_a_longer_search_than_was_made(
     assert reproduce(figure1.command, *words, "--search-epochs", "2").exit_code == 0
     result = reproduce(figure1.command, *words, "--search-epochs", "4")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "took 2; give 2, or another --out" in result.stderr
+    assert "had 2; give 2, or another --out" in result.stderr
 
 
 @pytest.mark.parametrize("rates", ["0.1,0.2", "a,b,c", "0,1,2"])

@@ -79,7 +79,7 @@ def test_a_process_ends_with_the_budget_to_ten_percent_even_if_it_will_not(words
     """Three seconds: a stubborn one is killed after 8 % more. A busy machine has a second beyond 10 %."""
     with session_in(tmp_path, 0.05) as session:
         session.plan(["one", "two"])
-        session.standing = lambda: "one stands after 2 epochs"
+        session.standing = lambda: "one has finished 2 epochs"
         began = time.monotonic()
         with pytest.raises(UnfinishedError):
             session.call(words, tmp_path / "log")
@@ -88,7 +88,7 @@ def test_a_process_ends_with_the_budget_to_ten_percent_even_if_it_will_not(words
             session.call(words, tmp_path / "log")
         assert re.fullmatch(
             r"the budget is spent after 0.1 minutes: 0 of 2 parts are done, 2 did not fit: one, two "
-            r"\(one stands after 2 epochs\); run the same command again to continue",
+            r"\(one has finished 2 epochs\); run the same command again to continue",
             session.unfinished(),
         )
 

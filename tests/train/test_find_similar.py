@@ -47,7 +47,7 @@ def test_a_training_picture_is_nearest_to_itself(
     assert call("find_similar", *far, pictures / source, "--nearest", "3").stdout == found.stdout
     itself = call("find_similar", *words, "--queries", "train")
     assert itself.exit_code == 2
-    assert itself.stderr.startswith("error: --queries and --split are both train: each image would find itself")
+    assert itself.stderr.startswith("error: --queries and --split are both train, so each image would find itself")
     few = call("find_similar", *words, "--bits", "64", "--rows", "2")
     assert few.exit_code == 2
     assert few.stderr.splitlines()[-1] == "error: train has 60 images; comparing codes needs at least 100"

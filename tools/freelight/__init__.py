@@ -1,4 +1,4 @@
-"""Freelight: ImageNet to WebDataset shards, DALI augmentation, and AlexNet as its authors trained it.
+"""Freelight: turn ImageNet into WebDataset shards, augment with DALI, and train AlexNet as its authors did.
 
 Importing this package loads neither torch nor DALI; `freelight.shards`, `freelight.pipeline` and `freelight.train` are
 its parts.

@@ -26,4 +26,4 @@ SHORT_HELPS = {
 @click.group(name="freelight", cls=LazyGroup, package="freelight.commands", short_helps=SHORT_HELPS)
 @click.version_option(__version__, prog_name="freelight")
 def main() -> None:
-    """ImageNet to WebDataset shards, augmented batches, and AlexNet as its authors trained it."""
+    """Turn ImageNet into WebDataset shards, load augmented batches, and train AlexNet as its authors did."""

@@ -27,9 +27,9 @@ CACHED, PLAIN, AUGMENTED = "one cached batch", "centre crops", "random crops, fl
 def command(shards: Path, batch_size: int, steps: int, rounds: int) -> Report:
     """Measure training steps with and without loading and augmentation.
 
-    The full network on two threads, trained on one cached batch; on batches from the pipeline with centre crops and the
-    mean image subtracted; and on batches augmented as in the recipe `paper`. Also the share of time that the last of
-    these waits for data.
+    Trains the full network on two threads: on one cached batch; on batches from the pipeline with centre crops and the
+    mean image subtracted; and on batches augmented as in the recipe `paper`. Also prints the share of time that the
+    last one waits for data.
     """
     use_large_pages()
     torch.set_num_threads(2)

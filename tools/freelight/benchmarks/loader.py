@@ -32,7 +32,7 @@ TRANSFORMS = {
     "centre window": Transform(mean="center window"),
     "mean image": Transform(mean="image"),
 }
-"""All crop and flip. Those with a mean also add lighting noise and give float32."""
+"""All crop and flip. Those with a mean also add lighting noise and return float32."""
 
 LIKE_FFCV = ("uint8", "channel mean")
 """Also loaded as NHWC, the memory layout of FFCV's batches."""
@@ -65,11 +65,12 @@ FEW, STEPS = 4, 20  # pictures for the ResNet-50 to learn, all in one batch, and
 def command(shards: Path, batch_size: int, epochs: int, memory_epochs: int, peers: Path, rounds: int) -> Report:
     """Measure loading on two threads, and the loader's memory.
 
-    Each contender crops 224 pixels at random, flips, and ends in a torch tensor on the CPU. For each kind of mean: the
-    loader, and its own DALI graph over JPEGs in memory. Also DALI's decoding and cropping without a flip; FFCV on the
-    same JPEGs and on raw pixels, compared with the loader in FFCV's memory layout, NHWC; and webdataset with
-    torchvision's v2 transforms in two processes. Then the loader's memory, its time to the first batch on as many
-    samples as ImageNet has, and the README's training of torchvision's ResNet-50 on a few pictures.
+    Every contender makes random crops of 224 pixels, flips them, and returns a torch tensor on the CPU. For each kind
+    of mean: the loader, and its own DALI graph over JPEGs in memory. Also: DALI's decoding and cropping without a flip;
+    FFCV on the same JPEGs and on raw pixels, compared with the loader in FFCV's memory layout, NHWC; and webdataset
+    with torchvision's v2 transforms in two processes. Then measures the loader's memory, and its time to the first
+    batch with as many samples as ImageNet has. Last, runs the README's training of torchvision's ResNet-50 on a few
+    pictures.
     """
     machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
     dataset, statistics = Dataset(shards), Statistics.load(shards)
@@ -125,9 +126,8 @@ def command(shards: Path, batch_size: int, epochs: int, memory_epochs: int, peer
     )
 
 
-# The uint8 graph was to have 0.70 of bare decoding. On the EPYC virtual machine it was measured on it has 0.674 at JPEG
-# quality 90 and 0.689-0.721 at 95, where decoding takes longer: to flip and to part the colours into planes (NCHW)
-# costs 0.14 ms of a thread's time an image, whatever the JPEG holds.
+# The goal for uint8 was 0.70. The EPYC virtual machine reaches 0.674 at JPEG quality 90, and 0.689-0.721 at 95, where
+# decoding takes longer. Flips and planar colours (NCHW) cost 0.14 ms of thread time per image, for any JPEG.
 GRAPH_FLOORS = {"uint8": 0.65, "channel mean": 0.55, "centre window": 0.45, "mean image": 0.33}
 
 

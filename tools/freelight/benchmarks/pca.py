@@ -32,9 +32,9 @@ DECODING, ONE, TWO, INCREMENTAL = "decoding", "compute_pca, 1 worker", "compute_
 def command(folder: Path, split: str, incremental: int, rounds: int) -> Report:
     """Measure compute_pca on the shards of a split.
 
-    In turn, on one core: decoding alone, with Pillow, to numpy arrays; the whole pass of compute_pca with one worker;
-    and the obvious loop, scikit-learn's IncrementalPCA over one image at a time, on the first images. Then compute_pca
-    on two workers, and their peak memory.
+    Runs these in turn on one core: decoding to numpy arrays with Pillow; compute_pca with one worker; and a simple loop
+    of scikit-learn's IncrementalPCA, one image at a time, over the first images. Then runs compute_pca on two workers
+    and measures their peak memory.
     """
     machine = machine_facts(("pillow", "numpy", "scikit-learn", "joblib"))
     dataset = Dataset(folder)

@@ -35,7 +35,7 @@ def process_contender(
     module: one of ours that calls `freelight.benchmarks.protocol.serve`. python: the peer's. pinned: keep it on one
     core. Raises `FreelightError` with the last line of its error output when it fails.
     """
-    # -P: the current folder, whatever it holds, is no place to import from.
+    # -P: never import from the current folder.
     command = [str(python), "-P", "-m", module, *arguments]
     with tempfile.TemporaryFile() as errors, ExitStack() as stack:
         environment = stack.enter_context(freelight_alone())

@@ -1,4 +1,4 @@
-"""A dataset of any number of samples over the shards of a small one. Its table repeats the rows of that one."""
+"""A dataset with any number of samples, made from the shards of a small dataset by repeating rows of its table."""
 
 import dataclasses
 import hashlib
@@ -11,9 +11,9 @@ from freelight.shards.statistics import STATISTICS
 
 
 def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> Dataset:
-    """Make a dataset in `folder` whose `split` has so many samples, in links to the shards of another's split.
+    """Make a dataset in `folder` whose `split` has `samples` samples, with links to the shards of `dataset`.
 
-    Rows stand in the order of the shards, as they do in a written table.
+    Rows are in the order of the shards, as in a table that make_shards wrote.
     """
     if samples < 1:
         raise FreelightError(f"samples (={samples}) must be at least 1")

@@ -42,10 +42,10 @@ ONE, TWO = "make_shards, 1 worker", "make_shards, 2 workers"
 def command(images: Path, limit: int | None, size: int, quality: int, peers: Path, rounds: int) -> Report:
     """Measure rescaling, shard making and fidelity on one set of images.
 
-    All at the same geometry and JPEG quality, in turn, on one core: Freelight's rescale_file over the files, a plain
-    Pillow loop, img2dataset's resizer in its own environment, and make_shards as a whole. Then make_shards on two
-    workers, and their peak memory. Fidelity is the PSNR before JPEG, against a float64 reference that scales the whole
-    picture by area (bicubic when it enlarges) and then crops.
+    Runs these in turn on one core, with the same geometry and JPEG quality: Freelight's rescale_file over the files, a
+    plain Pillow loop, img2dataset's resizer in its own environment, and make_shards as a whole. Then runs make_shards
+    on two workers and measures their peak memory. Fidelity is the PSNR before JPEG, against a float64 reference that
+    scales the whole picture by area (bicubic when it enlarges) and then crops.
     """
     machine = machine_facts(("pillow", "numpy", "scipy", "joblib", "webdataset"))
     rescaling = Rescaling(size=size, quality=quality)
@@ -85,9 +85,9 @@ def command(images: Path, limit: int | None, size: int, quality: int, peers: Pat
     )
 
 
-# Two workers were to be 1.85 times one. Two of the loops side by side, which share nothing, come to 1.87-2.1 times one
-# on the EPYC virtual machine it was measured on; ten shards that end together to within 0.07 of 1.75 s, and the tables
-# written after them, take the rest: 1.841, 1.845, 1.859, 1.873 in four runs.
+# The goal for two workers was 1.85 times one. On the EPYC virtual machine, two independent loops side by side reach
+# 1.87-2.1. Workers lose some of that because their last shards do not end at the same time (0.07 of 1.75 s), and
+# because the tables are written after the shards: 1.841, 1.845, 1.859, 1.873 in four runs.
 SPEED_FLOORS = ((LOOP, PILLOW, 1.3), (LOOP, PEER, 1.2), (TWO, ONE, 1.8), (ONE, LOOP, 0.93))
 
 

@@ -101,7 +101,7 @@ def interleave(
             for name, lap in racing:
                 laps[name].append(lap())
                 if not laps[name][-1].items:
-                    raise FreelightError(f"{name} did not finish a single item; is the input sound?")
+                    raise FreelightError(f"{name} finished no item; check the input")
                 yield name
 
     for _ in watch(run(), len(racing) * (1 + rounds)):

@@ -41,8 +41,9 @@ TORCHVISION_MACS = (
 def command(batch_size: int, peers: Path, rounds: int) -> Report:
     """Measure a training step of the full network on two threads.
 
-    Forward, backward and update of 60,965,224 parameters. With response normalisation compiled, not compiled, and left
-    out; in two processes of one thread, with one column each; and torchvision's AlexNet in its own environment.
+    A step is forward, backward and update of 60,965,224 parameters. Measures it with response normalisation compiled,
+    not compiled, and left out; in two processes with one thread and one column each; and for torchvision's AlexNet in
+    its own environment.
     """
     use_large_pages()
     torch.set_num_threads(2)

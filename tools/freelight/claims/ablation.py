@@ -66,7 +66,7 @@ def setting_words(settings: tuple[str, ...]) -> tuple[str, ...]:
     "--width",
     default=1.0,
     show_default=True,
-    help="Factor on the width of every layer but the last; 1 is the full network.",
+    help="Factor for the width of all layers except the last; 1 is the full network.",
 )
 @click.option(
     "--epochs",

@@ -38,7 +38,7 @@ def dataset_of(session: Session, data: Path, *, size: int) -> Dataset:
 def _with_val(data: Path, links: Path) -> Path:
     """Return `data`, or, if it has only train/ and test/, a folder that links to them as train/ and val/.
 
-    Raises `FreelightError` if the links exist and lead elsewhere.
+    Raises `FreelightError` if the links exist and point elsewhere.
     """
     if val_name(data) == "val":
         return data

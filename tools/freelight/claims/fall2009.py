@@ -13,9 +13,9 @@ def planner(data: Path, out: Path) -> Plan:
     """List the commands for the paper's Fall 2009 errors and their cost, or run them.
 
     10,184 classes, half of the images for training and half for testing. --data holds fall2009/ (class folders, or a
-    tar of class tars) and ilsvrc2012/ with the official archives. The network starts from one trained on ILSVRC-2012,
-    which table2 with the same --out shares. Nothing runs without --run. The table shows what has been measured under
-    --out, also by commands that you ran yourself.
+    tar of class tars) and ilsvrc2012/ with the official archives. The network starts from one trained on ILSVRC-2012;
+    table2 with the same --out uses the same one. Nothing runs without --run. The table shows what has been measured
+    under --out, also by commands that you ran yourself.
     """
     dataset, run, figures = out / "fall2009", out / "cnn2009", out / "cnn2009.json"
     return Plan(
@@ -38,8 +38,8 @@ def planner(data: Path, out: Path) -> Plan:
         ),
         table=(Expected(what="CNN with six convolutions, half split", paper="67.4 / 40.9", figures=figures),),
         notes=(
-            "rates and epochs (6.7) as the 2012 code's, which began from its net of 2012; fc6 and fc7, which it drew "
-            "anew, are copied too where they fit",
+            "rates and epochs (6.7) are the 2012 code's, which started from its ILSVRC-2012 net; it drew new "
+            "weights for fc6 and fc7, which are copied here if they fit",
             "the split is drawn by our seed: the paper's is not published",
         ),
     )

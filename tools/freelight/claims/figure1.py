@@ -58,9 +58,9 @@ def command(
 ) -> Finding:
     """Compare ReLU with tanh on CIFAR-10: epochs to 25 % training error.
 
-    --data has train/ and test/ of class folders. A search finds the learning rate of each: the one with the lowest
-    training error in the last epoch of the search. While the best rate is the lowest or the highest one tried, a rate
-    beyond it is tried too. The best run then continues until the training error of an epoch is 25 %.
+    --data has train/ and test/ with class folders. A search finds the learning rate of each activation: the one with
+    the lowest training error in the last epoch of the search. While the best rate is the lowest or the highest one
+    tried, one more rate beyond it is tried. The best run then continues until the training error of an epoch is 25 %.
     """
     if search_epochs > max_epochs:
         raise FreelightError(f"`search_epochs` (={search_epochs}) must not exceed `max_epochs` (={max_epochs})")
@@ -113,7 +113,7 @@ def search(
             done = epochs_of(run.part(session, epochs[0], name=f"search-{run.name}"))
             if done is not None and len(done) < epochs[0]:
                 raise FreelightError(
-                    f"`search_epochs` (={epochs[0]}): in {session.out} the search of {run.name} took {len(done)}; give "
+                    f"`search_epochs` (={epochs[0]}): in {session.out} the search of {run.name} had {len(done)}; give "
                     f"{len(done)}, or another `out`"
                 )
             errors[rate] = 1.0 if done is None else done[epochs[0] - 1].train_top1

@@ -31,13 +31,13 @@ PAPER = {"11pct": 11, "13pct": 13}
     type=click.IntRange(min=1),
     help="Runs per network: seeds 0, 1, ...",
 )
-@click.option("--width", default=1.0, show_default=True, help="Factor on the width of every layer but the last.")
+@click.option("--width", default=1.0, show_default=True, help="Factor for the width of all layers except the last.")
 def command(session: Session, data: Path, epochs: int, seeds: int, width: float) -> Finding:
     """Compare the error on CIFAR-10 with and without response normalisation.
 
-    --data has train/ and test/ of class folders. If it has val/, or is a dataset, the error is that of val. The 11 %
-    and 13 % networks of the 2012 code also differ in width and weight decay, so the 11 % network without normalisation
-    is measured too. The paper's figures are for --epochs 520.
+    --data has train/ and test/ with class folders. If it has val/, or is a dataset, the error is measured on val. The
+    11 % and 13 % networks of the 2012 code also differ in width and weight decay, so the 11 % network without
+    normalisation is measured too. The paper's figures are for --epochs 520.
     """
     session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])
     session.plan([f"{net}-seed{seed}" for seed in range(seeds) for net in NETS])

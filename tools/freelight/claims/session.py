@@ -1,4 +1,4 @@
-"""The work of one claim in its folder: processes, one at a time, within a budget, and a record of every part."""
+"""The work of one claim in its folder: one process at a time, within a budget, and a record of every part."""
 
 import json
 import os
@@ -120,7 +120,7 @@ class Session:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                # Ctrl-C reaches this process only, which ends the other. That one holds the lock too, if it stays.
+                # Ctrl-C reaches this process only, which then ends the other. The other one also holds the lock.
                 start_new_session=True,
                 pass_fds=(self._lock,),
             )
@@ -168,7 +168,7 @@ class Session:
 
 def program(words: Sequence[str]) -> list[str]:
     """Return what runs a command as typed, `freelight ...` or `train ...`, with this Python."""
-    # -P: the current folder, whatever it holds, is no place to import from.
+    # -P: never import from the current folder.
     python = [sys.executable, "-P", "-m", "freelight"]
     return [*python, *words] if words[0] == "train" else [*python, *words[1:]]
 
@@ -179,7 +179,7 @@ def fingerprint(dataset: Path) -> str | None:
 
 
 def _as_typed_now(line: str) -> str:
-    """Return a recorded command as it is typed now: a version before `freelight` noted `tools/make_shards`."""
+    """Return a recorded command in today's spelling: an earlier version recorded `tools/make_shards`."""
     tool, space, words = line.partition(" ")
     return f"freelight {tool[6:].replace('_', '-')}{space}{words}" if tool.startswith("tools/") else line
 

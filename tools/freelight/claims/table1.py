@@ -30,7 +30,7 @@ def planner(data: Path, out: Path) -> Plan:
             Expected(what="CNN, 2010 test, ten views", paper="37.5 / 17.0", figures=ten),
             Expected(what="CNN, 2010 test, centre view", paper="39.0 / 18.3", figures=one),
         ),
-        notes=("the paper's other rows, sparse coding and SIFT + FVs, are others' methods",),
+        notes=("the paper's other rows, sparse coding and SIFT + FVs, are methods of other authors",),
     )
 
 

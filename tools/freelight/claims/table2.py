@@ -68,10 +68,10 @@ def planner(data: Path, out: Path) -> Plan:
             Expected(what="7 CNNs*, 2012 val", paper="36.7 / 15.4", figures=out / "seven-cnns.json"),
         ),
         notes=(
-            "* a sixth convolution, pre-trained on Fall 2011, fine-tuned; rates and epochs as the 2012 code's chain, "
-            "which went by Fall 2009 too and had another linear layer of 2,048 below the 21,843 classes",
+            "* a sixth convolution, pre-trained on Fall 2011, fine-tuned; rates and epochs are those of the 2012 code, "
+            "which also used Fall 2009, and had one more linear layer of 2,048 below the 21,843 classes",
             "the test column needs the challenge's server: its labels are not public",
-            "the paper's other row, SIFT + FVs, is others' method",
+            "the paper's other row, SIFT + FVs, is a method of other authors",
         ),
     )
 

@@ -71,7 +71,7 @@ class Run:
             return bool(done) and (enough(done) or (epochs is not None and len(done) >= epochs))
 
         most = "" if epochs is None else f" of at most {epochs}"
-        session.standing = lambda: f"{self.name} stands after {len(self.epochs())}{most} epochs"
+        session.standing = lambda: f"{self.name} has finished {len(self.epochs())}{most} epochs"
         if self.diverged:
             return
         log = self.folder / "log.txt"

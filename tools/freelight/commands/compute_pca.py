@@ -1,7 +1,7 @@
 """Compute a dataset's mean image and RGB eigenbasis.
 
 Mean subtraction and lighting noise need them. Prints them beside ImageNet's published values, and as constants for
-other programs. Run the same command again to continue after a stop; the result is the same to the bit.
+other programs. Run the same command again to continue after a stop; every bit of the result is the same.
 """
 
 from collections.abc import Iterable, Iterator

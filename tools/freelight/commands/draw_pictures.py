@@ -1,6 +1,6 @@
 """Draw labelled pictures for the demo and the tests.
 
-They are in train/<class>/ and val/<class>/, as ImageNet's are. One file is damaged on purpose.
+Writes them to train/<class>/ and val/<class>/, as in ImageNet. One file is damaged on purpose.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Measure the errors of trained networks on a split.
 
-With several --checkpoint or --from, also the errors of their average. For a split without labels, write the challenge's
+Several --checkpoint or --from also give the errors of their average. For a split without labels, write the challenge's
 file with --submission. --predictions saves the probabilities, so that a later average needs no second pass.
 """
 
@@ -88,7 +88,7 @@ def command(
     split = dataset.split(config.split)
     if not split.info.labelled and (submission is None or search_weights or per_class):
         raise FreelightError(
-            f"{config.split} has no labels to count errors by; write the challenge's file with --submission"
+            f"{config.split} has no labels, so it has no errors; write the challenge's file with --submission"
         )
     numbers = class_numbers(dataset, split, devkit) if submission or devkit else None
     loaded = load_predictions(config, dataset, earlier)

@@ -1,7 +1,7 @@
 """Find the images that a network finds most similar to others.
 
-As in the paper's Figure 4 (right). The queries are picture files, or, without any, one image of each class of another
-split. --bits compares binary codes with exact search, with all images of that split as queries.
+--panel draws the paper's Figure 4 (right). The queries are IMAGES; without them, one image of each class of the split
+--queries. --bits compares binary codes with exact search, for all images of --queries.
 """
 
 import functools
@@ -35,7 +35,7 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--panel", type=OutputFile(".png"), help="The .png file for a picture of the queries and their similar images."
 )
-@click.option("--pixels", default=1280, show_default=True, help="Greatest width of the panel, pixels.")
+@click.option("--pixels", default=1280, show_default=True, help="Maximum width of the panel, in pixels.")
 @click.option(
     "--bits", type=int, multiple=True, help="Length of the binary codes to compare, in bits; repeat it for several."
 )
@@ -65,7 +65,7 @@ def command(
 ) -> None:
     if split == queries and (bits or not images):
         raise FreelightError(
-            f"--queries and --split are both {queries}: each image would find itself; give another split"
+            f"--queries and --split are both {queries}, so each image would find itself; give another split"
         )
     codes = [CodeConfig(bits=size, seed=seed) for size in bits]
     style, trained = Style(pixels=pixels), Checkpoint.load(checkpoint)

@@ -22,7 +22,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option(
     "--layout",
-    help="Layout of --images: folders, ilsvrc2012, parquet, ... (another word lists all). [default: detected]",
+    help="Layout of --images: folders, ilsvrc2012, parquet, ... (an unknown name lists all). [default: detected]",
 )
 @click.option("--workers", default=1, show_default=True, help="Worker processes. The bytes do not depend on it.")
 @click.option("--cluster", help="Run on the workers of this Dask scheduler: tcp://host:8786.")

@@ -1,6 +1,6 @@
 """Print the five most probable classes of picture files.
 
-As text or as JSON, and drawn as in the paper's Figure 4 (left) with --panel.
+Prints text, or JSON with --json. --panel draws the paper's Figure 4 (left).
 """
 
 import json
@@ -31,7 +31,7 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--panel", type=OutputFile(".png"), help="The .png file for a picture of the images and their predictions."
 )
-@click.option("--pixels", default=1280, show_default=True, help="Greatest width of the panel, pixels.")
+@click.option("--pixels", default=1280, show_default=True, help="Maximum width of the panel, in pixels.")
 @reports_errors
 def command(
     images: tuple[Path, ...], checkpoint: Path, views: str, as_json: bool, panel: Path | None, pixels: int

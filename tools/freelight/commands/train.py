@@ -1,4 +1,4 @@
-"""The command `train`, which is a console command of its own too."""
+"""The command `train`, which is also a separate console command."""
 
 from freelight.train.cli import main as command
 
