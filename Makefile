@@ -17,8 +17,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 demo: install
 	PATH="$(abspath $(BIN)):$$PATH" tools/demo
 
+# Two processes share the default tests; one thread each for torch's own loops.
 test: install
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: install
 	$(BIN)/pytest -m "slow and not gpu"

@@ -123,7 +123,7 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
 
 
 def test_what_is_missing_is_named(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(FreelightError, match=r"name a local folder for its shards, `cache`"):
+    with pytest.raises(FreelightError, match=r"give `cache`, a local folder for its shards"):
         Dataset("s3://bucket/set")
     with pytest.raises(FreelightError, match=r"s3://bucket/none/dataset.json is missing"):
         Dataset("s3://bucket/none", cache=tmp_path)

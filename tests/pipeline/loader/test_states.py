@@ -108,7 +108,7 @@ def test_inside_an_epoch_the_transform_stays(dataset: Dataset, whole: Seen) -> N
         loader.transform = CENTER
     assert loader.transform == SMALL
     state = loader.state_dict()
-    with pytest.raises(FreelightError, match=r"of another transform: .*RandomCrop.*, here .*CenterCrop"):
+    with pytest.raises(FreelightError, match=r"for another transform: .*RandomCrop.*, not .*CenterCrop"):
         make(dataset, transform=CENTER).load_state_dict(state)
     assert seen.add_all(loader) == whole
     make(dataset, transform=CENTER).load_state_dict(loader.state_dict())
@@ -136,9 +136,9 @@ def test_where_short_batches_are_dropped_a_state_goes_on_with_whole_ones_of_anot
 @pytest.mark.parametrize(
     ("split", "changes", "reason"),
     [
-        ("val", {}, "another split: 'train', here 'val'"),
-        ("train", {"seed": 1}, "another seed: 0, here 1"),
-        ("train", {"order": "sequential"}, "another order: 'global', here 'sequential'"),
+        ("val", {}, "another split: 'train', not 'val'"),
+        ("train", {"seed": 1}, "another seed: 0, not 1"),
+        ("train", {"order": "sequential"}, "another order: 'global', not 'sequential'"),
     ],
 )
 def test_a_state_of_something_else_is_refused(
