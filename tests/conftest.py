@@ -1,4 +1,5 @@
-"""Drawn pictures and a dataset made of them, for every test: read only. A test that changes files copies them first."""
+"""Drawn pictures and a dataset made from them, shared by all tests and read only. A test that changes files copies
+them."""
 
 import shutil
 import signal
@@ -14,7 +15,7 @@ TRAIN_PER_CLASS, VAL_PER_CLASS, SAMPLES_PER_SHARD = 6, 2, 16
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """Let Ctrl-C interrupt, in this process and its children: a job in the background begins with it ignored."""
+    """Let Ctrl-C interrupt this process and its children: a background job starts with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -15,7 +15,7 @@ from freelight.shards import Source
 
 WNIDS = ("n01440764", "n01751748", "n02119789", "n03126707")
 NUMBERS = {"n02119789": 1, "n03126707": 2, "n01751748": 3, "n01440764": 4}
-"""The devkit's, neither sorted nor in the order of names."""
+"""The devkit's order: neither sorted nor by name."""
 NAMES = {"n01440764": "tench", "n01751748": "sea snake", "n02119789": "kit fox", "n03126707": "crane"}
 
 
@@ -140,7 +140,7 @@ def ilsvrc2012(mini: Miniature, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ilsvrc2010(mini: Miniature, tmp_path: Path) -> Path:
-    """The archives of 2010: val/ prefix, labels for test, and a patch for a picture that came gzipped."""
+    """The archives of 2010: val/ prefix, labels for test, and a patch for a gzipped picture."""
     folder = tmp_path / "ilsvrc2010"
     folder.mkdir()
     wrong = {wnid: dict(files) for wnid, files in mini.train.items()}

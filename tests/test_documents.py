@@ -1,4 +1,4 @@
-"""The documents in the repository lead where they say: links, their anchors, and the sections that code cites."""
+"""Links in the documents have targets, and so do their anchors and the sections that code cites."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def faults(path: Path) -> list[str]:
-    """List the links of a document that lead nowhere. Addresses on the web are not followed."""
+    """List the broken links of a document. Web addresses are not followed."""
     found = []
     for link in LINK.findall(path.read_text()):
         place, _, anchor = link.partition("#")
@@ -50,7 +50,7 @@ def test_the_index_lists_every_decision() -> None:
 
 
 def test_cited_sections_of_the_paper_facts_exist() -> None:
-    """A docstring that cites section 9 of a document with seven would send its reader nowhere."""
+    """A docstring must not cite section 9 of a document with seven sections."""
     sections = set(re.findall(r"^## (\d)\.", (ROOT / "docs/design/paper.md").read_text(), re.MULTILINE))
     files = [path for folder in ("shards", "pipeline", "train", "tests") for path in (ROOT / folder).rglob("*.py")]
     cited = {number for path in files for pair in CITATION.findall(path.read_text()) for number in pair if number}

@@ -1,4 +1,4 @@
-"""The how-to documents work as they stand: their Python is run, word for word."""
+"""The Python code in the how-to documents runs unchanged."""
 
 import re
 import runpy

@@ -67,7 +67,7 @@ def violations(root: Path) -> list[str]:
 
 
 def fault_of(place: Path, level: int, parts: tuple[str, ...]) -> str | None:
-    """Say what is wrong with an import in the file `place`; None when nothing is."""
+    """Return what is wrong with an import in the file `place`; None if it is allowed."""
     top = place.parts[0]
     if level == 0:
         return fault_of_absolute(place, parts)
@@ -87,7 +87,7 @@ def fault_of(place: Path, level: int, parts: tuple[str, ...]) -> str | None:
 
 
 def fault_of_absolute(place: Path, parts: tuple[str, ...]) -> str | None:
-    """Say what is wrong with an absolute import in the file `place`; None when nothing is."""
+    """Return what is wrong with an absolute import in the file `place`; None if it is allowed."""
     if parts[0] in PACKAGES:
         return f"bare {parts[0]!r} may be anybody's; import freelight.{parts[0]}"
     if parts[0] == "tools":
@@ -104,7 +104,8 @@ def fault_of_absolute(place: Path, parts: tuple[str, ...]) -> str | None:
 
 
 def fault_of_level(package: str, place: Sequence[str], target: Sequence[str]) -> str | None:
-    """Say whether a file of a package imports a higher level of it. place, target: parts below the package."""
+    """Return what is wrong if a file of a package imports a higher level of it. place, target: parts below the
+    package."""
     if place[-1] == "__init__.py" and len(place) == 1:
         return None
     ranks = {name: rank for rank, names in enumerate(LEVELS[package]) for name in names}
@@ -150,7 +151,7 @@ def private_imports(root: Path) -> list[str]:
 
 
 def test_tools_and_examples_import_only_what_a_package_has_in_its_all() -> None:
-    """So they use nothing that a user may not. The console command `train` lies in `freelight.train.cli`."""
+    """So they use only what users may use. The exception is the console command `train` in `freelight.train.cli`."""
     assert private_imports(ROOT) == []
 
 

@@ -1,4 +1,4 @@
-"""What an installation holds: every package, and the commands `freelight` and `train` alone."""
+"""An installation contains every package, and only the commands `freelight` and `train`."""
 
 import configparser
 import os
@@ -28,7 +28,7 @@ def package_folders() -> set[str]:
 
 
 def test_every_package_is_listed_in_setup_cfg() -> None:
-    """One that is missing would lack in a wheel, though an editable install finds it."""
+    """A package that is not listed is missing from the wheel, although an editable install finds it."""
     configuration = configparser.ConfigParser()
     configuration.read(ROOT / "setup.cfg")
     assert configuration["options"]["packages"].split() == sorted(package_folders())

@@ -69,7 +69,7 @@ def test_a_checkpoint_evaluates_to_the_probabilities_that_were_kept(dataset: Dat
 
 
 def test_a_run_that_0_1_stopped_inside_an_epoch_ends_as_it_did_in_0_1(dataset: Dataset, run: Path) -> None:
-    """It was begun on two columns, stopped after step 13 of 30, and goes on here in one process."""
+    """It started on two columns, stopped after step 13 of 30, and resumes here in one process."""
     before = lines(run / "metrics.jsonl")
     words = ["--shards", str(dataset.folder), "--out", str(run), *TRAIN.split(), *SETTINGS.split()]
     result = CliRunner().invoke(main, words)

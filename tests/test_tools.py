@@ -1,4 +1,4 @@
-"""The executables under tools/ do what a person types: run by path, one line for each error, exit code 2."""
+"""The executables under tools/, run by path: their results, one line for each error, exit code 2."""
 
 import json
 import os

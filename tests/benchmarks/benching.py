@@ -1,4 +1,4 @@
-"""What the tests of tools/benchmark share: it as typed, commands within this process, and scripts."""
+"""What the tests of tools/benchmark share: running it by path, commands within this process, and scripts."""
 
 import os
 import stat

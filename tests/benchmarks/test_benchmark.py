@@ -30,7 +30,7 @@ def test_the_executable_lists_its_benchmarks_and_refuses_others() -> None:
 
 @pytest.mark.slow
 def test_loader_by_path_on_a_tiny_dataset_without_peers(dataset: Dataset, tmp_path: Path) -> None:
-    """Nothing is asserted of the times, so floors may be missed; all of ours is there, and all the peers are absent."""
+    """Times are not checked, so floors may be missed; our contenders are present, and all peers are absent."""
     record = tmp_path / "record.json"
     words = ("--shards", dataset.folder, "--rounds", "1", "--memory-epochs", "6", "--peers", tmp_path)
     result = run("loader", *words, "--record", record)
@@ -54,7 +54,7 @@ def test_loader_by_path_on_a_tiny_dataset_without_peers(dataset: Dataset, tmp_pa
 
 @pytest.mark.slow
 def test_train_and_free_by_path_on_tiny_batches(dataset: Dataset, tmp_path: Path) -> None:
-    """Nothing is asserted of the times, so floors may be missed; all of ours is there, and torchvision is absent."""
+    """Times are not checked, so floors may be missed; our contenders are present, and torchvision is absent."""
     records = {}
     for name, words in (("train", ("--peers", tmp_path)), ("free", ("--shards", dataset.folder))):
         record = tmp_path / f"{name}.json"

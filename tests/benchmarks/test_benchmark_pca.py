@@ -12,7 +12,7 @@ from freelight.shards import Dataset
 
 @pytest.mark.slow
 def test_the_record_has_every_contender_and_floor(dataset: Dataset, tmp_path: Path) -> None:
-    """Not their values, as tests do not judge speed. By path: the new process has no workers yet."""
+    """Values are not checked, because tests do not judge speed. By path, because a new process has no workers yet."""
     words = ["--shards", dataset.folder, "--rounds", "1", "--incremental", "2", "--record", tmp_path / "pca.json"]
     done = run("pca", *words)
     assert done.returncode in (0, 1), done.stderr

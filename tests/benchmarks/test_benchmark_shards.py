@@ -48,7 +48,7 @@ def fake_peers(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_shards_by_path_on_a_tiny_tree(pictures: Path, fake_peers: Path, tmp_path: Path) -> None:
-    """Nothing is asserted of the times, so floors may be missed; all of the table and the record is there."""
+    """Times are not checked, so floors may be missed; the table and the record are complete."""
     record = tmp_path / "record.json"
     words = ("--images", pictures, "--limit", "6", "--rounds", "1", "--peers", fake_peers, "--record", record)
     result = run("shards", *words)
@@ -113,7 +113,7 @@ def test_psnr_of_a_known_error() -> None:
 
 
 def test_peak_memory_is_of_the_process_alone() -> None:
-    """A small child of this large process has a small peak; its ru_maxrss may be ours."""
+    """A small child of this large process has a small peak, although its ru_maxrss may be this process's."""
     assert peak_memory_mb() > 50
     with subprocess.Popen(["sleep", "60"]) as child:
         assert child.pid in children()

@@ -1,4 +1,4 @@
-"""Contenders run in turn and are compared within rounds; a missed floor is named, an absent peer is not hidden."""
+"""Contenders run in turn and are compared within rounds; missed floors and absent peers are reported."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from freelight.shards import FreelightError
 
 
 def finished(rates: dict[str, Sequence[float]], absent: dict[str, str] | None = None) -> Timings:
-    """Return timings of one second a lap with the given rates."""
+    """Return timings of one second per lap with the given rates."""
     absent = absent or {}
     contenders = [Contender(name=name, lap=lambda: Lap(1, 1.0)) for name in rates]
     contenders += [Contender(name=name, absent=reason) for name, reason in absent.items()]
@@ -51,7 +51,8 @@ def test_contenders_run_in_turn_and_the_warm_up_does_not_count() -> None:
 
 
 def test_ratios_are_medians_of_pairs_within_a_round() -> None:
-    """The machine slows down fourfold in round 2: both suffer, their ratio does not. Medians taken apart differ."""
+    """The machine is four times slower in round 2: both rates fall, their ratio stays. Separate medians would
+    differ."""
     timings = finished({"ours": [200, 50, 190], "theirs": [100, 25, 100]})
     assert timings.rate("ours") == 190
     assert timings.rate("theirs") == 100
@@ -158,7 +159,7 @@ def test_an_absent_peer_and_its_floor_are_said_and_do_not_fail() -> None:
 
 
 def test_the_record_holds_everything(tmp_path: Path) -> None:
-    """Also when a floor was missed: that is the record one wants to look at."""
+    """Also if a floor was missed, because that record is the most useful."""
     path = tmp_path / "record.json"
     assert call(toy(MET, MISSED, UNCHECKED, absent={"ffcv": "not made"}), "--record", path).exit_code == 1
     record: dict[str, Any] = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Peers are built once, in environments of their own, and a failure says why."""
+"""Each peer is built once, in its own environment, and a failure gives the reason."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from freelight.shards import FreelightError
 
 
 class Builder:
-    """Instead of building: note the commands, and fail at the one that contains `fails`."""
+    """A fake builder: notes the commands, and fails at the one that contains `fails`."""
 
     def __init__(self, fails: str = "nothing") -> None:
         self.fails = fails
@@ -59,7 +59,7 @@ def test_a_failed_build_leaves_no_stamp_and_says_why(
     assert not list(tmp_path.rglob(STAMP))
     builder = Builder()
     make_peer(TOY, tmp_path, run=builder)
-    assert len(builder.commands) == 4, "it begins anew"
+    assert len(builder.commands) == 4, "it starts again"
 
 
 def test_a_peer_whose_libraries_are_missing_names_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_peers_makes_the_others_when_one_fails_and_exits_1(tmp_path: Path, monke
 
 
 def test_no_peer_is_an_extra_of_ours() -> None:
-    """Peers have environments of their own; whoever installs Freelight gets none of them."""
+    """Peers have their own environments; installing Freelight installs none of them."""
     configured = (TOOLS.parent / "setup.cfg").read_text()
     for name in PEERS:
         assert not re.search(rf"^\s*{name}\b", configured, re.MULTILINE)

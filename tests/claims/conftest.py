@@ -1,4 +1,4 @@
-"""What the claims' tests share: the miniature ImageNet, and training that is pretended."""
+"""What the claims' tests share: the miniature ImageNet, and simulated training."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,10 +17,11 @@ __all__ = ["ilsvrc2010", "ilsvrc2012", "mini", "tar"]
 
 
 class Pretended:
-    """Stands for training: writes the metrics of one epoch after another, as `curve` has them for a command.
+    """Simulates training: writes the metrics of one epoch after another, with errors from `curve`.
 
-    curve: gives the training errors of a command's epochs; None stands for a loss that is not finite. epochs_left: how
-    many fit into the budget. The validation error is half of the training error; an epoch is 100 images in 2 s.
+    curve: returns the training errors of a command's epochs; None means a loss that is not finite. epochs_left: number
+    of epochs that fit into the budget. The validation error is half of the training error; an epoch is 100 images in 2
+    s.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class Pretended:
             if error is None:
                 log.write_text(f"error: the loss of step {epoch} is not finite\n")
                 return 2
-            # A first part that went better than the second, to be weighed by its images.
+            # The first part has a lower error than the second; the mean must weigh both by images.
             steps = [(25, error - 0.03), (100, error + 0.01)]
             run = RunFolder(folder)
             for position, top1 in steps:

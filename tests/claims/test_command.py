@@ -1,4 +1,4 @@
-"""The executable lists its claims with their options; a claim leaves a table, a record and a picture."""
+"""The executable lists its claims with their options; a claim gives a table, a record and a picture."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def test_an_unfinished_claim_exits_1_and_claims_nothing(
 def test_folders_are_meant_from_where_the_command_is_typed(
     reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The processes of a claim run at the top of the checkout."""
+    """The processes of a claim run in the root of the checkout."""
     found = []
 
     @claim("speed")

@@ -1,4 +1,4 @@
-"""The experiments do the arithmetic they say, share runs, go on after an interruption, and tell noise from more."""
+"""The experiments compute what they state, share runs, resume after an interruption, and detect noise."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def small(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def falling(command: str) -> list[float | None]:
-    """ReLU learns best at .001, to 25 % in its fifth epoch; tanh at .009, beyond those given; greater rates diverge."""
+    """ReLU is best at .001, with 25 % in epoch 5; tanh at .009, beyond the given rates; higher rates diverge."""
     rate = float(re.findall(r" learning_rate=([\d.e-]+)", command)[0])
     if rate > 0.02:
         return [0.9, None]
@@ -176,7 +176,7 @@ def test_a_pair_of_which_one_diverged_is_left_out() -> None:
 def test_an_ablation_pairs_runs_of_one_seed(
     name: str, measure: float, dataset: Dataset, pretended: Any, reproduce: Reproduce, tmp_path: Path
 ) -> None:
-    """Ablations in one folder share the baseline; decay is measured by the training error, as the paper does."""
+    """Ablations in one folder share the baseline; weight decay is measured by training error, as in the paper."""
     bases, others = [0.30, 0.34, 0.32], [0.36, 0.38, 0.36]
 
     def curve(command: str) -> list[float]:
@@ -274,7 +274,7 @@ def test_lrn_cifar_goes_on_where_a_net_diverged(
 def test_test_stands_for_val_where_there_is_no_other_and_its_links_are_of_one_folder(
     small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What came of one folder is not shown for another's."""
+    """Results of one folder are not shown for another."""
     monkeypatch.setattr(Session, "must_call", lambda session, words, log: None)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "dataset").symlink_to(small)
@@ -313,7 +313,7 @@ def test_free_quotes_the_benchmark() -> None:
 def test_a_benchmark_that_broke_down_is_not_a_missed_floor(
     dataset: Dataset, reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both exit with 1; a record from before is not quoted."""
+    """Both exit with code 1; an older record is not quoted."""
 
     def call(session: Session, words: Sequence[str], log: Path) -> int:
         log.write_text("Traceback\nMemoryError\n")
@@ -328,7 +328,7 @@ def test_a_benchmark_that_broke_down_is_not_a_missed_floor(
 
 @pytest.mark.slow
 def test_figure_1_as_typed_on_drawn_pictures_is_interrupted_and_goes_on(pictures: Path, tmp_path: Path) -> None:
-    """By path, with train/ and test/ alone as CIFAR-10 has; the budget ends it before the end, and no part is lost."""
+    """By path, with only train/ and test/, as in CIFAR-10; the budget stops it early, and no part is lost."""
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
     (data / "train").symlink_to(pictures / "train")

@@ -1,4 +1,4 @@
-"""The plans print lines that run as they stand, say what they cost, and show what was measured, and nothing else."""
+"""The plans print commands that run unchanged, with their cost, and show only what was measured."""
 
 import json
 import os
@@ -32,9 +32,9 @@ def lines_of(output: str) -> list[str]:
 
 @pytest.fixture
 def archives(ilsvrc2010: Path, ilsvrc2012: Path, mini: Any, tar: Callable[..., bytes], tmp_path: Path) -> Path:
-    """The folder that --data wants: miniatures of ILSVRC-2010, ILSVRC-2012 and Fall 2011, in their real layouts.
+    """The folder for --data: miniatures of ILSVRC-2010, ILSVRC-2012 and Fall 2011, in their real layouts.
 
-    A class of the last has 100 pictures, lest a hundredth for val be none.
+    A class of Fall 2011 has 100 pictures, so that 1 % of it for val is at least one.
     """
     data = tmp_path / "data"
     data.mkdir()
@@ -70,7 +70,7 @@ def test_by_default_a_plan_runs_nothing_and_claims_nothing(
 
 @pytest.mark.parametrize("name", PLANS)
 def test_every_option_that_a_plan_prints_exists(name: str, reproduce: Reproduce, tmp_path: Path) -> None:
-    """Each command's help names them; `train` reads its settings too."""
+    """Each option is in its command's help; `train` also accepts the settings."""
     printed = lines_of(reproduce(PLANS[name].command, "--data", tmp_path, "--out", tmp_path / "out").stdout)
     for line in printed:
         program, *words = shlex.split(line.partition(" > ")[0])
@@ -112,7 +112,7 @@ def test_a_table_shows_what_was_measured_and_by_how_much_it_differs(reproduce: R
 
 
 def test_errors_are_those_of_the_average_where_there_is_one(tmp_path: Path) -> None:
-    """An empty file is what the shell makes before `evaluate` has finished."""
+    """An empty file counts as missing: the shell creates it before `evaluate` has finished."""
     path = tmp_path / "errors.json"
     assert errors(path) is None
     path.write_text("")
@@ -149,7 +149,7 @@ def test_run_does_the_printed_lines_in_order_once(
 def test_every_line_runs_on_miniatures_of_the_real_layouts_and_fills_the_table(
     name: str, archives: Path, tmp_path: Path
 ) -> None:
-    """In any folder, unchanged but for one epoch and a small width in training."""
+    """In any folder, unchanged except for one epoch and a small width in training."""
     out = tmp_path / "out"
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 

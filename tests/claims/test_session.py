@@ -1,4 +1,4 @@
-"""A claim's work ends with its budget, goes on when begun again, and keeps a record of each part as it ends."""
+"""A claim stops when its budget ends, continues when started again, and records each part when it ends."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def test_a_part_is_done_once_and_its_record_says_by_which_command_and_revision(t
 
 
 def test_a_part_that_was_recorded_as_a_tools_path_is_not_done_again(tmp_path: Path) -> None:
-    """So the command was recorded before there was `freelight`."""
+    """Commands were recorded that way before `freelight` existed."""
     with session_in(tmp_path) as session:
         first = session.part("one", ["tools/compute_pca", "--shards", "D"], dict, tmp_path)
         assert session.part("one", ["freelight", "compute-pca", "--shards", "D"], dict, tmp_path) == first
@@ -60,7 +60,7 @@ def test_a_part_that_was_recorded_as_a_tools_path_is_not_done_again(tmp_path: Pa
 
 
 def test_a_part_that_was_done_on_other_data_is_refused(dataset_copy: Dataset, tmp_path: Path) -> None:
-    """The dataset was made again in its place; a record that names no data is taken, and data that is gone too."""
+    """The dataset was made again in the same place. A record without data is accepted, and so is missing data."""
     folder, record = Path(dataset_copy.folder), tmp_path / "parts" / "one.json"
     with session_in(tmp_path) as session:
         first = session.part("one", ["train"], dict, folder)
@@ -76,7 +76,7 @@ def test_a_part_that_was_done_on_other_data_is_refused(dataset_copy: Dataset, tm
 
 @pytest.mark.parametrize("words", [SLEEPS, STUBBORN])
 def test_a_process_ends_with_the_budget_to_ten_percent_even_if_it_will_not(words: list[str], tmp_path: Path) -> None:
-    """Three seconds: a stubborn one is killed after 8 % more. A busy machine has a second beyond 10 %."""
+    """Budget: 3 s. A process that does not stop is killed 8 % later. A busy machine may take 1 s beyond 10 %."""
     with session_in(tmp_path, 0.05) as session:
         session.plan(["one", "two"])
         session.standing = lambda: "one has finished 2 epochs"
@@ -98,7 +98,7 @@ def test_a_process_ends_with_its_goal_or_with_a_signal_to_us(tmp_path: Path) -> 
     with session_in(tmp_path, stop=stop) as session:
         began = time.monotonic()
         assert session.call(SLEEPS, tmp_path / "log", until=lambda: time.monotonic() > began + 0.5) == 0
-        assert session.call(SLEEPS, tmp_path / "log", until=lambda: True) == 0, "it is not even begun"
+        assert session.call(SLEEPS, tmp_path / "log", until=lambda: True) == 0, "it must not start"
         stop.number = signal.SIGTERM
         with pytest.raises(UnfinishedError):
             session.call(SLEEPS, tmp_path / "log")

@@ -15,7 +15,7 @@ def source(pictures: Path) -> Source:
 
 @pytest.fixture(scope="session")
 def small(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pictures at 32 pixels, eight a shard: quick to make again."""
+    """The pictures at 32 pixels, eight per shard: quick to make again."""
     out = tmp_path_factory.mktemp("small") / "dataset"
     make_shards(source, out, SMALL)
     return out

@@ -1,4 +1,4 @@
-"""What the tests of making datasets share: quick settings, sources, and what folders hold."""
+"""What the tests of making datasets share: quick settings, sources, and helpers to compare folders."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ SMALL = ShardSettings(rescaling=Rescaling(size=32), samples_per_shard=8)
 
 
 class Stop(Exception):  # noqa: N818 - no error of the program's
-    """Stands for whatever ends a job early."""
+    """Stops a job early."""
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -16,7 +16,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def identities(root: Path) -> dict[str, tuple[int, int]]:
-    """Which file each name is and when it was written: tells a file left alone from one written again."""
+    """Return the inode and time of every file: they change if a file is written again."""
     found = {path: path.stat() for path in sorted(root.rglob("*")) if path.is_file()}
     return {str(path.relative_to(root)): (status.st_ino, status.st_mtime_ns) for path, status in found.items()}
 

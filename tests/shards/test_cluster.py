@@ -1,4 +1,4 @@
-"""A Dask cluster gives the bytes that this machine's processes give, though it loses a worker on the way."""
+"""A Dask cluster gives the same bytes as this machine's processes, even if it loses a worker."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def wait_for(path: Path, seconds: float = 60) -> None:
 
 
 class Cluster:
-    """A scheduler and two workers, processes of their own on loopback."""
+    """A scheduler and two workers, each in its own process, on loopback."""
 
     def __init__(self, folder: Path) -> None:
         file = folder / "scheduler.json"

@@ -1,4 +1,4 @@
-"""The odd files of ImageNet keep their colours, in train and val alike, through the whole of make_shards."""
+"""ImageNet's unusual files keep their colours through make_shards, in train and in val."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ from freelight.shards import Dataset, Rescaling, ShardSettings, list_images, mak
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_cmyk_jpegs_and_a_png_named_jpeg_keep_their_colours(split: str, tmp_path: Path) -> None:
-    """As n01739381_1309 and ILSVRC2012_val_00019877 (CMYK) and n02105855_2933 (an RGBA PNG named .JPEG) are."""
+    """Like n01739381_1309 and ILSVRC2012_val_00019877 (CMYK), and n02105855_2933 (an RGBA PNG named .JPEG)."""
     images = tmp_path / "images"
     for name in ("train", "val"):
         (images / name / "n01739381").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Whatever the workers, the order, the stops and the kills: the same bits, in the right file."""
+"""Any workers, order, stops and kills give the same bits, in the right file."""
 
 import functools
 import os
@@ -33,7 +33,7 @@ def saved(folder: Path) -> dict[str, bytes]:
 
 
 def stop_after(shards: int) -> Callable[[Iterable[RGBMoments], int], Iterator[RGBMoments]]:
-    """Watch until so many parts are in, then fail."""
+    """Watch until `shards` parts have arrived, then fail."""
 
     def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
         for number, part in enumerate(parts, 1):
@@ -210,7 +210,7 @@ def test_a_file_that_must_not_be_written_is_not(out: str, message: str, dataset:
 
 
 def test_a_rotten_sample_stops_the_statistics(bare: Dataset) -> None:
-    """It would enter the mean unseen: a JPEG with a flipped byte decodes."""
+    """Otherwise it would change the mean silently, because a JPEG with a flipped byte still decodes."""
     row = bare.split("train").samples[-1]
     with (bare.folder / "train-000003.tar").open("r+b") as file:
         file.seek(int(row["offset"]) + int(row["length"]) // 2)

@@ -33,7 +33,7 @@ def command(message: str, missing_file: bool, **others: object) -> None:
     ],
 )
 def test_an_argument_in_backticks_becomes_the_option_in_one_line_with_exit_code_2(message: str, line: str) -> None:
-    """The longest spelling of the option, also where the argument has another name; other names stay."""
+    """The longest spelling of the option, also if the argument has another name; other names stay."""
     result = CliRunner().invoke(command, ["--message", message])
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"error: {line}\n")
 

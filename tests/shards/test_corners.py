@@ -53,7 +53,8 @@ def test_a_split_of_only_bad_pictures_is_an_error_with_the_last_reason(tmp_path:
 
 
 def test_file_names_of_any_bytes_come_through(few: Path, tmp_path: Path) -> None:
-    """But for a line break. Other characters at which Python splits lines, and bytes that are no UTF-8, are names."""
+    """All bytes except a line break: also other characters at which Python splits lines, and bytes that are not
+    UTF-8."""
     odd = [os.fsencode(name) for name in ("a\rb.png", "a\u2028b.png", "a\x85\x0bb.png")] + [b"\xff\xfe.png"]
     pictures = sorted(few.rglob("*.png"))
     for name, path in zip(odd, pictures, strict=False):
@@ -82,7 +83,7 @@ def test_samples_per_shard_is_a_32nd_of_the_largest_split_within_100_and_2000(fe
 def test_tasks_do_not_carry_the_listing_to_their_processes(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For ImageNet it is 100 MB and 8 seconds of pickling, a task."""
+    """For ImageNet it would be 100 MB and 8 seconds of pickling per task."""
     seen: list[Source] = []
 
     def run(function: object, tasks: Iterable[object], **options: object) -> Iterator[ShardRecord]:

@@ -1,4 +1,4 @@
-"""A finished dataset is read with checks: what rotted, or was never there, is named down to the sample."""
+"""A finished dataset is read with checks: errors name what is damaged or missing, down to the sample."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from freelight.shards.dataset import SAMPLE, Split
 
 
 def test_any_sample_is_one_pread_away(dataset: Dataset) -> None:
-    """The table's offsets are into the tar itself: no tar reader is needed."""
+    """The table's offsets are positions in the tar, so no tar reader is needed."""
     split = dataset.split("train")
     for index in (0, 17, 59):
         row = split.samples[index]
@@ -201,7 +201,7 @@ def test_other_data_has_another_fingerprint(
 
 
 def test_a_pickled_split_has_its_own_descriptors(dataset: Dataset) -> None:
-    """A descriptor number means another file in another process, and closing it there would hit a stranger."""
+    """In another process the same descriptor number is a different file, which must not be closed."""
     split = dataset.split("train")
     expected = split.read(3)
     twin = pickle.loads(pickle.dumps(split))
@@ -212,7 +212,7 @@ def test_a_pickled_split_has_its_own_descriptors(dataset: Dataset) -> None:
 
 
 def test_a_closed_split_opens_its_files_again(dataset: Dataset) -> None:
-    """And leaves none open: readers come and go by the shard when statistics are computed."""
+    """And it leaves none open: computing statistics opens a new reader for each shard."""
     open_before = len(os.listdir("/proc/self/fd"))
     split = dataset.split("train")
     expected = [split.read(index) for index in range(len(split))]

@@ -1,4 +1,4 @@
-"""The drawn pictures are what the demo and the other tests take them for."""
+"""The drawn pictures have the properties that the demo and the other tests need."""
 
 import os
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_each_defect_is_what_it_says(drawn: DrawnPictures) -> None:
 def test_same_seed_same_bytes_and_defects_replace_only_their_own_pictures(
     tree: Path, drawn: DrawnPictures, tmp_path: Path
 ) -> None:
-    """A smaller tree is a part of the larger one: a picture depends on (seed, split, class, n) and on nothing else."""
+    """A smaller tree is a part of the larger one: a picture depends only on (seed, split, class, n)."""
     draw_pictures(tmp_path / "again", train_per_class=2, val_per_class=1)
     draw_pictures(tmp_path / "whole", train_per_class=2, val_per_class=1, defects=False)
     draw_pictures(tmp_path / "other", train_per_class=1, val_per_class=1, seed=1, defects=False)
@@ -95,7 +95,7 @@ def mean_colours(tree: Path, split: str, per_class: int) -> NDArray[np.float64]:
 
 
 def test_colour_does_not_tell_the_classes_apart(tree: Path, drawn: DrawnPictures) -> None:
-    """If this fails, a network that never looks at shape could pass for one that learned."""
+    """If this fails, a network could have low errors without learning shapes."""
     centroids = mean_colours(tree, "train", TRAIN).mean(1)
     val = mean_colours(tree, "val", VAL)
     distance = np.linalg.norm(val[:, :, None] - centroids, axis=-1)
@@ -104,7 +104,7 @@ def test_colour_does_not_tell_the_classes_apart(tree: Path, drawn: DrawnPictures
 
 
 def test_classes_draw_different_figures_from_the_same_draws() -> None:
-    """With rotation, colours and noise equal, only the figure is left: any two differ in over a tenth of the pixels."""
+    """With equal rotation, colours and noise, any two figures differ in more than a tenth of the pixels."""
     pictures = [np.asarray(draw_picture(k, np.random.default_rng(3), (256, 256)), np.int16) for k in range(10)]
     for a in range(10):
         for b in range(a):

@@ -1,4 +1,4 @@
-"""Tasks run on any number of processes; what goes wrong there is one readable error."""
+"""Tasks run on any number of processes; a failure there is one readable error."""
 
 import operator
 import os
@@ -15,7 +15,7 @@ def test_results_come_for_every_task_on_one_and_on_two_processes() -> None:
 
 
 def test_one_worker_is_this_process_and_two_are_others() -> None:
-    """One needs no pickling and can be stepped through; two leave this one free to show progress."""
+    """One needs no pickling and can be debugged step by step; with two, this process can show progress."""
     assert set(run_tasks(operator.call, [os.getpid] * 4, workers=1)) == {os.getpid()}
     assert os.getpid() not in set(run_tasks(operator.call, [os.getpid] * 8, workers=2))
 

@@ -1,4 +1,4 @@
-"""Importing the package is quick: what takes long to import is imported on first use."""
+"""Importing the package is quick: slow libraries are imported on first use."""
 
 import subprocess
 import sys

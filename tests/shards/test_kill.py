@@ -1,4 +1,4 @@
-"""A job killed with SIGKILL, at any moment, is finished by the same command to the same bytes."""
+"""After SIGKILL at any moment, the same command finishes the job with the same bytes."""
 
 import os
 import random
@@ -34,7 +34,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of a job that nobody stopped."""
+    """The files of a job that was not stopped."""
     out = tmp_path_factory.mktemp("whole") / "dataset"
     subprocess.run(command(images, out, 1), check=True, capture_output=True)
     return files(out)
@@ -67,20 +67,20 @@ MOMENTS = {
     "two-records": records(2),
     "nine-records": records(9),
 }
-"""In the order in which they come: 16 shards of train, 5 of val."""
+"""In order of time: 16 shards of train, 5 of val."""
 
 LAST_MOMENTS = {
     "last-record": records(21),
     "tables-begun": exists("train.samples.npy"),
     "manifest-named": exists("dataset.json"),
 }
-"""These follow one another within milliseconds: a kill may hit the next."""
+"""These follow each other within milliseconds, so a kill may come at the next one."""
 
 
 def test_killed_at_one_moment_after_another_it_ends_with_the_same_bytes(
     images: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """One folder, eight kills, each further on; shards finished before a kill are not made again."""
+    """One folder, eight kills, each at a later moment; shards finished before a kill are not made again."""
     out = tmp_path / "out"
     for name, moment in (MOMENTS | LAST_MOMENTS).items():
         finished = {out / f"{path.stem}.tar" for path in (out / ".partial").glob("*.record")}
@@ -107,7 +107,7 @@ def test_two_workers_killed_once_and_one_worker_after_them_end_with_the_same_byt
 def test_killed_at_20_random_moments_it_ends_with_the_same_bytes(
     images: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Each kill falls anywhere within the time in which shards are written; the folder goes on from kill to kill."""
+    """Each kill comes at a random time while shards are written; every start continues with the same folder."""
     out = tmp_path / "out"
     rng = random.Random(0)
     kills = 0
@@ -121,7 +121,7 @@ def test_killed_at_20_random_moments_it_ends_with_the_same_bytes(
             os.killpg(job.pid, signal.SIGKILL)
             kills += 1
         job.wait()
-        if (out / "dataset.json").exists():  # finished before all kills: begin anew
+        if (out / "dataset.json").exists():  # finished before all kills: start again
             subprocess.run(command(images, out, 1), check=True, capture_output=True)
             assert files(out) == whole
             shutil.rmtree(out)

@@ -83,7 +83,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def stopped(source: Source | OrderedSource, out: Path) -> None:
-    """Begin a dataset, and stop after two shards."""
+    """Start a dataset, and stop after two shards."""
 
     def watch(records: object, total: int | None) -> Iterator[object]:
         for count, record in enumerate(records):  # type: ignore[arg-type, var-annotated]

@@ -51,7 +51,7 @@ def test_each_jpeg_is_its_source_picture_rescaled(source: Source, dataset: Datas
 
 
 def test_samples_are_shuffled_over_the_whole_split_each_exactly_once(source: Source, dataset: Dataset) -> None:
-    """DALI's reader shuffles a small buffer only: a shard of one class would train on one class."""
+    """DALI's reader shuffles only a small buffer: a shard with one class would give batches of one class."""
     split = dataset.split("train")
     rejects = [json.loads(line)["path"] for line in (dataset.folder / "rejected.jsonl").read_text().splitlines()]
     assert sorted(split.sources + rejects) == sorted(image.path for image in source.splits["train"])
@@ -84,7 +84,7 @@ def test_another_seed_is_another_order_and_a_limit_keeps_its_beginning(
 
 
 def test_a_splits_order_depends_on_its_own_pictures_and_name_alone(source: Source) -> None:
-    """So a val folder added later leaves train as it was; and two splits of one length are not shuffled alike."""
+    """A val folder that is added later does not change train, and two splits of equal length get different orders."""
     images = source.splits["train"]
 
     def order(split: str, splits: dict[str, list[SourceImage]]) -> list[str]:

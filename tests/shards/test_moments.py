@@ -1,4 +1,4 @@
-"""Sums of pixels are exact, and the eigenbasis made of them is that of all the pixels."""
+"""Sums of pixels are exact, and the eigenbasis from them is that of all pixels."""
 
 import io
 
@@ -53,7 +53,7 @@ def test_sums_are_exact_integers(images: npt.NDArray[np.uint8]) -> None:
 
 
 def test_sums_have_room_for_all_of_imagenet() -> None:
-    """Fall 2011, all white: 15 million pictures of 256 x 256. The covariance of one colour is nought, exactly."""
+    """Fall 2011, all white: 15 million pictures of 256 x 256. The covariance of one colour is exactly 0."""
     part = RGBMoments().partial_fit(np.full((1, 256, 256, 3), 255, np.uint8))
     whole = RGBMoments().merge(part)
     for _ in range(24):

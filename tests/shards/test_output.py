@@ -1,4 +1,4 @@
-"""A dataset put at a URL is the one that is written into a folder, also when the run was killed in between."""
+"""A dataset at a URL equals the one in a folder, even if the run was killed in between."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """An S3 server on loopback with a bucket; the commands find it by the environment, as they find Amazon's."""
+    """An S3 server on loopback with a bucket; the commands find it through the environment, as they find Amazon's."""
     pytest.importorskip("moto")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -48,7 +48,7 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 
 
 def snippet(code: str) -> str:
-    """Run a line of fsspec in a process of its own: the S3 client's warnings are not ours."""
+    """Run a line of fsspec in a separate process, because the S3 client's warnings are not ours."""
     done = subprocess.run([sys.executable, "-c", f"import fsspec; {code}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -57,7 +57,7 @@ def snippet(code: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_dataset_in_an_object_store_is_that_in_a_folder(workers: str, store: str, tmp_path: Path) -> None:
-    """Killed once on the way; what was put before is kept, and nothing but the dataset is left."""
+    """After one kill, uploaded files are kept, and at the end only the dataset is left."""
     images = tmp_path / "pictures"
     draw_pictures(images, train_per_class=20, val_per_class=4)
 

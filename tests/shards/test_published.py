@@ -1,4 +1,4 @@
-"""What compute_pca prints: ours beside ImageNet's, and constants that another program can paste."""
+"""What compute_pca prints: our values beside ImageNet's, and constants for other programs."""
 
 import re
 from typing import Any
@@ -22,7 +22,8 @@ def statistics(dataset: Dataset) -> Statistics:
 
 
 def test_the_published_values_are_those_of_paper_md() -> None:
-    """And they are consistent: the axes are a basis, to their four digits, and the 0-1 table follows from the roots."""
+    """They are also consistent: the axes are a basis, within their four digits, and the 0-1 table follows from the
+    roots."""
     assert PUBLISHED_MEAN == (127.305, 119.715, 104.913)
     assert PUBLISHED_ROOTS == (121.780, 37.094, 19.721)
     axes = np.array(PUBLISHED_AXES)

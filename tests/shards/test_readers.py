@@ -1,4 +1,4 @@
-"""Anyone's tools read a dataset's shards, and the same samples in them."""
+"""Other tools read a dataset's shards, and find the same samples."""
 
 import subprocess
 import tarfile

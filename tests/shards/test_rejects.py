@@ -1,4 +1,4 @@
-"""Rejects are bounded: a source that is mostly damaged does not become a small dataset."""
+"""Rejects are limited: a mostly damaged source does not become a small dataset."""
 
 import errno
 import os
@@ -95,7 +95,7 @@ def test_a_recorded_shard_that_is_not_there_is_made_again(damage: str, source: S
 
 
 def test_an_output_within_the_source_is_refused(pictures: Path, tmp_path: Path) -> None:
-    """The next listing would find its own shards."""
+    """Otherwise the next listing would find the shards."""
     copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
     with pytest.raises(FreelightError, match=r"`out` .* lies within `images`"):
         make_shards(list_images(copy), copy / "out", TINY)

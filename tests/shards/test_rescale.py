@@ -17,7 +17,8 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def noisy(width: int, height: int, seed: int = 0) -> Pixels:
-    """Noise on a slope, uint8 (height, width, 3): a shift of a hundredth of a pixel shows, and so does a mirror."""
+    """Noise on a gradient, uint8 (height, width, 3): shows a shift of a hundredth of a pixel, and a mirrored
+    picture."""
     slope = np.linspace(0, 120, width)[None, :, None] + np.linspace(0, 60, height)[:, None, None]
     return (slope + np.random.default_rng(seed).uniform(0, 75, (height, width, 3))).astype(np.uint8)
 
@@ -77,7 +78,7 @@ def test_shrinking_is_the_area_mean_of_the_whole_picture_then_cropped(width: int
 
 
 def test_the_oracle_tells_half_a_pixel_of_shift() -> None:
-    """The tolerance above would not forgive cropping first: that picture is another one."""
+    """The tolerance above is small enough to detect a crop before scaling."""
     pixels = noisy(700, 523)
     square = pixels[:, (700 - 523) // 2 : (700 - 523) // 2 + 523]
     assert np.abs(area_oracle(square, 256) - area_oracle(pixels, 256)).max() > 5
@@ -101,13 +102,14 @@ def test_enlarging_is_pillows_bicubic_of_the_whole_picture_then_cropped(width: i
     whole = picture.resize(sides, Image.Resampling.BICUBIC)
     expected = np.asarray(whole.crop((left, top, left + 256, top + 256))).astype(np.int16)
     apart = np.abs(rescale(picture, 256) - expected)
-    # Pillow rounds between its two passes; where those roundings differ, a lone pixel may be 2 apart.
+    # Pillow rounds between its two passes, so a single pixel may differ by 2.
     assert np.mean(apart > 1) < 1e-4
     assert apart.max() <= 2
 
 
 def test_a_picture_of_1_by_5000_gives_its_middle_without_being_scaled_whole() -> None:
-    """Scaled whole it would be 256 x 1,280,000, a gigabyte; its middle depends on the few pixels around it."""
+    """The whole scaled picture would have 256 x 1,280,000 pixels, a gigabyte; the middle needs only a few source
+    pixels."""
     pixels = noisy(1, 5000)
     near = Image.fromarray(pixels[2495:2505]).resize((256, 2560), Image.Resampling.BICUBIC)
     top = (5000 * 256 - 256) // 2 - 2495 * 256
@@ -128,12 +130,12 @@ def test_other_sizes_follow_the_same_geometry(size: int) -> None:
     assert np.abs(rescale(Image.fromarray(pixels), size) - area_oracle(pixels, size)).max() < 0.51
 
 
-# What files there are.
+# Kinds of files.
 
 
 @pytest.fixture(scope="module")
 def colours() -> Image.Image:
-    """Four quarters of saturated colours, and a slope: a wrong conversion or inversion is far off."""
+    """Four quarters of saturated colours, and a gradient: a wrong conversion or inversion gives a large error."""
     pixels = np.empty((256, 256, 3), np.uint8)
     pixels[:128, :128], pixels[:128, 128:] = (220, 30, 40), (30, 180, 60)
     pixels[128:, :128], pixels[128:, 128:] = (40, 60, 210), (240, 220, 50)
@@ -223,19 +225,19 @@ ROTATED = (0x0112, 3, 1, b"\6")
     ],
 )
 def test_a_corrupt_exif_block_over_sound_pixels_is_ignored(block: bytes) -> None:
-    """ImageNet has them; under this configuration a warning printed for one would fail too."""
+    """ImageNet has them. A warning would fail too, because pytest turns warnings into errors."""
     pixels = noisy(40, 30)
     with_block = np.asarray(decode_picture(encoded(pixels, "JPEG", exif=block)))
     assert np.array_equal(with_block, np.asarray(decode_picture(encoded(pixels, "JPEG"))))
 
 
 def test_an_orientation_counts_though_another_tag_of_its_block_is_corrupt() -> None:
-    """Pillow's `exif_transpose` raises struct.error on this block, which once stopped the whole job."""
+    """Pillow's `exif_transpose` raises struct.error on this block; that once stopped the whole job."""
     block = exif_block((0x0100, 2, 4, b"abc"), ROTATED)  # an image width in letters
     assert decode_picture(encoded(noisy(40, 30), "JPEG", exif=block)).size == (30, 40)
 
 
-# What is no picture.
+# Files that are not pictures.
 
 
 JPEG = encoded(noisy(64, 48), "JPEG")
@@ -255,7 +257,7 @@ JPEG = encoded(noisy(64, 48), "JPEG")
     ids=["empty", "text", "two-bytes", "truncated-jpeg", "truncated-png", "bomb", "no-width"],
 )
 def test_what_is_no_whole_picture_is_rejected_with_one_reason(data: bytes, reason: str) -> None:
-    """The same one each time: a reason that holds a memory address once made `rejected.jsonl` differ."""
+    """The reason is the same each time; a memory address in it once made `rejected.jsonl` differ."""
     reasons = []
     for _ in range(2):
         with pytest.raises(FreelightError, match=reason) as caught:
@@ -287,7 +289,7 @@ def test_a_damaged_file_is_decoded_or_rejected_but_stops_nothing(format: str) ->
     assert rejected > 0
 
 
-# What comes out.
+# The output.
 
 
 def test_the_output_is_a_baseline_jpeg_of_256_in_rgb_420_without_metadata() -> None:
@@ -340,7 +342,7 @@ def test_settings_out_of_range_are_named(fields: dict[str, object], message: str
 
 
 def test_a_gzip_compressed_jpeg_is_the_jpeg() -> None:
-    """ImageNet 2010 has one named .JPEG; one that is cut or unpacks without end is rejected."""
+    """ImageNet 2010 has one named .JPEG. A truncated one is rejected, and so is one that unpacks without end."""
     data = encoded(noisy(300, 280), "JPEG")
     assert rescale_file(gzip.compress(data), Rescaling()) == rescale_file(data, Rescaling())
     with pytest.raises(FreelightError, match="cannot decode: gzip cut short"):
@@ -404,7 +406,7 @@ def test_another_resampling_is_pillows_of_the_whole_picture_then_cropped(name: s
 
 @pytest.mark.parametrize("name", ["authors", "bicubic", "lanczos"])
 def test_a_picture_of_the_size_asked_for_keeps_its_pixels(name: str) -> None:
-    """CIFAR's 32x32: no resampling filter may touch them."""
+    """For example CIFAR's 32x32: no resampling filter may change them."""
     pixels = noisy(32, 32)
     assert np.array_equal(rescale(Image.fromarray(pixels), 32, name), pixels)
 

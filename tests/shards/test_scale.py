@@ -1,4 +1,4 @@
-"""A dataset of ImageNet's size opens in a moment."""
+"""A dataset of ImageNet's size opens within a second."""
 
 import hashlib
 import time
@@ -14,7 +14,7 @@ from freelight.shards.sources import ClassInfo
 
 @pytest.mark.slow
 def test_the_table_and_manifest_of_imagenets_size_load_in_a_second(tmp_path: Path) -> None:
-    """1,281,167 samples in 641 shards, 1,000 classes; the table's hash is checked on the way."""
+    """1,281,167 samples in 641 shards, 1,000 classes; this includes checking the table's hash."""
     table = np.zeros(1_281_167, SAMPLE)
     np.save(tmp_path / "train.samples.npy", table)
     digest = hashlib.sha256((tmp_path / "train.samples.npy").read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Sources that are read in order are read once, and give the bytes that a copy read at random gives."""
+"""Ordered sources are read once, and give the same bytes as a copy that is read at random."""
 
 import functools
 import gzip
@@ -30,7 +30,7 @@ CLASSES = ("n01440764", "n01751748", "n02119789")
 
 
 def photograph(path: Path, seed: int) -> None:
-    """A picture much larger than what is made of it, so that reads of the source outweigh all others."""
+    """A picture much larger than its sample, so that most bytes read are bytes of the source."""
     pixels = np.random.default_rng(seed).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, "JPEG", quality=95)
 
@@ -117,7 +117,7 @@ def test_tar_gz_gives_the_bytes_of_a_copy_that_is_read_at_random(workers: int, t
 
 
 def test_parquet_gives_the_bytes_of_a_copy_that_is_read_at_random(parquets: Path, at_random: Path) -> None:
-    """Order within a class is by path, and here the path's beginning is another: samples are compared by name."""
+    """The order within a class is by path, and paths start differently here: samples are compared by name."""
     out = parquets.parent / "out"
     manifest = make_shards(list_images(parquets), out, TINY)
     assert [(info.id, info.name) for info in manifest.classes] == list(
@@ -142,9 +142,9 @@ def read_by_this_process() -> int:
 
 @pytest.mark.parametrize("layout", ["tar_gz", "parquets"])
 def test_an_ordered_source_is_read_once(layout: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """At most 1.1 times its bytes are read, those of the staging area included, as the kernel counts them."""
+    """By the kernel's count, at most 1.1 times its bytes are read, including the segments."""
     images: Path = request.getfixturevalue(layout)
-    make_shards(list_images(images), tmp_path / "warm", TINY)  # imports are read, too
+    make_shards(list_images(images), tmp_path / "warm", TINY)  # imports read files too
     size = sum(path.stat().st_size for path in images.rglob("*") if path.is_file())
     before = read_by_this_process()
     make_shards(list_images(images), tmp_path / "out", TINY)
@@ -191,7 +191,7 @@ def tree(root: Path) -> dict[str, bytes]:
 def test_killed_while_staging_it_ends_with_the_tree_of_a_run_that_nobody_stopped(
     layout: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """SIGKILL, as soon as so many segments are staged, again and again; what was staged is not staged again."""
+    """Repeated SIGKILLs, each at a given number of segments; finished segments are not made again."""
     images: Path = request.getfixturevalue(layout)
     out, whole = tmp_path / "killed", tmp_path / "whole"
 
@@ -251,7 +251,7 @@ def test_for_a_url_it_is_staged_in_a_named_folder_and_resumes_there(
         staging=staging,
         watch_ordered=lambda items, total: (seen.append(i) for i in items),
     )
-    assert seen == [], "what was staged was staged again"
+    assert seen == [], "a finished segment was made again"
     make_shards(list_images(images), tmp_path / "local", TINY)
     assert tree(tmp_path / "store") == tree(tmp_path / "local")
     assert list(staging.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The statistics are those that scikit-learn finds in all the pixels at once, to the bit on any number of workers."""
+"""The statistics equal scikit-learn's over all pixels at once, with the same bits for any number of workers."""
 
 import io
 import json
@@ -51,7 +51,7 @@ def assert_same_bits(left: Statistics, right: Statistics) -> None:
         assert (a.dtype, a.tobytes()) == (b.dtype, b.tobytes()), name
 
 
-# What they are.
+# The values.
 
 
 def test_the_eigenbasis_is_scikit_learns_pca_of_every_pixel(
@@ -89,7 +89,7 @@ def test_val_has_statistics_of_its_own(dataset: Dataset, statistics: Statistics)
     assert not np.allclose(val.mean, statistics.mean, rtol=1e-4)
 
 
-# A corner: pictures without colour.
+# A special case: pictures without colour.
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_greyscale_pictures_have_one_axis_along_grey_and_no_variance_off_it(grey: Dataset, tmp_path: Path) -> None:
-    """Their covariance is singular: there is no Cholesky factor of it."""
+    """Their covariance is singular, so it has no Cholesky factor."""
     found = compute_statistics(grey)
     values = decoded(grey, "train")[..., 0].astype(np.float64)
     np.testing.assert_allclose(found.eigenvalues[0], 3 * values.var(ddof=1), rtol=1e-9)
@@ -139,7 +139,7 @@ def test_what_is_saved_is_loaded_and_the_twin_says_the_same(statistics: Statisti
 def test_the_file_has_what_other_programs_ask_for_in_both_units(
     images: npt.NDArray[np.uint8], dataset: Dataset
 ) -> None:
-    """Each number anew from pixels in 0-1 and in 0-255; one that is off by 255 is the mistake that everybody makes."""
+    """Each number is computed again from pixels in 0-1 and in 0-255: a factor of 255 is the usual mistake."""
     with np.load(dataset.folder / "statistics.npz") as archive:
         found = dict(archive)
     for suffix, unit in (("", 1), ("_01", 255)):
@@ -157,7 +157,7 @@ def test_the_file_has_what_other_programs_ask_for_in_both_units(
 def test_files_saved_twice_are_equal_byte_for_byte(
     statistics: Statistics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A year apart: a zip archive would like to hold the time."""
+    """Saved a year apart, because zip archives usually store the time."""
     once, later = tmp_path / "once", tmp_path / "later"
     once.mkdir()
     later.mkdir()
@@ -188,7 +188,7 @@ def test_a_folder_that_is_no_dataset_has_no_statistics(statistics: Statistics, t
 
 
 def test_a_dataset_does_not_yield_the_statistics_of_another(dataset_copy: Dataset, grey: Dataset) -> None:
-    """Copied from elsewhere, or left from before the dataset was made again. By its own name the file may be read."""
+    """The file was copied from elsewhere, or is older than the dataset. Read by its own path, it is accepted."""
     compute_statistics(grey).save(dataset_copy.folder)
     own, other = dataset_copy.fingerprint[:12], grey.fingerprint[:12]
     message = (

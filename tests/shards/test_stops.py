@@ -1,4 +1,4 @@
-"""A stopped job ends with the same bytes, and one of another source or setting is refused."""
+"""A stopped job ends with the same bytes; another source or setting is refused."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def stop_after(count: int, records: Iterable[ShardRecord]) -> Iterator[ShardReco
 
 
 def begin(source: Source, out: Path, shards: int) -> None:
-    """Make a dataset, but stop when so many shards are recorded and one more is written."""
+    """Make a dataset, but stop when `shards` shards are recorded and one more is written."""
     with pytest.raises(Stop):
         make_shards(source, out, SMALL, watch=lambda records, total: stop_after(shards, records))
 
@@ -36,7 +36,7 @@ def test_a_stopped_job_resumes_to_the_same_bytes_and_keeps_its_finished_shards(
     assert not (out / "dataset.json").exists()
     with pytest.raises(FreelightError, match="is not a finished dataset"):
         Dataset(out)
-    # What a kill may leave besides: half a file under its temporary name, and a shard whose record was not written.
+    # What a kill may also leave: half a file under its temporary name, and a shard without a record.
     (out / "train-000006.tar.tmp").write_bytes(b"half")
     (out / f"{recorded[-1]}.idx.tmp").write_bytes(b"half")
     (out / ".partial" / "train-000006.record.tmp").write_bytes(b"half")
@@ -140,7 +140,7 @@ def touch_picture(pictures: Path) -> None:
 def test_a_changed_source_on_the_same_folder_is_an_error(
     change: object, finished: bool, message: str, pictures: Path, small: Path, tmp_path: Path
 ) -> None:
-    """A finished dataset does not mind times: a copy of the source may have others."""
+    """A finished dataset ignores file times, because a copy of the source may have other times."""
     copy = Path(shutil.copytree(pictures, tmp_path / pictures.name))
     out = tmp_path / "out"
     if finished:
@@ -162,7 +162,7 @@ def test_a_folder_of_someone_elses_is_refused_and_left_alone(source: Source, tmp
 
 
 def test_a_source_that_changes_while_it_is_read_stops_the_job(pictures: Path, tmp_path: Path) -> None:
-    """It must not be counted as one more bad picture: the same listing would give other bytes."""
+    """It must not count as a bad picture, because then the same listing would give different bytes."""
     copy = Path(shutil.copytree(pictures, tmp_path / pictures.name))
     source = source_of(copy)
     next((copy / "train").rglob("*_1.JPEG")).write_bytes(b"cut")

@@ -1,4 +1,4 @@
-"""Shards are, to the byte, what `webdataset.TarWriter` writes."""
+"""Shards have the same bytes as from `webdataset.TarWriter`."""
 
 import io
 

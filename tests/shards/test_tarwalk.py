@@ -1,4 +1,4 @@
-"""The walk over tar headers finds what `tarfile` finds, and follows nothing out of the archive."""
+"""The walk over tar headers finds what `tarfile` finds, and follows no link out of the archive."""
 
 import io
 import re
@@ -85,7 +85,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.mark.slow
 def test_an_archive_of_imagenets_size_is_listed_in_20_seconds_and_a_gigabyte(tmp_path: Path) -> None:
-    """1,281,167 entries in 1,000 inner tars; tarfile takes 40 s. The time is the processor's."""
+    """1,281,167 entries in 1,000 inner tars; tarfile takes 40 s. Measured in CPU time."""
     count, classes = 1_281_167, 1000
 
     def header(name: str, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""One flipped byte anywhere in a dataset is found, and named down to the sample where it is a sample's."""
+"""One flipped byte anywhere in a dataset is found; if it is in a sample, the sample is named."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ def test_a_sound_dataset_has_no_problems(level: str, made: Path) -> None:
 
 
 def test_a_flipped_byte_in_any_place_of_any_file_is_found(made: Path, copy: Path) -> None:
-    """Three places in every file, the ends among them: manifest, tables, indices, rejects and tars."""
+    """Three places in every file, including both ends: manifest, tables, indices, rejects and tars."""
     for path in sorted(made.iterdir()):
         size = path.stat().st_size
         for offset in {0, size - 1, int(np.random.default_rng(size).integers(size))}:
@@ -44,7 +44,7 @@ def test_a_flipped_byte_in_any_place_of_any_file_is_found(made: Path, copy: Path
             flip(target, offset)
             try:
                 found = verify_dataset(copy)
-            except FreelightError as error:  # a manifest that is no JSON any more
+            except FreelightError as error:  # a manifest that is no longer JSON
                 found = [str(error)]
             assert found, f"{path.name} byte {offset}"
             assert any(path.name in line for line in found)
@@ -76,7 +76,7 @@ def test_each_bad_sample_is_named_with_its_source_and_no_other(
 
 
 def test_decode_finds_a_picture_that_was_replaced_with_all_its_checksums(copy: Path) -> None:
-    """The manifest cannot know; a picture of another size is found by looking at it."""
+    """The manifest cannot tell; only decoding finds a picture of another size."""
     split = Dataset(copy).split("val")
     row = split.samples[3]
     tar = copy / "val-000000.tar"

@@ -62,7 +62,7 @@ def test_kaggles_tree(kaggle: Path, expected: Contents, contents_of: Reader) -> 
 def test_the_same_pictures_make_the_same_shards_whatever_the_layout(
     ilsvrc2012: Path, kaggle: Path, tmp_path: Path
 ) -> None:
-    """So a dataset made from Kaggle's copy is that made from the official archives, byte for byte."""
+    """A dataset from Kaggle's copy equals one from the official archives, byte for byte."""
     one, other = tmp_path / "one", tmp_path / "other"
     make_shards(listed(ilsvrc2012), one, TINY)
     make_shards(listed(kaggle), other, TINY)

@@ -1,4 +1,4 @@
-"""Class-folder trees are listed in one order, labelled by sorted class id; what is amiss is named with its remedy."""
+"""Class-folder trees are listed in one order, labelled by sorted class id; errors name the problem and its remedy."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from freelight.shards import FreelightError, Source, list_images
 
 
 def tree(root: Path, *files: str) -> Path:
-    """Write files that are no pictures: listing never opens them."""
+    """Write files that are not pictures, because listing never opens them."""
     for name in files:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def test_train_and_val_share_labels_by_sorted_class_id(tmp_path: Path) -> None:
 
 
 def test_subfolders_and_links_are_followed_and_every_file_is_listed(tmp_path: Path) -> None:
-    """A file that is no picture is for the converter to reject, in the open."""
+    """The converter, not the listing, rejects a file that is not a picture."""
     images = tree(tmp_path / "images", "train/a/2.jpg", "train/a/deep/1.jpg", "train/a/Thumbs.db")
     tree(tmp_path / "elsewhere", "3.jpg")
     (images / "train/b").symlink_to(tmp_path / "elsewhere")
@@ -153,7 +153,7 @@ def test_a_picture_that_changed_since_it_was_listed_is_an_error(tmp_path: Path) 
 
 
 def test_nothing_is_skipped_in_silence(tmp_path: Path) -> None:
-    """Files beside the classes and hidden things are listed as left out; the class names given are no loss."""
+    """Files beside the classes and hidden files are listed as left out; the file of class names is not."""
     images = tree(tmp_path, "cat/1.jpg", "readme.txt", "names.tsv", ".git/1.jpg", "cat/.hidden/2.jpg", "cat/.3.jpg")
     (images / "names.tsv").write_text("cat\tthe cat\n")
     source = listed(images, class_names=images / "names.tsv")
@@ -191,7 +191,7 @@ def test_a_class_with_two_lines_of_names_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_folder_stops_the_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`os.walk` would pass over it, and a class would lose images without a word."""
+    """`os.walk` would skip it silently, and a class would lose images."""
     images = tree(tmp_path, "train/a/deep/1.jpg", "train/a/2.jpg")
     scandir = os.scandir
 
