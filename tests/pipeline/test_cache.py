@@ -1,4 +1,4 @@
-"""A dataset behind a URL: served by an S3-compatible server on loopback, staged, verified, bounded, and resumable."""
+"""A dataset behind a URL, served by an S3-compatible server on loopback: copied, verified, limited, and resumable."""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ PIXELS = Transform(dtype="uint8", mean="none", lighting=Lighting(mode="off"))
 
 
 class Server:
-    """An S3-compatible server on loopback that can be stopped and started again, its objects kept."""
+    """An S3-compatible server on loopback that keeps its objects when it is stopped and started again."""
 
     def __init__(self) -> None:
         self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -1,4 +1,4 @@
-"""Windows are drawn as the sources say: the 2012 code's shared draws, and torchvision's resized crops."""
+"""Windows are drawn as in their sources: the 2012 code's shared draws, and torchvision's resized crops."""
 
 import io
 import math
@@ -28,7 +28,7 @@ MANY = 100_000
 
 @pytest.mark.parametrize("samples", [1, 31, 32, 33, 1000])
 def test_32_consecutive_written_samples_share_one_place_and_one_flip(samples: int) -> None:
-    """And nothing else: the draw is that of the first, and the light is each sample's own."""
+    """They share nothing else. The draw is that of the first sample; the lighting noise differs."""
     draws = draw_epoch(samples, seed=0, epoch=3)
     sharing = Transform(crop=RandomCrop(shared_by=32))
     windows, flips = sharing.windows(draws, 256), sharing.flips(draws)
@@ -113,8 +113,8 @@ def test_resized_pixels_are_pillows_within_one_grey_level(
 ) -> None:
     """Shrunk thirtyfold or enlarged a hundredfold.
 
-    But for the outermost pixels where it shrinks: there DALI repeats the window's edge, and Pillow leaves out what lies
-    beyond it. In crops of 224 pixels that is one grey level more, in few pixels.
+    The outermost pixels of a shrunk window are an exception: there DALI repeats the window's edge, and Pillow leaves
+    out pixels beyond it. In crops of 224 pixels this adds one grey level in a few pixels.
     """
     crop = RandomResizedCrop(size=size, scale=scale)
     transform = Transform(crop=crop, mean="none", lighting=Lighting(mode="off"), dtype="uint8", flip_probability=0)

@@ -1,4 +1,4 @@
-"""Ranks that train on the same batch decode each image once between them, and each gets the whole batch."""
+"""Of the ranks that train on the same batch, only one decodes each image, and each gets the whole batch."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def loader_of(dataset: Dataset, **settings: Any) -> Loader:
 def on_ranks(world_size: int, function: Callable[[int, dist.ProcessGroup], Any]) -> list[Any]:
     """Run `function(rank, group)` in a thread for each rank, over gloo; return the results.
 
-    All errors are shown: a rank that waits for another in vain hides the cause.
+    All errors are shown, because a rank that waits for a failed rank does not know the cause.
     """
     store = dist.HashStore()
 
@@ -57,7 +57,7 @@ def test_every_rank_gets_the_shares_in_order(sizes: list[int]) -> None:
 def test_a_group_sees_the_batches_of_a_single_rank_and_reads_each_sample_once(
     world_size: int, dataset: Dataset, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Batches of 19 leave a last one of 3, dealt 2 + 1 or one each, and their labels and samples are whole too."""
+    """Batches of 19 leave a last one of 3, split as 2 + 1 or 1 + 1 + 1; labels and samples are complete too."""
     transform = Transform(crop=RandomCrop(size=64), mean="channel", lighting=Lighting(mode="std"))
 
     def batches(rank: int, group: dist.ProcessGroup | None, ranks: int = world_size) -> list[Batch]:
@@ -93,7 +93,7 @@ PLAIN = Transform(crop=RandomCrop(size=64), mean="none", lighting=Lighting(mode=
 def test_the_check_names_the_rank_whose_batch_has_a_flipped_bit(
     bad: int, share: int, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In its own share or in one that it got; every rank says so, and none waits for another."""
+    """In its own share or in a received one; every rank raises the error, and none waits for another."""
     start = exchange.start_exchange
 
     def flips(own: torch.Tensor, sizes: Sequence[int], group: dist.ProcessGroup) -> Callable[[], list[torch.Tensor]]:
@@ -124,7 +124,7 @@ def test_the_check_names_the_rank_whose_batch_has_a_flipped_bit(
 
 
 def test_a_group_skips_what_any_of_its_ranks_finds_damaged(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch then has the same sound samples on every rank; in one with none at all, it is empty."""
+    """A batch then has the same undamaged samples on every rank; without any, it is empty."""
     order = loader_of(dataset, batch_size=6, transform=PLAIN)._draws.order.tolist()
     bad = {order[0], order[2], *order[6:12], order[-1]}
     read = Split.read

@@ -1,4 +1,4 @@
-"""A DALI batch is what plain numpy and Pillow make of the same pictures and draws, sample by sample."""
+"""A DALI batch equals what plain numpy and Pillow compute from the same pictures and draws, sample by sample."""
 
 import dataclasses
 import functools
@@ -48,7 +48,7 @@ SEED, EPOCH, BATCH = 21, 2, 8
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 
 SMALL, FULL = 56, 224
-"""Sizes of crops, pixels, out of images of 64 and 256."""
+"""Sizes of crops, pixels, from images of 64 and 256 pixels."""
 
 # Offsets (top, left); those of 224 in 256 pixels as docs/design/paper.md section 2 lists them.
 LAST = {SMALL: 8, FULL: 32}
@@ -92,7 +92,7 @@ def transform_of(words: Words, size: int) -> Transform:
 
 
 def every_transform() -> Iterator[Words]:
-    """Name every kind of transform that there is."""
+    """Return every kind of transform."""
     for crop in CROPS:
         yield crop, "uint8", "0", "off", "plain"
         lights = ["fixed"] if crop in ("center", "ten") else ["eigenvalue", "std", "divided", "off"]
@@ -102,9 +102,9 @@ def every_transform() -> Iterator[Words]:
 
 
 def in_pairs(kinds: Iterable[Words]) -> list[Words]:
-    """Choose some of `kinds`, so that each two values that occur together in one of them do so in a chosen one.
+    """Choose some of `kinds` so that every pair of values that occurs together in `kinds` also occurs in the choice.
 
-    Pairs of random crops and pairs of fixed views count apart, as each have a graph of their own.
+    Pairs of random crops and of fixed views are counted separately, because their graphs differ.
     """
     pairs = {
         words: {(words[3] == "fixed", *pair) for pair in itertools.combinations(enumerate(words), 2)} for words in kinds
@@ -118,7 +118,7 @@ def in_pairs(kinds: Iterable[Words]) -> list[Words]:
     return chosen
 
 
-# Every branch of the graph and every pair of settings on small images; each crop once as the recipes have it.
+# Every branch of the graph and every pair of settings on small images; each crop once as in the recipes.
 FULL_SIZE: list[Words] = [
     ("random", "float32", "image", "eigenvalue", "plain"),
     ("shared", "float32", "window", "divided", "plain"),
@@ -165,7 +165,7 @@ def sized(
 
 
 def resized(picture: npt.NDArray[np.uint8], window: tuple[int, ...], size: int) -> npt.NDArray[np.uint8]:
-    """Cut, then scale as torchvision's `resized_crop` of a Pillow picture does."""
+    """Cut and then scale, as torchvision's `resized_crop` does with a Pillow picture."""
     top, left, height, width = window
     piece = Image.fromarray(picture).crop((left, top, left + width, top + height))
     return np.asarray(piece.resize((size, size), Image.Resampling.BILINEAR))
@@ -174,7 +174,8 @@ def resized(picture: npt.NDArray[np.uint8], window: tuple[int, ...], size: int) 
 def oracle(
     transform: Transform, picture: npt.NDArray[np.uint8], draws: EpochDraws, sample: int, statistics: Statistics
 ) -> npt.NDArray[Any]:
-    """Do to one decoded picture what the paper says, as plainly as can be: float64 or uint8, (views, size, size, 3)."""
+    """Transform one decoded picture as the paper says, in the simplest code: float64 or uint8, (views, size, size,
+    3)."""
     crop, size = transform.crop, transform.crop.size
     centre = CENTRES[size]
     drawn = sample // 32 * 32 if isinstance(crop, RandomCrop) and crop.shared_by == 32 else sample
@@ -219,7 +220,7 @@ def oracle(
 
 
 def assert_equal(got: npt.NDArray[Any], expected: npt.NDArray[Any], dtype: str, *, levels: float = 0.0) -> None:
-    """Demand uint8 to the bit, float32 to 1e-3, float16 to the rounding of its type; and `levels` more, if given."""
+    """Require equality for uint8, 1e-3 for float32, its rounding for float16; plus `levels`, if given."""
     assert got.dtype == dtype
     assert got.shape == expected.shape
     tolerance: Any = levels + (0 if dtype == "uint8" else 1e-3)
@@ -245,7 +246,7 @@ def allowed_levels(transform: Transform) -> float:
 
 
 def test_the_transforms_below_have_each_pair_of_settings() -> None:
-    """Far fewer than all 334 kinds, with no value and no pair left out; the full-size ones have each crop."""
+    """Far fewer than all 334 kinds, but every value and every pair; the full-size ones have each crop."""
     every, chosen = list(every_transform()), in_pairs(every_transform())
     assert len(every) == 334
     assert len(chosen) < 50
@@ -274,7 +275,7 @@ def test_a_batch_is_the_oracles(name: str, sized: dict[int, Pictures]) -> None:
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_transform_apply_is_the_oracles_too(name: str, sized: dict[int, Pictures]) -> None:
-    """`Transform.apply` is the oracle that users have; here it is held against the plain one."""
+    """`Transform.apply` is the users' oracle; here it is compared with the plain one."""
     transform, pictures = TRANSFORMS[name], sized[TRANSFORMS[name].crop.size]
     draws = draw_epoch(len(pictures.decoded), seed=SEED, epoch=EPOCH)
     for sample in draws.order[:3].tolist():
@@ -293,7 +294,7 @@ def test_transform_apply_is_the_oracles_too(name: str, sized: dict[int, Pictures
     ids=["off", "center"],
 )
 def test_nothing_is_divided_where_no_noise_is_added(transform: Transform, sized: dict[int, Pictures]) -> None:
-    """As in the 2012 code: its last epochs are without noise, and its tests, and neither is divided."""
+    """As in the 2012 code: its last epochs and its tests have no noise, and are not divided."""
     assert transform.divisors is None
     plain = dataclasses.replace(transform, lighting=Lighting(mode="off"))
     divided = first_batch(sized[SMALL], transform).images
@@ -316,7 +317,7 @@ def test_the_draws_that_the_oracle_was_asked_about_differ(dataset: Dataset) -> N
 def test_every_offset_comes_out_as_it_was_drawn(
     crop: int, dataset: Dataset, decoded: dict[str, npt.NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DALI takes a crop's place as a fraction, and rounds: every offset must come out as itself, on either axis."""
+    """DALI gets a crop's place as a fraction and rounds it; every offset must be exact on both axes."""
     size, offsets = len(decoded["train"]), 257 - crop
     assert offsets <= size
     top = np.arange(size) % offsets
@@ -494,7 +495,7 @@ def test_the_gpu_gives_the_cpus_batch(name: str, layout: Layout, sized: dict[int
 def test_of_the_same_decoded_pixels_the_gpu_makes_the_cpus_batch(
     name: str, layout: Layout, sized: dict[int, Pictures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that follows the decoder: uint8 to the bit, float32 to 1e-3; resampling to a grey level."""
+    """All steps after the decoder: uint8 is equal, float32 within 1e-3, resampling within a grey level."""
     replace_decoders(monkeypatch, on_the_cpu)
     ours, theirs = on_both(TRANSFORMS[name], sized, layout)
     levels = allowed_levels(TRANSFORMS[name])
@@ -510,7 +511,7 @@ def on_the_cpu(decode: Callable[..., Any], *nodes: Any, **settings: Any) -> Any:
 def test_the_gpu_graph_over_the_cpus_decoder_is_defined(
     name: str, sized: dict[int, Pictures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the test above runs on a GPU."""
+    """The graph of the test above, which needs a GPU to run."""
     replace_decoders(monkeypatch, on_the_cpu)
     define(TRANSFORMS[name], sized[TRANSFORMS[name].crop.size].statistics)
 
@@ -542,7 +543,7 @@ def on_both(transform: Transform, sized: dict[int, Pictures], layout: Layout) ->
 def test_the_speed_on_the_gpu_is_said(
     words: Words, dataset: Dataset, statistics: Statistics, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is asserted of it; small pictures of the project's own, batches of 60, the first ten left out."""
+    """No assertion; small drawn pictures, batches of 60, without the first ten."""
     transform = transform_of(words, FULL)
     loader = Loader(dataset, "train", batch_size=60, transform=transform, statistics=statistics, device="cuda")
     for epoch in range(210):

@@ -31,7 +31,8 @@ def imagenet() -> Statistics:
 
 
 def formula(mode: str, strength: float, x: np.ndarray, statistics: Statistics) -> list[float]:
-    """The plain formula, a channel at a time: sum over axes j of p_j[channel] * a_j * size_j, a_j = strength * x_j."""
+    """The plain formula, one channel at a time: sum over axes j of p_j[channel] * a_j * size_j, a_j = strength *
+    x_j."""
     shift = []
     for channel in range(3):
         total = 0.0
@@ -76,14 +77,14 @@ def test_std_is_as_much_stronger_on_each_axis_as_paper_md_says(imagenet: Statist
 
 
 def test_the_noise_follows_the_principal_axes(statistics: Statistics) -> None:
-    """The shifts' own covariance has the images' eigenvectors: each draw belongs to one axis, the largest first."""
+    """The covariance of the shifts has the images' eigenvectors: each draw belongs to one axis, the largest first."""
     draws = draw_epoch(200_000, seed=0, epoch=0).lighting
     shifts = Lighting(mode="std").shifts(draws, statistics).astype(np.float64)
     assert np.cov(shifts.T) == pytest.approx(0.01 * statistics.covariance, rel=0.05, abs=1)
 
 
 def test_a_mirrored_axis_only_mirrors_the_draw(imagenet: Statistics) -> None:
-    """The sign of an eigenvector is arbitrary: it must not change more than the sign of what is added along it."""
+    """The sign of an eigenvector is arbitrary: it may only change the sign of the shift along it."""
     mirrored = dataclasses.replace(imagenet, eigenvectors=imagenet.eigenvectors * [-1, 1, 1])
     draws = draw_epoch(20, seed=0, epoch=0).lighting
     ours = Lighting().shifts(draws, imagenet)

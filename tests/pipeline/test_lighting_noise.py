@@ -1,4 +1,4 @@
-"""The noise that comes out of the pipeline has the sizes of its mode, measured: output minus input, draw by draw."""
+"""The pipeline's noise, measured as output minus input for each draw, has the sizes of its mode."""
 
 import io
 import math
@@ -44,7 +44,7 @@ def inputs(small: Dataset) -> npt.NDArray[np.float64]:
 def noise(
     small: Dataset, inputs: npt.NDArray[np.float64], lighting: Lighting, seed: int, epochs: int
 ) -> npt.NDArray[np.float64]:
-    """Return output minus input: (epochs, pictures, 3), after checking that all pixels of a picture have the same.
+    """Return output minus input: (epochs, pictures, 3). Check that it is the same for all pixels of a picture.
 
     The window is the whole picture, unflipped, and no mean is subtracted; so with a divisor the input is divided too.
     """

@@ -1,4 +1,4 @@
-"""The order of an epoch and its draws are pure functions, and they are fair."""
+"""The order of an epoch and its draws are pure functions, with the right distributions."""
 
 import zlib
 from typing import Any
@@ -64,7 +64,7 @@ def test_draws_belong_to_samples_not_to_places_in_the_order() -> None:
 
 
 def test_all_33_offsets_are_equally_likely_both_ends_included() -> None:
-    """Rounding a uniform number to the nearest offset would give the two ends half their weight."""
+    """Rounding a uniform number to the nearest offset would make both end offsets half as likely."""
     draws = draw_epoch(MANY, seed=0, epoch=0)
     offsets = offsets_of(draws)
     for axis in range(2):
@@ -78,7 +78,7 @@ def test_all_33_offsets_are_equally_likely_both_ends_included() -> None:
 
 
 def test_the_largest_draw_is_still_an_offset() -> None:
-    """float32 rounds upwards too: the largest draw below 1, times the number of offsets, must stay below it."""
+    """float32 may round up: the largest draw below 1, times the number of offsets, must stay below that number."""
     draws = draw_epoch(1, seed=0, epoch=0)
     draws.crop[:] = np.nextafter(np.float32(1), np.float32(0))
     for crop in range(1, 257):

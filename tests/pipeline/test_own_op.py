@@ -1,4 +1,4 @@
-"""Augmentations that are added from outside, as a user adds them: nothing under `pipeline/` knows of them."""
+"""Augmentations added from outside, as by a user: no code under `pipeline/` knows them."""
 
 import dataclasses
 import json
@@ -83,7 +83,7 @@ class Contrast(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Eraser(Op):
-    """Blacken the columns left of the middle, draw nothing, and use the context: every image is treated alike."""
+    """Blacken the left half. It draws nothing and uses the context, so every image gets the same change."""
 
     name = "eraser"
     stage = "pixels"
@@ -106,7 +106,7 @@ def transform_of(crop: Crop, **settings: Any) -> Transform:
 
 
 def images_of(*loaders: Loader) -> dict[int, bytes]:
-    """Return the pixels of what is left of the loaders' epoch, by sample."""
+    """Return the pixels of the rest of the loaders' epoch, by sample."""
     found: dict[int, bytes] = {}
     for loader in loaders:
         for batch in loader:
@@ -136,7 +136,7 @@ def test_the_graph_is_the_ops_reference(
     statistics: Statistics,
     decoded: dict[str, npt.NDArray[np.uint8]],
 ) -> None:
-    """To the bit as uint8, to 1e-3 as float32. A resized crop may differ by a grey level, times the contrasts."""
+    """Equal as uint8, within 1e-3 as float32. A resized crop may differ by one grey level times the contrasts."""
     loader = Loader(dataset, "train", batch_size=20, transform=transform, statistics=statistics, seed=3, layout=layout)
     draws = draw_epoch(60, seed=3, epoch=0)
     batch = next(iter(loader))
@@ -246,7 +246,7 @@ PLAIN = Transform(crop=CROPS[0], mean="none", lighting=Lighting(mode="off"))
 
 
 def test_each_op_has_a_stream_of_its_own() -> None:
-    """Keyed by seed, epoch, name, place and view; the crops' and flips' draws, and the split's size, do not count."""
+    """Keyed by seed, epoch, name, place and view; independent of crops, flips and the size of the split."""
     two = chosen(dataclasses.replace(PLAIN, ops=(Contrast(), Contrast())))
     one = chosen(dataclasses.replace(PLAIN, ops=(Contrast(),)))
     plain = chosen(PLAIN)

@@ -52,7 +52,7 @@ def levels(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 def test_the_sheet_has_each_image_as_stored_and_as_every_epoch_of_training_shows_it(
     sheet: npt.NDArray[np.uint8], statistics: Statistics, decoded: dict[str, npt.NDArray[np.uint8]]
 ) -> None:
-    """The oracle is Pillow's decoder and numpy. Side by side on one height, and the next image lower down."""
+    """The oracle is Pillow's decoder and numpy. One row per image, from top to bottom."""
     pictures = decoded["train"]
     transform = Transform(mean="none", lighting=Lighting(mode="std"))
     heights = []
@@ -86,7 +86,7 @@ def test_nothing_on_the_sheet_touches_its_edge(sheet: npt.NDArray[np.uint8]) -> 
 def test_a_sweep_moves_one_axis_at_a_time_by_the_given_deviations(
     dataset: Dataset, statistics: Statistics, decoded: dict[str, npt.NDArray[np.uint8]]
 ) -> None:
-    """Grey pixels far from black and white, so that nothing is clipped: the shift is that of the formula, rounded."""
+    """Grey pixels far from black and white are not clipped, so the shift is the formula's, rounded."""
     sigmas = (-2, 0, 2)
     draws = sweep_draws(range(3), sigmas)
     lighting = Lighting(mode="std")
@@ -108,7 +108,7 @@ def test_a_sweep_moves_one_axis_at_a_time_by_the_given_deviations(
 
 
 def test_fewer_images_than_rows_and_no_lighting_are_drawn_too(dataset: Dataset, statistics: Statistics) -> None:
-    """More rows than images, and one draw: the sheet is as large as what is on it."""
+    """More rows than images, and one draw: the sheet has no empty space."""
     preview = Preview(rows=30, draws=1, lighting=Lighting(mode="off"))
     drawn = draw_preview(dataset, dataset.split("val"), statistics, preview)
     assert drawn.height > 20 * SIDE
@@ -118,7 +118,7 @@ def test_fewer_images_than_rows_and_no_lighting_are_drawn_too(dataset: Dataset, 
 
 
 def test_text_is_not_cut_off_on_any_side() -> None:
-    """Letters that reach up, down and to both sides, and room around them."""
+    """Letters with long parts on all sides have a margin around them."""
     for size in (11, 13, 22, 40):
         box = np.asarray(text_box("jgÅWf\nWjpqyQ|", size))
         ink = (box != PAPER).any(axis=2)

@@ -1,4 +1,4 @@
-"""Whatever the sizes, and wherever it is interrupted: every sample exactly once an epoch, as it would have been."""
+"""For any sizes and interruptions, every sample comes exactly once per epoch, with the same pixels."""
 
 import functools
 import json
@@ -33,7 +33,7 @@ TRANSFORMS = (
     Transform(crop=RandomResizedCrop(size=16), mean="channel", lighting=OFF, dtype="float16"),
 )
 
-# A number of ranks, a global batch, and the steps after which they are stopped.
+# Number of ranks, global batch size, and the steps after which the ranks are stopped.
 LEG = st.tuples(st.integers(1, 4), st.integers(1, 30), st.integers(0, 12))
 
 
@@ -77,7 +77,7 @@ def test_any_chain_of_ranks_batches_and_interruptions_sees_each_sample_once(
     interrupted: list[tuple[int, int, int]],
     last: tuple[int, int, int],
 ) -> None:
-    """With the pixels, draws and label that one undisturbed rank gives it in that epoch."""
+    """With the pixels, draws and label that a single uninterrupted rank returns in that epoch."""
     dataset = sized(size)
 
     def ranks(world_size: int, batch_size: int) -> list[Loader]:

@@ -1,4 +1,4 @@
-"""The README's fifteen lines work as they stand, and a dataset of ImageNet's size is no burden."""
+"""The README's code runs unchanged, and a dataset of ImageNet's size needs little memory."""
 
 import sys
 import tracemalloc
@@ -46,7 +46,7 @@ def small_residual_net() -> nn.Module:
 def test_the_readmes_lines_train_a_small_residual_net(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On as many pictures as are in one batch."""
+    """On the pictures of one batch."""
     torchvision = types.ModuleType("torchvision")
     torchvision.models = types.SimpleNamespace(resnet50=small_residual_net)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchvision", torchvision)
@@ -65,7 +65,7 @@ def test_the_readmes_lines_are_fifteen() -> None:
 def test_order_and_draws_of_imagenet_take_less_than_200_megabytes(
     crop: RandomCrop | RandomResizedCrop, dataset: Dataset, tmp_path: Path
 ) -> None:
-    """At the peak, the samples table included; and the first batch comes. (Benchmarks say how soon.)"""
+    """Peak memory, including the samples table; and the first batch arrives. (Benchmarks measure the time.)"""
     large = repeat_samples(dataset, "train", IMAGENET, tmp_path / "large")
     transform = Transform(crop=crop, mean="none", lighting=Lighting(mode="off"), dtype="uint8")
     tracemalloc.start()

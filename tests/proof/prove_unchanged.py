@@ -107,7 +107,7 @@ def run(name: str, *words: str | Path) -> None:
 
 
 def dataset(folder: Path) -> Iterator[Any]:
-    """Yield the manifest, but for Freelight's version, and the content of every other file."""
+    """Yield the manifest without Freelight's version, and the content of every other file."""
     for path in sorted(folder.rglob("*")):
         if path.name == "dataset.json":
             content = json.loads(path.read_text())

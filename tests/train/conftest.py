@@ -25,15 +25,15 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 class Train:
     """The command `train` with a small network on a dataset.
 
-    60 training samples in batches of 16 are 4 steps an epoch, the last of 12. The learning rate is a tenth of the
-    paper's: with the whole, rounding grows a thousandfold within ten steps of so small a network.
+    60 training samples in batches of 16 are 4 steps per epoch, the last with 12. The learning rate is a tenth of the
+    paper's: with the paper's, rounding errors grow a thousandfold in ten steps of this small network.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
     def words(self, out: Path, more: str = "") -> list[str]:
-        """Return the arguments, with `more` after and so above the usual ones."""
+        """Return the arguments, with `more` last, so that it overrides the usual ones."""
         usual = "--no-compile --width 0.05 --threads 1 --log-every 1 --epochs 2"
         settings = "--set batch_size=16 --set learning_rate=0.001"
         words = [*usual.split(), *settings.split(), *more.split()]
@@ -49,7 +49,7 @@ class Train:
         return subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
     def begin(self, out: Path, more: str = "", *, background: bool = False) -> subprocess.Popen[str]:
-        """Start it as typed, in its own process group; in the `background` it ignores SIGINT, as for a shell."""
+        """Start it as typed, in its own process group; in the `background` it ignores SIGINT, as from a shell."""
         return subprocess.Popen(
             [*PROGRAM, *self.words(out, more)],
             env=ENVIRONMENT,
@@ -62,20 +62,20 @@ class Train:
 
 
 class Tool(Protocol):
-    """What runs a tool by its path."""
+    """Runs a tool by its path."""
 
     def __call__(self, name: str, *words: str | Path) -> subprocess.CompletedProcess[str]: ...
 
 
 class Call(Protocol):
-    """What runs a tool's command within this process."""
+    """Runs a tool's command within this process."""
 
     def __call__(self, name: str, *words: str | Path) -> Result: ...
 
 
 @pytest.fixture(scope="session")
 def typed() -> Tool:
-    """Run a tool by its path, as a person does who has the virtual environment first on PATH."""
+    """Run a tool by its path, with the virtual environment first on PATH."""
 
     def run(name: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
         environment = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -97,7 +97,7 @@ def call() -> Call:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Compute with one thread a process: where others share the machine, threads of one step wait for one another."""
+    """Compute with one thread per process: on a shared machine, the threads of a step wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

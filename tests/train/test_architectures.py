@@ -56,7 +56,7 @@ def test_a_cifar_net_has_its_number_of_parameters_and_learns(name: str) -> None:
 
 
 def test_the_cifar_nets_sides_round_up_32_16_8_4() -> None:
-    """With floor they would be 15, 7 and 3: the 2012 code's pools jut out."""
+    """With floor they would be 15, 7 and 3: the 2012 code's last pooling window is partly outside."""
     recipe = Recipe(network=NetworkConfig(architecture="cifar-19pct"), crop_size=32)
     assert [size.shape for size in layer_sizes(recipe, 10)] == [(32, 32, 32), (32, 16, 16), (64, 8, 8), (10,)]
     assert layer_sizes(recipe, 10)[3].parameters == 10 * (64 * 16 + 1)
@@ -124,7 +124,7 @@ def test_without_links_a_columns_logits_parts_depend_on_it_alone_until_the_last_
 
 
 def test_layers_weights_do_not_depend_on_what_other_layers_there_are() -> None:
-    """So ablations are compared from the same weights, where they have the same layers."""
+    """So ablations start from the same weights in the layers that they share."""
     whole, without = (Network(NetworkConfig(width=0.05, removed=removed), classes=5) for removed in ("", "conv4"))
     for name in ("conv1", "conv2", "conv3", "fc6", "fc8"):
         assert torch.equal(whole.get_parameter(f"{name}.weight"), without.get_parameter(f"{name}.weight"))

@@ -1,4 +1,4 @@
-"""A checkpoint is one logical network with all that its use needs, whole or not there, whatever wrote it."""
+"""A checkpoint holds the whole network and all that its use needs, complete or not at all."""
 
 import dataclasses
 import errno
@@ -15,7 +15,7 @@ from freelight.train import Checkpoint
 
 
 def flat(value: Any) -> Any:
-    """Turn a checkpoint's content into what == compares bit for bit."""
+    """Turn a checkpoint's content into values that == compares bit for bit."""
     if isinstance(value, torch.Tensor | np.ndarray):
         array = np.asarray(value)
         return array.dtype.str, array.shape, array.tobytes()
@@ -36,7 +36,7 @@ def test_it_comes_back_as_it_was_saved(checkpoint: Checkpoint, tmp_path: Path) -
 
 
 def test_it_holds_all_that_a_later_use_needs(checkpoint: Checkpoint, dataset: Dataset) -> None:
-    """Evaluation, prediction and retrieval must never need the statistics of the data that they look at."""
+    """Evaluation, prediction and retrieval must not need the statistics of the data that they read."""
     assert checkpoint.class_ids == [info.id for info in dataset.manifest.classes]
     assert checkpoint.class_names == [info.name for info in dataset.manifest.classes]
     assert checkpoint.class_names[:2] == ["disc", "ring"]
@@ -67,7 +67,7 @@ def test_it_holds_how_the_pictures_were_rescaled_and_a_file_of_0_1_has_the_defau
 
 
 def test_two_columns_write_the_checkpoint_that_one_process_writes(checkpoint: Checkpoint, two_column_run: Path) -> None:
-    """Same names and shapes, and after eight steps the same values to rounding: the logical network is one."""
+    """Same names and shapes, and after eight steps the same values except for rounding."""
     other = Checkpoint.load(two_column_run / "last.pt")
     assert flat({**vars(other), "weights": 0, "velocity": 0}) == flat({**vars(checkpoint), "weights": 0, "velocity": 0})
     for ours, theirs in ((checkpoint.weights, other.weights), (checkpoint.velocity, other.velocity)):
@@ -103,7 +103,7 @@ def test_a_full_disk_while_saving_leaves_the_one_before(
 
 
 class Code:
-    """What a malicious checkpoint would hold."""
+    """The content of a malicious checkpoint."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("executed"),)

@@ -1,4 +1,4 @@
-"""Two processes with one column each compute what one process with both does, to the last gradient, in float64."""
+"""Two processes with one column each compute the same as one process with both, including all gradients, in float64."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ TOLERANCE = 1e-9
 
 
 class Case(NamedTuple):
-    """One comparison. fault: what is put in a collective's backward in place of what belongs there."""
+    """One comparison. fault: a wrong backward of a collective, to show that the comparison detects it."""
 
     classes: int
     images: int
@@ -51,19 +51,19 @@ def train_once(case: Case, columns: Columns) -> Pass:
 
 
 def own_slice(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-    """Do what a join's backward must not: forget that the other column uses this one's activations too."""
+    """A wrong backward of `join`: ignores that the other column also uses this column's activations."""
     return gradient.chunk(2, dim=1)[ctx.columns.rank].contiguous(), None
 
 
 def summed_slice(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-    """Do what the logits' backward must not: count the one loss, which both columns compute, twice."""
+    """A wrong backward of `join_logits`: counts the one loss, which both columns compute, twice."""
     total = gradient.clone()
     dist.all_reduce(total)
     return total[:, ctx.part], None, None
 
 
 def one_column(rank: int, folder: Path) -> None:
-    """Be one of two processes: compute every case and leave the results in `folder`."""
+    """Run one of two processes: compute every case and write the results to `folder`."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=2)
     columns = Columns(processes=2, rank=rank, group=dist.group.WORLD)
@@ -83,7 +83,7 @@ def one_column(rank: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def columns_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two real processes left."""
+    """The results of two real processes."""
     folder = tmp_path_factory.mktemp("columns")
     torch.multiprocessing.spawn(one_column, (folder,), nprocs=2)
     return folder
@@ -91,13 +91,13 @@ def columns_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def columns_results(columns_folder: Path) -> list[dict[Case, Pass]]:
-    """What each of the two computed, by case."""
+    """The results of each process, by case."""
     saved = [torch.load(columns_folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
     return [{Case(*case): Pass(**result) for case, result in one.items()} for one in saved]
 
 
 def whole_gradients(parts: list[Pass]) -> dict[str, torch.Tensor]:
-    """Put the columns' gradients together, as the whole network's parameters are."""
+    """Join the columns' gradients in the layout of the whole network's parameters."""
     return {name: torch.cat([part.gradients[name] for part in parts]) for name in parts[0].gradients}
 
 
@@ -125,7 +125,7 @@ def test_two_columns_give_the_grouped_nets_logits_loss_and_every_gradient(
 
 
 def test_a_slice_in_place_of_the_joins_sum_fails_the_comparison(columns_results: list[dict[Case, Pass]]) -> None:
-    """Forward is untouched and every gradient below a join is wrong, so losses alone would not have told."""
+    """The loss does not change, only gradients below a join; so losses alone would not show the fault."""
     case = FAULTY[0]
     grouped = train_once(case, Columns())
     both = [result[case] for result in columns_results]
@@ -145,7 +145,7 @@ def test_a_sum_in_place_of_the_logits_slice_doubles_every_gradient(columns_resul
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_either_column_can_tell_the_whole_networks_parameters(rank: int, columns_folder: Path) -> None:
-    """What a checkpoint holds, for an odd class count: a part of unequal size must not bring padding along."""
+    """The content of a checkpoint with an odd number of classes: unequal parts must not add padding."""
     told = torch.load(columns_folder / f"whole-{rank}.pt", weights_only=True)
     whole = dict(Network(NetworkConfig(width=0.05), classes=7, seed=1).named_parameters())
     assert told.keys() == whole.keys()

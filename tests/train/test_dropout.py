@@ -63,7 +63,7 @@ def test_each_activation_goes_with_the_probability_and_each_image_has_its_own_ma
 
 
 def test_what_is_kept_keeps_its_size() -> None:
-    """The paper's dropout, not the inverted kind: the difference matters for the learning rate."""
+    """The paper's dropout, not inverted dropout, which would need another learning rate."""
     x = torch.randn(16, 512, generator=torch.Generator().manual_seed(0))
     dropped = DropoutMasks(0, 0).apply(x, "fc6", 0.5, Columns())
     assert torch.equal(dropped[dropped != 0], x[dropped != 0])
@@ -71,7 +71,7 @@ def test_what_is_kept_keeps_its_size() -> None:
 
 
 def test_at_test_the_network_multiplies_by_the_probability_of_being_kept() -> None:
-    """Constant activations make the logits tell the factor, once for each of fc6 and fc7."""
+    """With constant activations the logits show the factor, once each for fc6 and fc7."""
     logits = {}
     for dropout in (0.0, 0.5, 0.2):
         network = Network(NetworkConfig(width=0.02, dropout=dropout), classes=3)

@@ -31,7 +31,7 @@ def call(*words: str | Path) -> Result:
 
 
 def without_speed(line: str) -> str:
-    """Return what was said, less the images/s, which are another number each time."""
+    """Return the output without images/s, which differ each time."""
     said, _, speed = line.strip().rpartition(", ")
     assert speed.endswith(" images/s")
     return said
@@ -52,7 +52,7 @@ def crops(image: npt.NDArray[np.float32], views: int) -> npt.NDArray[np.float32]
 
 @torch.no_grad()
 def plain_probabilities(network: Network, dataset: Dataset, split: str, views: int) -> torch.Tensor:
-    """Look at the pictures one by one, decoded by Pillow: (samples, classes)."""
+    """Evaluate the pictures one by one, decoded by Pillow: (samples, classes)."""
     mean, samples = Statistics.load(dataset.folder).mean_image, dataset.split(split)
     found = []
     for index in range(len(samples)):
@@ -181,7 +181,7 @@ def test_what_it_cannot_do_is_one_line_and_exit_code_2(
 def test_networks_are_averaged_and_their_predictions_need_no_second_pass(
     run: Path, two_column_run: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
-    """The average of kept predictions is said to be what a pass over both networks said; passes give the same file."""
+    """The average of saved predictions equals that of a pass over both networks; passes give the same file."""
     kept = tmp_path / "kept.npz"
     where = ["--shards", dataset.folder, "--views", "1"]
     checkpoints = ["--checkpoint", run / "last.pt", "--checkpoint", two_column_run / "last.pt"]

@@ -1,4 +1,4 @@
-"""Errors are counted right: the best one, the best five, ten views averaged, every sample once."""
+"""Errors are counted correctly: top-1, top-5, averages over ten views, every sample once."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -14,7 +14,7 @@ from freelight.train.evaluator import label_ranks
 
 
 class Reader(torch.nn.Module):
-    """Like a network: an image's first pixels are its logits, (N, 3, H, W) -> (N, classes)."""
+    """A fake network: an image's first pixels are its logits, (N, 3, H, W) -> (N, classes)."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -53,7 +53,8 @@ def test_with_fewer_than_five_classes_nothing_is_outside_the_best_five() -> None
 
 
 def test_views_are_averaged_as_probabilities_not_as_logits() -> None:
-    """One view is very sure of class 0, nine lean to class 1: by logits class 0 would win, by probabilities 1 does."""
+    """One view is very sure of class 0, nine slightly prefer 1: averaged logits give 0, averaged probabilities give
+    1."""
     views = torch.tensor([[30.0, 0.0], *[[0.0, 2.0]] * 9])[None]
     assert views.mean(dim=1).argmax() == 0
     ((probabilities, labels),) = predict(reader(2), [batch(views, [1])])
@@ -69,7 +70,7 @@ def test_the_views_of_one_image_stay_together() -> None:
 
 
 def test_of_equal_classes_the_first_comes_first() -> None:
-    """A network that gives every class the same is right about the first one only."""
+    """A network with equal outputs for all classes is right only for the first one."""
     assert label_ranks(torch.full((4, 4), 0.25), torch.arange(4)).tolist() == [0, 1, 2, 3]
 
 

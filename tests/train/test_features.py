@@ -1,4 +1,4 @@
-"""Features are the network's, row by row; a stopped extraction goes on, and is never mistaken for a finished one."""
+"""Features are the network's, row by row; a stopped extraction resumes and never counts as finished."""
 
 import io
 import os
@@ -25,7 +25,7 @@ def trained(run: Path) -> Checkpoint:
 
 
 def plain_features(trained: Checkpoint, dataset: Dataset, split: str) -> np.ndarray:
-    """Look at Pillow's centre crops one by one, and see what fc8 is given."""
+    """Run Pillow's centre crops one by one, and return the inputs of fc8."""
     network, seen = trained.network(), []
     network.get_submodule("fc8").register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
     mean, samples = Statistics.load(dataset.folder).mean_image, dataset.split(split)
@@ -64,7 +64,7 @@ def stop_after(batches: int) -> object:
 def test_a_stopped_extraction_has_no_file_and_goes_on_to_the_same_rows(
     batches: int, trained: Checkpoint, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped after 1, 3 or 5 of 5 batches; it is noted after every second one how far it is."""
+    """Stopped after 1, 3 or 5 of 5 batches; progress is saved after every second batch."""
     monkeypatch.setattr(module, "BATCHES", 2)
     whole = extract_features(trained, dataset, "val", tmp_path / "whole", space="pixels", batch_size=4)
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""`tools/find_similar`: neighbours told and drawn, and the table of codes against exact search."""
+"""`tools/find_similar`: neighbours printed and drawn, and the table of codes against exact search."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from freelight.train.inspection import (
 def test_a_training_picture_is_nearest_to_itself(
     call: Any, run: Path, dataset: Dataset, pictures: Path, tmp_path: Path
 ) -> None:
-    """As a file it goes through the same rescaling, so its distance is 0 but for rounding."""
+    """As a file it is rescaled the same way, so its distance is 0 except for rounding."""
     words = ["--checkpoint", run / "last.pt", "--shards", dataset.folder, "--features", tmp_path / "f"]
     source = dataset.split("train").sources[7]
     found = call(
@@ -75,7 +75,7 @@ def test_the_table_has_a_line_for_exact_search_each_code_and_pixels(
 def test_without_labels_the_table_has_no_precision(
     run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """-1 is no class: it is no hit where both are without labels, and no miss where one is."""
+    """-1 is not a class: two images without labels are no hit, and one without a label is no miss."""
     monkeypatch.setattr(code_comparison, "DEPTHS", (3, 6, 12))
     monkeypatch.setattr(Gallery, "labels", np.full(20, -1))
     val = Gallery.open(Checkpoint.load(run / "last.pt"), dataset, "val", tmp_path)

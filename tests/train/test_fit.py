@@ -1,4 +1,4 @@
-"""`fit` trains from Python what the command trains, also from a script and a notebook, and tells how the run ended."""
+"""`fit` trains the same as the command, also from a script and a notebook, and returns how the run ended."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from freelight.shards import Dataset, FreelightError
 from freelight.train import RECIPES, Checkpoint, RunFolder, TrainingConfig, fit
 
 SETTINGS = ["batch_size=16", "learning_rate=0.001", "width=0.05", "epochs=2"]
-"""Those of the fixtures `run` and `two_column_run`."""
+"""The options of the fixtures `run` and `two_column_run`."""
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 SCRIPT = """
@@ -96,7 +96,7 @@ def test_an_error_names_arguments(config: TrainingConfig) -> None:
 def test_it_starts_its_ranks_from_a_script_and_from_a_notebook(
     how: str, dataset: Dataset, two_column_run: Path, tmp_path: Path
 ) -> None:
-    """A notebook's main module has no file, as that of `python -c`."""
+    """A notebook's main module has no file, as with `python -c`."""
     text = SCRIPT.replace("{settings}", repr(SETTINGS))
     (tmp_path / "mine.py").write_text(text)
     program = [tmp_path / "mine.py"] if how == "script" else ["-c", text]

@@ -1,7 +1,7 @@
 """Twenty steps of each recipe equal a plain transcription of docs/design/paper.md, in float64.
 
-Rates drop, the noise goes off, conv1 slows down and freezes, within five epochs of four steps. The pixels and the
-dropout masks are given; network, loss, update rule and schedule are written down again here.
+Within five epochs of four steps, rates drop, lighting noise ends, and conv1 slows down and freezes. The pixels and the
+dropout masks are given; network, loss, update rule and schedule are implemented again here.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def logits(recipe: str, w: Tensors, x: torch.Tensor, masks: Tensors) -> torch.Te
 
 
 def rate_of(recipe: str, parameter: str, epoch: int, drops: int) -> float | None:
-    """docs/design/paper.md section 6, with the epochs of the commands above. drops: of plateaus so far."""
+    """docs/design/paper.md section 6, with the epochs of the commands above. drops: number of plateau drops so far."""
     bias = parameter.endswith("bias")
     if recipe == "paper":
         return 0.001 / 10**drops
@@ -109,7 +109,7 @@ class Transcription(NamedTuple):
 
 
 def transcribe(recipe: str, dataset: Dataset, errors: list[float]) -> Transcription:
-    """errors: on val after each epoch, from which plateaus follow."""
+    """errors: on val after each epoch; they decide the plateaus."""
     std = 0.01 if recipe == "paper" else 0.03
     network = Network(NetworkConfig(width=0.05, upper_conv_std=std), classes=10, seed=0).double()
     weights = {name: parameter.detach().clone().requires_grad_() for name, parameter in network.named_parameters()}

@@ -1,4 +1,4 @@
-"""A run begins with another's layers where they fit, says which, and goes on only with what it was begun with."""
+"""A run starts with another run's layers that fit, prints which, and resumes only with the same options."""
 
 import dataclasses
 from pathlib import Path
@@ -26,7 +26,7 @@ def with_classes(dataset: Dataset, order: list[int]) -> Dataset:
 
 
 def copied_into(network: Network, checkpoint: Checkpoint) -> set[str]:
-    """Return the layers whose weights and biases are the checkpoint's, as they are."""
+    """Return the layers whose weights and biases equal the checkpoint's."""
     parameters = dict(network.named_parameters())
     return {
         name.split(".")[0]

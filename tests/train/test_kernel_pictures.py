@@ -21,7 +21,7 @@ def test_colour_share_is_0_of_grey_1_of_pure_colour_and_two_thirds_of_noise() ->
 
 @pytest.mark.parametrize("style", [WIDE, NARROW, Style(pixels=390)])
 def test_the_kernels_of_each_column_keep_to_the_width_and_none_is_left_out(style: Style) -> None:
-    """Kernels of one colour each, which are counted in the picture."""
+    """Each kernel has one colour, and the colours in the picture are counted."""
     kernels = torch.zeros(96, 3, 11, 11)
     for index in range(96):
         kernels[index] = (torch.tensor([255, 2.0 * index + 1, 40]) / 127.5 - 1)[:, None, None]

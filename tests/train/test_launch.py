@@ -1,4 +1,4 @@
-"""No rank outlives the others or the command, and nobody waits for the dead."""
+"""No rank outlives the others or the command, and no process waits for a dead one."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 SETTINGS = "--columns 2 --epochs 90 --set plateau_epochs=90 --set batch_size=4"
-"""Far more than these tests wait for."""
+"""Far longer than these tests take."""
 PATIENCE = 60
 """Seconds until the others must have ended."""
 
@@ -75,7 +75,7 @@ def test_when_one_rank_dies_the_command_ends_and_names_it(rank: int, command: su
 
 
 def interrupt(command: subprocess.Popen[str]) -> None:
-    """Do as a terminal does for Ctrl-C: interrupt the whole group."""
+    """Interrupt the whole process group, as a terminal does for Ctrl-C."""
     os.killpg(command.pid, signal.SIGINT)
 
 

@@ -1,4 +1,4 @@
-"""Replicas of columns train what one process trains, to the last weight, whatever share of a batch each of them has."""
+"""Replicas of columns train the same weights as one process, for any shares of a batch."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ def test_a_rank_votes_to_stop_before_it_votes_to_save() -> None:
 
 
 def vote_on_three_ranks(rank: int, folder: Path) -> None:
-    """Leave in `folder` what rank `rank` of three is told: rank 1 votes to save, then rank 2 has a signal."""
+    """Write to `folder` what rank `rank` of three learns: rank 1 votes to save, then rank 2 has a signal."""
     dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=3)
     mesh = Mesh.join(columns=1, device="cpu", timeout=timedelta(minutes=1))
     stop = StopRequest()
@@ -87,7 +87,7 @@ def assert_same_training(ours: Path, theirs: Path) -> None:
 def test_replicas_train_what_one_process_trains_also_on_a_last_batch_that_leaves_some_nothing(
     batch: int, last: int, processes: str, train: Any, tmp_path: Path
 ) -> None:
-    """Of one image, one replica gets it and the others none; unlike columns must never be averaged."""
+    """If the batch has one image, one replica gets it and the others none. Different columns must never be averaged."""
     settings = f"{FLOAT64} --set batch_size={batch}"
     assert 60 % batch == last
     assert train.here(tmp_path / "one", settings).exit_code == 0

@@ -1,4 +1,4 @@
-"""Neighbours are those of plain loops, whatever the chunks; codes keep what they are meant to keep."""
+"""Neighbours equal those of plain loops for any chunks; codes keep the neighbours."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def plain(queries: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
 @pytest.mark.parametrize("chunk", [7, 100, 500, 10_000])
 @pytest.mark.parametrize("shift", [0, 1000])
 def test_nearest_vectors_are_a_plain_loops_also_far_from_the_origin(chunk: int, shift: float) -> None:
-    """Far from 0 the squares of float32 would have no digits left for the differences."""
+    """Far from 0, float32 squares are too coarse for the differences."""
     base, queries = BASE + np.float32(shift), QUERIES + np.float32(shift)
     found = nearest_vectors(queries, base, 6, chunk=chunk)
     assert found.indices.tolist() == plain(queries, base, 6).tolist()

@@ -68,7 +68,7 @@ def test_its_maps_are_55_27_13_and_6_pixels_wide() -> None:
 
 @pytest.mark.parametrize("classes", [7, 10])
 def test_a_columns_parameters_are_slices_of_the_whole_networks_along_dimension_0(classes: int) -> None:
-    """An odd class goes to the first column. If this failed, one column could not load what two wrote."""
+    """An odd class goes to the first column. If this fails, one column cannot load what two wrote."""
     config = NetworkConfig(width=0.05)
     whole = dict(Network(config, classes=classes, seed=3).named_parameters())
     columns = [Network(config, classes=classes, columns=Columns(processes=2, rank=rank), seed=3) for rank in range(2)]
@@ -94,7 +94,7 @@ def test_loading_the_whole_network_gives_each_column_its_part() -> None:
 def transcription(
     weights: dict[str, torch.Tensor], x: torch.Tensor, masks: dict[str, torch.Tensor] | None
 ) -> torch.Tensor:
-    """The network of docs/design/paper.md section 3, written down again from there with torch's own functions."""
+    """The network of docs/design/paper.md section 3, implemented again with torch's own functions."""
 
     def convolve(x: torch.Tensor, name: str, **how: int) -> torch.Tensor:
         return F.relu(F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], **how))
@@ -122,7 +122,7 @@ def transcription(
 
 @pytest.mark.parametrize("training", [False, True])
 def test_it_equals_a_plain_transcription_of_the_paper(training: bool) -> None:
-    """In training the activations are masked and keep their size; at test they are halved."""
+    """In training the activations are masked but not scaled; at test they are halved."""
     generator = torch.Generator().manual_seed(0)
     network = Network(NetworkConfig(width=0.125), classes=11, seed=1).double()
     with torch.no_grad():
@@ -140,7 +140,7 @@ def test_it_equals_a_plain_transcription_of_the_paper(training: bool) -> None:
 
 
 def test_normalisation_is_part_of_the_formula(full: Network) -> None:
-    """The transcription test would mean little if the sums that are normalised by were too small to matter."""
+    """The transcription test means little if normalisation hardly changes the activations."""
     images = torch.randint(-128, 128, (1, 3, 224, 224), generator=torch.Generator().manual_seed(0)).float()
     with torch.no_grad():
         activations = F.relu(full.conv1(F.pad(images, (0, 3, 0, 3))))

@@ -17,7 +17,7 @@ PAPER = NormalizeAcross(maps=5, k=2.0, alpha=1e-4)
 
 
 def activations(*shape: int, scale: float = 100.0) -> torch.Tensor:
-    """Of a size at which the sum of squares outweighs k = 2."""
+    """Large enough that the sum of squares exceeds k = 2."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * scale
 
 

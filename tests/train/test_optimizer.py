@@ -51,7 +51,7 @@ def test_twenty_steps_across_a_drop_equal_a_plain_transcription() -> None:
 
 
 def test_torchs_sgd_is_the_same_until_the_drop_and_another_rule_after_it() -> None:
-    """What the design warns of: torch's momentum shrinks with the rate, the paper's velocity keeps its size."""
+    """torch's momentum shrinks with the rate; the paper's velocity keeps its size."""
     seen = trajectory(PaperSGD(parameters().items(), Recipe()))
     theirs = parameters()
     sgd = torch.optim.SGD(theirs.values(), lr=RATES[0], momentum=0.9, weight_decay=0.0005)

@@ -1,4 +1,4 @@
-"""What `train` can be told beyond its recipe: when to save, how to compute, where to write; and what it refuses."""
+"""Options of `train` besides the recipe: when to save, how to compute, where to write; and what it refuses."""
 
 import itertools
 import os
@@ -25,7 +25,7 @@ def losses(out: Path) -> list[float]:
 def test_minutes_between_checkpoints_are_counted_from_the_last_one(
     train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock goes a second a look; the trainer looks once a step and once a save."""
+    """The fake clock adds a second per call; the trainer calls it once per step and once per save."""
     clock = itertools.count()
     saved: list[int] = []
     save = RunFolder.save
@@ -44,7 +44,7 @@ def test_minutes_between_checkpoints_are_counted_from_the_last_one(
 def test_asked_to_stop_it_saves_what_it_has_done_and_goes_on_to_the_same_weights(
     where: str, train: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Inside the first validation, all steps of the epoch are saved though its errors are not known."""
+    """During the first validation, all steps of the epoch are saved although its errors are not known yet."""
     plain = Loader.__iter__
     asked = []
 
@@ -73,7 +73,7 @@ def test_asked_to_stop_it_saves_what_it_has_done_and_goes_on_to_the_same_weights
 def test_bfloat16_trains_to_nearly_the_same_losses_and_stays_with_the_run(
     train: Any, run: Path, tmp_path: Path
 ) -> None:
-    """The stated tolerance, 1 % of the loss over eight steps, is why it is not the default."""
+    """The tolerance is 1 % of the loss over eight steps; for this reason it is not the default."""
     result = train.here(tmp_path, "--set precision=bfloat16")
     assert result.exit_code == 0, result.output
     assert losses(tmp_path) == pytest.approx(losses(run), rel=1e-2)

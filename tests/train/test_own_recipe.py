@@ -1,4 +1,4 @@
-"""A recipe from outside the package works wherever a published one does: tables, training, evaluation, report."""
+"""A recipe from outside the package works like a published one: tables, training, evaluation, report."""
 
 import dataclasses
 from pathlib import Path

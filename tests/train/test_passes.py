@@ -1,4 +1,4 @@
-"""A pass over a split: every sample once on any number of ranks, the same from one column and two."""
+"""A pass over a split has every sample once on any number of ranks, with the same result from one or two columns."""
 
 import functools
 from pathlib import Path
@@ -29,7 +29,7 @@ def trained(run: Path) -> Checkpoint:
 
 
 def one_by_one(trained: Checkpoint, dataset: Dataset) -> torch.Tensor:
-    """Look at the samples of val alone, in order: (samples, classes)."""
+    """Evaluate the samples of val one by one, in order: (samples, classes)."""
     network = trained.network()
     loader = evaluation_loader(trained, dataset, "val", views=1, batch_size=1)
     with torch.no_grad():

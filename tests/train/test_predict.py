@@ -1,4 +1,4 @@
-"""`tools/predict`: an ordinary picture file is seen as its sample in a dataset is; text, JSON and panel."""
+"""`tools/predict`: a picture file gets the same prediction as its sample in a dataset; text, JSON and panel."""
 
 import dataclasses
 import io
@@ -26,7 +26,7 @@ def trained(run: Path) -> Checkpoint:
 def test_a_picture_file_is_rescaled_as_the_training_images_were(
     trained: Checkpoint, pictures: Path, tmp_path: Path
 ) -> None:
-    """Bilinear, at quality 30: the pixels are those of the sample in a dataset made so, without exception."""
+    """With bilinear resampling and quality 30, all pixels equal those of the sample in a dataset made that way."""
     settings = ShardSettings(rescaling=Rescaling(resampling="bilinear", quality=30))
     make_shards(list_images(pictures, val_fraction=None, seed=0), tmp_path / "dataset", settings)
     made = Dataset(tmp_path / "dataset")

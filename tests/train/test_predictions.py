@@ -1,4 +1,4 @@
-"""The predictions file gives back what was saved, and refuses what is of another dataset, split or number of views."""
+"""The predictions file returns what was saved, and is refused for another dataset, split or number of views."""
 
 from pathlib import Path
 

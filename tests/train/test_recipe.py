@@ -118,7 +118,7 @@ ROWS = {
     "conv1's rate": ("as the others'", "1e-05 from epoch 67, frozen from 72"),
     "fc8": ("split over the columns", "split over the columns"),
 }
-"""docs/design/paper.md section 6, row by row: what `paper` and `source` say."""
+"""The rows of docs/design/paper.md section 6 for `paper` and `source`."""
 
 
 def shown(name: str, *more: str) -> tuple[str, dict[str, str]]:
@@ -194,7 +194,7 @@ LAYERS, PARTS = ("conv1", "conv2", "local3", "local4", "fc10"), ("weight", "bias
 
 
 def test_without_random_crops_training_sees_the_centre_still_flipped_and_lit() -> None:
-    """And without flips too, the views of training are those of evaluation, but for the light."""
+    """Without flips too, the training views equal the evaluation views except for lighting."""
     recipe = PAPER.override(["crops=center"])
     transform = recipe.training_transform(0)
     assert transform.crop == RandomCrop(size=224, centered=True)

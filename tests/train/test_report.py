@@ -1,4 +1,4 @@
-"""`tools/report`: one page that fetches nothing and fits a desk, a phone and paper, in a real browser."""
+"""`tools/report`: one page that fetches nothing and fits a desktop, a phone and paper, in a real browser."""
 
 import dataclasses
 import fcntl
@@ -23,7 +23,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class Browser:
-    """Chromium without a window, spoken to through pipes in its DevTools protocol."""
+    """Chromium without a window, controlled through pipes with its DevTools protocol."""
 
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM is not None
@@ -47,7 +47,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Return a command's result; what happens until then is added to `events`."""
+        """Return a command's result; events until then are added to `events`."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if hasattr(self, "_session"):
@@ -72,7 +72,7 @@ class Browser:
         return found
 
     def open(self, path: Path, width: int) -> None:
-        """Load a file on a screen so wide, a phone's where it is narrow, and wait for all of it."""
+        """Load a file on a screen of this width, a phone's if it is narrow, and wait until it is complete."""
         for domain in ("Page", "Network", "Log", "Runtime"):
             self.call(f"{domain}.enable")
         narrow = width < 640
@@ -184,7 +184,7 @@ def test_it_fits_the_screen_whole_and_asks_for_nothing(width: int, written: Path
     assert len(shown) == 5
     for complete, natural, wide in shown:
         assert complete
-        # Narrow drawings have two pixels a dot, so their text of 28 pixels is 13 or more on the screen.
+        # Narrow drawings have two pixels per CSS pixel, so their text of 28 pixels is 13 or more on the screen.
         assert wide / natural >= (0.47 if width == 390 else 0.85)
     asked = [
         event["params"]["request"]["url"]

@@ -1,4 +1,4 @@
-"""A run killed at any moment and begun again by the same command ends as one that nobody killed, bit for bit."""
+"""A run that is killed at any moment and resumed ends bit for bit as an uninterrupted run."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from freelight.shards import Dataset
 from freelight.train import Checkpoint
 
 SETTINGS = "--epochs 3 --set batch_size=4 --checkpoint-every 5"
-"""15 steps an epoch; checkpoints after 5 and 10 steps of each, and at its end."""
+"""15 steps per epoch; checkpoints after 5 and 10 steps of each epoch, and at its end."""
 STEPS, SAMPLES = 15, 60
 
 
@@ -83,13 +83,13 @@ def uninterrupted(train: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Killed(BaseException):
-    """Stands for a kill within one process."""
+    """Simulates a kill within one process."""
 
 
 def test_a_run_broken_off_inside_an_epoch_takes_no_sample_twice_and_ends_the_same(
     train: Any, uninterrupted: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The batches are listened to where the trainer gets them; the break comes three steps after the last save."""
+    """The batches are recorded where the trainer gets them; the run stops three steps after the last save."""
     taken: list[tuple[int, list[int]]] = []  # the epoch and the samples of each step
     plain = Loader.__iter__
 
@@ -108,7 +108,7 @@ def test_a_run_broken_off_inside_an_epoch_takes_no_sample_twice_and_ends_the_sam
     assert (saved["step"], saved["loader"]["epoch"], saved["loader"]["position"]) == (20, 1, 20)
     assert steps_of(tmp_path)[-1]["step"] == 23
 
-    taken = [*taken[:20], *[(-1, [])] * 10]  # what was done after the save is forgotten; do not stop at step 24 again
+    taken = [*taken[:20], *[(-1, [])] * 10]  # steps after the save are discarded; do not stop at step 24 again
     result = train.here(tmp_path, SETTINGS)
     assert result.exit_code == 0, result.output
     taken = [step for step in taken if step[0] >= 0]
@@ -162,7 +162,7 @@ def test_killed_ten_times_at_random_steps_the_same_command_ends_with_the_same_we
 def test_asked_to_stop_it_saves_the_next_step_and_the_same_command_goes_on_from_there(
     asked: signal.Signals, processes: str, train: Any, tmp_path: Path
 ) -> None:
-    """Nothing else has been saved inside the epoch; SIGINT goes to all processes, as from a terminal."""
+    """This is the only save inside the epoch; SIGINT goes to all processes, as from a terminal."""
     settings = f"--epochs 2 --set batch_size=4 {processes}"
     job = train.begin(tmp_path, settings)
     while not steps_of(tmp_path):
@@ -186,9 +186,9 @@ def test_asked_to_stop_it_saves_the_next_step_and_the_same_command_goes_on_from_
 def test_a_run_goes_on_with_another_number_of_columns(
     first: int, then: int, train: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
-    """Not bit for bit, since sums are taken in another order; but the losses are the same to rounding.
+    """Not bit for bit, because sums have another order; but the losses are equal except for rounding.
 
-    In float64: in float32 so small a network grows roundings to a thousandth within thirty steps.
+    In float64, because in float32 rounding errors of this small network reach 1/1000 in thirty steps.
     """
     settings = f"{SETTINGS} --set precision=float64"
     whole, out = tmp_path / "whole", tmp_path / "out"

@@ -1,4 +1,4 @@
-"""The folder of a run holds the last, the best and the most recent checkpoints, and never loses the ones before."""
+"""The folder of a run holds the last, the best and the most recent checkpoints, and never loses earlier ones."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Learning rates: by plateaus of the validation error, as the paper, or by the epoch, as its authors' code."""
+"""Learning rates: by plateaus of the validation error, as in the paper, or by epoch, as in its authors' code."""
 
 import pytest
 
@@ -30,7 +30,8 @@ def test_a_new_best_error_starts_the_count_again_and_an_equal_one_does_not() -> 
 
 
 def test_the_best_error_holds_across_drops() -> None:
-    """After a drop, five epochs better than those before it but not than the best are a plateau."""
+    """After a drop, five epochs that do not beat the best error are a plateau, even if they beat the epochs before the
+    drop."""
     schedule = LearningRates(RECIPE)
     rates(schedule, [0.5, *[0.9] * 5])
     assert rates(schedule, [0.6] * 5)[-1] == pytest.approx(0.0001)
@@ -73,7 +74,7 @@ def by_epoch(recipe: str, parameter: str, epochs: int) -> list[float | None]:
 
 
 def test_source_drops_weights_thrice_and_biases_once_and_ends_after_91_epochs() -> None:
-    """docs/design/paper.md section 4: at 25, 51 and 79; biases have a rate of their own."""
+    """docs/design/paper.md section 4: at 25, 51 and 79; biases have a separate rate."""
     weights, biases = by_epoch("source", "fc8.weight", 91), by_epoch("source", "fc8.bias", 91)
     assert weights == pytest.approx([0.01] * 25 + [1e-3] * 26 + [1e-4] * 28 + [1e-5] * 12)
     assert biases == pytest.approx([0.02] * 25 + [0.002] * 66)

@@ -1,4 +1,4 @@
-"""Errors, loss, tables and averages are those of plain loops."""
+"""Errors, loss, tables and averages equal those of plain loops."""
 
 import math
 
@@ -86,7 +86,7 @@ def test_weights_that_are_none_are_an_error(text: str, message: str) -> None:
 
 
 def test_searched_weights_have_the_least_loss_of_all_on_a_grid() -> None:
-    """Two networks that know something and one that knows nothing: against every mixture in steps of 0.05."""
+    """Two useful networks and a random one, compared with every mixture in steps of 0.05."""
     truth = torch.nn.functional.one_hot(torch.from_numpy(LABELS), 8).numpy()
     members = np.stack([0.9 * RNG.dirichlet(np.full(8, 0.3), 200) + 0.1 * truth * scale for scale in (3, 5, 0)])
     members = (members / members.sum(axis=2, keepdims=True)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The challenge's file: five devkit numbers a line, a line a picture, in order of the pictures' names."""
+"""The challenge's file: one line per picture with five devkit numbers, in order of the pictures' names."""
 
 import dataclasses
 import io

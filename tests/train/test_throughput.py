@@ -1,4 +1,4 @@
-"""What a run measures: means over all images, the wait, and the first bad step, held until somebody looks."""
+"""What a run measures: means over all images, the wait, and the first bad step, kept until it is read."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from freelight.train.throughput import Means, Meter, norm
 
 
 def test_metrics_are_means_over_images_not_over_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A short last batch weighs as its images do."""
+    """A short last batch counts by its number of images."""
     meter = Meter(Mesh(), "cpu")
     clock = iter([100.0, 104.0])
     monkeypatch.setattr("freelight.train.throughput.time.perf_counter", lambda: next(clock))

@@ -1,4 +1,4 @@
-"""The command `train`, end to end on drawn pictures: what it computes, what it leaves, what it refuses."""
+"""The command `train`, end to end on drawn pictures: what it computes, what it writes, what it refuses."""
 
 import copy
 import dataclasses
@@ -70,7 +70,7 @@ def test_two_columns_log_the_losses_and_errors_of_one_process(run: Path, two_col
 
 
 def test_an_epoch_of_training_equals_a_plain_transcription(run: Path, dataset: Dataset) -> None:
-    """Order, draws, crops, flips, light, mean image, dropout, loss and update: written down again, in float64.
+    """Order, draws, crops, flips, lighting, mean image, dropout, loss and update are implemented again in float64.
 
     Four steps from the initial weights, the last on a short batch; DALI is not used.
     """
@@ -114,7 +114,8 @@ def test_the_last_errors_logged_are_those_of_the_checkpoints_network(run: Path, 
 def test_steps_take_the_schedules_rate_and_its_end_ends_the_run(
     train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So small a rate improves nothing: every epoch after the first is a plateau. Here the second one ends training."""
+    """With this tiny rate nothing improves, so every epoch after the first is a plateau. The second plateau ends
+    training."""
     taken: list[float] = []
     step = PaperSGD.step
 
@@ -189,7 +190,7 @@ def test_what_does_not_change_the_result_may_change(train: Any, run: Path) -> No
 def test_statistics_of_another_file_are_taken_only_if_named(
     train: Any, dataset: Dataset, tmp_path: Path, run: Path
 ) -> None:
-    """And stay with the run: its checkpoint holds them, and it is not taken up with others."""
+    """They stay with the run: its checkpoint holds them, and it does not resume with others."""
     theirs = Statistics.load(dataset.folder)
     theirs.mean_image[:] = 100
     theirs.save(tmp_path / "theirs.npz")
@@ -222,7 +223,7 @@ def test_other_data_or_statistics_on_the_same_out_are_an_error(train_on: Any, ru
 def test_metrics_of_a_run_that_died_before_its_first_checkpoint_are_forgotten(
     train: Any, run: Path, tmp_path: Path
 ) -> None:
-    """Its steps are taken again, so each must stand in the file once."""
+    """Its steps are repeated, so each must be in the file only once."""
     line = json.dumps({**metrics(run)[0], "loss": 9.0})
     (tmp_path / "metrics.jsonl").write_text(f"{line}\n{line[:20]}")
     assert train.here(tmp_path, "--epochs 1").exit_code == 0
@@ -275,7 +276,7 @@ def test_a_sample_that_rotted_stops_the_run_naming_it(train_on: Any, dataset_cop
 def test_a_run_that_diverges_names_the_step_and_its_samples_and_saves_nothing_of_after_it(
     often: str, train: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
-    """The loss is read only every third step: a flag on the device holds the first bad one."""
+    """The loss is read only every third step; a flag on the device keeps the first bad step."""
     result = train.here(tmp_path, f"--set learning_rate=1e10 --log-every 3 {often}")
     assert result.exit_code == 2
     said = re.fullmatch(

@@ -1,4 +1,4 @@
-"""What batches must come to, and that no thread outlives a test."""
+"""What batches must contain; and no thread may outlive a test."""
 
 import gc
 import time
@@ -12,13 +12,13 @@ from freelight.shards import Dataset
 
 @pytest.fixture(scope="session")
 def whole(dataset: Dataset) -> Seen:
-    """Epoch 0 of train, of seed 0: what every other way to load it must come to."""
+    """Epoch 0 of train with seed 0: every other way to load it must give the same."""
     return Seen(make(dataset))
 
 
 @pytest.fixture(autouse=True)
 def _no_thread_stays() -> Any:
-    """Hold all tests here to it. (One that Ctrl-C caught while it was started is told to end, not awaited.)"""
+    """Check this after every test here. (A thread that Ctrl-C hit while starting is told to end, not awaited.)"""
     yield
     gc.collect()  # loaders that a caught error's traceback refers to
     deadline = time.monotonic() + 2

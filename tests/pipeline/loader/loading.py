@@ -1,4 +1,4 @@
-"""What the loader's tests share: small crops, which are quick, and what batches held."""
+"""What the loader's tests share: small, quick crops, and a record of the batches."""
 
 import threading
 import zlib
@@ -8,7 +8,7 @@ from typing import Any
 from freelight.pipeline import Batch, Lighting, Loader, RandomCrop, Transform
 from freelight.shards import Dataset
 
-# Small crops are quick to decode; what they hold still tells pictures, offsets and flips apart.
+# Small crops are quick to decode, and their pixels still identify picture, offset and flip.
 SMALL = Transform(crop=RandomCrop(size=96), mean="none", lighting=Lighting(mode="off"), dtype="uint8")
 
 

@@ -1,4 +1,4 @@
-"""What cannot work is refused when the loader is made."""
+"""Arguments that cannot work are refused when the loader is made."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The loader hands out every sample exactly once an epoch, on any number of ranks."""
+"""The loader returns every sample exactly once per epoch, on any number of ranks."""
 
 import dataclasses
 import gc
@@ -120,7 +120,7 @@ def test_a_short_last_batch_can_be_dropped(batch_size: int, steps: int, dataset:
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_a_batch_stays_as_it_was_when_later_ones_come(dtype: str, dataset: Dataset) -> None:
-    """Batches are DALI's own memory, without a copy: it must not be filled again while anyone holds it."""
+    """Batches are DALI's memory without a copy, so DALI must not reuse it while a batch is referenced."""
     transform = dataclasses.replace(SMALL, dtype=dtype)
     loader = make(dataset, batch_size=4, transform=transform)
     held, checksums = [], []
@@ -134,7 +134,7 @@ def test_a_batch_stays_as_it_was_when_later_ones_come(dtype: str, dataset: Datas
 
 
 def test_the_wait_for_batches_is_counted(dataset: Dataset) -> None:
-    """Time the consumer spends itself is not waiting."""
+    """The consumer's own time does not count as waiting."""
     loader = make(dataset)
     start = time.perf_counter()
     for _ in loader:
@@ -143,7 +143,7 @@ def test_the_wait_for_batches_is_counted(dataset: Dataset) -> None:
 
 
 def test_a_dropped_loader_gives_its_memory_back_at_once(dataset: Dataset) -> None:
-    """Nothing in it refers back to it: batches decoded ahead must not wait for the garbage collector."""
+    """It has no reference cycle, so batches decoded ahead need no garbage collector."""
     for stop in (1, 1000):
         loader = make(dataset)
         gc.collect()
@@ -161,7 +161,7 @@ def test_a_dropped_loader_gives_its_memory_back_at_once(dataset: Dataset) -> Non
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_batches_on_a_gpu_stay_as_they_were(dataset: Dataset) -> None:
-    """On the current stream, whichever it is, without a copy, and while the stream is behind the host."""
+    """On any current stream, without a copy, and while the stream is behind the host."""
     stream = torch.cuda.Stream()
     loader = make(dataset, batch_size=4, device="cuda")
     held, sums = [], []

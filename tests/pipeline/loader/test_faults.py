@@ -1,4 +1,4 @@
-"""A damaged sample raises an error that names it, or is skipped within the budget; all others are handed out."""
+"""A damaged sample raises an error that names it, or is skipped within the limit; all others are returned."""
 
 from typing import Any
 
@@ -22,7 +22,8 @@ def flip_byte(dataset: Dataset, split: Split, index: int) -> None:
 
 
 def test_a_flipped_byte_is_an_error_that_names_the_sample(dataset_copy: Dataset, whole: Seen) -> None:
-    """Shard, key and source. Once the byte is put right, the same loader goes on and no sample is lost."""
+    """The error has shard, key and source. After the byte is repaired, the same loader continues and loses no
+    sample."""
     loader = make(dataset_copy, batch_size=4)
     bad = int(draw_epoch(60, seed=0, epoch=0).order[41])
     flip_byte(dataset_copy, loader.split, bad)
@@ -56,7 +57,7 @@ def test_a_shard_cut_short_or_missing_is_an_error(dataset_copy: Dataset) -> None
 def test_a_picture_that_dali_cannot_decode_does_not_end_the_loader(
     dataset: Dataset, whole: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DALI's pipeline is of no use after an error inside it; the loader takes another, and the batch is due again."""
+    """DALI's pipeline cannot be used after an error, so the loader makes a new one and repeats the batch."""
     loader = make(dataset)
     bad = int(draw_epoch(60, seed=0, epoch=0).order[33])
     sound = loader.split.read
@@ -74,7 +75,7 @@ def test_a_picture_that_dali_cannot_decode_does_not_end_the_loader(
 
 
 def half(jpeg: bytes) -> bytes:
-    """Cut a JPEG where its header is whole: cut inside it, DALI's decoder sometimes kills the process."""
+    """Cut a JPEG after its header: if the header is cut, DALI's decoder sometimes kills the process."""
     return jpeg[: len(jpeg) // 2]
 
 
@@ -83,7 +84,7 @@ def half(jpeg: bytes) -> bytes:
 def test_pictures_that_dali_cannot_decode_are_skipped_within_the_budget(
     prefetch: int, batch_size: int, dataset: Dataset, whole: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of them, neighbours in the order. In the next epoch they are not even tried."""
+    """Two samples that follow each other in the order. In the next epoch they are not tried."""
     loader = make(dataset, batch_size=batch_size, prefetch=prefetch, on_error="skip", max_skipped=2)
     bad = draw_epoch(60, seed=0, epoch=0).order[32:34].tolist()
     sound = loader.split.read

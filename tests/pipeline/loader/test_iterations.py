@@ -1,4 +1,4 @@
-"""Reading ahead: how far, by whom, and what happens to it at Ctrl-C and at another iteration."""
+"""Reading ahead: how far, in which thread, and what Ctrl-C and a new iteration do to it."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ from freelight.shards import Dataset, FreelightError, Split
 
 
 def test_storage_hears_of_each_sample_once_before_it_is_read(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but the first batches, which are read at once."""
+    """All except the first batches, which are read immediately."""
     told: list[int] = []
     ahead: list[int] = []
     prefetch, read = Split.prefetch, Split.read
@@ -114,7 +114,7 @@ def test_an_iteration_does_not_go_on_in_an_epoch_it_was_not_made_for(move: str, 
 
 
 def test_a_new_iteration_ends_one_that_a_traceback_keeps_alive(dataset: Dataset, whole: Seen) -> None:
-    """As in a notebook, after an error in the loop's body."""
+    """This happens in a notebook after an error in the loop's body."""
     loader = make(dataset)
     seen = Seen()
 
@@ -154,7 +154,7 @@ def test_only_a_few_batches_are_read_ahead(prefetch: int, dataset: Dataset, monk
 
 @pytest.mark.slow
 def test_a_program_may_end_inside_an_iteration(dataset: Dataset) -> None:
-    """No hang, no traceback, whatever order the interpreter clears things in."""
+    """No hang and no traceback, in any order in which the interpreter clears objects."""
     program = """
 import sys
 from freelight.pipeline import Lighting, Loader, Transform

@@ -1,4 +1,4 @@
-"""Wherever it was stopped, the loader goes on with exactly the samples not yet seen."""
+"""The loader continues after any stop with exactly the samples not yet seen."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from freelight.shards import Dataset, FreelightError
 def test_breaking_off_and_iterating_again_goes_on_after_the_last_batch(
     taken: int, dataset: Dataset, whole: Seen
 ) -> None:
-    """Batches that were read or decoded ahead but not handed out are not lost."""
+    """Batches that were read or decoded ahead but not returned are not lost."""
     loader = make(dataset)
     seen = Seen()
     for count, batch in enumerate(loader, 1):
