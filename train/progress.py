@@ -1,4 +1,4 @@
-"""Shows a run's progress: one line an epoch, on a terminal a bar within the epoch, and TensorBoard events."""
+"""Show a run's progress: one line per epoch, a bar within the epoch on a terminal, and TensorBoard events."""
 
 import sys
 from pathlib import Path

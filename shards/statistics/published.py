@@ -50,7 +50,7 @@ def constants_snippet(statistics: Statistics) -> str:
         f"STD = {std}  # 0-255, over all pixels\n"
         f"EIGENVALUES = {values}  # of pixels in 0-1; multiply by 255**2 for 0-255\n"
         f"EIGENVECTORS = (  # rows R, G, B; a column an axis\n{rows})\n"
-        "# lighting, pixels in 0-1, a ~ N(0, 0.1) thrice an image: pixels += EIGENVECTORS @ (a * EIGENVALUES)\n"
+        "# lighting, pixels in 0-1, a ~ N(0, 0.1) three per image: pixels += EIGENVECTORS @ (a * EIGENVALUES)\n"
         "# as the 2012 code did: the same with the square roots of EIGENVALUES"
     )
 

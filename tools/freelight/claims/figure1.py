@@ -216,7 +216,7 @@ def finding(
         *(f"rates of {name}, training error in epoch {epochs[0]}: {text}" for name, text in tried.items()),
         f"final runs at {', '.join(f'{best(errors):g} ({name})' for name, errors in searched.items())}, at most "
         f"{epochs[1]} epochs",
-        "seconds an epoch: " + ", ".join(f"{_seconds(final.epochs):.0f} ({name})" for name, final in finals.items()),
+        "seconds per epoch: " + ", ".join(f"{_seconds(final.epochs):.0f} ({name})" for name, final in finals.items()),
     )
     return Finding(
         claim="figure1",

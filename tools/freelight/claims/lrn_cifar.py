@@ -82,7 +82,7 @@ def command(session: Session, data: Path, epochs: int, seeds: int, width: float)
             f"batch 128, 24 x 24 crops and flips; seeds 0..{seeds - 1}",
             f"{split} error: centre view of the last epoch's net (the 2012 code: nine crops of each test image)",
             *filter(None, [left_out(errors)]),
-            "seconds an epoch: " + ", ".join(f"{value:.0f} ({net})" for net, value in seconds.items()),
+            "seconds per epoch: " + ", ".join(f"{value:.0f} ({net})" for net, value in seconds.items()),
         ),
         figures={f"{split}_top1": errors, "no_lrn": pure.figures(), "13pct": nets.figures()},
         picture=points_chart(f"CIFAR-10 {split} error after {epochs} epochs", points, y="error, %"),
