@@ -119,7 +119,7 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
     assert 0 < len(seen) < len(loader.split)
     server.start()
     go_on(stop_after=0)
-    assert seen == list(range(len(loader.split))), "the restart goes on after the last batch handed out"
+    assert seen == list(range(len(loader.split))), "the restart continues after the last batch returned"
 
 
 def test_what_is_missing_is_named(server: Server, tmp_path: Path) -> None:

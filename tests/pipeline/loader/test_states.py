@@ -77,7 +77,7 @@ def test_the_transform_changes_between_epochs_and_resumes_bit_equal_on_either_si
     """Killed in the last epoch before the change, at the boundary itself, or after it."""
 
     def run(loader: Loader, *, stop: int = 9) -> tuple[list[tuple[int, Seen]], dict[str, Any]]:
-        """Take up to `stop` steps, of four an epoch, with CENTER from epoch 1 on."""
+        """Run at most `stop` steps, four per epoch, with CENTER from epoch 1 on."""
         seen: list[tuple[int, Seen]] = []
         while len(seen) < stop:
             if loader.epoch == 0 and loader.position == 60:

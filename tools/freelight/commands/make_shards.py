@@ -88,7 +88,7 @@ def command(
         lines = summarize_source(source, settings)
     else:
         where: Any = {"workers": workers, "cluster": cluster, "staging": staging}
-        watches: Any = {"watch": counting_images("images"), "watch_ordered": counting_images("staging")}
+        watches: Any = {"watch": counting_images("images"), "watch_ordered": counting_images("reading in order")}
         made = make_shards(source, out, settings, max_rejected=max_rejected, **where, **watches)
         lines = summarize_dataset(made, out)
     click.echo("\n".join(lines))
