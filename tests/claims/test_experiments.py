@@ -341,7 +341,7 @@ def test_figure_1_as_typed_on_drawn_pictures_is_interrupted_and_goes_on(pictures
     def typed(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*words, *more], env=environment, capture_output=True, text=True, check=False)
 
-    first = typed("--budget", "0.4")
+    first = typed("--budget", "0.15")
     assert first.returncode == 1, first.stderr
     assert "the budget is spent after 0." in first.stdout
     kept = {path.name: path.read_bytes() for path in (out / "parts").iterdir()}
