@@ -115,8 +115,8 @@ def check_shares(own: torch.Tensor, shares: Sequence[torch.Tensor], group: dist.
     wrong = (table[:, 1:] != table[:, 0]).any(dim=1).nonzero().flatten().tolist()
     if wrong:
         raise FreelightError(
-            f"the ranks do not hold the same batch: rank {', '.join(map(str, wrong))} holds a different one; "
-            "check its memory and network"
+            f"the ranks do not hold the same batch: rank {', '.join(map(str, wrong))} holds another; "
+            "check its memory and connection"
         )
 
 

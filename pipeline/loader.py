@@ -1,4 +1,4 @@
-"""The loader: batches of a split as torch tensors, every sample exactly once an epoch, resumable at any batch."""
+"""The loader: batches of a split as torch tensors, every sample once per epoch, resumable at any batch."""
 
 import time
 from collections.abc import Iterator
@@ -51,9 +51,9 @@ class Loader:
 
     The state is (seed, epoch, position). A new iterator continues after the last batch that an unfinished one returned.
     Another loader does so too after `load_state_dict`, on any number of ranks. A thread reads ahead; it is reused for
-    the next epoch, and ends with the loader or with an unfinished iteration. Only one live iterator; a newer one,
-    `set_epoch` or `load_state_dict` invalidates it, and its next step raises an error. `wait_seconds` is the total time
-    that iteration waited for batches.
+    the next epoch, and ends with the loader or with an unfinished iteration. A newer iterator, `set_epoch` or
+    `load_state_dict` ends the current iterator: its next step raises an error. `wait_seconds` is the total time that
+    iteration waited for batches.
 
     Settings are read-only, because the draws and the state depend on them. Only `transform` can be set, between epochs.
     """

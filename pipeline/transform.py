@@ -25,7 +25,7 @@ class Transform:
 
     crop: `RandomCrop`, `RandomResizedCrop`, `CenterCrop` or `TenCrop`. flip_probability: of random crops. mean:
     `image`, the training set's mean image with each image's own crop and flip; `center window`, its central window for
-    every crop (the 2012 code); `channel`, the channel means; three RGB numbers; or `none`. lighting: noise, of random
+    every crop (the 2012 code); `channel`, the channel means; three RGB numbers; or `none`. lighting: noise on random
     crops. std: divisors of the channels, after mean and lighting. dtype: `uint8` allows no mean, lighting or std. ops:
     more augmentations of every view, applied in this order within each stage: see `Op`.
     """

@@ -27,7 +27,7 @@ from .recipes import RECIPES, recipe_table
 @click.option(
     "--init-from",
     type=click.Path(path_type=Path),
-    help="Checkpoint whose layers start a new run, where their shapes fit.",
+    help="Checkpoint to copy a new run's layers from, where shapes fit.",
 )
 @click.option(
     "--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True, help="Named set of all settings."

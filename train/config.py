@@ -15,7 +15,7 @@ class TrainingConfig:
     shards. statistics: file that `compute_pca` wrote; None takes the dataset's own.
 
     Result. out: folder of the run; one that holds a stopped run is resumed. recipe: the settings that decide the
-    result. init_from: checkpoint whose layers start a new run, where their shapes fit. seed: of initial weights, sample
+    result. init_from: checkpoint to copy a new run's layers from, where shapes fit. seed: of initial weights, sample
     order, augmentation and dropout, 0..2**32 - 1.
 
     Saving. checkpoint_every (steps), checkpoint_minutes: also save inside an epoch; None saves at its end only. keep:

@@ -24,7 +24,7 @@ class LayerSize:
 
 
 def layer_sizes(recipe: Recipe, classes: int) -> list[LayerSize]:
-    """Return the sizes of the layers with weights; of unequal parts of the last layer, the first column's."""
+    """Return the sizes of layers with weights; for unequal parts of the last layer, the first column's."""
     columns, layers = recipe.network.columns, recipe.network.layers()
     sizes = []
     for layer, shape in zip(layers, input_shapes(layers, recipe.crop_size), strict=True):

@@ -17,7 +17,7 @@ TOP = (1, 5)
 
 @dataclass(frozen=True)
 class Errors:
-    """Of `images`, how many have their label outside the most probable class, and outside the five most probable."""
+    """Counts over `images`: label not the most probable class; label not among the five most probable."""
 
     images: int
     wrong_top1: int

@@ -20,7 +20,7 @@ def check_same_run(
 
     folder: of the run, for the message. The recipe's header is text and may differ.
     """
-    remedy = "use the same to resume it, or another `out`"
+    remedy = "use the earlier ones, or another `out`"
     class_ids = [info.id for info in dataset.manifest.classes]
     for label, (then, now) in enumerate(zip_longest(checkpoint.class_ids, class_ids, fillvalue="none")):
         if then != now:

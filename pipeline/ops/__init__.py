@@ -1,4 +1,4 @@
-"""Augmentation ops, one a file: specification, draws, DALI nodes and numpy reference. `op.py` says how to add one."""
+"""Augmentations, one per file: specification, draws, DALI nodes and numpy reference. `op.py` says how to add one."""
 
 from .context import Context, GraphContext
 from .crop import Crop, View, Window

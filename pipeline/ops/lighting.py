@@ -58,7 +58,7 @@ class Lighting:
         return self.strength * sizes
 
     def shifts(self, draws: npt.NDArray[np.float32], statistics: Statistics) -> npt.NDArray[np.float32]:
-        """Turn standard normal draws (n, 3), one a principal axis, into RGB shifts (n, 3) in grey levels (0-255)."""
+        """Turn standard normal draws (n, 3), one per axis, into RGB shifts (n, 3) in grey levels (0-255)."""
         shifts = (draws * self.deviations(statistics)) @ statistics.eigenvectors.T
         return shifts.astype(np.float32)
 

@@ -38,7 +38,7 @@ class RandomResizedCrop(Crop):
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise FreelightError(f"transform: `scale` (={self.scale}) must be 0 < smallest <= largest <= 1")
         if not 0 < self.ratio[0] <= 1 <= self.ratio[1]:
-            raise FreelightError(f"transform: `ratio` (={self.ratio}) must be smallest <= 1 <= largest, above 0")
+            raise FreelightError(f"transform: `ratio` (={self.ratio}) must be 0 < smallest <= 1 <= largest")
 
     def check_fits(self, image_size: int) -> None:
         """Accept images of any size: a window is scaled to the crop."""

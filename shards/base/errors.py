@@ -2,8 +2,7 @@
 
 
 class FreelightError(ValueError):
-    """Bad input, described in one line: what is wrong, which value, where, and the remedy. Commands print it and exit
-    2.
+    """Bad input, in one line: what is wrong, which value, where, and the remedy. Commands print it and exit with 2.
 
     Names of arguments are in backticks (`batch_size`); commands replace them with their options (--batch-size).
     """

@@ -27,5 +27,5 @@ def rescale_picture(data: bytes, rescaling: Rescaling) -> Rescaled:
 
 
 def rescale_file(data: bytes, rescaling: Rescaling) -> bytes:
-    """Return the JPEG of `rescale_picture` alone."""
+    """Return a picture file, rescaled, as JPEG."""
     return rescale_picture(data, rescaling).jpeg

@@ -9,8 +9,7 @@ from ..sources import Labelling, Listing, OrderedSource
 class Layout(Protocol):
     """Recognises a kind of copy by its files, and lists its pictures. Any object with these four members is one.
 
-    name: recorded in the manifest, and what `layout` of `list_images` takes. expected: the files of such a copy, for
-    errors.
+    name: for the manifest, and for `layout` of `list_images`. expected: the files of such a copy, for errors.
     """
 
     @property

@@ -76,7 +76,7 @@ class Source:
         found = status.st_size if whole else len(data)
         if found != image.bytes or status.st_mtime_ns != image.mtime_ns:
             raise FreelightError(
-                f"{path} changed while it was read: {image.bytes} bytes listed, {found} found, or written since; "
+                f"{path} changed since it was listed ({image.bytes} bytes then, {found} now); "
                 "delete `out` and run again"
             )
         return data

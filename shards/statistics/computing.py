@@ -161,7 +161,7 @@ def _destination(dataset: Dataset, split: str, out: Path | None) -> Path:
     if not out.parent.is_dir():
         raise FreelightError(f"`out` {out}: there is no folder {out.parent}; make it first")
     if out.resolve() == own.resolve():
-        raise FreelightError(f"`out` {out} is the default output; leave `out` out, or name another file")
+        raise FreelightError(f"`out` {out} is the default output; omit `out`, or name another file")
     return out
 
 

@@ -51,8 +51,8 @@ def make_shards(
     watch_ordered: get the records of finished shards, or the finished segments, and yield the same ones, for example to
     show a progress bar.
 
-    Raises `FreelightError` if more images are rejected, if `out` holds something else, if another run writes it, or if
-    no image of a split can be decoded.
+    Raises `FreelightError` if too many images are rejected, if `out` holds something else, if another run writes it, or
+    if no image of a split decodes.
     """
     with open_output(out) as output:
         source = replace(source, root=source.root.absolute())  # a cluster's workers have other working folders

@@ -120,7 +120,7 @@ def test_the_check_names_the_rank_whose_batch_has_a_flipped_bit(
 
     barrier = threading.Barrier(3, lambda: monkeypatch.setattr(exchange, "start_exchange", flips))
     for said in on_ranks(3, message):
-        assert f"the ranks do not hold the same batch: rank {bad} holds a different one" in said
+        assert f"the ranks do not hold the same batch: rank {bad} holds another;" in said
 
 
 def test_a_group_skips_what_any_of_its_ranks_finds_damaged(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

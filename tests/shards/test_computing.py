@@ -193,7 +193,7 @@ def test_another_split_goes_to_a_file_that_is_named(dataset: Dataset, tmp_path: 
     [
         ("val.json", r"`out` .*val\.json must end in \.npz"),
         ("none/val.npz", r"`out` .*: there is no folder .*none; make it first"),
-        ("here/statistics.npz", "is the default output; leave `out` out, or name another"),
+        ("here/statistics.npz", "is the default output; omit `out`, or name another"),
         ("train.npz", "exists, and does not belong to val of .*; name another"),
         ("photos.npz", "exists, and does not belong to val of .*; name another"),
     ],

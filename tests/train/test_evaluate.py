@@ -300,7 +300,7 @@ def test_of_a_split_without_labels_the_challenges_file_is_written(
     without = call(*words)
     assert (without.exit_code, without.stdout) == (2, "")
     assert without.stderr == (
-        "error: val has no labels, so it has no errors; write the challenge's file with --submission\n"
+        "error: val has no labels to measure errors by; write the challenge's file with --submission\n"
     )
     out = tmp_path / "answers.txt"
     result = call(*words, "--submission", out)

@@ -99,5 +99,5 @@ def test_a_run_goes_on_only_on_its_own_classes(checkpoint: Checkpoint, dataset: 
     ids = checkpoint.class_ids
     assert str(raised.value) == (
         f"{tmp_path} holds a run with other classes (class 1: {ids[1]} then, {ids[2]} now); "
-        "use the same to resume it, or another `out`"
+        "use the earlier ones, or another `out`"
     )

@@ -61,7 +61,7 @@ def test_it_trains_resumes_evaluates_and_reports(dataset: Dataset, tmp_path: Pat
 
     renamed = dataclasses.replace(MINE, header=Header(summary="Another text."))
     assert fit(dataclasses.replace(config, recipe=renamed)).metrics == result.metrics, "text is no setting"
-    with pytest.raises(FreelightError, match=r"other settings \(batch_size: 20 then, 10 now\); use the same to resume"):
+    with pytest.raises(FreelightError, match=r"other settings \(batch_size: 20 then, 10 now\); use the earlier ones"):
         fit(dataclasses.replace(config, recipe=dataclasses.replace(MINE, batch_size=10)))
 
     found = predict_split(trained, dataset, "val", views=1)

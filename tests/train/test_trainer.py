@@ -178,7 +178,7 @@ def test_other_settings_on_the_same_out_are_an_error_naming_them(
     result = train.here(run, setting)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        f"error: {run} holds a run with other settings ({difference}); use the same to resume it, or another --out\n"
+        f"error: {run} holds a run with other settings ({difference}); use the earlier ones, or another --out\n"
     )
     assert files(run) == before
 

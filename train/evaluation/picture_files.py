@@ -50,7 +50,7 @@ class PicturePrediction:
 
 
 def predict_files(trained: Checkpoint, paths: Iterable[Path], *, views: int) -> Iterator[PicturePrediction]:
-    """Yield the prediction for each picture file. If a file's folder is named as a class id, that is its true class.
+    """Yield the prediction for each picture file. If a file's folder's name is a class id, that is its true class.
 
     Raises `FreelightError` at a file that is not a picture.
     """

@@ -115,7 +115,7 @@ def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) 
     """Return the sections that need the dataset's images."""
     split, trained = dataset.split("val"), run.trained
     if not split.info.labelled:
-        raise FreelightError(f"val of {dataset.folder} has no labels, so it has no errors; leave `shards` out")
+        raise FreelightError(f"val of {dataset.folder} has no labels to measure errors by; omit `shards`")
     predicted = predict_split(trained, dataset, "val", views=10, device=default_device())
     assert predicted is not None
     ranked = rank_labels(predicted.probabilities, split_labels(split))

@@ -62,7 +62,7 @@ class Network(nn.Module):
         self._initialize(crop, seed)
 
     def forward(self, images: torch.Tensor, masks: DropoutMasks | None = None) -> torch.Tensor:
-        """Return the logits: with `masks` as in training, without as at test."""
+        """Return the logits: as in training with `masks`, else as at test."""
         return self.columns.join_logits(self._apply_layers(self.layers, images, masks), self.classes)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,7 @@ class Recipe:
     or `sequential`, the order of the shards. lighting, lighting_strength, lighting_divisor: see `Lighting`.
     lighting_off_epoch: no lighting noise from this epoch on.
 
-    Update rule. batch_size: images per step, over all replicas. epochs: the most that are trained. momentum.
+    Update rule. batch_size: images per step, over all replicas. epochs: maximum number. momentum.
     learning_rate, weight_decay: of weights. bias_learning_rate, bias_weight_decay: of biases. layer_rates: factors of
     the learning rate by layer (`conv:0.1,fc8:2`). layer_decays: weight decays by layer. precision: `float32`;
     `bfloat16`, by autocast; or `float64`, for checks.

@@ -177,5 +177,5 @@ def test_an_archive_that_changed_since_it_was_listed_is_an_error(ilsvrc2012: Pat
     archive = ilsvrc2012 / "ILSVRC2012_img_train.tar"
     shutil.copyfile(archive, ilsvrc2012 / "copy")
     (ilsvrc2012 / "copy").replace(archive)
-    with pytest.raises(FreelightError, match=r"img_train\.tar changed while it was read"):
+    with pytest.raises(FreelightError, match=r"img_train\.tar changed since it was listed"):
         source.read(source.splits["train"][0])

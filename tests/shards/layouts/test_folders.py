@@ -148,7 +148,7 @@ def test_a_link_that_leads_round_in_a_circle_is_an_error_not_a_flood(tmp_path: P
 def test_a_picture_that_changed_since_it_was_listed_is_an_error(tmp_path: Path) -> None:
     source = listed(tree(tmp_path, "train/a/1.jpg"))
     (tmp_path / "train/a/1.jpg").write_bytes(b"longer than it was")
-    with pytest.raises(FreelightError, match=r"1\.jpg changed while it was read: 13 bytes listed, 18 found"):
+    with pytest.raises(FreelightError, match=r"1\.jpg changed since it was listed \(13 bytes then, 18 now\)"):
         source.read(source.splits["train"][0])
 
 

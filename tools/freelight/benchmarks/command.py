@@ -13,7 +13,7 @@ from freelight.shards.base import OutputFile, reports_errors
 
 
 def benchmark(name: str) -> Callable[[Callable[..., Report]], click.Command]:
-    """Decorate a function with click options that takes `rounds` too and returns a report.
+    """Decorate a function of its own click options and `rounds` that returns a report.
 
     The command prints the report's table and writes its record. Exit codes: 0, 1 for a missed floor, 2 for bad input.
     """

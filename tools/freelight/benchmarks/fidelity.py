@@ -13,8 +13,8 @@ Matrix = npt.NDArray[np.float64]
 def exact_rescale(data: bytes, size: int) -> Matrix:
     """Return the central `size` x `size` window of the whole picture scaled in float64: (size, size, 3) RGB, 0-255.
 
-    The shorter side becomes `size`, the longer `round(size * long / short)`. Shrinking weighs every pixel by the area
-    that an output pixel covers of it; enlarging is the cubic convolution with a = -1/2, which Pillow calls bicubic.
+    The shorter side becomes `size`, the longer `round(size * long / short)`. Shrinking weights each pixel by its area
+    inside the output pixel; enlarging is the cubic convolution with a = -1/2, which Pillow calls bicubic.
     """
     with Image.open(io.BytesIO(data)) as image:
         pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.float64)

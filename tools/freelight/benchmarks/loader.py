@@ -69,7 +69,7 @@ def command(shards: Path, batch_size: int, epochs: int, memory_epochs: int, peer
     of mean: the loader, and its own DALI graph over JPEGs in memory. Also: DALI's decoding and cropping without a flip;
     FFCV on the same JPEGs and on raw pixels, compared with the loader in FFCV's memory layout, NHWC; and webdataset
     with torchvision's v2 transforms in two processes. Then measures the loader's memory, and its time to the first
-    batch with as many samples as ImageNet has. Last, runs the README's training of torchvision's ResNet-50 on a few
+    batch of a dataset of ImageNet's size. Last, runs the README's training of torchvision's ResNet-50 on a few
     pictures.
     """
     machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))

@@ -31,7 +31,7 @@ class Feed:
 
 
 def read_jpegs(dataset: Dataset) -> list[Any]:
-    """Read every JPEG of train into memory, in the order in which the loader sees them first."""
+    """Read every JPEG of train into memory, in the order of the loader's first epoch."""
     split = dataset.split("train")
     order = draw_epoch(len(split), seed=0, epoch=0).order
     return [np.frombuffer(split.read(sample), np.uint8) for sample in order.tolist()]

@@ -56,7 +56,7 @@ class Timings:
     def ratio(self, name: str, base: str) -> float | None:
         """Return the contender's rate / that of `base`: the median over rounds of the ratio within a round.
 
-        The laps of one round ran close together under the same load, which separate medians would not share.
+        The laps of a round share the machine's load; separate medians would not.
         """
         pairs = list(zip(self.laps[name], self.laps[base], strict=False))
         return median(mine.rate / its.rate for mine, its in pairs) if pairs else None

@@ -71,14 +71,14 @@ def setting_words(settings: tuple[str, ...]) -> tuple[str, ...]:
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    help="Epochs per run, with rates / 10 after 7/10 and 9/10 of them. [default: the recipe's 90 and its plateaus]",
+    help="Epochs per run; rates fall tenfold after 70 % and 90 %. [default: the recipe's 90 and its plateaus]",
 )
 @click.option(
     "--seeds",
     default=3,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Seeds; each gives a run with the part and one without.",
+    help="Number of seeds; each runs with and without the part.",
 )
 @click.option(
     "--columns", default=1, show_default=True, type=click.IntRange(1, 2), help="Processes (GPUs) per network."
@@ -102,7 +102,7 @@ def command(
 ) -> Finding:
     """Measure what one part of the paper's recipe is worth.
 
-    The result is the error without the part NAME minus the error with it. --data is a folder of images with train/ and
+    The result is the error with the change NAME minus the one without. --data is a folder of images with train/ and
     val/, or ImageNet's archives. Several ablations with the same --out and options share the runs of the baseline.
     """
     ablation = ABLATIONS[name]

@@ -30,7 +30,7 @@ def floats(context: click.Context, option: click.Parameter, text: str) -> tuple[
     try:
         rates = tuple(sorted({float(part) for part in text.split(",")}))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not numbers separated by commas") from None
+        raise click.BadParameter(f"{text!r}: give numbers separated by commas") from None
     if len(rates) < 3 or rates[0] <= 0:
         raise click.BadParameter(f"{text!r}: give at least 3 positive rates")
     return rates
@@ -127,7 +127,7 @@ def best(errors: dict[float, float]) -> float:
 
 
 def beyond(errors: dict[float, float]) -> list[float]:
-    """Return the next rate to try. None if the best rate is inside the range, is a tie, or enough were tried."""
+    """Return the next rate to try; empty if the best is inside the range or a tie, or enough were tried."""
     chosen, tried = best(errors), sorted(errors)
     alone = sum(error == errors[chosen] for error in errors.values()) == 1
     if len(tried) >= MOST_RATES or chosen not in (tried[0], tried[-1]) or not alone:
@@ -137,7 +137,7 @@ def beyond(errors: dict[float, float]) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """The final run of an activation. epochs: those that finished, before it diverged if it did."""
+    """The final run of an activation. epochs: the finished ones."""
 
     run: Run
     epochs: list[Epoch]

@@ -59,7 +59,7 @@ class Pairs:
     def within_noise(self) -> bool | None:
         """Whether the 95 % interval contains 0; None if that cannot be told.
 
-        It cannot for fewer than two pairs, nor if the standard deviation of the differences is less than one image.
+        That needs two pairs, and differences whose standard deviation is at least one image.
         """
         if self.difference is None or self.margin is None or stdev(self.differences) < 100 / self.images:
             return None

@@ -21,8 +21,8 @@ GPUS = 2
 class Step:
     """One command of a plan.
 
-    words: the command as typed. dataset: the dataset that it makes or reads. seed: seed of training. trained: most
-    images to train on, over all epochs. seen: views to evaluate. written: bytes of the dataset that it makes. figures:
+    words: the command as typed. dataset: the dataset that it makes or reads. seed: seed of training. trained: images
+    trained on at most, in all epochs. seen: views to evaluate. written: bytes of the dataset that it makes. figures:
     file for the errors that it measures.
     """
 

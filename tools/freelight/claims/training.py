@@ -17,8 +17,8 @@ class Epoch:
     """The results of an epoch. Errors are 0..1.
 
     train_top1: error over the training images during the epoch, while the weights change. val_top1, val_top5: errors
-    after the epoch. images: images trained on. seconds: training time. An interruption inside the epoch loses up to ten
-    steps of these.
+    after the epoch. images: images trained on. seconds: training time. Both lack up to ten steps of an interrupted
+    epoch.
     """
 
     train_top1: float

@@ -1,1 +1,1 @@
-"""The sub-commands of `freelight`, one a module: each holds its `command`."""
+"""The sub-commands of `freelight`, one per module, as its `command`."""

@@ -57,7 +57,7 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--per-class", is_flag=True, help="Also print the error of each class and the most frequent confusions.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-@click.option("--predictions", type=OutputFile(".npz"), help="The .npz file for each network's probabilities.")
+@click.option("--predictions", type=OutputFile(".npz"), help="The .npz file for all networks' probabilities.")
 @click.option("--submission", type=OutputFile(), help="File for the challenge: five labels per line.")
 @click.option("--devkit", type=FILE, help="The challenge's devkit archive, which numbers the classes for --submission.")
 @click.option("--batch-size", default=64, show_default=True, help="Images per batch.")
@@ -88,7 +88,7 @@ def command(
     split = dataset.split(config.split)
     if not split.info.labelled and (submission is None or search_weights or per_class):
         raise FreelightError(
-            f"{config.split} has no labels, so it has no errors; write the challenge's file with --submission"
+            f"{config.split} has no labels to measure errors by; write the challenge's file with --submission"
         )
     numbers = class_numbers(dataset, split, devkit) if submission or devkit else None
     loaded = load_predictions(config, dataset, earlier)

@@ -1,7 +1,7 @@
 """Find the images that a network finds most similar to others.
 
---panel draws the paper's Figure 4 (right). The queries are IMAGES; without them, one image of each class of the split
---queries. --bits compares binary codes with exact search, for all images of --queries.
+--panel draws the paper's Figure 4 (right). The queries are IMAGES; without them, --rows images of the split --queries.
+--bits compares binary codes with exact search, for all images of --queries.
 """
 
 import functools

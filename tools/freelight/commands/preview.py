@@ -18,7 +18,7 @@ from freelight.shards.base import OutputFile, reports_errors
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory, with statistics.")
 @click.option("--out", type=OutputFile(".png"), required=True, help="The .png file to write.")
 @click.option("--split", default="train", show_default=True, help="Split to draw from.")
-@click.option("--rows", default=4, show_default=True, help="Number of images shown, one in a row.")
+@click.option("--rows", default=4, show_default=True, help="Number of images shown, one per row.")
 @click.option("--draws", default=6, show_default=True, help="Number of epochs in which each image is shown.")
 @click.option(
     "--lighting",

@@ -1,6 +1,6 @@
 """Write a report of a run as one HTML page.
 
-The page needs no network and fits a screen, a phone and paper. With --shards it also shows ten-view errors, predictions
+The page works offline and fits a screen, a phone and paper. With --shards it also shows ten-view errors, predictions
 and similar images.
 """
 

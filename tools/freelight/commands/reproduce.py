@@ -1,6 +1,6 @@
 """Run the experiment behind a claim of the paper.
 
-Prints the paper's figure, ours, the difference and the conditions. Run the same command again to continue after a
+Prints the paper's result, ours, the difference and the conditions. Run the same command again to continue after a
 stop: training resumes from its last checkpoint; evaluation and benchmarks start again. Exit code 1: the budget ran out
 before the end.
 """
