@@ -6,6 +6,8 @@ from PIL import Image
 
 from .decoding import Pixels
 
+QUALITY = 95
+"""Default JPEG quality, 1-100: the authors'."""
 MAX_SIDE = 65_500
 """Largest side that libjpeg encodes, pixels."""
 SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")

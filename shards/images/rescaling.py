@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..base.errors import FreelightError
 from .decoding import Pixels
-from .encoding import MAX_SIDE, SUBSAMPLINGS
+from .encoding import MAX_SIDE, QUALITY, SUBSAMPLINGS
 
 AUTHORS = "authors"
 # The filter for enlarging. It also shrinks, except with AUTHORS, which averages over areas.
@@ -33,14 +33,14 @@ ORIENTATION = "EXIF orientation applied"
 class Rescaling:
     """How pictures are rescaled and stored; recorded in the manifest.
 
-    size: side of the square output, pixels. quality: JPEG quality, 1-100 (the authors': 95). resampling: a name in
+    size: side of the square output, pixels. quality: JPEG quality, 1-100. resampling: a name in
     `RESAMPLINGS`; "authors" averages over exact areas when it shrinks and is bicubic when it enlarges, the others are
     Pillow's filters for both. subsampling: of the JPEG's chroma planes. orientation: has one value, which the manifest
     records.
     """
 
     size: int = 256
-    quality: int = 95
+    quality: int = QUALITY
     resampling: str = AUTHORS
     subsampling: str = "4:2:0"
     orientation: str = ORIENTATION

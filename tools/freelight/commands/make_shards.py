@@ -36,8 +36,8 @@ PATH = click.Path(path_type=Path)
     type=int,
     help="Samples per shard. [default: a 32nd of the largest split, limited to 100..2000]",
 )
-@click.option("--quality", default=95, show_default=True, help="JPEG quality, 1..100.")
-@click.option("--size", default=256, show_default=True, help="Side of the square images, in pixels.")
+@click.option("--quality", default=Rescaling.quality, show_default=True, help="JPEG quality, 1..100.")
+@click.option("--size", default=Rescaling.size, show_default=True, help="Side of the square images, in pixels.")
 @click.option(
     "--resampling",
     default="authors",
