@@ -6,12 +6,14 @@ from .errors import FreelightError
 from .executor import run_tasks
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
+from .names import check_plain_name
 
 __all__ = [
     "TEMPORARY_SUFFIX",
     "FreelightError",
     "OutputFile",
     "atomic_write",
+    "check_plain_name",
     "counting_images",
     "cpu_model",
     "format_table",

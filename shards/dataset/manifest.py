@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import FreelightError, atomic_write
+from ..base import FreelightError, atomic_write, check_plain_name
 from ..sources import ClassInfo
 
 MANIFEST = "dataset.json"
@@ -108,7 +108,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read `dataset.json`. Raises `FreelightError` if it is missing or damaged, or has another schema."""
+        """Read `dataset.json`. Raises `FreelightError` if it is missing, damaged or unsafe, or has another schema."""
         path = folder / MANIFEST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -129,6 +129,17 @@ class Manifest:
                 name: SplitInfo(**{**split, "shards": tuple(ShardInfo(**shard) for shard in split["shards"])})
                 for name, split in content["splits"].items()
             }
-            return cls(**content)
+            manifest = cls(**content)
+            manifest._check_names(path)
         except (AttributeError, KeyError, TypeError) as error:
             raise FreelightError(f"{path} has a missing or unknown entry ({error}); make the dataset again") from None
+        return manifest
+
+    def _check_names(self, path: Path) -> None:
+        """Raise `FreelightError` if a name could lead out of the dataset's folder or its cache."""
+        for name in self.files:
+            check_plain_name(name, f"{path}: files")
+        for split, info in self.splits.items():
+            check_plain_name(split, f"{path}: splits")
+            for name in (*info.files, *(shard.name for shard in info.shards)):
+                check_plain_name(name, f"{path}: split {split}")

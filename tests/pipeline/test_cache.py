@@ -1,5 +1,7 @@
 """A dataset behind a URL, served by an S3-compatible server on loopback: copied, verified, limited, and resumable."""
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +122,26 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
     server.start()
     go_on(stop_after=0)
     assert seen == list(range(len(loader.split))), "the restart continues after the last batch returned"
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "escaped"])
+def test_a_remote_manifest_writes_nothing_outside_the_cache(
+    name: str, server: Server, dataset: Dataset, tmp_path: Path
+) -> None:
+    """The server has a file of that name; an absolute path names a place outside too."""
+    wanted = name if name.startswith("..") else str(tmp_path / name)
+    manifest = json.loads((dataset.folder / "dataset.json").read_text())
+    manifest["splits"]["train"]["files"][wanted] = hashlib.sha256(b"evil").hexdigest()
+    s3 = fsspec.filesystem("s3", skip_instance_cache=True)
+    for path in dataset.folder.iterdir():
+        if path.is_file():
+            s3.put_file(str(path), f"bucket/evil/{path.name}")
+    s3.pipe_file("bucket/evil/dataset.json", json.dumps(manifest).encode())
+    s3.pipe_file(f"bucket/evil/{wanted}", b"evil")
+    before = {path for path in tmp_path.rglob("*") if path.name == "escaped"}
+    with pytest.raises(FreelightError, match=r"split train has the name .*escaped.* leading dot"):
+        Dataset("s3://bucket/evil", cache=tmp_path / "cache" / "deep").split("train")
+    assert {path for path in tmp_path.rglob("*") if path.name == "escaped"} == before == set()
 
 
 def test_what_is_missing_is_named(server: Server, tmp_path: Path) -> None:

@@ -118,6 +118,33 @@ def edit_manifest(change: Callable[[dict[str, object]], object]) -> Callable[[Pa
     return edit
 
 
+ESCAPES = ["../up", "/etc/passwd", "/../../home/.bash_login", ".hidden", "a/b", "a\\b", "", "nul\0", "new\nline", "ä"]
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        *((place, name) for place in ("files", "splits", "split files") for name in ESCAPES),
+        *(("shard", name) for name in (*ESCAPES, 7)),
+    ],
+)
+def test_a_name_that_could_leave_the_folder_is_refused(place: str, name: object, dataset_copy: Dataset) -> None:
+    def change(content: dict[str, object]) -> None:
+        splits: dict[str, dict[str, object]] = content["splits"]  # type: ignore[assignment]
+        if place == "files":
+            content["files"][name] = "0" * 64  # type: ignore[index]
+        elif place == "splits":
+            splits[name] = splits["val"]  # type: ignore[index]
+        elif place == "split files":
+            splits["val"]["files"][name] = "0" * 64  # type: ignore[index]
+        else:
+            splits["val"]["shards"][0]["name"] = name  # type: ignore[index]
+
+    edit_manifest(change)(dataset_copy.folder)
+    with pytest.raises(FreelightError, match=r"dataset\.json: (files|splits|split val) has the name .* leading dot"):
+        Dataset(dataset_copy.folder)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
