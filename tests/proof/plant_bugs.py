@@ -26,13 +26,12 @@ class Bug:
     """One bug.
 
     edits: (pattern, replacement) pairs; each pattern must match exactly once in the packages. tests: names of test
-    files; those that exist run. slow: only tests of the slow suite reach it. alternatives: edits for other revisions.
+    files; those that exist run. alternatives: edits for other revisions.
     """
 
     name: str
     edits: tuple[tuple[str, str], ...]
     tests: tuple[str, ...]
-    slow: bool = False
     alternatives: tuple[tuple[tuple[str, str], ...], ...] = ()
 
 
@@ -132,8 +131,7 @@ BUGS = (
     Bug(
         name="dropout: every replica uses the masks of the batch's first images",
         edits=((r"first = 0 if blank else sum\(shares\[.*?\]\)", "first = 0"),),
-        tests=("test_mesh.py",),
-        slow=True,  # it takes two replicas, so at least two processes
+        tests=("test_step.py", "test_mesh.py"),
     ),
 )
 
@@ -176,11 +174,9 @@ def restore(before: dict[Path, str]) -> None:
         path.write_text(text)
 
 
-def first_failure(
-    root: Path, scratch: Path, environment: dict[str, str], tests: list[str], *, slow: bool
-) -> str | None:
+def first_failure(root: Path, scratch: Path, environment: dict[str, str], tests: list[str]) -> str | None:
     """Run tests until one fails; return its id, or None if all pass."""
-    options = ["-x", "-q", "-p", "no:cacheprovider", *(["-m", "slow"] if slow else [])]
+    options = ["-x", "-q", "-p", "no:cacheprovider"]
     words = [root / ".venv/bin/python", "-m", "pytest", *options, *tests]
     done = subprocess.run(words, env=environment, cwd=scratch, capture_output=True, text=True, check=False)
     failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
@@ -204,15 +200,15 @@ def main(root: Path, words: list[str]) -> int:
                 faults += 1
                 print(f"NOT PLANTED  {bug.name}", flush=True)
                 continue
-            failed = first_failure(root, scratch, environment, tests, slow=bug.slow)
+            failed = first_failure(root, scratch, environment, tests)
             restore(before)
             where = ", ".join(str(path.relative_to(scratch)) for path in before)
             if failed is None:
                 verdict = f"MISSED  by {', '.join(tests)}"
-            elif first_failure(root, scratch, environment, [failed], slow=bug.slow):
+            elif first_failure(root, scratch, environment, [failed]):
                 verdict = f"UNCLEAR  {failed} fails without the bug too"
             else:
-                verdict = f"caught  by {failed}{' (slow)' if bug.slow else ''}"
+                verdict = f"caught  by {failed}"
             faults += not verdict.startswith("caught")
             print(f"{verdict}\n        {bug.name} ({where})", flush=True)
     return 1 if faults else 0
