@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXECUTABLES := $(filter-out tools/freelight,$(wildcard tools/*))
 
-.PHONY: install demo test test-slow test-gpu lint types clean
+.PHONY: install demo test test-slow test-gpu faults lint types clean
 
 install: $(STAMP)
 
@@ -22,10 +22,14 @@ test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: install
-	$(BIN)/pytest -m "slow and not gpu"
+	$(BIN)/pytest -m "slow and not gpu and not faults and not fuzz"
 
 test-gpu: install
 	$(BIN)/pytest -m gpu
+
+# Each fault hits an installed command in a real process. As root it also mounts small and read-only disks.
+faults: install
+	$(BIN)/pytest -m "faults and not gpu" tests/faults
 
 lint: install
 	$(BIN)/ruff check .
