@@ -44,7 +44,13 @@ def fit(
     Raises `FreelightError` for settings or data that cannot be used, and when a run diverges.
     """
     config.out.mkdir(parents=True, exist_ok=True)
-    stopped_by = launch(functools.partial(_fit_rank, config), columns=columns, replicas=replicas, backend=backend)
+    stopped_by = launch(
+        functools.partial(_fit_rank, config),
+        columns=columns,
+        replicas=replicas,
+        backend=backend,
+        remedy="run the same command again to resume from the last checkpoint",
+    )
     folder = RunFolder(config.out, keep=config.keep)
     return FitResult(folder=folder, checkpoint=folder.last, metrics=folder.metrics(), stopped_by=stopped_by)
 

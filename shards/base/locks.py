@@ -16,7 +16,7 @@ def lock_file(path: Path, *, patience: float = 0) -> int:
     holds the lock; then raises `BlockingIOError`. On a file system without locks the lock always succeeds.
     """
     deadline = time.monotonic() + patience
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from freelight.shards import Dataset
+
 pytestmark = pytest.mark.slow
 
+FREELIGHT = [sys.executable, "-m", "freelight"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SETTINGS = "--columns 2 --epochs 90 --set plateau_epochs=90 --set batch_size=4"
 """Far longer than these tests take."""
 PATIENCE = 60
@@ -71,6 +76,33 @@ def test_when_one_rank_dies_the_command_ends_and_names_it(rank: int, command: su
     last = command.stderr.read().splitlines()[-1]
     assert last.startswith(
         f"error: rank {rank} ended (process {rank} terminated with signal SIGKILL); run the same command"
+    )
+
+
+def test_when_a_rank_of_an_evaluation_dies_nothing_is_said_of_a_checkpoint(
+    two_column_run: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    """An evaluation saves nothing to resume from."""
+    words = [*FREELIGHT, "evaluate", "--columns", "2", "--checkpoint", two_column_run / "best.pt"]
+    # A loaded machine finishes no pass over so many networks before the kill.
+    words += [*["--checkpoint", two_column_run / "best.pt"] * 200, "--shards", dataset.folder]
+    started = subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        while len(ranks := ranks_of(started)) < 2:
+            assert started.poll() is None, started.stderr.read()
+            time.sleep(0.05)
+        os.kill(ranks[1], signal.SIGKILL)
+        assert started.wait(PATIENCE) == 2
+        assert all_end(ranks)
+        last = started.stderr.read().splitlines()[-1]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+        started.stderr.close()
+    assert last == (
+        "error: rank 1 ended (process 1 terminated with signal SIGKILL); "
+        "run the same command again; an evaluation starts from the beginning"
     )
 
 

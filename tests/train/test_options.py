@@ -116,6 +116,7 @@ def test_two_runs_do_not_share_a_folder(train: Any, tmp_path: Path, monkeypatch:
     message = f"error: another run is using {tmp_path}; wait until it ends, or choose another --out\n"
     assert (second.exit_code, second.stderr) == (2, message)
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    assert not (tmp_path / "lock").stat().st_mode & 0o111, "a lock is no program"
     assert train.here(tmp_path).exit_code == 0
 
 

@@ -60,7 +60,7 @@ def test_each_sample_counts_once_and_alike_on_any_ranks(
         checkpoints=(run / "last.pt",), shards=str(dataset.folder), split="val", views=1, batch_size=batch_size
     )
     work = functools.partial(both_passes, config, tmp_path)
-    launch(work, columns=columns, replicas=replicas, backend="gloo")
+    launch(work, columns=columns, replicas=replicas, backend="gloo", remedy="")
     probabilities = ProbabilityPass.load(pass_file(tmp_path / "probabilities", 0)).probabilities
     labels = dataset.split("val").samples["label"].astype(np.int64)
     np.testing.assert_allclose(probabilities, one_by_one(trained, dataset), rtol=0, atol=1e-5)

@@ -117,7 +117,13 @@ def _run_passes(config: EvaluationConfig, run_pass: Callable[..., Result | None]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         work = functools.partial(write_passes, config, run_pass, folder)
-        stopped = launch(work, columns=config.columns, replicas=1, backend=config.backend)
+        stopped = launch(
+            work,
+            columns=config.columns,
+            replicas=1,
+            backend=config.backend,
+            remedy="run the same command again; an evaluation starts from the beginning",
+        )
         if stopped:
             sys.exit(128 + stopped)
         return [result.load(pass_file(folder, number)) for number in range(len(config.checkpoints))]

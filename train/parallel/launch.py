@@ -31,12 +31,15 @@ STOPPED = "stopped"
 """Name of the file in which a process that a signal stopped notes the signal's number."""
 
 
-def launch(work: Work, *, columns: int, replicas: int | None, backend: str | None) -> signal.Signals | None:
+def launch(
+    work: Work, *, columns: int, replicas: int | None, backend: str | None, remedy: str
+) -> signal.Signals | None:
     """Call `work(mesh, device, stop)` in every process of a run; return when all have ended.
 
     columns: processes that hold one network together. replicas: of the network; None means 1, or under `torchrun` as
     many as its processes allow. backend: `nccl` or `gloo`; None means NCCL if there is a GPU, else gloo. Under
-    `torchrun` this process is one of those that it started, and starts none.
+    `torchrun` this process is one of those that it started, and starts none. remedy: what to do after the loss of a
+    rank, for the error.
 
     SIGTERM and SIGINT set `stop.number` in every process, and `work` should then return. Returns the signal that
     stopped the run; None if there was none. Raises `FreelightError` once, with the first cause, when a process that was
@@ -67,13 +70,13 @@ def launch(work: Work, *, columns: int, replicas: int | None, backend: str | Non
             if processes == 1:
                 work(Mesh(), "cuda:0" if gpus else "cpu", stop)
             else:
-                _join_torchrun(work, processes, columns, backend, stop)
+                _join_torchrun(work, processes, columns, backend, stop, remedy)
     else:
-        stop = _spawn(work, processes, columns, backend)
+        stop = _spawn(work, processes, columns, backend, remedy)
     return signal.Signals(stop.number) if stop.number else None
 
 
-def _join_torchrun(work: Work, processes: int, columns: int, backend: str, stop: StopRequest) -> None:
+def _join_torchrun(work: Work, processes: int, columns: int, backend: str, stop: StopRequest, remedy: str) -> None:
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise FreelightError(
@@ -92,8 +95,7 @@ def _join_torchrun(work: Work, processes: int, columns: int, backend: str, stop:
             raise
         raise FreelightError(
             f"rank {rank} lost the connection to another rank ({str(error).strip().splitlines()[0]}); "
-            "torchrun's output names the rank that failed first; "
-            "run the same command again to resume from the last checkpoint"
+            f"torchrun's output names the rank that failed first; {remedy}"
         ) from None
 
 
@@ -106,7 +108,7 @@ def use_large_pages() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def _spawn(work: Work, processes: int, columns: int, backend: str) -> StopRequest:
+def _spawn(work: Work, processes: int, columns: int, backend: str, remedy: str) -> StopRequest:
     with tempfile.TemporaryDirectory() as folder:
         arguments = (Path(folder), work, processes, columns, backend)
         context: ProcessContext | None = None
@@ -133,10 +135,7 @@ def _spawn(work: Work, processes: int, columns: int, backend: str) -> StopReques
                     raise
                 # A rank that the forwarded signal ended before it had its handler has done nothing yet: no failure.
                 if not stop.number or error.exit_code not in (-signal.SIGTERM, -signal.SIGINT):
-                    raise FreelightError(
-                        f"rank {error.error_index} ended ({error.msg}); "
-                        "run the same command again to resume from the last checkpoint"
-                    ) from None
+                    raise FreelightError(f"rank {error.error_index} ended ({error.msg}); {remedy}") from None
         if stop.number is None and (Path(folder) / STOPPED).exists():  # a signal reached the ranks but not this process
             stop.number = int((Path(folder) / STOPPED).read_text())
         return stop
