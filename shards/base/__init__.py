@@ -1,28 +1,73 @@
-"""What every package needs: errors, atomic writes, locks, executors, facts of the machine, and the console."""
+"""What every package needs: errors, atomic writes, checked reads, locks, executors, the machine, and the console."""
 
+from .arrays import Array, map_array, read_array, read_arrays
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .console import OutputFile, counting_images, format_table, progress, reports_errors, watch_counts, with_cache
 from .errors import FreelightError
 from .executor import run_tasks
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
-from .names import check_plain_name
+from .validation import (
+    Check,
+    Mismatch,
+    anything,
+    check,
+    flag,
+    integer,
+    list_of,
+    mapping,
+    must_be,
+    nullable,
+    number,
+    one_of,
+    open_regular,
+    parse_json,
+    plain_name,
+    read_json,
+    read_limited,
+    record,
+    sha256_text,
+    text,
+)
 
 __all__ = [
     "TEMPORARY_SUFFIX",
+    "Array",
+    "Check",
     "FreelightError",
+    "Mismatch",
     "OutputFile",
+    "anything",
     "atomic_write",
-    "check_plain_name",
+    "check",
     "counting_images",
     "cpu_model",
+    "flag",
     "format_table",
     "fsync_folder",
+    "integer",
+    "list_of",
     "lock_file",
+    "map_array",
+    "mapping",
     "memory_gb",
+    "must_be",
+    "nullable",
+    "number",
+    "one_of",
+    "open_regular",
+    "parse_json",
+    "plain_name",
     "progress",
+    "read_array",
+    "read_arrays",
+    "read_json",
+    "read_limited",
+    "record",
     "reports_errors",
     "run_tasks",
+    "sha256_text",
+    "text",
     "watch_counts",
     "with_cache",
 ]

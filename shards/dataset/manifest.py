@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import FreelightError, atomic_write, check_plain_name
+from ..base import FreelightError, anything, atomic_write, check, mapping, plain_name
 from ..sources import ClassInfo
 
 MANIFEST = "dataset.json"
@@ -137,9 +137,11 @@ class Manifest:
 
     def _check_names(self, path: Path) -> None:
         """Raise `FreelightError` if a name could lead out of the dataset's folder or its cache."""
-        for name in self.files:
-            check_plain_name(name, f"{path}: files")
+        remedy = "make the dataset again"
+        names = mapping(anything, keys=plain_name)
+        check(self.files, names, where=f"{path}: files", remedy=remedy)
+        check(self.splits, names, where=f"{path}: splits", remedy=remedy)
         for split, info in self.splits.items():
-            check_plain_name(split, f"{path}: splits")
-            for name in (*info.files, *(shard.name for shard in info.shards)):
-                check_plain_name(name, f"{path}: split {split}")
+            check(info.files, names, where=f"{path}: split {split}", remedy=remedy)
+            for shard in info.shards:
+                check(shard.name, plain_name, where=f"{path}: split {split}", remedy=remedy)

@@ -141,7 +141,7 @@ def test_a_name_that_could_leave_the_folder_is_refused(place: str, name: object,
             splits["val"]["shards"][0]["name"] = name  # type: ignore[index]
 
     edit_manifest(change)(dataset_copy.folder)
-    with pytest.raises(FreelightError, match=r"dataset\.json: (files|splits|split val) has the name .* leading dot"):
+    with pytest.raises(FreelightError, match=r"dataset\.json: (files|splits?).* must be a name .* leading dot"):
         Dataset(dataset_copy.folder)
 
 
