@@ -80,14 +80,18 @@ def meta_mat(year: int, rows: list[tuple[int, str, str, int]]) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="session")
-def mini() -> Miniature:
+def draw_mini() -> Miniature:
     train = {
         wnid: {f"{wnid}_{number}.JPEG": jpeg(10 * place + number) for number in (2, 10, 7)}
         for place, wnid in enumerate(WNIDS)
     }
     val = tuple((WNIDS[place], jpeg(100 + number)) for number, place in enumerate((1, 3, 0, 2, 1, 0)))
     return Miniature(train, val, tuple(jpeg(200 + number) for number in range(3)))
+
+
+@pytest.fixture(scope="session")
+def mini() -> Miniature:
+    return draw_mini()
 
 
 Contents = dict[str, list[tuple[str | None, bytes]]]
@@ -124,10 +128,8 @@ def tar() -> object:
     return tar_of
 
 
-@pytest.fixture
-def ilsvrc2012(mini: Miniature, tmp_path: Path) -> Path:
+def write_ilsvrc2012(mini: Miniature, folder: Path) -> Path:
     """The official archives of 2012; val's tar order is not name order."""
-    folder = tmp_path / "ilsvrc2012"
     folder.mkdir()
     (folder / "ILSVRC2012_img_train.tar").write_bytes(tar_of(mini.class_tars()))
     val = [(f"ILSVRC2012_val_{number:08d}.JPEG", data) for number, (_, data) in enumerate(mini.val, 1)]
@@ -139,9 +141,12 @@ def ilsvrc2012(mini: Miniature, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ilsvrc2010(mini: Miniature, tmp_path: Path) -> Path:
+def ilsvrc2012(mini: Miniature, tmp_path: Path) -> Path:
+    return write_ilsvrc2012(mini, tmp_path / "ilsvrc2012")
+
+
+def write_ilsvrc2010(mini: Miniature, folder: Path) -> Path:
     """The archives of 2010: val/ prefix, labels for test, and a patch for a gzipped picture."""
-    folder = tmp_path / "ilsvrc2010"
     folder.mkdir()
     wrong = {wnid: dict(files) for wnid, files in mini.train.items()}
     wrong["n02119789"]["n02119789_7.JPEG"] = b"a bad picture"
@@ -159,9 +164,12 @@ def ilsvrc2010(mini: Miniature, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def kaggle(mini: Miniature, tmp_path: Path) -> Path:
+def ilsvrc2010(mini: Miniature, tmp_path: Path) -> Path:
+    return write_ilsvrc2010(mini, tmp_path / "ilsvrc2010")
+
+
+def write_kaggle(mini: Miniature, folder: Path) -> Path:
     """Kaggle's tree and CSVs; a prediction string has boxes after the label."""
-    folder = tmp_path / "kaggle"
     tree = folder / "ILSVRC" / "Data" / "CLS-LOC"
     for wnid, files in mini.train.items():
         (tree / "train" / wnid).mkdir(parents=True)
@@ -180,3 +188,8 @@ def kaggle(mini: Miniature, tmp_path: Path) -> Path:
         "".join(f"{wnid} {name}, and more\n" for wnid, name in NAMES.items())
     )
     return folder
+
+
+@pytest.fixture
+def kaggle(mini: Miniature, tmp_path: Path) -> Path:
+    return write_kaggle(mini, tmp_path / "kaggle")
