@@ -1,12 +1,13 @@
 """One picture file to one JPEG: decoding, rescaling, encoding."""
 
-from .decoding import GZIP_MAGIC, decode_picture, jpeg_decoder
+from .decoding import GZIP_MAGIC, MAX_PICTURE, decode_picture, jpeg_decoder
 from .encoding import encode_jpeg
 from .picture import Rescaled, rescale_file, rescale_picture
 from .rescaling import RESAMPLINGS, Rescaling, rescale
 
 __all__ = [
     "GZIP_MAGIC",
+    "MAX_PICTURE",
     "RESAMPLINGS",
     "Rescaled",
     "Rescaling",

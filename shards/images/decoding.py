@@ -21,8 +21,9 @@ from ..base.errors import FreelightError
 Pixels = npt.NDArray[np.uint8]
 
 GZIP_MAGIC = b"\x1f\x8b"
-# Upper bound for the content of a gzipped picture, bytes. ImageNet's largest picture has a tenth of it.
-MAX_UNZIPPED = 128 << 20
+# Upper bound for a picture within an archive, and for the content of a gzipped one, bytes. ImageNet's largest picture
+# has a tenth of it.
+MAX_PICTURE = 128 << 20
 
 # EXIF orientation -> the transposition that makes the picture upright. Orientation 1 is upright.
 _UPRIGHT = {
@@ -113,11 +114,11 @@ def _unzip(data: bytes) -> bytes:
         return data
     try:
         reader = zlib.decompressobj(wbits=31)
-        content = reader.decompress(data, MAX_UNZIPPED)
+        content = reader.decompress(data, MAX_PICTURE)
     except zlib.error as error:
         raise FreelightError(f"cannot decode: damaged gzip ({error})") from error
     if not reader.eof:
-        raise FreelightError(f"cannot decode: gzip cut short, or of more than {MAX_UNZIPPED >> 20} MiB")
+        raise FreelightError(f"cannot decode: gzip cut short, or of more than {MAX_PICTURE >> 20} MiB")
     return content
 
 

@@ -11,18 +11,24 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..base import FreelightError
+from ..images import MAX_PICTURE
 from .labelling import Labelling
 from .tarwalk import Member, walk_tar
 
 CHUNK = 1 << 20
+_MOST = f"a picture within an archive may have {MAX_PICTURE >> 20} MiB"
 
 
 class Picture(NamedTuple):
-    """A picture of an ordered source: its path for people, its class id (None if not known), and the file's bytes."""
+    """A picture of an ordered source: its path for people, its class id (None if not known), and the file's bytes.
+
+    left_out: if not empty, the reason why the picture is not used; then it has no class and no bytes.
+    """
 
     path: str
     class_id: str | None
     data: bytes
+    left_out: str = ""
 
 
 class OrderedPiece(Protocol):
@@ -100,7 +106,11 @@ class TarGzPiece:
     def _read_members(self, stream: "_Forward", path: Path, wanted: frozenset[str] | None) -> Iterator[Picture]:
         for name, member in _walk_nested(stream, path):
             class_id = self.class_of(name)
-            if is_wanted(class_id, wanted):
+            if not is_wanted(class_id, wanted):
+                continue
+            if member.bytes > MAX_PICTURE:
+                yield Picture(f"{self.file}/{name}", None, b"", f"has {member.bytes} bytes; {_MOST}")
+            else:
                 data = stream.read_at(member.offset, member.bytes)
                 if len(data) < member.bytes:
                     raise EOFError(f"within {name}")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..base import FreelightError, atomic_write
 from ..images import Rescaled, Rescaling, rescale_picture
 from .labelling import label_images
-from .listing import UNLABELLED, ByClass, Listing, Source, SourceImage
+from .listing import UNLABELLED, ByClass, LeftOut, Listing, Source, SourceImage
 from .ordered import OrderedPiece, OrderedSource, Picture
 
 SEGMENT_IMAGES, SEGMENT_BYTES = 256, 32 << 20
@@ -107,17 +107,22 @@ def _rescale_segment(
     """Rescale the pictures of a segment, and write its blobs and then its index."""
     content = segment.content
     pictures = content if isinstance(content, tuple) else content.read(root, wanted)
-    rows: list[tuple[str, str | None, int, int]] = []  # path, class id, offset and length of the blob
+    # Path, class id, offset and length of the blob; version 0.1 had no fifth entry: why the picture is left out, or "".
+    rows: list[tuple[str, str | None, int, int, str]] = []
     rejected = []
     with atomic_write(folder / f"{segment.name}.bin") as file:
         for picture in pictures:
+            if picture.left_out:
+                rejected.append(LeftOut(segment.split, picture.path, picture.left_out)._asdict())
+                rows.append((picture.path, None, 0, 0, picture.left_out))
+                continue
             try:
                 rescaled = rescale_picture(picture.data, rescaling)
                 blob = rescaled.kind.encode() + b"\n" + rescaled.jpeg
             except FreelightError as error:
                 blob = _REJECTED + b"\n" + str(error).encode()
                 rejected.append({"split": segment.split, "path": picture.path, "reason": str(error)})
-            rows.append((picture.path, picture.class_id, file.tell(), len(blob)))
+            rows.append((picture.path, picture.class_id, file.tell(), len(blob), ""))
             file.write(blob)
     with atomic_write(folder / f"{segment.name}.json") as file:
         file.write(json.dumps(rows).encode())
@@ -132,7 +137,10 @@ def _list_segments(source: OrderedSource, folder: Path) -> Source:
         for index in sorted(folder.glob(f"{number:06d}-*.json")):
             file = index.with_suffix(".bin")
             mtime = file.stat().st_mtime_ns
-            for path, class_id, offset, length in json.loads(index.read_text(encoding="utf-8")):
+            for path, class_id, offset, length, *reason in json.loads(index.read_text(encoding="utf-8")):
+                if any(reason):
+                    listing.left_out.append(LeftOut(piece.split, path, reason[0]))
+                    continue
                 image = SourceImage(path, UNLABELLED, file.name, offset, length, mtime)
                 by_class.setdefault(class_id, []).append(image)
     ids = sorted(class_id for class_id in listing.splits.get("train", {}) if class_id is not None)

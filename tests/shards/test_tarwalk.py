@@ -52,7 +52,7 @@ def test_a_link_or_a_device_is_an_error_not_followed(kind: bytes, tmp_path: Path
     link = tarfile.TarInfo("innocent.jpg")
     link.type, link.linkname = kind, "/etc/passwd"
     write(tmp_path / "it.tar", tarfile.GNU_FORMAT, [(link, b"")])
-    with pytest.raises(FreelightError, match=r"holds the link or device 'innocent\.jpg', which is not followed"):
+    with pytest.raises(FreelightError, match=r"holds the link, device or sparse file 'innocent\.jpg'; it is not read"):
         members(tmp_path / "it.tar")
 
 
