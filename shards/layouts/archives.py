@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..base import FreelightError
-from ..sources import UNLABELLED, ByClass, SourceImage, open_tar, walk_tar
+from ..sources import UNLABELLED, ByClass, LeftOut, SourceImage, keep_last, open_tar, walk_tar
 
 CLASS_TAR = re.compile(r"(?:^|/)(n\d{8})\.tar$")
 
@@ -16,8 +16,11 @@ def class_tar_id(name: str) -> str | None:
     return match.group(1) if match else None
 
 
-def list_class_tars(root: Path, file: str) -> ByClass:
-    """List the pictures of a tar of class tars, in place. Members that are not class tars have no class (None)."""
+def list_class_tars(root: Path, file: str, split: str, left_out: list[LeftOut]) -> ByClass:
+    """List the pictures of a tar of class tars, in place. Members that are not class tars have no class (None).
+
+    Of members that stand twice, all but the last go to `left_out`.
+    """
     mtime = (root / file).stat().st_mtime_ns
     found: ByClass = {}
     for member, read_at in open_tar(root / file):
@@ -30,17 +33,22 @@ def list_class_tars(root: Path, file: str) -> ByClass:
         where = f"{file}/{member.name}"
         for inner in walk_tar(read_at, root / where, member.offset, member.offset + member.bytes):
             images.append(SourceImage(f"{where}/{inner.name}", UNLABELLED, file, inner.offset, inner.bytes, mtime))
-    return found
+    return keep_last(found, split, left_out)
 
 
-def list_flat_tar(root: Path, file: str, class_of: Callable[[str], str | None]) -> ByClass:
-    """List a tar of pictures, in place. class_of: returns a member's class id by its name, None if it has none."""
+def list_flat_tar(
+    root: Path, file: str, class_of: Callable[[str], str | None], split: str, left_out: list[LeftOut]
+) -> ByClass:
+    """List a tar of pictures, in place. class_of: returns a member's class id by its name, None if it has none.
+
+    Of members that stand twice, all but the last go to `left_out`.
+    """
     mtime = (root / file).stat().st_mtime_ns
     found: ByClass = {}
     for member, _ in open_tar(root / file):
         image = SourceImage(f"{file}/{member.name}", UNLABELLED, file, member.offset, member.bytes, mtime)
         found.setdefault(class_of(member.name), []).append(image)
-    return found
+    return keep_last(found, split, left_out)
 
 
 def numbered_classes(pattern: str, class_ids: list[str], split: str) -> Callable[[str], str]:

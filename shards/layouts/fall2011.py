@@ -29,7 +29,9 @@ class Fall2011:
         if compressed:
             piece = TarGzPiece("train", file, class_of)
             return OrderedSource(root=root, layout=self.name, pieces=(piece,), labelling=labelling)
-        return Listing(root=root, layout=self.name, splits={"train": list_class_tars(root, file)})
+        listing = Listing(root=root, layout=self.name, splits={})
+        listing.splits["train"] = list_class_tars(root, file, "train", listing.left_out)
+        return listing
 
 
 def class_of(path: str) -> str | None:

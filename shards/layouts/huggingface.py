@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ..base import FreelightError
-from ..sources import ByClass, Labelling, Listing, OrderedSource, TarGzPiece
+from ..sources import Labelling, Listing, OrderedSource, TarGzPiece
 from .archives import list_flat_tar
 
 ARCHIVE = re.compile(r"(train|val|test)_images(?:_\d+)?\.tar(\.gz)?$")
@@ -30,12 +30,12 @@ class HuggingFace:
         if compressed == {True}:
             pieces = tuple(TarGzPiece(split, file, wnid_of) for split, file in archives)
             return OrderedSource(root=images, layout=self.name, pieces=pieces, labelling=labelling)
-        splits: dict[str, ByClass] = {}
+        listing = Listing(root=images, layout=self.name, splits={})
         for split, file in archives:
-            by_class = splits.setdefault(split, {})
-            for class_id, found in list_flat_tar(images, file, wnid_of).items():
+            by_class = listing.splits.setdefault(split, {})
+            for class_id, found in list_flat_tar(images, file, wnid_of, split, listing.left_out).items():
                 by_class.setdefault(class_id, []).extend(found)
-        return Listing(root=images, layout=self.name, splits=splits)
+        return listing
 
 
 def wnid_of(path: str) -> str | None:

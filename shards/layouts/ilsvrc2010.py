@@ -27,7 +27,7 @@ class Ilsvrc2010:
         devkit = read_devkit(devkit_path, 2010)
         listing.names, listing.devkit_order = devkit.names, devkit.order
         require_file(images, TARS["train"], "defines the classes")
-        listing.splits["train"] = list_class_tars(images, TARS["train"])
+        listing.splits["train"] = list_class_tars(images, TARS["train"], "train", listing.left_out)
         numbers = {"val": devkit.validation}
         if (images / TARS["test"]).is_file():
             truth_path = require_file(images, TEST_TRUTH, f"holds the labels of {TARS['test']}")
@@ -36,7 +36,7 @@ class Ilsvrc2010:
             if (images / TARS[split]).is_file():
                 truth = devkit.class_ids(truth_numbers, f"the ground truth of {split}")
                 class_of = numbered_classes(rf"(?:^|/)ILSVRC2010_{split}_(\d{{8}})\.JPEG$", truth, split)
-                found = list_flat_tar(images, TARS[split], class_of)
+                found = list_flat_tar(images, TARS[split], class_of, split, listing.left_out)
                 listing.splits[split] = require_all(found, len(truth), TARS[split])
         if (images / PATCH).is_file():
             _patch(listing)

@@ -96,6 +96,20 @@ def read_exactly(descriptor: int, offset: int, length: int) -> bytes:
 ByClass = dict[str | None, list[SourceImage]]
 
 
+def keep_last(by_class: ByClass, split: str, left_out: list[LeftOut]) -> ByClass:
+    """Return the listing of archives without members that stand again, by the same path: the last counts, as for `tar`.
+
+    by_class: in the order of the archives. The others go to `left_out`.
+    """
+    for class_id, images in by_class.items():
+        last = {image.path: image for image in images}
+        if len(last) < len(images):
+            doubles = [image for image in images if last[image.path] is not image]
+            left_out += [LeftOut(split, image.path, "stands again later in the archive") for image in doubles]
+            by_class[class_id] = list(last.values())
+    return by_class
+
+
 @dataclass(kw_only=True)
 class Listing:
     """What a layout found under `root`, before classes get labels.

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from ..base import FreelightError, atomic_write
 from ..images import Rescaled, Rescaling, rescale_picture
 from .labelling import label_images
-from .listing import UNLABELLED, ByClass, LeftOut, Listing, Source, SourceImage
-from .ordered import OrderedPiece, OrderedSource, Picture
+from .listing import UNLABELLED, ByClass, LeftOut, Listing, Source, SourceImage, keep_last
+from .ordered import OrderedPiece, OrderedSource, Picture, TarGzPiece
 
 SEGMENT_IMAGES, SEGMENT_BYTES = 256, 32 << 20
 _REJECTED = b"!"
@@ -143,6 +143,9 @@ def _list_segments(source: OrderedSource, folder: Path) -> Source:
                     continue
                 image = SourceImage(path, UNLABELLED, file.name, offset, length, mtime)
                 by_class.setdefault(class_id, []).append(image)
+    if any(isinstance(piece, TarGzPiece) for piece in source.pieces):
+        for split, by_class in listing.splits.items():
+            keep_last(by_class, split, listing.left_out)
     ids = sorted(class_id for class_id in listing.splits.get("train", {}) if class_id is not None)
     if len(ids) == len(source.class_names):
         listing.names = dict(zip(ids, source.class_names, strict=True))

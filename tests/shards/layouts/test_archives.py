@@ -1,6 +1,8 @@
 """The official archives and Kaggle's tree give the same pictures under the same labels, read in place."""
 
+import gzip
 import io
+import json
 import re
 import shutil
 import tarfile
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from freelight.shards import FreelightError, ShardSettings, Source, list_images, make_shards
+from freelight.shards import FreelightError, ShardSettings, Source, list_images, make_shards, summarize_dataset
 from freelight.shards.images import Rescaling
 
 Contents = dict[str, list[tuple[str | None, bytes]]]
@@ -179,3 +181,24 @@ def test_an_archive_that_changed_since_it_was_listed_is_an_error(ilsvrc2012: Pat
     (ilsvrc2012 / "copy").replace(archive)
     with pytest.raises(FreelightError, match=r"img_train\.tar changed since it was listed"):
         source.read(source.splits["train"][0])
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_of_members_that_stand_twice_the_last_counts_and_the_summary_says_so(
+    suffix: str, mini: Any, tar: Tar, tmp_path: Path
+) -> None:
+    """As `tar` unpacks them. Here a picture stands twice in one class tar, and another class tar stands twice."""
+    twice, again, *others = mini.class_tars()
+    wnid = twice[0].removesuffix(".tar")
+    files = list(mini.train[wnid].items())
+    classes = [(twice[0], tar([(files[0][0], b"an older version"), *files])), again, again, *others]
+    path = tmp_path / f"fall11_whole.{suffix}"
+    path.write_bytes(gzip.compress(tar(classes)) if suffix == "tar.gz" else tar(classes))
+    made = make_shards(list_images(path), tmp_path / "out", TINY)
+    assert made.splits["train"].samples == 12
+    assert "12 samples of 4 classes" in (summary := "\n".join(summarize_dataset(made, tmp_path / "out")))
+    assert "4 rejected" in summary
+    doubled = [f"{twice[0]}/{files[0][0]}", *(f"{again[0]}/{name}" for name in mini.train[again[0][:-4]])]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
+    assert sorted(line["path"] for line in lines) == sorted(f"{path.name}/{name}" for name in doubled)
+    assert {line["reason"] for line in lines} == {"stands again later in the archive"}
