@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..shards import FreelightError
+from ..shards.base import whole_number
 
 Order = Literal["global", "sequential"]
 
@@ -40,9 +41,9 @@ class EpochDraws:
 
 def draw_epoch(samples: int, *, seed: int, epoch: int, order: Order = "global") -> EpochDraws:
     """Draw an epoch over `samples` samples. The draws do not depend on the transform that uses them, nor on `order`."""
-    for name, value in (("seed", seed), ("epoch", epoch)):
-        if value < 0:
-            raise FreelightError(f"`{name}` (={value}) must not be negative")
+    samples, seed, epoch = (
+        whole_number(name, value) for name, value in (("samples", samples), ("seed", seed), ("epoch", epoch))
+    )
     if order not in get_args(Order):
         raise FreelightError(f"`order` {order!r} is not one of {', '.join(get_args(Order))}")
     generator = np.random.Generator(np.random.Philox((seed, epoch)))
@@ -121,4 +122,6 @@ def shared(draws: npt.NDArray[Drawn], by: int) -> npt.NDArray[Drawn]:
 
 def share_of(batch: npt.NDArray[np.int32], rank: int, world_size: int) -> npt.NDArray[np.int32]:
     """Return the contiguous part of a global batch that `rank` gets. Sizes differ by at most one between ranks."""
-    return np.array_split(batch, world_size)[rank]
+    size, larger = divmod(len(batch), world_size)
+    first = rank * size + min(rank, larger)
+    return batch[first : first + size + (rank < larger)]

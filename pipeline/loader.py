@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from ..shards import Dataset, FreelightError, Statistics
+from ..shards.base import check, instance_of, integer, record, text, whole_number
 from .decoder import Decoder
 from .draws import Order, draw_epoch, share_of
 from .exchange import Exchange
@@ -22,6 +23,10 @@ _READ_ONLY = {
     *("dataset", "split", "batch_size", "statistics", "seed", "order", "rank", "world_size", "device", "num_threads"),
     *("prefetch", "layout", "group", "check_exchange", "drop_last"),
 }
+
+
+MOST_THREADS, MOST_PREFETCH = 4096, 1024
+"""Limits: more are a mistake, and would take the machine's memory."""
 
 
 class Batch(NamedTuple):
@@ -80,30 +85,25 @@ class Loader:
         on_error: OnError = "raise",
         max_skipped: int = 0,
     ) -> None:
-        if batch_size < 1:
-            raise FreelightError(f"`batch_size` (={batch_size}) must be at least 1")
+        rank, world_size = whole_number("rank", rank), whole_number("world_size", world_size)
         if not 0 <= rank < world_size:
             raise FreelightError(f"`rank` (={rank}) must lie in 0..world_size-1 (`world_size`={world_size})")
-        if num_threads < 1:
-            raise FreelightError(f"`num_threads` (={num_threads}) must be at least 1")
-        if prefetch < 0:
-            raise FreelightError(f"`prefetch` (={prefetch}) must not be negative")
-        self.dataset: Final = dataset
-        self.split: Final = dataset.split(split)
-        self.batch_size: Final = batch_size
-        self._transform = transform
-        self.statistics: Final = statistics
-        self.seed: Final = seed
+        self.dataset: Final = instance_of(Dataset, "dataset", dataset)
+        self.split: Final = dataset.split(instance_of(str, "split", split))
+        self.batch_size: Final = whole_number("batch_size", batch_size, least=1)
+        self._transform = instance_of(Transform, "transform", transform)
+        self.statistics: Final = None if statistics is None else instance_of(Statistics, "statistics", statistics)
+        self.seed: Final = whole_number("seed", seed)
         self.order: Final[Order] = order
         self.rank: Final = rank
         self.world_size: Final = world_size
-        self.device: Final = _resolve(torch.device(device))
-        self.num_threads: Final = num_threads
-        self.prefetch: Final = prefetch
+        self.device: Final = _resolve(device)
+        self.num_threads: Final = whole_number("num_threads", num_threads, least=1, most=MOST_THREADS)
+        self.prefetch: Final = whole_number("prefetch", prefetch, most=MOST_PREFETCH)
         self.layout: Final[Layout] = layout
         self.group: Final = group
-        self.check_exchange: Final = check_exchange
-        self.drop_last: Final = drop_last
+        self.check_exchange: Final = instance_of(bool, "check_exchange", check_exchange)
+        self.drop_last: Final = instance_of(bool, "drop_last", drop_last)
         self.wait_seconds = 0.0
         self._labels = self.split.samples["label"].astype(np.int64)
         self._epoch = 0
@@ -146,6 +146,7 @@ class Loader:
     def transform(self, transform: Transform) -> None:
         if self._position and self._remaining(self._position):
             raise FreelightError("the transform may change at an epoch's boundary, not inside an epoch; see set_epoch")
+        instance_of(Transform, "transform", transform)
         self._stop()
         before, self._transform = self._transform, transform
         try:
@@ -177,6 +178,7 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Start `epoch` with the next iteration. An unfinished `epoch` continues; a finished one starts again."""
+        epoch = whole_number("epoch", epoch)
         if epoch != self._epoch or not self._remaining(self._position):
             self._stop()
             self._draw(epoch)
@@ -197,14 +199,21 @@ class Loader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a state, made with any world size and batch size.
 
-        Raises `FreelightError` if the state is for another dataset, split, seed or order; and, inside an epoch, if it
-        is for another transform.
+        Raises `FreelightError` if it is no state, or is for another dataset, split, seed or order; and, inside an
+        epoch, if it is for another transform.
         """
         own = self.state_dict()
+        check(
+            state,
+            record({key: integer() if isinstance(value, int) else text() for key, value in own.items()}),
+            where="the loader's state",
+            remedy="pass what state_dict returned",
+        )
         inside = state["position"] > 0 and self._remaining(state["position"]) > 0
         for key in ("fingerprint", "split", "seed", "order", *(["transform"] if inside else [])):
             if state[key] != own[key]:
                 raise FreelightError(f"the loader's state is for another {key}: {state[key]!r}, not {own[key]!r}")
+        whole_number("position", state["position"], most=len(self.split))
         self._stop()
         self.set_epoch(state["epoch"])
         self._position = state["position"]
@@ -283,7 +292,7 @@ class Loader:
             self._reader,
             image_size=self.dataset.image_size,
             statistics=self.statistics,
-            share_size=-(-self.batch_size // self.world_size),
+            share_size=min(-(-self.batch_size // self.world_size), len(self.split)),
             num_threads=self.num_threads,
             prefetch=self.prefetch,
             device=self.device,
@@ -302,12 +311,17 @@ class Loader:
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-def _resolve(device: torch.device) -> torch.device:
+def _resolve(wanted: object) -> torch.device:
     """Return the CPU, or a CUDA device with its index: without one, that of `torch.cuda.set_device`."""
+    try:
+        device = torch.device(wanted)  # type: ignore[call-overload]
+        found = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
+    except (RuntimeError, TypeError):
+        found = False
+    if not found:
+        raise FreelightError(f"`device` {str(wanted)!r} is neither the CPU nor a CUDA device that torch finds")
     if device.type == "cpu":
         return torch.device("cpu")
-    if device.type != "cuda" or not torch.cuda.is_available():
-        raise FreelightError(f"`device` {str(device)!r} is neither the CPU nor a CUDA device that torch finds")
     return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
 
 

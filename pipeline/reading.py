@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..shards import FreelightError, Split
+from ..shards.base import whole_number
 
 OnError = Literal["raise", "skip"]
 Share = npt.NDArray[np.int32]
@@ -35,11 +36,9 @@ class SampleReader:
     def __init__(self, split: Split, *, on_error: OnError = "raise", max_skipped: int = 0) -> None:
         if on_error not in get_args(OnError):
             raise FreelightError(f"`on_error` {on_error!r} is not one of {', '.join(get_args(OnError))}")
-        if max_skipped < 0:
-            raise FreelightError(f"`max_skipped` (={max_skipped}) must not be negative")
         self.split = split
         self.on_error = on_error
-        self.max_skipped = max_skipped
+        self.max_skipped = whole_number("max_skipped", max_skipped)
         self.bytes_read = 0
         self.skipped: dict[int, str] = {}
 

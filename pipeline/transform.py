@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..shards import FreelightError, Statistics
+from ..shards.base import check_fields
 from .draws import EpochDraws, OpStream
 from .ops import RGB, Context, Crop, DType, Feed, Flip, Lighting, Mean, Normalize, Op, RandomCrop, Stage
 from .ops.normalize import check_std
@@ -39,6 +40,7 @@ class Transform:
     ops: tuple[Op, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self, "crop", "flip_probability", "lighting")
         mean = SubtractMean(mean=self.mean)
         if self.dtype not in get_args(DType):
             raise FreelightError(f"transform: `dtype` {self.dtype!r} is not one of {', '.join(get_args(DType))}")
@@ -48,6 +50,8 @@ class Transform:
             raise FreelightError("transform: uint8 allows only crop and flip; set mean='none', lighting off and no std")
         if mean.is_image and not self.crop.allows_mean_image:
             raise FreelightError("transform: a mean image does not fit resized crops; set mean='channel', or numbers")
+        if not isinstance(self.ops, tuple | list):
+            raise FreelightError(f"transform: `ops` (={self.ops!r}) must be a tuple of ops")
         for op in self.ops:
             self._check_op(op)
 

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from nvidia.dali import types
 
 from ...shards import FreelightError
+from ...shards.base import check_fields
+from ...shards.images.encoding import MAX_SIDE
 from ..draws import EpochDraws
 from .context import Context, GraphContext
 from .op import Arrays, Feed
@@ -64,8 +66,11 @@ class Crop(abc.ABC):
     size: int = 224
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise FreelightError(f"transform: crop `size` (={self.size}) must be at least 1 pixel")
+        check_fields(self)
+        if not 1 <= self.size <= MAX_SIDE:
+            raise FreelightError(
+                f"transform: crop `size` (={self.size}) must be at least 1 pixel and at most {MAX_SIDE}, JPEG's limit"
+            )
 
     @property
     def flips_shared_by(self) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...shards import FreelightError
+from ...shards.base import check_fields
 from ..draws import EpochDraws, shared
 from .context import Context
 from .op import Arrays, Feed
@@ -19,6 +20,7 @@ class Flip:
     shared_by: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.probability <= 1:
             raise FreelightError(f"transform: `flip_probability` (={self.probability}) must lie in 0..1")
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...shards import FreelightError, Statistics
+from ...shards.base import check_fields
 from ..draws import EpochDraws
 from .context import Context
 from .op import Arrays, Feed
@@ -45,6 +46,7 @@ class Lighting:
     def __post_init__(self) -> None:
         if self.mode not in get_args(LightingMode):
             raise FreelightError(f"lighting `mode` {self.mode!r} is not one of {', '.join(get_args(LightingMode))}")
+        check_fields(self)
         if not 0 <= self.strength < math.inf:
             raise FreelightError(f"lighting `strength` (={self.strength}) must be 0 or more")
         if not 0 < self.divisor < math.inf:

@@ -14,7 +14,7 @@ from nvidia.dali import fn, types
 from ...shards import FreelightError
 from .context import Context, GraphContext
 from .crop import Crop, View, Window
-from .subtract_mean import RGB, SubtractMean
+from .subtract_mean import RGB, SubtractMean, are_rgb
 
 DType = Literal["uint8", "float16", "float32"]
 DALI_TYPES = {"uint8": types.UINT8, "float16": types.FLOAT16, "float32": types.FLOAT}
@@ -77,5 +77,5 @@ def cast(values: Any, dtype: DType) -> Any:
 
 def check_std(std: RGB | None) -> None:
     """Raise `FreelightError` unless `std` is None or three positive numbers."""
-    if std is not None and (len(std) != 3 or min(std) <= 0):
+    if std is not None and not (are_rgb(std) and min(std) > 0):
         raise FreelightError(f"transform: `std` (={std}) must be three positive numbers, RGB in 0-255 units")

@@ -1,5 +1,6 @@
-"""What every package needs: errors, atomic writes, checked reads, locks, executors, the machine, and the console."""
+"""What every package needs: errors, atomic writes, checked arguments and reads, locks, executors, the console."""
 
+from .arguments import check_fields, instance_of, whole_number
 from .arrays import Array, map_array, read_array, read_arrays
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .console import OutputFile, counting_images, format_table, progress, reports_errors, watch_counts, with_cache
@@ -40,11 +41,13 @@ __all__ = [
     "anything",
     "atomic_write",
     "check",
+    "check_fields",
     "counting_images",
     "cpu_model",
     "flag",
     "format_table",
     "fsync_folder",
+    "instance_of",
     "integer",
     "list_of",
     "lock_file",
@@ -69,5 +72,6 @@ __all__ = [
     "sha256_text",
     "text",
     "watch_counts",
+    "whole_number",
     "with_cache",
 ]

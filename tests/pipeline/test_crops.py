@@ -149,6 +149,12 @@ def test_ten_crops_are_the_corners_and_the_middle_and_then_their_mirror_images(s
     [
         (RandomCrop, {"size": 0}, r"crop `size` \(=0\) must be at least 1 pixel"),
         (TenCrop, {"size": -1}, r"crop `size` \(=-1\) must be at least 1 pixel"),
+        (RandomCrop, {"size": 64.0}, r"`size` \(=64.0\) must be a whole number"),
+        (RandomResizedCrop, {"size": 10**6}, r"`size` \(=1000000\) must be at least 1 pixel and at most"),
+        (RandomCrop, {"centered": None}, r"`centered` \(=None\) must be true or false"),
+        (RandomCrop, {"shared_by": True}, r"`shared_by` \(=True\) must be a whole number"),
+        (RandomResizedCrop, {"scale": 0.5}, r"`scale` \(=0.5\) must be a tuple \(a number, a number\)"),
+        (RandomResizedCrop, {"ratio": (None, 1)}, r"`ratio` \(=\(None, 1\)\) must be a tuple"),
         (RandomCrop, {"shared_by": 0}, r"`shared_by` \(=0\) must be at least 1"),
         (RandomResizedCrop, {"size": 0}, r"crop `size` \(=0\) must be at least 1 pixel"),
         (RandomResizedCrop, {"scale": (0, 1)}, r"`scale` \(=\(0, 1\)\) must be 0 < smallest <= largest <= 1"),

@@ -98,6 +98,8 @@ def test_a_mirrored_axis_only_mirrors_the_draw(imagenet: Statistics) -> None:
         ({"mode": "eigen"}, "lighting `mode` 'eigen' is not one of eigenvalue, std, off"),
         ({"strength": -0.1}, r"lighting `strength` \(=-0.1\) must be 0 or more"),
         ({"strength": math.nan}, r"lighting `strength` \(=nan\) must be 0 or more"),
+        ({"strength": "0.1"}, r"`strength` \(='0.1'\) must be a number"),
+        ({"divisor": None}, r"`divisor` \(=None\) must be a number"),
         ({"divisor": 0.0}, r"lighting `divisor` \(=0.0\) must be positive"),
         ({"divisor": math.inf}, r"lighting `divisor` \(=inf\) must be positive"),
     ],

@@ -116,8 +116,10 @@ def test_the_ranks_share_a_batch_to_within_one_sample(size: int, world_size: int
     ("arguments", "message"),
     [
         ({"order": "shuffled"}, "`order` 'shuffled' is not one of global, sequential"),
-        ({"seed": -1}, r"`seed` \(=-1\) must not be negative"),
-        ({"epoch": -2}, r"`epoch` \(=-2\) must not be negative"),
+        ({"seed": -1}, r"`seed` \(=-1\) must be at least 0"),
+        ({"seed": 0.5}, r"`seed` \(=0.5\) must be a whole number"),
+        ({"epoch": -2}, r"`epoch` \(=-2\) must be at least 0"),
+        ({"epoch": None}, r"`epoch` \(=None\) must be a whole number"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:

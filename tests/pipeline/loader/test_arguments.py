@@ -1,7 +1,9 @@
 """Arguments that cannot work are refused when the loader is made."""
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from loading import make
@@ -15,10 +17,10 @@ from freelight.shards import Dataset, FreelightError, Statistics
     [
         ({"batch_size": 0}, r"`batch_size` \(=0\) must be at least 1"),
         ({"rank": 2, "world_size": 2}, r"`rank` \(=2\) must lie in 0..world_size-1 \(`world_size`=2\)"),
-        ({"rank": -1}, r"`rank` \(=-1\) must lie in"),
+        ({"rank": -1}, r"`rank` \(=-1\) must be at least 0"),
         ({"world_size": 0}, r"`world_size`=0"),
         ({"num_threads": 0}, r"`num_threads` \(=0\) must be at least 1"),
-        ({"prefetch": -1}, r"`prefetch` \(=-1\) must not be negative"),
+        ({"prefetch": -1}, r"`prefetch` \(=-1\) must be at least 0"),
         ({"order": "random"}, "`order` 'random' is not one of global, sequential"),
         ({"layout": "HWC"}, "`layout` 'HWC' is not one of NCHW, NHWC"),
         ({"device": "meta"}, "`device` 'meta' is neither the CPU nor a CUDA device"),
@@ -31,8 +33,24 @@ from freelight.shards import Dataset, FreelightError, Statistics
             {"batch_size": 61, "drop_last": True},
             "train has 60 samples, fewer than a batch of 61: use smaller batches, or drop_last=False",
         ),
+        ({"batch_size": 4.0}, r"`batch_size` \(=4.0\) must be a whole number"),
+        ({"batch_size": True}, r"`batch_size` \(=True\) must be a whole number"),
+        ({"batch_size": float("nan")}, r"`batch_size` \(=nan\) must be a whole number"),
+        ({"seed": None}, r"`seed` \(=None\) must be a whole number"),
+        ({"seed": -1}, r"`seed` \(=-1\) must be at least 0"),
+        ({"rank": 0.0}, r"`rank` \(=0.0\) must be a whole number"),
+        ({"world_size": None}, r"`world_size` \(=None\) must be a whole number"),
+        ({"num_threads": 10**9}, r"`num_threads` \(=1000000000\) must be at most 4096"),
+        ({"prefetch": 10**9}, r"`prefetch` \(=1000000000\) must be at most 1024"),
+        ({"max_skipped": 0.5}, r"`max_skipped` \(=0.5\) must be a whole number"),
+        ({"drop_last": 1}, r"`drop_last` \(=1\) must be true or false"),
+        ({"check_exchange": None}, r"`check_exchange` \(=None\) must be true or false"),
+        ({"transform": None}, r"`transform` \(=None\) must be a Transform"),
+        ({"statistics": {}}, r"`statistics` \(=\{\}\) must be a Statistics"),
+        ({"device": "gpu"}, "`device` 'gpu' is neither the CPU nor a CUDA device"),
+        ({"device": None}, "`device` 'None' is neither the CPU nor a CUDA device"),
         ({"on_error": "ignore"}, "`on_error` 'ignore' is not one of raise, skip"),
-        ({"max_skipped": -1}, r"`max_skipped` \(=-1\) must not be negative"),
+        ({"max_skipped": -1}, r"`max_skipped` \(=-1\) must be at least 0"),
     ],
 )
 def test_what_cannot_work_is_refused_when_the_loader_is_made(
@@ -40,6 +58,13 @@ def test_what_cannot_work_is_refused_when_the_loader_is_made(
 ) -> None:
     with pytest.raises(FreelightError, match=message):
         make(dataset, **settings)
+
+
+def test_numpys_numbers_are_whole_numbers(dataset: Dataset) -> None:
+    """They come out of arrays and tables of settings; the state must hold Python's, which JSON can write."""
+    loader = make(dataset, batch_size=np.int64(16), seed=np.uint8(3), num_threads=np.int32(1))
+    assert (loader.batch_size, loader.seed, loader.num_threads) == (16, 3, 1)
+    assert json.loads(json.dumps(loader.state_dict())) == loader.state_dict()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the device exists")

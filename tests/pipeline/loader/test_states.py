@@ -152,6 +152,31 @@ def test_a_state_of_something_else_is_refused(
     assert loader.state_dict() == before, "a refused state leaves its mark"
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"position": -1}, r"the loader's state: position \(=-1\) must be an integer in 0\.\."),
+        ({"position": 4.0}, r"position \(=4.0\) must be an integer"),
+        ({"position": 61}, r"`position` \(=61\) must be at most 60"),
+        ({"position": None}, r"position \(=None\) must be an integer"),
+        ({"epoch": float("nan")}, r"epoch \(=nan\) must be an integer"),
+        ({"epoch": True}, r"epoch \(=True\) must be an integer"),
+        ({"steps": 3}, "steps is unknown to this version; pass what state_dict returned"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_leaves_the_loader_as_it_was(
+    changes: dict[str, Any], reason: str, dataset: Dataset
+) -> None:
+    loader = make(dataset)
+    before = loader.state_dict()
+    with pytest.raises(FreelightError, match=reason):
+        loader.load_state_dict({**before, **changes})
+    for state in ({}, None, [1]):
+        with pytest.raises(FreelightError, match="the loader's state: "):
+            loader.load_state_dict(state)  # type: ignore[arg-type]
+    assert loader.state_dict() == before
+
+
 def test_a_state_of_another_dataset_is_refused(dataset: Dataset, dataset_copy: Dataset) -> None:
     """A copy of the folder is the same dataset; one with another shard is not."""
     state = make(dataset).state_dict()
