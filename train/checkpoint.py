@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -52,7 +52,13 @@ class Checkpoint:
             for name, value in vars(self.statistics).items()
         }
         with atomic_write(path) as file:
-            torch.save({"format": FORMAT, **content}, file)
+            remembering = _RememberingFile(file)
+            try:
+                torch.save({"format": FORMAT, **content}, cast(IO[bytes], remembering))
+            except RuntimeError:
+                if remembering.error is None:
+                    raise
+                raise remembering.error from None
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -103,6 +109,24 @@ class Checkpoint:
             where = "the checkpoint" if different in own else f"the dataset {dataset.folder}"
             raise FreelightError(f"the classes differ: only {where} has {different!r}")
         return torch.tensor([own[class_id] for class_id in theirs])
+
+
+class _RememberingFile:
+    """A file for `torch.save`, which raises a `RuntimeError` of its own after a failed write. `error`: the cause."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def rescaling_of(made_with: Mapping[str, Any], size: int) -> Rescaling:

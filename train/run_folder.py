@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..shards import FreelightError
 from ..shards.base.atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
+from ..shards.base.disk import naming_file
 from ..shards.base.locks import lock_file
 from .checkpoint import Checkpoint
 from .metrics import EpochMetrics, RunMetrics, StepMetrics, parse_line
@@ -95,7 +96,8 @@ class RunFolder:
 
     def write(self, metrics: StepMetrics | EpochMetrics) -> None:
         """Add a line of metrics."""
-        with open(self.path / METRICS, "a", encoding="utf-8") as file:
+        path = self.path / METRICS
+        with naming_file(path), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(metrics.asdict()) + "\n")
 
     def metrics(self) -> RunMetrics:

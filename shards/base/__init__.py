@@ -4,6 +4,7 @@ from .arguments import check_fields, instance_of, whole_number
 from .arrays import Array, map_array, read_array, read_arrays
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .console import OutputFile, counting_images, format_table, progress, reports_errors, watch_counts, with_cache
+from .disk import describe_os_error, naming_file
 from .errors import FreelightError
 from .executor import run_tasks
 from .locks import lock_file
@@ -44,6 +45,7 @@ __all__ = [
     "check_fields",
     "counting_images",
     "cpu_model",
+    "describe_os_error",
     "flag",
     "format_table",
     "fsync_folder",
@@ -55,6 +57,7 @@ __all__ = [
     "mapping",
     "memory_gb",
     "must_be",
+    "naming_file",
     "nullable",
     "number",
     "one_of",

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from .disk import naming_file
+
 TEMPORARY_SUFFIX = ".tmp"
 
 
@@ -17,24 +19,26 @@ def atomic_write(path: str | os.PathLike[str], *, sync_folder: bool = True) -> I
 
     The bytes are written to `path` + a random part + ".tmp", fsynced and renamed. The folder is fsynced too, so that
     the name survives a power cut; sync_folder=False skips that, for files that a restart would notice and write again.
-    After an error (for example a full disk) the temporary file is deleted and an older `path` is unchanged. Temporary
-    files of a killed writer of the same `path` are deleted first; if that writer is still running, its rename fails.
+    After an error the temporary file is deleted and an older `path` is unchanged; the `OSError` of a full disk names
+    `path`. Temporary files of a killed writer of the same `path` are deleted first; if that writer is still running,
+    its rename fails.
     """
     path = Path(path)
-    for leftover in path.parent.glob(f"{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if sync_folder:
-        fsync_folder(path.parent)
+    with naming_file(path):
+        for leftover in path.parent.glob(f"{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}"):
+            leftover.unlink(missing_ok=True)
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if sync_folder:
+            fsync_folder(path.parent)
 
 
 def fsync_folder(folder: Path) -> None:

@@ -7,11 +7,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from .disk import describe_os_error
 from .errors import FreelightError
 
 P = ParamSpec("P")
@@ -35,11 +37,12 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise
         except FreelightError as error:
             context = click.get_current_context(silent=True)
-            click.echo(f"error: {name_options(str(error), context.command.params if context else ())}", err=True)
-            sys.exit(2)
+            line = name_options(str(error), context.command.params if context else ())
         except OSError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(2)
+            line = describe_os_error(error)
+        with suppress(OSError):  # standard error may be a file on a full disk
+            click.echo(f"error: {line}", err=True)
+        sys.exit(2)
 
     return run
 

@@ -3,7 +3,6 @@
 Also the lock that keeps a second run out of the folder.
 """
 
-import errno
 import hashlib
 import itertools
 import json
@@ -105,8 +104,7 @@ def save_or_check_plan(out: Path, plan: dict[str, Any]) -> None:
 def lock_output(out: Path) -> Iterator[Path]:
     """Create `out` and its `PARTIAL` folder if they are missing, lock them, and yield the `PARTIAL` folder.
 
-    Raises `FreelightError` if another run holds the lock, if `out` holds files that make_shards did not write, or if
-    the disk becomes full.
+    Raises `FreelightError` if another run holds the lock, or if `out` holds files that make_shards did not write.
     """
     partial = out / PARTIAL
     if not (partial / PLAN).exists() and out.exists() and any(entry.name != PARTIAL for entry in out.iterdir()):
@@ -118,11 +116,5 @@ def lock_output(out: Path) -> Iterator[Path]:
         raise FreelightError(f"another run is writing {out}; wait for it, or choose another `out`") from None
     try:
         yield partial
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise FreelightError(
-            f"the disk of {out} is full; finished shards stay: free some space and run the same command again"
-        ) from error
     finally:
         os.close(lock)

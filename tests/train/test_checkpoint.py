@@ -1,7 +1,6 @@
 """A checkpoint holds the whole network and all that its use needs, complete or not at all."""
 
 import dataclasses
-import errno
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from disks import file_limit
 
 from freelight.shards import Dataset, FreelightError, Rescaling, Statistics
 from freelight.train import Checkpoint
@@ -84,19 +84,14 @@ def test_it_is_tensors_and_plain_values_which_torch_loads_without_executing_anyt
     assert isinstance(content["recipe"], dict)
 
 
-def test_a_full_disk_while_saving_leaves_the_one_before(
-    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("size", [0, 1_000_000, -1])
+def test_a_full_disk_while_saving_leaves_the_one_before(checkpoint: Checkpoint, size: int, tmp_path: Path) -> None:
+    """At its first byte, inside a tensor, and at the last bytes, which torch writes when it closes the file."""
     path = tmp_path / "last.pt"
     checkpoint.save(path)
     before = path.read_bytes()
-
-    def fill_disk(content: object, file: Any) -> None:
-        file.write(b"half of a checkpoint")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", fill_disk)
-    with pytest.raises(OSError, match="No space left"):
+    limit = size if size >= 0 else len(before) + size
+    with file_limit(limit), pytest.raises(OSError, match=rf"File too large: '{path}'"):
         dataclasses.replace(checkpoint, seed=1).save(path)
     assert path.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"], "no temporary file may stay"

@@ -7,7 +7,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-import torch
+from disks import file_limit
 
 from freelight.shards import FreelightError
 from freelight.train import Checkpoint
@@ -103,21 +103,26 @@ def test_a_damaged_line_of_metrics_is_an_error_that_shows_it(tmp_path: Path) -> 
             RunFolder(tmp_path).metrics()
 
 
-def test_a_full_disk_while_saving_leaves_all_that_was_there(
-    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_while_saving_leaves_all_that_was_there(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, keep=1)
     save(folder, checkpoint, 5, best=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def fill_disk(content: object, file: Any) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", fill_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with file_limit(1_000_000), pytest.raises(OSError, match=rf"File too large: '{tmp_path}/step-00000010\.pt'"):
         save(folder, checkpoint, 10, best=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_line_of_metrics_that_a_full_disk_cut_short_is_forgotten(tmp_path: Path) -> None:
+    folder, path = RunFolder(tmp_path), tmp_path / "metrics.jsonl"
+    line = EpochMetrics(step=5, epoch=0, val_top1=0.5, val_top5=0.1)
+    folder.write(line)
+    size = path.stat().st_size
+    with file_limit(size + 10), pytest.raises(OSError, match=rf"File too large: '{path}'"):
+        folder.write(dataclasses.replace(line, step=10, epoch=1))
+    assert path.stat().st_size == size + 10
+    assert folder.metrics() == RunMetrics(epochs=(line,))
+    folder.drop_after(5)
+    assert path.stat().st_size == size
 
 
 def test_what_a_run_that_goes_on_takes_again_is_forgotten(checkpoint: Checkpoint, tmp_path: Path) -> None:

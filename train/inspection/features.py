@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from ...pipeline import Loader
 from ...shards import Dataset, FreelightError
 from ...shards.base.atomic import atomic_write
+from ...shards.base.disk import naming_file
 from ..checkpoint import Checkpoint
 from ..evaluation.passes import evaluation_loader
 from ..evaluator import default_device
@@ -91,13 +92,13 @@ def _extract(trained: Checkpoint, loader: Loader, path: Path, origin: dict[str, 
     loader.load_state_dict({**loader.state_dict(), "position": done})
     rows: np.memmap[Any, np.dtype[np.float32]] | None = None
     if done:
+        _reserve(partial)  # version 0.1 did not
         rows = np.lib.format.open_memmap(partial, mode="r+")
         yield done
     for number, (images, _, samples) in enumerate(loader, 1):
         vectors = encode(images).float().cpu().numpy()
         if rows is None:
-            shape = (len(loader.split), vectors.shape[1])
-            rows = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+            rows = _new_rows(partial, (len(loader.split), vectors.shape[1]))
         rows[samples] = vectors
         if number % BATCHES == 0:
             rows.flush()
@@ -108,6 +109,24 @@ def _extract(trained: Checkpoint, loader: Loader, path: Path, origin: dict[str, 
     _write_note(path, origin, loader.position)
     del rows
     os.replace(partial, path)
+
+
+def _new_rows(path: Path, shape: tuple[int, int]) -> "np.memmap[Any, np.dtype[np.float32]]":
+    """Create and map a file of rows, with its space reserved. A full disk leaves no file."""
+    try:
+        with naming_file(path):
+            rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        _reserve(path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return rows
+
+
+def _reserve(path: Path) -> None:
+    """Reserve the disk space of all of a file: a write to a mapped page that gets none would kill the process."""
+    with naming_file(path), open(path, "r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _encoder(trained: Checkpoint, space: str, device: str) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -18,6 +18,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, Proces
 
 from ...shards import FreelightError
 from ...shards.base.atomic import atomic_write
+from ...shards.base.disk import describe_os_error
 from .mesh import Mesh
 from .signals import StopRequest
 
@@ -167,7 +168,8 @@ def _reporting(work: Work, cause: Path, mesh: Mesh, device: str, stop: StopReque
         work(mesh, device, stop)
     except (FreelightError, OSError) as error:
         with atomic_write(cause) as file:
-            file.write(os.fsencode(str(error)))  # file names may hold any bytes
+            text = describe_os_error(error) if isinstance(error, OSError) else str(error)
+            file.write(os.fsencode(text))  # file names may hold any bytes
         sys.exit(2)
 
 

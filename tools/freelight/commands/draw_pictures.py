@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from freelight.demo.drawing import CLASSES, draw_pictures
+from freelight.shards.base import naming_file, reports_errors
 
 
 @click.command(name="draw-pictures", help=__doc__)
@@ -15,9 +16,11 @@ from freelight.demo.drawing import CLASSES, draw_pictures
 @click.option("--train-per-class", default=100, show_default=True, help="Training pictures per class.")
 @click.option("--val-per-class", default=20, show_default=True, help="Validation pictures per class.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the drawing; the same seed gives the same bytes.")
+@reports_errors
 def command(out: Path, train_per_class: int, val_per_class: int, seed: int) -> None:
     try:
-        drawn = draw_pictures(out, train_per_class=train_per_class, val_per_class=val_per_class, seed=seed)
+        with naming_file(out):
+            drawn = draw_pictures(out, train_per_class=train_per_class, val_per_class=val_per_class, seed=seed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     click.echo(
