@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..base import FreelightError
-from ..sources import UNLABELLED, ByClass, LeftOut, SourceImage, keep_last, open_tar, walk_tar
+from ..sources import UNLABELLED, ByClass, Listing, SourceImage, ignored_member, keep_last, open_tar, walk_tar
 
 CLASS_TAR = re.compile(r"(?:^|/)(n\d{8})\.tar$")
 
@@ -16,14 +16,24 @@ def class_tar_id(name: str) -> str | None:
     return match.group(1) if match else None
 
 
-def list_class_tars(root: Path, file: str, split: str, left_out: list[LeftOut]) -> ByClass:
-    """List the pictures of a tar of class tars, in place. Members that are not class tars have no class (None).
+def is_ignored(listing: Listing, member: str) -> bool:
+    """Tell whether a tar's member is no picture by its path, and count it in `listing.ignored`."""
+    kind = ignored_member(member)
+    if kind is not None:
+        listing.ignored[kind] += 1
+    return kind is not None
 
-    Of members that stand twice, all but the last go to `left_out`.
+
+def list_class_tars(listing: Listing, file: str, split: str) -> ByClass:
+    """List the pictures of a tar of class tars below `listing.root`, in place.
+
+    Members that are not class tars have no class (None). Of members that stand twice, all but the last are left out.
     """
-    mtime = (root / file).stat().st_mtime_ns
+    mtime = (listing.root / file).stat().st_mtime_ns
     found: ByClass = {}
-    for member, read_at in open_tar(root / file):
+    for member, read_at in open_tar(listing.root / file):
+        if is_ignored(listing, member.name):
+            continue
         class_id = class_tar_id(member.name)
         if class_id is None:
             image = SourceImage(f"{file}/{member.name}", UNLABELLED, file, member.offset, member.bytes, mtime)
@@ -31,24 +41,25 @@ def list_class_tars(root: Path, file: str, split: str, left_out: list[LeftOut]) 
             continue
         images = found.setdefault(class_id, [])
         where = f"{file}/{member.name}"
-        for inner in walk_tar(read_at, root / where, member.offset, member.offset + member.bytes):
-            images.append(SourceImage(f"{where}/{inner.name}", UNLABELLED, file, inner.offset, inner.bytes, mtime))
-    return keep_last(found, split, left_out)
+        for inner in walk_tar(read_at, listing.root / where, member.offset, member.offset + member.bytes):
+            if not is_ignored(listing, inner.name):
+                images.append(SourceImage(f"{where}/{inner.name}", UNLABELLED, file, inner.offset, inner.bytes, mtime))
+    return keep_last(found, split, listing.left_out)
 
 
-def list_flat_tar(
-    root: Path, file: str, class_of: Callable[[str], str | None], split: str, left_out: list[LeftOut]
-) -> ByClass:
+def list_flat_tar(listing: Listing, file: str, class_of: Callable[[str], str | None], split: str) -> ByClass:
     """List a tar of pictures, in place. class_of: returns a member's class id by its name, None if it has none.
 
-    Of members that stand twice, all but the last go to `left_out`.
+    Of members that stand twice, all but the last are left out.
     """
-    mtime = (root / file).stat().st_mtime_ns
+    mtime = (listing.root / file).stat().st_mtime_ns
     found: ByClass = {}
-    for member, _ in open_tar(root / file):
+    for member, _ in open_tar(listing.root / file):
+        if is_ignored(listing, member.name):
+            continue
         image = SourceImage(f"{file}/{member.name}", UNLABELLED, file, member.offset, member.bytes, mtime)
         found.setdefault(class_of(member.name), []).append(image)
-    return keep_last(found, split, left_out)
+    return keep_last(found, split, listing.left_out)
 
 
 def numbered_classes(pattern: str, class_ids: list[str], split: str) -> Callable[[str], str]:

@@ -30,13 +30,14 @@ class Fall2011:
             piece = TarGzPiece("train", file, class_of)
             return OrderedSource(root=root, layout=self.name, pieces=(piece,), labelling=labelling)
         listing = Listing(root=root, layout=self.name, splits={})
-        listing.splits["train"] = list_class_tars(root, file, "train", listing.left_out)
+        listing.splits["train"] = list_class_tars(listing, file, "train")
         return listing
 
 
 def class_of(path: str) -> str | None:
     """Return the wnid of a member's path, `n01440764.tar/n01440764_1.JPEG`."""
-    return class_tar_id(path.rsplit("/", 1)[0])
+    tar, found, _ = path.partition(".tar/")
+    return class_tar_id(f"{tar}.tar") if found else None
 
 
 def _archive(images: Path) -> Path | None:

@@ -33,7 +33,7 @@ class HuggingFace:
         listing = Listing(root=images, layout=self.name, splits={})
         for split, file in archives:
             by_class = listing.splits.setdefault(split, {})
-            for class_id, found in list_flat_tar(images, file, wnid_of, split, listing.left_out).items():
+            for class_id, found in list_flat_tar(listing, file, wnid_of, split).items():
                 by_class.setdefault(class_id, []).extend(found)
         return listing
 

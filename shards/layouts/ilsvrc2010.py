@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..sources import Labelling, LeftOut, Listing, open_tar
-from .archives import list_class_tars, list_flat_tar, numbered_classes, require_all, require_file
+from .archives import is_ignored, list_class_tars, list_flat_tar, numbered_classes, require_all, require_file
 from .devkit import DEVKITS, read_devkit, read_numbers
 
 TARS = {split: f"ILSVRC2010_images_{split}.tar" for split in ("train", "val", "test")}
@@ -27,7 +27,7 @@ class Ilsvrc2010:
         devkit = read_devkit(devkit_path, 2010)
         listing.names, listing.devkit_order = devkit.names, devkit.order
         require_file(images, TARS["train"], "defines the classes")
-        listing.splits["train"] = list_class_tars(images, TARS["train"], "train", listing.left_out)
+        listing.splits["train"] = list_class_tars(listing, TARS["train"], "train")
         numbers = {"val": devkit.validation}
         if (images / TARS["test"]).is_file():
             truth_path = require_file(images, TEST_TRUTH, f"holds the labels of {TARS['test']}")
@@ -36,7 +36,7 @@ class Ilsvrc2010:
             if (images / TARS[split]).is_file():
                 truth = devkit.class_ids(truth_numbers, f"the ground truth of {split}")
                 class_of = numbered_classes(rf"(?:^|/)ILSVRC2010_{split}_(\d{{8}})\.JPEG$", truth, split)
-                found = list_flat_tar(images, TARS[split], class_of, split, listing.left_out)
+                found = list_flat_tar(listing, TARS[split], class_of, split)
                 listing.splits[split] = require_all(found, len(truth), TARS[split])
         if (images / PATCH).is_file():
             _patch(listing)
@@ -46,7 +46,8 @@ class Ilsvrc2010:
 def _patch(listing: Listing) -> None:
     """Replace pictures by those of the patch with the same file name; report the patch's others as left out."""
     mtime = (listing.root / PATCH).stat().st_mtime_ns
-    patches = {member.name.rsplit("/", 1)[-1]: member for member, _ in open_tar(listing.root / PATCH)}
+    members = [member for member, _ in open_tar(listing.root / PATCH) if not is_ignored(listing, member.name)]
+    patches = {member.name.rsplit("/", 1)[-1]: member for member in members}
     for by_class in listing.splits.values():
         for images in by_class.values():
             for place, image in enumerate(images):

@@ -30,14 +30,13 @@ class Ilsvrc2012:
             devkit = read_devkit(images / DEVKITS[2012], 2012)
             listing.names, listing.devkit_order = devkit.names, devkit.order
         require_file(images, TRAIN, "defines the classes")
-        listing.splits["train"] = list_class_tars(images, TRAIN, "train", listing.left_out)
+        listing.splits["train"] = list_class_tars(listing, TRAIN, "train")
         if devkit and (images / VAL).is_file():
             truth = devkit.class_ids(devkit.validation, images / DEVKITS[2012])
             class_of = numbered_classes(r"(?:^|/)ILSVRC2012_val_(\d{8})\.JPEG$", truth, "val")
-            found = list_flat_tar(images, VAL, class_of, "val", listing.left_out)
-            listing.splits["val"] = require_all(found, len(truth), VAL)
-        for test in TESTS:
-            if (images / test).is_file():
-                listing.splits["test"] = list_flat_tar(images, test, lambda name: None, "test", listing.left_out)
-                break
+            listing.splits["val"] = require_all(list_flat_tar(listing, VAL, class_of, "val"), len(truth), VAL)
+        tests = [test for test in TESTS if (images / test).is_file()]
+        if tests:
+            listing.splits["test"] = list_flat_tar(listing, tests[0], lambda name: None, "test")
+            listing.notes += [f"not used: {test}, because {tests[0]} is there" for test in tests[1:]]
         return listing

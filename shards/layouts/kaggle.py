@@ -26,10 +26,10 @@ class Kaggle:
         """List train with the classes of its folders, val with those of the solution file, and test without labels."""
         listing = Listing(root=images, layout=self.name, splits={})
         listing.names = read_class_names(require_file(images, NAMES, "holds the names of the classes"))
-        listing.splits["train"] = list_class_folders(images, images / TREE / "train", "train", listing.left_out)
+        listing.splits["train"] = list_class_folders(listing, images / TREE / "train", "train")
         if (images / TREE / "val").is_dir():
             truth = _read_solution(require_file(images, VAL_TRUTH, "holds the labels of val"))
-            flat = list_flat_folder(images, images / TREE / "val", "val", listing.left_out)
+            flat = list_flat_folder(listing, images / TREE / "val", "val")
             val = listing.splits["val"] = {}
             for image in flat:
                 class_id = truth.pop(Path(image.path).stem, None)
@@ -41,7 +41,7 @@ class Kaggle:
                 missing = f"{next(iter(truth))}, which {VAL_TRUTH} lists ({len(truth)} missing)"
                 raise FreelightError(f"{images / TREE / 'val'} lacks {missing}; fetch them again")
         if (images / TREE / "test").is_dir():
-            listing.splits["test"] = {None: list_flat_folder(images, images / TREE / "test", "test", listing.left_out)}
+            listing.splits["test"] = {None: list_flat_folder(listing, images / TREE / "test", "test")}
         return listing
 
 

@@ -1,10 +1,12 @@
 """Where pictures come from: listings, labels, tars read in place, and sources that can only be read in order."""
 
+from .ignoring import ignored_file, ignored_folder, ignored_member
 from .labelling import Labelling, label_images, read_class_names
 from .listing import UNLABELLED, ByClass, ClassInfo, LeftOut, Listing, Source, SourceImage, keep_last
 from .ordered import OrderedPiece, OrderedSource, Picture, TarGzPiece, is_wanted
 from .segments import RescaledSegment, read_blob, rescale_in_order
 from .tarwalk import open_tar, walk_tar
+from .treewalk import folders_above, list_below, scan_folder, usable_entries
 
 __all__ = [
     "UNLABELLED",
@@ -20,12 +22,19 @@ __all__ = [
     "Source",
     "SourceImage",
     "TarGzPiece",
+    "folders_above",
+    "ignored_file",
+    "ignored_folder",
+    "ignored_member",
     "is_wanted",
     "keep_last",
     "label_images",
+    "list_below",
     "open_tar",
     "read_blob",
     "read_class_names",
     "rescale_in_order",
+    "scan_folder",
+    "usable_entries",
     "walk_tar",
 ]

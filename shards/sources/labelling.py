@@ -74,7 +74,22 @@ def label_images(listing: Listing, labelling: Labelling) -> Source:
     for split, images in labelled.items():
         if not images:
             raise FreelightError(f"no images for the split {split!r} in {where}; add some, or remove the split")
-    return Source(listing.root, listing.layout, classes, labelled, labelling.label_order, tuple(sorted(left_out)))
+    return Source(
+        root=listing.root,
+        layout=listing.layout,
+        classes=classes,
+        splits=labelled,
+        label_order=labelling.label_order,
+        left_out=tuple(sorted(left_out)),
+        notes=(*listing.notes, *_describe_ignored(listing)),
+    )
+
+
+def _describe_ignored(listing: Listing) -> list[str]:
+    if not listing.ignored:
+        return []
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(listing.ignored.items()))
+    return [f"{listing.ignored.total()} files or folders are ignored, because they hold no pictures: {kinds}"]
 
 
 def _label(

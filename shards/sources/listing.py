@@ -1,6 +1,8 @@
 """A source's pictures, listed by split: each is a range of bytes in one of the source's files."""
 
 import os
+import stat
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +49,7 @@ class Source:
     """The pictures of every split, in a fixed order.
 
     root: the folder that holds the files. layout: the layout's name. rescaled: the pictures are segments' blobs
-    (`segments.py`), already rescaled, not picture files.
+    (`segments.py`), already rescaled, not picture files. notes: lines for the summary.
     """
 
     root: Path
@@ -57,6 +59,7 @@ class Source:
     label_order: str = "wnid"
     left_out: tuple[LeftOut, ...] = ()
     rescaled: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def has_loose_files(self) -> bool:
@@ -66,10 +69,17 @@ class Source:
     def read(self, image: SourceImage) -> bytes:
         """Return the bytes of one picture. Raises `FreelightError` if its file changed since it was listed."""
         path = self.root / image.file
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:  # O_NONBLOCK: a named pipe that has taken the file's place would wait for a writer
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise FreelightError(f"{path} was removed since it was listed; delete `out` and run again") from None
+        except PermissionError as error:
+            raise FreelightError(
+                f"{path} cannot be read ({error.strerror}); make it readable and run again, or move it away"
+            ) from None
         try:
-            data = read_exactly(descriptor, image.offset, image.bytes)
             status = os.fstat(descriptor)
+            data = read_exactly(descriptor, image.offset, image.bytes) if stat.S_ISREG(status.st_mode) else b""
         finally:
             os.close(descriptor)
         whole = image.path == image.file
@@ -116,7 +126,8 @@ class Listing:
 
     layout: the layout's name. splits: pictures by split ("train", "val", "test") and class. names: class names by id,
     if the layout knows them. devkit_order: class ids in the order of the challenge's devkit, if the layout has one.
-    left_out: files among the pictures that are not listed, for `rejected.jsonl`.
+    left_out: files among the pictures that are not listed, for `rejected.jsonl`. ignored: counts of files that are no
+    pictures, by kind (`ignoring.py`). notes: lines for the summary.
     """
 
     root: Path
@@ -125,3 +136,5 @@ class Listing:
     names: dict[str, str] = field(default_factory=dict)
     devkit_order: tuple[str, ...] = ()
     left_out: list[LeftOut] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)

@@ -12,17 +12,20 @@ from typing import NamedTuple, Protocol
 
 from ..base import FreelightError
 from ..images import MAX_PICTURE
+from .ignoring import ignored_member
 from .labelling import Labelling
 from .tarwalk import Member, walk_tar
 
 CHUNK = 1 << 20
+IGNORED = "ignored"
 _MOST = f"a picture within an archive may have {MAX_PICTURE >> 20} MiB"
 
 
 class Picture(NamedTuple):
     """A picture of an ordered source: its path for people, its class id (None if not known), and the file's bytes.
 
-    left_out: if not empty, the reason why the picture is not used; then it has no class and no bytes.
+    left_out: if not empty, the reason why the picture is not used; then it has no class and no bytes. `IGNORED` is for
+    a file that is no picture by its name.
     """
 
     path: str
@@ -105,6 +108,9 @@ class TarGzPiece:
 
     def _read_members(self, stream: "_Forward", path: Path, wanted: frozenset[str] | None) -> Iterator[Picture]:
         for name, member in _walk_nested(stream, path):
+            if ignored_member(name):
+                yield Picture(f"{self.file}/{name}", None, b"", IGNORED)
+                continue
             class_id = self.class_of(name)
             if not is_wanted(class_id, wanted):
                 continue
@@ -120,7 +126,7 @@ class TarGzPiece:
 def _walk_nested(stream: "_Forward", path: Path) -> Iterator[tuple[str, Member]]:
     """Yield the files of a tar, and of the tars within it, with their paths."""
     for member in walk_tar(stream.read_at, path):
-        if not member.name.endswith(".tar"):
+        if not member.name.endswith(".tar") or ignored_member(member.name):
             yield member.name, member
             continue
         for inner in walk_tar(stream.read_at, path / member.name, member.offset, member.offset + member.bytes):

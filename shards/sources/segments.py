@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from ..base import FreelightError, atomic_write
 from ..images import Rescaled, Rescaling, rescale_picture
+from .ignoring import ignored_member
 from .labelling import label_images
 from .listing import UNLABELLED, ByClass, LeftOut, Listing, Source, SourceImage, keep_last
-from .ordered import OrderedPiece, OrderedSource, Picture, TarGzPiece
+from .ordered import IGNORED, OrderedPiece, OrderedSource, Picture, TarGzPiece
 
 SEGMENT_IMAGES, SEGMENT_BYTES = 256, 32 << 20
 _REJECTED = b"!"
@@ -113,7 +114,8 @@ def _rescale_segment(
     with atomic_write(folder / f"{segment.name}.bin") as file:
         for picture in pictures:
             if picture.left_out:
-                rejected.append(LeftOut(segment.split, picture.path, picture.left_out)._asdict())
+                if picture.left_out != IGNORED:
+                    rejected.append(LeftOut(segment.split, picture.path, picture.left_out)._asdict())
                 rows.append((picture.path, None, 0, 0, picture.left_out))
                 continue
             try:
@@ -138,6 +140,9 @@ def _list_segments(source: OrderedSource, folder: Path) -> Source:
             file = index.with_suffix(".bin")
             mtime = file.stat().st_mtime_ns
             for path, class_id, offset, length, *reason in json.loads(index.read_text(encoding="utf-8")):
+                if IGNORED in reason:
+                    listing.ignored[ignored_member(path) or IGNORED] += 1
+                    continue
                 if any(reason):
                     listing.left_out.append(LeftOut(piece.split, path, reason[0]))
                     continue

@@ -47,7 +47,7 @@ def finish_dataset(
         label_order=source.label_order,
         image_size=settings.rescaling.size,
         made_with=settings.made_with(),
-        source=described,
+        source={**described, "notes": list(source.notes)} if source.notes else described,
         splits=splits,
         files={REJECTED: hashlib.sha256(lines).hexdigest()},
     )

@@ -127,9 +127,8 @@ class _Job:
         bare = replace(source, splits={}, left_out=())
         write = functools.partial(_write_and_record, bare, settings, self.output)
         total = sum(len(task.images) for task in tasks)
-        left_out = len(source.left_out)
         finished = itertools.chain(list(records.values()), self.run(write, missing))
-        for record in self.watch(self.limit.check(finished, total + left_out, left_out), total):
+        for record in self.watch(self.limit.check(finished, total + len(source.left_out), source.left_out), total):
             records[record.name] = record
         return records
 
@@ -158,6 +157,7 @@ def _check_finished(
         settings = settings.resolve(source)
     now = {**settings.made_with(), **described}
     before = {**manifest.made_with, **manifest.source}
+    before.pop("notes", None)  # they follow from the listing, whose hash is compared
     if settings.samples_per_shard is None:  # the default for an ordered source, known only after it is read
         now["samples_per_shard"] = before["samples_per_shard"]
     if before != now:

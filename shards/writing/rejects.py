@@ -1,10 +1,11 @@
 """A limit for rejected images, so that a mostly damaged source does not become a small dataset."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from ..base import FreelightError
+from ..sources import LeftOut
 
 
 class _Counted(Protocol):
@@ -23,16 +24,17 @@ class RejectLimit:
             raise FreelightError(f"`max_rejected` (={limit:g}) must be a count, or a share from 0 to 1")
         self.limit = limit
 
-    def check(self, items: Iterable[Item], images: int | None, rejected: int = 0) -> Iterator[Item]:
+    def check(self, items: Iterable[Item], images: int | None, left_out: Sequence[LeftOut] = ()) -> Iterator[Item]:
         """Yield `items` and count their rejects. Raises `FreelightError` as soon as they exceed the limit.
 
-        images: number of all images; None if it is not known yet, so that a share cannot be checked. rejected: number
-        of rejects before these items.
+        images: number of all images; None if it is not known yet, so that a share cannot be checked. left_out: what
+        the listing left out, which counts too.
         """
         limit = self.limit
         if limit is not None and limit < 1:
             limit = None if images is None else int(limit * images)
-        last = None
+        rejected = len(left_out)
+        last = left_out[-1]._asdict() if left_out else None
         for item in items:
             rejected += len(item.rejected)
             last = item.rejected[-1] if item.rejected else last
@@ -40,7 +42,6 @@ class RejectLimit:
                 raise FreelightError(
                     f"{rejected} images are rejected, but `max_rejected` allows {self.limit:g}"
                     + (f" of {images}" if images is not None and self.limit is not None and self.limit < 1 else "")
-                    + f"; {'the last: ' + json.dumps(last) if last else 'files beside the class folders'}; "
-                    "repair the source, or allow more"
+                    + f"; the last: {json.dumps(last)}; repair the source, or allow more"
                 )
             yield item

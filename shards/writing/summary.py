@@ -1,6 +1,6 @@
 """Summarize a dataset, or the source of a dry run, in a few lines of text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
             f"{megabytes:.1f} MB, {split.rejected} rejected; {_describe_counts(split.per_class)}"
             + (f"; {kinds} in the source" if kinds else "")
         )
+    yield from _warn_and_note(len(manifest.classes), manifest.source.get("notes", ()))
     if any(split.rejected for split in manifest.splits.values()):
         yield f"rejected images and the reasons: {out}/{REJECTED}"
     if manifest.made_with["jpeg_decoder"].startswith("Pillow"):
@@ -54,8 +55,15 @@ def summarize_source(source: Source | OrderedSource, settings: ShardSettings) ->
             f"{_describe_counts(count_per_class(labels, len(source.classes)))}; "
             f"{sum(task.split == name for task in tasks)} shards"
         )
+    yield from _warn_and_note(len(source.classes), source.notes)
     for left in source.left_out:
         yield f"left out: {left.path} ({left.reason})"
+
+
+def _warn_and_note(classes: int, notes: Iterable[str]) -> Iterator[str]:
+    yield from notes
+    if classes == 1:
+        yield "warning: there is only 1 class; the pictures of all classes may have been put into it"
 
 
 def _describe_counts(per_class: dict[str, float] | None) -> str:

@@ -125,13 +125,13 @@ def test_line_1_of_the_ground_truth_490_is_n01751748_is_label_65(tmp_path: Path,
 
 
 def test_fall_2011_is_a_tar_of_class_tars_split_half_and_half(mini: Any, tar: Tar, tmp_path: Path) -> None:
-    (tmp_path / "fall11_whole.tar").write_bytes(tar([*mini.class_tars(), ("README", b"hello")]))
+    (tmp_path / "fall11_whole.tar").write_bytes(tar([*mini.class_tars(), ("stray.JPEG", b"hello")]))
     for images in (tmp_path, tmp_path / "fall11_whole.tar"):
         source = listed(images, val_fraction=0.5)
         assert source.layout == "fall2011"
         assert {split: len(found) for split, found in source.splits.items()} == {"train": 4, "val": 8}
         assert [(left.path, left.reason) for left in source.left_out] == [
-            ("fall11_whole.tar/README", "no class is known from its path")
+            ("fall11_whole.tar/stray.JPEG", "no class is known from its path")
         ]
 
 
