@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..shards import Dataset
-from ..shards.base.console import reports_errors, with_cache
+from ..shards.base.console import reports_errors, say, with_cache
 from .config import TrainingConfig
 from .describe import describe
 from .fit import fit
@@ -126,10 +126,10 @@ def main(
     overrides = [*settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
     chosen = RECIPES[show_recipe or recipe].override(overrides)
     if show_recipe:
-        click.echo(recipe_table(chosen))
+        say(recipe_table(chosen))
         return
     if describes:
-        click.echo(describe(chosen, 1000 if shards is None else len(Dataset(shards, cache=cache).manifest.classes)))
+        say(describe(chosen, 1000 if shards is None else len(Dataset(shards, cache=cache).manifest.classes)))
         return
     if shards is None or out is None:
         raise click.UsageError(f"Missing option '--{'out' if shards else 'shards'}'.")

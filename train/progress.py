@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..shards import FreelightError
+from ..shards.base.console import say
 from .metrics import EpochMetrics, RunMetrics, StepMetrics
 
 
@@ -40,7 +41,7 @@ class Progress:
         if on_terminal:
             click.echo("\r\033[K", nl=False, err=True)
         errors = f"val error (centre view) {line.val_top1:.1%} top-1, {line.val_top5:.1%} top-5"
-        click.echo(f"{self._training(self.latest)}, {errors}" if self.latest else f"epoch {line.epoch + 1}: {errors}")
+        say(f"{self._training(self.latest)}, {errors}" if self.latest else f"epoch {line.epoch + 1}: {errors}")
 
     def kernels(self, sheet: Image.Image, step: int) -> None:
         """Show the first layer's kernels."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..pipeline import Batch
 from ..pipeline.pictures import save_png
 from ..shards import FreelightError
+from ..shards.base.console import say
 from .checkpoint import Checkpoint
 from .config import TrainingConfig
 from .divergence import check_losses, check_weights
@@ -60,7 +61,7 @@ class Trainer:
             self._print(f"stopped by {name} after step {self.state.step}, which is saved; run the same again to resume")
         else:
             if self.mesh.rank == 0:
-                print(f"{self.folder.last}: {summary(self.folder.metrics())}", flush=True)
+                say(f"{self.folder.last}: {summary(self.folder.metrics())}")
         self.progress.close()
 
     def _start(self) -> None:
@@ -169,4 +170,4 @@ class Trainer:
 
     def _print(self, text: str) -> None:
         if self.mesh.rank == 0:
-            print(text, flush=True)
+            say(text)

@@ -3,7 +3,17 @@
 from .arguments import check_fields, instance_of, whole_number
 from .arrays import Array, map_array, read_array, read_arrays
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
-from .console import OutputFile, counting_images, format_table, progress, reports_errors, watch_counts, with_cache
+from .console import (
+    OutputFile,
+    counting_images,
+    format_table,
+    printable,
+    progress,
+    reports_errors,
+    say,
+    watch_counts,
+    with_cache,
+)
 from .disk import describe_os_error, naming_file
 from .errors import FreelightError
 from .executor import run_tasks
@@ -64,6 +74,7 @@ __all__ = [
     "open_regular",
     "parse_json",
     "plain_name",
+    "printable",
     "progress",
     "read_array",
     "read_arrays",
@@ -72,6 +83,7 @@ __all__ = [
     "record",
     "reports_errors",
     "run_tasks",
+    "say",
     "sha256_text",
     "text",
     "watch_counts",

@@ -21,6 +21,23 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+# Control characters but tab and line break, marks and overrides of the writing direction, and lone surrogates.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return `text` with the characters that a terminal would act on, or cannot show, as JSON escapes.
+
+    Names of files, classes and checkpoints may hold them.
+    """
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines of text, made printable, to standard output or standard error. All that commands print goes here."""
+    click.echo(printable(text), err=err)
+
+
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Decorate a command: a `FreelightError` or an `OSError` becomes one line on stderr and exit code 2.
 
@@ -41,7 +58,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:
             line = describe_os_error(error)
         with suppress(OSError):  # standard error may be a file on a full disk
-            click.echo(f"error: {line}", err=True)
+            say("error: " + line.replace("\n", "\\n"), err=True)
         sys.exit(2)
 
     return run
@@ -110,7 +127,7 @@ def progress(
     nothing: Iterator[T] = iter(tuple[T]())  # without a length, from which the bar would take its own
     done, recent = 0, deque([(time.monotonic(), 0)])
     with click.progressbar(
-        nothing, length=length, label=label, file=sys.stderr, show_pos=True, item_show_func=_rate
+        nothing, length=length, label=printable(label), file=sys.stderr, show_pos=True, item_show_func=_rate
     ) as bar:
         for item in items:
             yield item
@@ -138,6 +155,7 @@ def _rate(rate: object) -> str | None:
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a text table. The first and the last column are aligned to the left, the others to the right."""
+    header, *rows = ([printable(cell) for cell in row] for row in (header, *rows))
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = []
     for row in (header, *rows):

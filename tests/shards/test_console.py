@@ -1,11 +1,16 @@
 """A library error names arguments; the command line shows the options that were typed."""
 
+import json
+import os
+import re
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from freelight.shards import FreelightError
-from freelight.shards.base.console import reports_errors
+from freelight.shards.base.console import format_table, printable, reports_errors, say
 
 
 @click.command()
@@ -52,3 +57,46 @@ def test_outside_a_command_the_names_stay(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit, match="2"):
         function()
     assert capsys.readouterr().err == "error: `nearest` (=0) must be at least 1\n"
+
+
+HOSTILE = "\x1b]0;title\x07 \x1b[31mred\r \x9b1m \u202egpj \u2066 \udcff"
+SHOWN = r"\u001b]0;title\u0007 \u001b[31mred\u000d \u009b1m \u202egpj \u2066 \udcff"
+
+
+def test_what_a_terminal_would_act_on_is_escaped_and_other_text_stays() -> None:
+    assert printable(HOSTILE) == SHOWN
+    assert printable("crane, žába 鶴 🦩\n\ttabbed") == "crane, žába 鶴 🦩\n\ttabbed"
+    assert json.loads(printable(json.dumps({"name": HOSTILE}))) == {"name": HOSTILE}
+
+
+def test_an_error_is_one_printable_line_whatever_names_it_holds() -> None:
+    result = CliRunner().invoke(command, ["--message", f"{HOSTILE}\nerror: another"])
+    assert result.stderr == f"error: {SHOWN}\\nerror: another\n"
+
+
+def test_a_table_is_aligned_by_what_is_printed() -> None:
+    first, second, third = format_table(("class", "error"), [("\x1b[5m", "1 %"), ("cat", "2 %")]).splitlines()
+    assert second == r"\u001b[5m  1 %"
+    assert first.index("error") == second.index("1 %") == third.index("2 %")
+
+
+def test_bytes_of_a_name_that_are_no_utf8_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    say(os.fsdecode(b"caf\xe9"))
+    assert capsys.readouterr().out == "caf\\udce9\n"
+
+
+def test_commands_and_the_trainer_print_through_say_alone() -> None:
+    """Progress bars write their own control characters, and benchmarks write JSON to pipes."""
+    root = Path(__file__).parents[2]
+    folders = [
+        root / name for name in ("shards", "pipeline", "train", "tools/freelight/commands", "tools/freelight/claims")
+    ]
+    prints = [
+        f"{path.relative_to(root)}: {line.strip()}"
+        for folder in folders
+        for path in sorted(folder.rglob("*.py"))
+        for line in path.read_text().splitlines()
+        if re.search(r"\bclick\.echo\(|(?<![\w.])print\(|\.stdout\.write\(|\.stderr\.write\(", line)
+    ]
+    own = ("shards/base/console.py", "train/progress.py")
+    assert [line for line in prints if not line.startswith(own)] == []

@@ -29,7 +29,7 @@ def tree(root: Path, *files: str) -> Path:
 def made(images: Path, out: Path, *options: str) -> str:
     """Run `make_shards`, and return what it prints."""
     words = ["--images", str(images), "--out", str(out), "--size", "16", *options]
-    result = CliRunner().invoke(command, words)
+    result = CliRunner().invoke(command, words, color=True)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -147,3 +147,21 @@ def test_a_picture_that_is_replaced_after_the_listing_stops_the_job_in_one_line(
         (images / "a/1.jpg").mkdir()
     with pytest.raises(FreelightError, match=r"a/1\.jpg (was removed|changed) since it was listed"):
         source.read(source.splits["train"][0])
+
+
+def test_names_that_a_terminal_would_act_on_are_escaped_on_the_screen_and_exact_in_files(tmp_path: Path) -> None:
+    images = tree(tmp_path / "images", "cat\x1b[31m/1.jpg", "dog/1\x1b]0;title\x07.jpg", "dog/bad\x1b[5m")
+    os.mkfifo(images / "dog/pipe\x1b[1m")
+    out = tmp_path / "out\x1b[1m"
+    assert "\x1b" not in made(images, out, "--max-rejected", "2")
+    assert "\x1b" not in made(images, tmp_path / "none", "--dry-run")
+    words = ["--images", str(images), "--out", str(tmp_path / "other\x1b"), "--max-rejected", "0"]
+    result = CliRunner().invoke(command, words, color=True)
+    assert result.exit_code == 2
+    assert "\x1b" not in result.output
+    manifest = Dataset(out).manifest
+    assert [info.id for info in manifest.classes] == ["cat\x1b[31m", "dog"]
+    assert rejects(out) == {
+        "dog/bad\x1b[5m": "cannot decode: not a picture in a known format",
+        "dog/pipe\x1b[1m": "a named pipe",
+    }

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from freelight.benchmarks.report import Report
-from freelight.shards.base import OutputFile, reports_errors
+from freelight.shards.base import OutputFile, reports_errors, say
 
 
 def benchmark(name: str) -> Callable[[Callable[..., Report]], click.Command]:
@@ -31,7 +31,7 @@ def benchmark(name: str) -> Callable[[Callable[..., Report]], click.Command]:
         @functools.wraps(function)
         def run(*, record: Path | None, **options: Any) -> None:
             report = function(**options)
-            click.echo(report.table())
+            say(report.table())
             if record:
                 report.save(record)
             sys.exit(report.exit_code)

@@ -14,7 +14,7 @@ import click
 
 from freelight.benchmarks.machine import CHECKOUT
 from freelight.shards import FreelightError
-from freelight.shards.base import atomic_write, reports_errors
+from freelight.shards.base import atomic_write, reports_errors, say
 
 HOME = (CHECKOUT or Path()) / "build" / "peers"
 STAMP = ".made"
@@ -155,12 +155,12 @@ def command(names: tuple[str, ...], home: Path) -> None:
     failed = False
     for name in names or tuple(PEERS):
         if find_peer(name, home):
-            click.echo(f"{name}: exists in {home / name}")
+            say(f"{name}: exists in {home / name}")
             continue
-        click.echo(f"{name}: installing (log: {home / name}.log)", err=True)
+        say(f"{name}: installing (log: {home / name}.log)", err=True)
         try:
-            click.echo(f"{name}: installed in {make_peer(PEERS[name], home)}")
+            say(f"{name}: installed in {make_peer(PEERS[name], home)}")
         except FreelightError as error:
             failed = True
-            click.echo(f"{name}: not installed: {error}", err=True)
+            say(f"{name}: not installed: {error}", err=True)
     sys.exit(1 if failed else 0)

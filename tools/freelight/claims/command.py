@@ -14,7 +14,7 @@ from freelight.benchmarks.machine import machine_facts
 from freelight.claims.finding import Finding
 from freelight.claims.session import Session, UnfinishedError, write_json
 from freelight.pipeline.pictures import save_png
-from freelight.shards.base import reports_errors
+from freelight.shards.base import reports_errors, say
 from freelight.train import StopRequest
 
 FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
@@ -46,12 +46,12 @@ def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
                 try:
                     finding = function(session, **options)
                 except UnfinishedError:
-                    click.echo(session.unfinished())
+                    say(session.unfinished())
                     sys.exit(128 + stop.number if stop.number else 1)
                 finally:
                     session.close()
             save(finding, session)
-            click.echo(finding.table())
+            say(finding.table())
 
         return click.command(name=name, help=function.__doc__)(run)
 

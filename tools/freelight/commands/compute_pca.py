@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import Dataset, RGBMoments, write_statistics
-from freelight.shards.base import progress, reports_errors
+from freelight.shards.base import progress, reports_errors, say
 from freelight.shards.statistics import comparison_table, constants_snippet
 
 
@@ -28,5 +28,5 @@ def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
 @reports_errors
 def command(shards: Path, split: str, out: Path | None, workers: int, cluster: str | None) -> None:
     statistics = write_statistics(Dataset(shards), split, out=out, workers=workers, cluster=cluster, watch=watch)
-    click.echo(comparison_table(statistics))
-    click.echo(f"\n{constants_snippet(statistics)}")
+    say(comparison_table(statistics))
+    say(f"\n{constants_snippet(statistics)}")

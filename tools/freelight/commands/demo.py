@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from freelight.shards.base import say
+
 COMMANDS = """
 freelight draw-pictures --out {work}/images --train-per-class 100 --val-per-class 20
 freelight make-shards --images {work}/images --class-names {work}/images/class-names.tsv --out {work}/dataset --workers 2
@@ -31,7 +33,7 @@ def run(words: list[str]) -> str:
         assert process.stdout is not None
         last = ""
         for line in process.stdout:
-            click.echo(line, nl=False)
+            say(line.rstrip("\n"))
             last = line.strip()
     if process.returncode:
         sys.exit(process.returncode)
@@ -53,5 +55,5 @@ def command(work: str) -> None:
 
     waits = [step.wait_share for step in RunFolder(Path(work, "run")).metrics().steps]
     share, seconds = sum(waits) / len(waits), time.monotonic() - start
-    click.echo(f"\ndemo: {last_lines['evaluate']}; data wait {share:.1%} of training; {seconds:.0f} s")
-    click.echo(last_lines["report"])
+    say(f"\ndemo: {last_lines['evaluate']}; data wait {share:.1%} of training; {seconds:.0f} s")
+    say(last_lines["report"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from freelight.demo.drawing import CLASSES, draw_pictures
-from freelight.shards.base import naming_file, reports_errors
+from freelight.shards.base import naming_file, reports_errors, say
 
 
 @click.command(name="draw-pictures", help=__doc__)
@@ -23,7 +23,7 @@ def command(out: Path, train_per_class: int, val_per_class: int, seed: int) -> N
             drawn = draw_pictures(out, train_per_class=train_per_class, val_per_class=val_per_class, seed=seed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    click.echo(
+    say(
         f"{out}: {drawn.train} train and {drawn.val} val pictures of {len(CLASSES)} classes; "
         f"defects: {', '.join(f'{name} {path.name}' for name, path in drawn.defects.items())}"
     )

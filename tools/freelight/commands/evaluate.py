@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from freelight.shards import FreelightError
-from freelight.shards.base import OutputFile, reports_errors, with_cache
+from freelight.shards.base import OutputFile, reports_errors, say, with_cache
 from freelight.train.evaluation import (
     EvaluationConfig,
     average_networks,
@@ -101,7 +101,7 @@ def command(
         names, passes = joined.names.tolist(), rank_predictions(joined)
         ensemble = average_networks(joined, chosen, search=search_weights)
     summary = summarize(config, dataset, names, passes, ensemble, per_class=per_class)
-    click.echo(json.dumps(summary.asdict(), indent=1) if as_json else "\n".join(summary.lines()))
+    say(json.dumps(summary.asdict(), indent=1) if as_json else "\n".join(summary.lines()))
     if submission and numbers is not None and ensemble is not None:
         write_submission(submission, ensemble.probabilities, split, numbers)
-        click.echo(f"{submission}: {len(split)} lines of five class numbers of the development kit", err=as_json)
+        say(f"{submission}: {len(split)} lines of five class numbers of the development kit", err=as_json)

@@ -11,7 +11,7 @@ import click
 
 from freelight.pipeline.pictures import save_png
 from freelight.shards import Dataset, FreelightError
-from freelight.shards.base import OutputFile, reports_errors, watch_counts, with_cache
+from freelight.shards.base import OutputFile, reports_errors, say, watch_counts, with_cache
 from freelight.train import Checkpoint
 from freelight.train.inspection import CodeConfig, Gallery, Style, compare_codes, draw_similar
 
@@ -76,10 +76,10 @@ def command(
         gallery.read_queries(images) if images else open_gallery(queries).examples(rows), nearest
     )
     for similar in found:
-        click.echo(str(similar))
+        say(str(similar))
     if panel is not None:
         save_png(draw_similar(found, style), panel)
     if codes:
         in_pixels = open_gallery(split, space="pixels"), open_gallery(queries, space="pixels")
         for line in compare_codes(gallery, open_gallery(queries), in_pixels, codes):
-            click.echo(line)
+            say(line)

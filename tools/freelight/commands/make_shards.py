@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from freelight.shards import Rescaling, ShardSettings, list_images, make_shards, summarize_dataset, summarize_source
-from freelight.shards.base import counting_images, reports_errors
+from freelight.shards.base import counting_images, reports_errors, say
 
 PATH = click.Path(path_type=Path)
 
@@ -91,4 +91,4 @@ def command(
         watches: Any = {"watch": counting_images("images"), "watch_ordered": counting_images("reading in order")}
         made = make_shards(source, out, settings, max_rejected=max_rejected, **where, **watches)
         lines = summarize_dataset(made, out)
-    click.echo("\n".join(lines))
+    say("\n".join(lines))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from freelight.pipeline.pictures import save_png
-from freelight.shards.base import OutputFile, reports_errors
+from freelight.shards.base import OutputFile, reports_errors, say
 from freelight.train import Checkpoint
 from freelight.train.evaluation import predict_files
 from freelight.train.inspection import Style, draw_predictions
@@ -39,10 +39,10 @@ def command(
     style, trained, shown = Style(pixels=pixels), Checkpoint.load(checkpoint), []
     for prediction in predict_files(trained, images, views=int(views)):
         if as_json:
-            click.echo(json.dumps(prediction.asdict()))
+            say(json.dumps(prediction.asdict()))
         else:
             classes = ", ".join(f"{top.name} {top.probability:.1%}" for top in prediction.top_classes)
-            click.echo(f"{prediction.source}: {classes}")
+            say(f"{prediction.source}: {classes}")
         shown.append(prediction)
     if panel is not None:
         names = dict(zip(trained.class_ids, trained.class_names, strict=True))

@@ -11,7 +11,7 @@ import click
 from freelight.pipeline import Lighting, LightingMode
 from freelight.pipeline.pictures import Preview, draw_preview, save_png
 from freelight.shards import Dataset, Statistics
-from freelight.shards.base import OutputFile, reports_errors
+from freelight.shards.base import OutputFile, reports_errors, say
 
 
 @click.command(name="preview", help=__doc__)
@@ -37,4 +37,4 @@ def command(
     dataset = Dataset(shards)
     sheet = draw_preview(dataset, dataset.split(split), Statistics.load(shards), preview)
     save_png(sheet, out)
-    click.echo(f"{out}: {sheet.width} x {sheet.height} pixels")
+    say(f"{out}: {sheet.width} x {sheet.height} pixels")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import Dataset
-from freelight.shards.base import OutputFile, atomic_write, reports_errors, watch_counts, with_cache
+from freelight.shards.base import OutputFile, atomic_write, reports_errors, say, watch_counts, with_cache
 from freelight.train.inspection import report
 
 FILE = click.Path(path_type=Path)
@@ -32,4 +32,4 @@ def command(
     out = out or run / "report.html"
     with atomic_write(out) as file:
         file.write(page.encode())
-    click.echo(f"report: {out} ({len(page.encode()) / 1e6:.1f} MB)")
+    say(f"report: {out} ({len(page.encode()) / 1e6:.1f} MB)")

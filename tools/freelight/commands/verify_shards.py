@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import ShardCheck, verify_dataset
-from freelight.shards.base import progress, reports_errors
+from freelight.shards.base import progress, reports_errors, say
 
 
 def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
@@ -31,6 +31,6 @@ def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
 def command(shards: Path, level: str, workers: int) -> None:
     problems = verify_dataset(shards, level=level, workers=workers, watch=watch)
     for problem in problems:
-        click.echo(problem)
-    click.echo(f"{shards}: {len(problems)} problems" if problems else f"{shards}: every byte is as it was written")
+        say(problem)
+    say(f"{shards}: {len(problems)} problems" if problems else f"{shards}: every byte is as it was written")
     sys.exit(1 if problems else 0)
