@@ -1,14 +1,25 @@
 """The challenge's development kit: the classes' numbers and names, and the ground truth of the validation pictures."""
 
-import io
-import tarfile
+import gzip
+import os
+import re
+import subprocess
+import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..base import FreelightError
+from ..base import FreelightError, integer, list_of, parse_json, record, text
+from ..images import GZIP_MAGIC
+from ..sources import ForwardReader, walk_tar
+from . import synsets_reader
 
 DEVKITS = {2012: "ILSVRC2012_devkit_t12.tar.gz", 2010: "ILSVRC2010_devkit-1.0.tar.gz"}
+MAX_DEVKIT = 64 << 20
+"""Upper bound for an unpacked devkit, bytes."""
+TIMEOUT = 20
+_REMEDY = "fetch the devkit again"
+_CLASSES = list_of(record({"number": integer(least=1), "wnid": text(empty=False), "words": text()}))
 
 
 @dataclass(frozen=True)
@@ -32,48 +43,62 @@ class Devkit:
 
 def read_devkit(path: Path, year: int) -> Devkit:
     """Read `meta.mat` and the ground truth from the devkit's tar.gz, without unpacking it."""
-    import scipy.io  # here, because it takes longer to import than the rest of the package
-
     truth_name = f"ILSVRC{year}_validation_ground_truth.txt"
-    contents: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                name = member.name.rsplit("/", 1)[-1]
-                file = tar.extractfile(member) if member.isfile() else None
-                if file is not None and name in ("meta.mat", truth_name) and "/data/" in f"/{member.name}":
-                    contents[name] = file.read()
-        table = scipy.io.loadmat(io.BytesIO(contents["meta.mat"]), squeeze_me=True)["synsets"]
-        order, names = _leaves(table, f"ILSVRC{year}_ID")
-        return Devkit(order, names, read_numbers(contents[truth_name].decode(), path))
+        contents = _read_members(path, ("meta.mat", truth_name))
+        validation = read_numbers(contents[truth_name].decode(), path)
+        order, names = _read_synsets(contents["meta.mat"], year, path)
+        return Devkit(order, names, validation)
     except KeyError as error:
-        raise FreelightError(f"{path} lacks {error}; fetch the devkit again") from None
-    except (tarfile.TarError, EOFError, TypeError, ValueError) as error:
-        if isinstance(error, FreelightError):
-            raise
-        raise FreelightError(f"{path} cannot be read ({error}); fetch the devkit again") from None
+        raise FreelightError(f"{path} lacks {error}; {_REMEDY}") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        raise FreelightError(f"{path} cannot be read ({error}); {_REMEDY}") from None
 
 
 def read_numbers(text: str, where: object) -> tuple[int, ...]:
     """Read class numbers, one per line."""
+    words = text.split()
+    for place, word in enumerate(words, 1):
+        if not re.fullmatch(r"[0-9]{1,9}", word):
+            raise FreelightError(
+                f"{where}: the ground truth does not have one class number per line: number {place} is {word[:80]!r}"
+            )
+    return tuple(map(int, words))
+
+
+def _read_members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the contents of the files of these names in a folder `data/` of the archive."""
+    with path.open("rb") as file:
+        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    contents: dict[str, bytes] = {}
+    with gzip.open(path) if compressed else path.open("rb") as stream:
+        read_at = ForwardReader(stream, path, limit=MAX_DEVKIT).read_at
+        for member in walk_tar(read_at, path, skips_links=True):
+            name = member.name.rsplit("/", 1)[-1]
+            if name in names and "/data/" in f"/{member.name}":
+                contents[name] = read_at(member.offset, member.bytes)
+    return contents
+
+
+def _read_synsets(mat: bytes, year: int, path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the wnids of the classes in order of their numbers, and their names."""
+    where = f"{path}: meta.mat"
+    command = [sys.executable, "-P", synsets_reader.__file__, f"ILSVRC{year}_ID"]
+    # One thread: those of linear algebra take address space, which the reader limits.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
-        return tuple(int(line) for line in text.split())
-    except ValueError as error:
-        raise FreelightError(f"{where}: the ground truth does not have one class number per line ({error})") from None
-
-
-def _leaves(table: Any, number_field: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the wnids of the classes in order of their numbers, and their names.
-
-    The table also holds inner nodes of WordNet, which have higher numbers and children.
-    """
-    if number_field not in (table.dtype.names or ()):
-        raise KeyError(number_field)
-    leaves = sorted(
-        (int(row[number_field]), str(row["WNID"]).strip(), str(row["words"]).strip())
-        for row in table
-        if int(row["num_children"]) == 0
-    )
+        run = subprocess.run(
+            command, input=mat, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, timeout=TIMEOUT
+        )
+    except subprocess.TimeoutExpired:
+        raise FreelightError(f"{where} is damaged: it takes over {TIMEOUT} s to read; {_REMEDY}") from None
+    if run.returncode:
+        raise FreelightError(f"{where} is damaged: its reader ended with {run.returncode}; {_REMEDY}")
+    if run.stdout.startswith(b'{"fault"'):
+        fault = parse_json(run.stdout, record({"fault": text()}), where=where, remedy=_REMEDY)["fault"]
+        raise FreelightError(f"{where} cannot be read ({fault}); {_REMEDY}")
+    rows = parse_json(run.stdout, _CLASSES, where=where, remedy=_REMEDY)
+    leaves = sorted((row["number"], row["wnid"], row["words"]) for row in rows)
     if [number for number, _, _ in leaves] != list(range(1, len(leaves) + 1)):
-        raise ValueError("the classes without children are not numbered 1, 2, 3, ...")
+        raise FreelightError(f"{where}: the classes without children are not numbered 1, 2, 3, ...; {_REMEDY}")
     return tuple(wnid for _, wnid, _ in leaves), {wnid: words for _, wnid, words in leaves}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..sources import Labelling, LeftOut, Listing, open_tar
+from ..sources import Labelling, LeftOut, Listing, open_tar, read_list
 from .archives import is_ignored, list_class_tars, list_flat_tar, numbered_classes, require_all, require_file
 from .devkit import DEVKITS, read_devkit, read_numbers
 
@@ -31,7 +31,7 @@ class Ilsvrc2010:
         numbers = {"val": devkit.validation}
         if (images / TARS["test"]).is_file():
             truth_path = require_file(images, TEST_TRUTH, f"holds the labels of {TARS['test']}")
-            numbers["test"] = read_numbers(truth_path.read_text(), truth_path)
+            numbers["test"] = read_numbers(read_list(truth_path, "'<class number>'"), truth_path)
         for split, truth_numbers in numbers.items():
             if (images / TARS[split]).is_file():
                 truth = devkit.class_ids(truth_numbers, f"the ground truth of {split}")

@@ -1,10 +1,12 @@
 """Kaggle's copy: class folders for train, flat val and test folders, labels and names in text files."""
 
 import csv
+import io
+import reprlib
 from pathlib import Path
 
 from ..base import FreelightError
-from ..sources import Labelling, LeftOut, Listing, read_class_names
+from ..sources import Labelling, LeftOut, Listing, read_class_names, read_list
 from .archives import require_file
 from .folders import list_class_folders, list_flat_folder
 
@@ -48,10 +50,16 @@ class Kaggle:
 def _read_solution(path: Path) -> dict[str, str]:
     """Read `ImageId,PredictionString` lines: class ids by image. Boxes follow the id in the second field."""
     truth = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
+    lines = io.StringIO(read_list(path, "'ImageId,PredictionString'"), newline="")
+    try:
+        for row in csv.DictReader(lines):
             words = (row.get("PredictionString") or "").split()
             if not row.get("ImageId") or not words:
-                raise FreelightError(f"{path}: expected lines 'ImageId,PredictionString', found {row}; fetch it again")
+                found = reprlib.repr(row)
+                raise FreelightError(
+                    f"{path}: expected lines 'ImageId,PredictionString', found {found}; fetch it again"
+                )
             truth[row["ImageId"]] = words[0]
+    except csv.Error as error:
+        raise FreelightError(f"{path} is not a CSV file ({error}); fetch it again") from None
     return truth

@@ -1,9 +1,9 @@
 """Where pictures come from: listings, labels, tars read in place, and sources that can only be read in order."""
 
 from .ignoring import ignored_file, ignored_folder, ignored_member
-from .labelling import Labelling, label_images, read_class_names
+from .labelling import Labelling, label_images, read_class_names, read_list
 from .listing import UNLABELLED, ByClass, ClassInfo, LeftOut, Listing, Source, SourceImage, keep_last
-from .ordered import OrderedPiece, OrderedSource, Picture, TarGzPiece, is_wanted
+from .ordered import ForwardReader, OrderedPiece, OrderedSource, Picture, TarGzPiece, is_wanted
 from .segments import RescaledSegment, read_blob, rescale_in_order
 from .tarwalk import open_tar, walk_tar
 from .treewalk import folders_above, list_below, scan_folder, usable_entries
@@ -12,6 +12,7 @@ __all__ = [
     "UNLABELLED",
     "ByClass",
     "ClassInfo",
+    "ForwardReader",
     "Labelling",
     "LeftOut",
     "Listing",
@@ -33,6 +34,7 @@ __all__ = [
     "open_tar",
     "read_blob",
     "read_class_names",
+    "read_list",
     "rescale_in_order",
     "scan_folder",
     "usable_entries",

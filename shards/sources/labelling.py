@@ -1,14 +1,18 @@
 """A layout's listing -> a labelled source: which classes, in which order, and which pictures are held out as `val`."""
 
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..base import FreelightError
+from ..base import FreelightError, read_limited
 from .listing import ByClass, ClassInfo, LeftOut, Listing, Source, SourceImage
 
 LABEL_ORDERS = ("wnid", "ilsvrc")
+MAX_LIST = 16 << 20
+"""Upper bound for a list of classes or of labels, bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,12 +164,19 @@ def _draw_val(train: ByClass, ids: list[str], labelling: Labelling) -> dict[str,
     return splits
 
 
-def _lines(path: Path, expected: str) -> list[tuple[int, str]]:
+def read_list(path: Path, expected: str) -> str:
+    """Return the text of a list, a UTF-8 file of at most `MAX_LIST` bytes. expected: what its lines are, for errors."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_limited(path, limit=MAX_LIST, remedy=f"expected {expected} lines").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FreelightError(f"{path} is not UTF-8 text ({error}); expected {expected} lines") from None
-    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _lines(path: Path, expected: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(io.StringIO(read_list(path, expected)), 1):
+        if line.strip():
+            yield number, line.rstrip("\n")
 
 
 def read_class_names(path: Path) -> dict[str, str]:
@@ -174,10 +185,12 @@ def read_class_names(path: Path) -> dict[str, str]:
     for number, line in _lines(path, "'<class id><tab><name>'"):
         parts = line.split("\t", 1) if "\t" in line else line.split(None, 1)
         if len(parts) != 2:
-            raise FreelightError(f"{path}:{number}: expected '<class id><tab><name>', found {line!r}")
+            raise FreelightError(f"{path}:{number}: expected '<class id><tab><name>', found {line[:200]!r}")
         class_id = parts[0].strip()
         if class_id in names:
-            raise FreelightError(f"{path}:{number}: the class {class_id!r} has a line already; remove one of them")
+            raise FreelightError(
+                f"{path}:{number}: the class {class_id[:200]!r} has a line already; remove one of them"
+            )
         names[class_id] = parts[1].strip()
     return names
 

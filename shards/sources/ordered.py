@@ -4,11 +4,12 @@
 """
 
 import gzip
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from ..base import FreelightError
 from ..images import MAX_PICTURE
@@ -100,13 +101,13 @@ class TarGzPiece:
         path = root / self.file
         with gzip.open(path) as stream:
             try:
-                yield from self._read_members(_Forward(stream), path, wanted)
+                yield from self._read_members(ForwardReader(stream, path), path, wanted)
                 while stream.read(CHUNK):  # to the end, where gzip's checksum is verified
                     pass
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise FreelightError(f"{path} is damaged or cut short ({error}); fetch it again") from error
 
-    def _read_members(self, stream: "_Forward", path: Path, wanted: frozenset[str] | None) -> Iterator[Picture]:
+    def _read_members(self, stream: "ForwardReader", path: Path, wanted: frozenset[str] | None) -> Iterator[Picture]:
         for name, member in _walk_nested(stream, path):
             if ignored_member(name):
                 yield Picture(f"{self.file}/{name}", None, b"", IGNORED)
@@ -123,7 +124,7 @@ class TarGzPiece:
                 yield Picture(f"{self.file}/{name}", class_id, data)
 
 
-def _walk_nested(stream: "_Forward", path: Path) -> Iterator[tuple[str, Member]]:
+def _walk_nested(stream: "ForwardReader", path: Path) -> Iterator[tuple[str, Member]]:
     """Yield the files of a tar, and of the tars within it, with their paths."""
     for member in walk_tar(stream.read_at, path):
         if not member.name.endswith(".tar") or ignored_member(member.name):
@@ -133,15 +134,19 @@ def _walk_nested(stream: "_Forward", path: Path) -> Iterator[tuple[str, Member]]
             yield f"{member.name}/{inner.name}", inner
 
 
-class _Forward:
-    """Read a stream at growing offsets."""
+class ForwardReader:
+    """Read a stream at growing offsets, at most to the offset `limit`. where: name of the stream for errors."""
 
-    def __init__(self, stream: gzip.GzipFile) -> None:
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, where: object, *, limit: float = math.inf) -> None:
         self._stream = stream
+        self._where = where
+        self._limit = limit
         self._position = 0
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Return the bytes at `offset`, or fewer at the end of the stream."""
+        """Return the bytes at `offset`, or fewer at the end of the stream. Raises `FreelightError` past the limit."""
+        if max(offset, self._position) > self._limit or length > self._limit:
+            raise FreelightError(f"{self._where} has more than {self._limit:.0f} bytes when unpacked; fetch it again")
         while self._position < offset:
             skipped = len(self._stream.read(min(offset - self._position, CHUNK)))
             if not skipped:

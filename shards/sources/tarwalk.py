@@ -41,11 +41,13 @@ class Member(NamedTuple):
     bytes: int
 
 
-def walk_tar(read_at: ReadAt, where: object, start: int = 0, end: int | None = None) -> Iterator[Member]:
+def walk_tar(
+    read_at: ReadAt, where: object, start: int = 0, end: int | None = None, *, skips_links: bool = False
+) -> Iterator[Member]:
     """Yield the regular files of the tar in bytes `start..end` (None: to the end), and skip folders.
 
     where: name of the tar for errors. Raises `FreelightError` for data that is no tar, is cut short, goes on after its
-    end mark, or holds links, devices or sparse files.
+    end mark, or holds links (unless `skips_links`), devices or sparse files.
     """
 
     def read_records() -> bytes:
@@ -103,7 +105,7 @@ def walk_tar(read_at: ReadAt, where: object, start: int = 0, end: int | None = N
                 if end is not None and content + length > end:
                     raise FreelightError(f"{where} is cut short within {name}, at byte {content}; fetch it again")
                 yield Member(name, content, length)
-            elif kind == b"5":
+            elif kind == b"5" or (skips_links and kind in b"12"):
                 length = 0
             else:
                 raise FreelightError(f"{where} holds the link, device or sparse file {name!r}; {_UNPACK}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base import TEMPORARY_SUFFIX, FreelightError, atomic_write, lock_file
-from ..sources import OrderedSource, Source
+from ..sources import OrderedSource, Source, read_list
 
 PARTIAL = ".partial"
 """Folder in the output for records of finished shards, segments and the lock; deleted after the manifest is written."""
@@ -48,7 +48,7 @@ def _describe_labelling(source: OrderedSource) -> dict[str, Any]:
     """Return what decides the labels of an ordered source, which are not known before it is read."""
     labelling = source.labelling
     wanted = labelling.wanted()
-    names = labelling.class_names.read_text(encoding="utf-8-sig") if labelling.class_names else ""
+    names = read_list(labelling.class_names, "'<class id><tab><name>'") if labelling.class_names else ""
     return {
         "val_fraction": labelling.val_fraction,
         "label_order": labelling.label_order,
