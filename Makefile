@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXECUTABLES := $(filter-out tools/freelight,$(wildcard tools/*))
 
-.PHONY: install demo test test-slow test-gpu faults lint types clean
+.PHONY: install demo test test-slow test-gpu faults fuzz lint types clean
 
 install: $(STAMP)
 
@@ -30,6 +30,10 @@ test-gpu: install
 # Each fault hits an installed command in a real process. As root it also mounts small and read-only disks.
 faults: install
 	$(BIN)/pytest -m "faults and not gpu" tests/faults
+
+# FUZZ_SECONDS (300), FUZZ_SEED, FUZZ_JOBS (2) and FUZZ_REPLAY: see tests/fuzz/test_fuzz.py.
+fuzz: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or fuzz" tests/fuzz
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,0 +1,136 @@
+"""The sound files that the fuzzer edits, made by the installed commands: a few small files of every kind."""
+
+import gzip
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+from forkserver import ForkServer
+from miniatures import NAMES, Miniature, draw_mini, write_ilsvrc2010, write_ilsvrc2012, write_kaggle
+from PIL import Image
+
+SIZE = "--size 66 --samples-per-shard 12"
+TRAIN = (
+    "train --recipe source --epochs 2 --width 0.01 --no-compile --threads 1 --log-every 1 "
+    "--set crop_size=64 --set batch_size=5 --set learning_rate=0.001"
+)
+
+
+class Corpus:
+    """Makes the sound files below `folder`, one sub-folder per purpose."""
+
+    def __init__(self, folder: Path, server: ForkServer) -> None:
+        self.folder = folder
+        self._server = server
+        mini = draw_mini()
+        self._images()
+        self._dataset()
+        self._run()
+        write_ilsvrc2012(mini, folder / "ilsvrc2012")
+        write_ilsvrc2010(mini, folder / "ilsvrc2010")
+        write_kaggle(mini, folder / "kaggle")
+        self._compressed(mini)
+        self._parquet(mini)
+        self._unfinished()
+        self._claims()
+
+    def run(self, line: str, *, code: int = 0) -> str:
+        """Run a command in the folder, which must end with `code`; return its output."""
+        output = self.folder / "output.txt"
+        request = {"argv": line.split(), "cwd": str(self.folder), "env": {}, "exec": False}
+        result = self._server.run({**request, "stdout": str(output), "stderr": str(self.folder / "errors.txt")})
+        assert result["code"] == code, f"{line}: {result}\n{(self.folder / 'errors.txt').read_text()}"
+        return output.read_text()
+
+    def _images(self) -> None:
+        self.run("freelight draw-pictures --out images --train-per-class 2 --val-per-class 1")
+        drawn = sorted((self.folder / "images" / "train").rglob("*_1.JPEG"))
+        (self.folder / "photo.JPEG").write_bytes(drawn[0].read_bytes())
+        tree = self.folder / "tree"
+        for number, path in enumerate(drawn[:6]):
+            (tree / f"class{number // 3}").mkdir(parents=True, exist_ok=True)
+            (tree / f"class{number // 3}" / f"{number}.JPEG").write_bytes(path.read_bytes())
+        with Image.open(drawn[7]) as picture:
+            picture.save(tree / "class0" / "6.png")
+        (tree / "names.tsv").write_text("class0\tcross\nclass1\tdisc, round\n")
+        (tree / "classes.txt").write_text("class0\nclass1\n")
+
+    def _dataset(self) -> None:
+        names = "--class-names images/class-names.tsv"
+        self.run(f"freelight make-shards --images images --out dataset {SIZE} {names} --max-rejected 0.5")
+        self.run("freelight compute-pca --shards dataset")
+        summing = Path(shutil.copytree(self.folder / "dataset", self.folder / "summing"))
+        (summing / "statistics.npz").unlink()
+        shard = summing / "train-000001.tar"
+        sound = shard.read_bytes()
+        shard.write_bytes(b"")
+        self.run("freelight compute-pca --shards summing", code=2)
+        shard.write_bytes(sound)
+        assert (summing / ".statistics.npz.partial").exists(), "no sums were saved before the damaged shard"
+
+    def _run(self) -> None:
+        """Make a run that stopped inside its first epoch, and what evaluation and inspection write."""
+        run = self.folder / "run"
+        self.run(f"{TRAIN} --shards dataset --out run --checkpoint-every 3 --keep 9")
+        early = (run / "step-00000003.pt").read_bytes()
+        for path in run.glob("*.pt"):
+            path.unlink()
+        for name in ("step-00000003.pt", "last.pt"):
+            (run / name).write_bytes(early)
+        known = "--checkpoint run/last.pt --shards dataset"
+        self.run(f"freelight evaluate {known} --views 1 --predictions predictions.npz")
+        self.run(f"freelight find-similar {known} --features features")
+        partial = shutil.copytree(self.folder / "features", self.folder / "extracting")
+        (partial / "val.fc7.npy").rename(partial / "val.fc7.npy.partial")
+        note = json.loads((partial / "val.fc7.json").read_text())
+        (partial / "val.fc7.json").write_text(json.dumps({**note, "done": 5}))
+
+    def _compressed(self, mini: Miniature) -> None:
+        """Write a tar.gz of class tars, and the older Hugging Face copy."""
+        folder = self.folder / "huggingface"
+        folder.mkdir()
+        whole = (self.folder / "ilsvrc2012" / "ILSVRC2012_img_train.tar").read_bytes()
+        (self.folder / "fall2011").mkdir()
+        (self.folder / "fall2011" / "fall11_whole.tar.gz").write_bytes(gzip.compress(whole, mtime=0))
+        with tarfile.open(folder / "train_images_0.tar.gz", "w:gz") as tar:
+            for wnid, files in mini.train.items():
+                for number, data in enumerate(files.values()):
+                    info = tarfile.TarInfo(f"{number}_{wnid}.JPEG")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+
+    def _parquet(self, mini: Miniature) -> None:
+        (self.folder / "parquet").mkdir()
+        rows = [
+            {"image": {"bytes": data, "path": name.replace(".JPEG", f"_{wnid}.JPEG")}, "label": label}
+            for label, (wnid, files) in enumerate(mini.train.items())
+            for name, data in files.items()
+        ]
+        notes = {"info": {"features": {"label": {"names": list(NAMES.values())}}}}
+        table = pyarrow.Table.from_pylist(rows).replace_schema_metadata({"huggingface": json.dumps(notes)})
+        pyarrow.parquet.write_table(table, self.folder / "parquet" / "train-00000-of-00001.parquet", row_group_size=4)
+
+    def _unfinished(self) -> None:
+        """Make datasets that stopped at a bad picture, because none may be rejected: of loose files, of a tar.gz."""
+        self.run(f"freelight make-shards --images images --out making {SIZE} --max-rejected 0", code=2)
+        assert list((self.folder / "making" / ".partial").glob("*.record")), "no shard was finished before"
+        with tarfile.open(self.folder / "huggingface" / "val_images.tar.gz", "w:gz") as tar:
+            info = tarfile.TarInfo("0_n01440764.JPEG")
+            info.size = 3
+            tar.addfile(info, io.BytesIO(b"bad"))
+        good = self.folder / "ilsvrc2012"
+        with tarfile.open(self.folder / "huggingface" / "val_images_1.tar.gz", "w:gz") as tar:
+            tar.add(good / "ILSVRC2012_img_val.tar", "val.tar")
+        self.run(f"freelight make-shards --images huggingface --out staging {SIZE} --max-rejected 0", code=2)
+        assert list((self.folder / "staging" / ".partial" / "staged").glob("*.json")), "no segment was finished before"
+
+    def _claims(self) -> None:
+        """Write the figures that a plan reads."""
+        figures = self.run("freelight evaluate --checkpoint run/last.pt --shards dataset --json")
+        (self.folder / "claim").mkdir()
+        for name in ("ten-views", "centre-view"):
+            (self.folder / "claim" / f"cnn2010-{name}.json").write_text(figures)

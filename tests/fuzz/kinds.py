@@ -1,0 +1,240 @@
+"""The kinds of files that are fuzzed: the files, the forms of their edits, and the commands that read them."""
+
+from dataclasses import dataclass
+
+from archive_forms import GZIPPED_BYTES, GZIPPED_TAR_HEADER, TAR_HEADER, within_member
+from corpus import SIZE, TRAIN
+from forms import BYTES, COMMAS, JSON, JSON_LINES, NPY, NPZ, TABS, WORDS, Form
+from picture_forms import PICTURE, PNG_SIZE
+from table_forms import META_TABLE, PARQUET
+from tensor_forms import TENSOR, TORCH, ZIP_ENTRY
+
+FORMS: dict[str, Form] = {
+    "bytes": BYTES,
+    "json": JSON,
+    "json lines": JSON_LINES,
+    "words": WORDS,
+    "commas": COMMAS,
+    "tabs": TABS,
+    "npy": NPY,
+    "npz": NPZ,
+    "torch": TORCH,
+    "tensor": TENSOR,
+    "zip entry": ZIP_ENTRY,
+    "tar header": TAR_HEADER,
+    "gzipped bytes": GZIPPED_BYTES,
+    "gzipped tar header": GZIPPED_TAR_HEADER,
+    "meta.mat bytes": within_member("meta.mat", BYTES),
+    "meta.mat table": META_TABLE,
+    "ground truth": within_member("ground_truth.txt", WORDS),
+    "parquet": PARQUET,
+    "picture": PICTURE,
+    "png size": PNG_SIZE,
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """line: as typed in the folder `in`, where the sound files are copied. writes: what it may write, besides `../out`.
+
+    reports: exit code 1 says that something is damaged.
+    """
+
+    line: str
+    writes: tuple[str, ...] = ()
+    reports: bool = False
+
+
+KNOWN = "--checkpoint run/last.pt --shards dataset"
+MAKE = f"freelight make-shards --out ../out/made {SIZE} --max-rejected 0.9"
+STATISTICS = ("statistics.npz", "statistics.json", ".statistics.npz.partial")
+COMMANDS = {
+    "verify": Command("freelight verify-shards --shards dataset --level crc", reports=True),
+    "decode": Command("freelight verify-shards --shards dataset --level decode", reports=True),
+    "pca": Command("freelight compute-pca --shards dataset --out ../out/x.npz"),
+    "own pca": Command("freelight compute-pca --shards dataset", tuple(f"dataset/{name}" for name in STATISTICS)),
+    "resumed pca": Command("freelight compute-pca --shards summing", tuple(f"summing/{name}" for name in STATISTICS)),
+    "preview": Command("freelight preview --shards dataset --out ../out/x.png --rows 1 --draws 1"),
+    "evaluate": Command(f"freelight evaluate {KNOWN} --views 1 --per-class --predictions ../out/p.npz"),
+    "rank": Command(f"freelight evaluate {KNOWN} --json"),
+    "from": Command(
+        "freelight evaluate --shards dataset --from predictions.npz --views 1 --per-class --predictions ../out/p.npz"
+    ),
+    "search": Command(
+        "freelight evaluate --shards dataset --from predictions.npz --from predictions.npz --views 1 --search-weights"
+    ),
+    "submission": Command(
+        f"freelight evaluate {KNOWN} --views 1 --submission ../out/s.txt "
+        "--devkit ilsvrc2012/ILSVRC2012_devkit_t12.tar.gz"
+    ),
+    "remote": Command(
+        "freelight evaluate --checkpoint run/last.pt --shards file://{in}/dataset --cache ../out/cache --views 1"
+    ),
+    "predict": Command("freelight predict --checkpoint run/last.pt photo.JPEG --views 1 --panel ../out/x.png"),
+    "find": Command(
+        f"freelight find-similar {KNOWN} --features features --rows 2 --nearest 3 --panel ../out/x.png", ("features",)
+    ),
+    "continue": Command(f"freelight find-similar {KNOWN} --features extracting --rows 2", ("extracting",)),
+    "report": Command("freelight report --run run --out ../out/report.html"),
+    "full report": Command(
+        "freelight report --run run --shards dataset --features features --out ../out/report.html", ("features",)
+    ),
+    "resume": Command(f"{TRAIN} --shards dataset --out run", ("run",)),
+    "train": Command(f"{TRAIN} --shards dataset --out ../out/run"),
+    "init": Command(f"{TRAIN} --shards dataset --out ../out/run --init-from run/last.pt"),
+    "again": Command(
+        f"freelight make-shards --images images --out dataset {SIZE} --class-names images/class-names.tsv",
+        ("dataset/.partial",),
+    ),
+    "make": Command(f"{MAKE} --images tree"),
+    "make named": Command(f"{MAKE} --images tree --class-names tree/names.tsv --classes tree/classes.txt"),
+    "continue making": Command(
+        f"freelight make-shards --images images --out making {SIZE} --max-rejected 0.9", ("making",)
+    ),
+    "continue staging": Command(
+        f"freelight make-shards --images huggingface --out staging {SIZE} --max-rejected 0.9", ("staging",)
+    ),
+    "plan": Command("freelight reproduce table1 --data nothing --out claim", ("claim",)),
+    **{
+        f"make {name}": Command(f"{MAKE} --images {name}")
+        for name in ("ilsvrc2012", "ilsvrc2010", "kaggle", "huggingface", "fall2011", "parquet")
+    },
+    "make ilsvrc order": Command(f"{MAKE} --images ilsvrc2012 --label-order ilsvrc --dry-run"),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """files: each with the forms of its edits. commands: names of those that read the files.
+
+    sealed: a dataset's manifest holds the files' hashes. weight: how often it is chosen.
+    """
+
+    files: dict[str, tuple[str, ...]]
+    commands: tuple[str, ...]
+    sealed: bool = False
+    weight: int = 1
+
+
+READERS = ("verify", "decode", "pca", "preview", "evaluate", "remote", "full report", "find", "resume", "train")
+SHARDS = ("dataset/train-000000.tar", "dataset/val-000000.tar")
+FEATURES = ("features/train.fc7", "features/val.fc7")
+KINDS = {
+    "manifest": Kind(
+        {"dataset/dataset.json": ("json", "json", "json", "bytes")},
+        (*READERS, "rank", "submission", "own pca", "again"),
+        True,
+        3,
+    ),
+    "samples table": Kind(
+        {f"dataset/{split}.samples.npy": ("npy", "npy", "npy", "bytes") for split in ("train", "val")}, READERS, True, 2
+    ),
+    "index": Kind(
+        {f"dataset/{split}-000000.idx": ("words", "words", "bytes") for split in ("train", "val")}, READERS, True
+    ),
+    "shard": Kind(dict.fromkeys(SHARDS, ("tar header", "bytes", "bytes")), READERS, True),
+    "sources list": Kind(
+        {f"dataset/{split}.sources.txt": ("words", "words", "bytes") for split in ("train", "val")},
+        ("verify", "evaluate", "full report", "find", "preview", "submission"),
+        True,
+    ),
+    "rejects": Kind({"dataset/rejected.jsonl": ("json lines", "bytes")}, ("verify", "remote"), True),
+    "statistics": Kind(
+        {"dataset/statistics.npz": ("npz", "npz", "npz", "zip entry", "bytes")},
+        ("preview", "train", "own pca", "resume"),
+        weight=2,
+    ),
+    "partial sums": Kind({"summing/.statistics.npz.partial": ("npz", "npz", "zip entry", "bytes")}, ("resumed pca",)),
+    "checkpoint": Kind(
+        {"run/last.pt": ("torch", "torch", "torch", "tensor", "zip entry", "bytes")},
+        ("evaluate", "rank", "predict", "find", "report", "full report", "resume", "resume", "init"),
+        weight=4,
+    ),
+    "predictions": Kind({"predictions.npz": ("npz", "npz", "npz", "zip entry", "bytes")}, ("from", "search"), weight=2),
+    "features": Kind({f"{path}.npy": ("npy", "npy", "bytes") for path in FEATURES}, ("find", "full report")),
+    "features note": Kind({f"{path}.json": ("json", "json", "bytes") for path in FEATURES}, ("find", "full report")),
+    "partial features": Kind(
+        {"extracting/val.fc7.npy.partial": ("npy", "npy", "bytes"), "extracting/val.fc7.json": ("json",)}, ("continue",)
+    ),
+    "metrics": Kind(
+        {"run/metrics.jsonl": ("json lines", "json lines", "bytes")}, ("report", "report", "full report", "resume")
+    ),
+    "environment": Kind({"run/environment.json": ("json", "json", "bytes")}, ("report", "resume")),
+    "claim": Kind({"claim/cnn2010-ten-views.json": ("json", "bytes")}, ("plan",)),
+    "devkit": Kind(
+        {
+            "ilsvrc2012/ILSVRC2012_devkit_t12.tar.gz": (
+                *("meta.mat bytes", "meta.mat bytes", "meta.mat table", "meta.mat table"),
+                *("ground truth", "gzipped tar header", "gzipped bytes", "bytes"),
+            )
+        },
+        ("make ilsvrc2012", "make ilsvrc order", "submission"),
+        weight=2,
+    ),
+    "tar": Kind(
+        {
+            **{
+                f"ilsvrc2012/ILSVRC2012_img_{name}.tar": ("tar header", "tar header", "bytes")
+                for name in ("train", "val")
+            },
+            "ilsvrc2012/ILSVRC2012_img_test_v10102019.tar": ("tar header",),
+        },
+        ("make ilsvrc2012",),
+        weight=2,
+    ),
+    "tars of 2010": Kind(
+        {
+            **{f"ilsvrc2010/ILSVRC2010_images_{name}.tar": ("tar header", "bytes") for name in ("train", "test")},
+            "ilsvrc2010/patch_images.tar": ("tar header",),
+            "ilsvrc2010/ILSVRC2010_test_ground_truth.txt": ("words",),
+            "ilsvrc2010/ILSVRC2010_devkit-1.0.tar.gz": ("meta.mat table",),
+        },
+        ("make ilsvrc2010",),
+    ),
+    "tar.gz": Kind(
+        {
+            "huggingface/train_images_0.tar.gz": ("gzipped tar header", "gzipped tar header", "gzipped bytes", "bytes"),
+            "huggingface/val_images_1.tar.gz": ("gzipped tar header",),
+        },
+        ("make huggingface",),
+    ),
+    "whole tar.gz": Kind(
+        {"fall2011/fall11_whole.tar.gz": ("gzipped tar header", "gzipped tar header", "gzipped bytes", "bytes")},
+        ("make fall2011",),
+    ),
+    "parquet": Kind(
+        {"parquet/train-00000-of-00001.parquet": ("parquet", "parquet", "parquet", "bytes")},
+        ("make parquet",),
+        weight=2,
+    ),
+    "kaggle's texts": Kind(
+        {"kaggle/LOC_val_solution.csv": ("commas", "bytes"), "kaggle/LOC_synset_mapping.txt": ("words", "bytes")},
+        ("make kaggle",),
+    ),
+    "lists of classes": Kind(
+        {"tree/names.tsv": ("tabs", "bytes"), "tree/classes.txt": ("words", "bytes")}, ("make named",)
+    ),
+    "picture": Kind({"photo.JPEG": ("picture", "picture", "bytes")}, ("predict",), weight=2),
+    "pictures of a source": Kind(
+        {"tree/class0/1.JPEG": ("picture", "picture", "bytes"), "tree/class0/6.png": ("png size", "bytes")},
+        ("make",),
+        weight=2,
+    ),
+    "unfinished dataset": Kind(
+        {
+            "making/.partial/plan.json": ("json", "bytes"),
+            "making/.partial/train-000000.record": ("json", "json", "bytes"),
+        },
+        ("continue making",),
+    ),
+    "segments": Kind(
+        {
+            **{f"staging/.partial/staged/00000{number}-000001.json": ("json", "json", "bytes") for number in (0, 2)},
+            "staging/.partial/staged/000000-000001.bin": ("bytes",),
+            "staging/.partial/staged/000000.finished": ("words", "bytes"),
+            "staging/.partial/plan.json": ("json",),
+            "staging/.partial/train-000000.record": ("json", "json"),
+        },
+        ("continue staging",),
+    ),
+}
