@@ -80,7 +80,7 @@ class SampleReader:
         """
         for sample in share.tolist():
             try:
-                with Image.open(io.BytesIO(self.split.read(sample))) as image:
+                with Image.open(io.BytesIO(self.split.read(sample)), formats=["JPEG"]) as image:
                     image.load()
             except (OSError, SyntaxError, ValueError) as error:
                 message = f"{self.split.describe(sample)} does not decode ({error}); make the dataset again"

@@ -116,7 +116,7 @@ def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
         return f"has another label in its .cls than in the samples table ({label.decode()})"
     if decode:
         try:
-            with Image.open(io.BytesIO(jpeg)) as image:
+            with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
                 image.load()
                 if (image.format, image.mode, image.size) != ("JPEG", "RGB", (size, size)):
                     return f"is a {image.format} of {image.mode}, {image.size}, not a JPEG of RGB, {size}x{size}"

@@ -1,19 +1,23 @@
 """One picture file to one JPEG: decoding, rescaling, encoding."""
 
-from .decoding import GZIP_MAGIC, MAX_PICTURE, decode_picture, jpeg_decoder
+from .decoding import GZIP_MAGIC, decode_picture, jpeg_decoder
 from .encoding import encode_jpeg
+from .opening import MAX_PICTURE, MAX_PIXELS, check_picture_bytes, picture_formats
 from .picture import Rescaled, rescale_file, rescale_picture
 from .rescaling import RESAMPLINGS, Rescaling, rescale
 
 __all__ = [
     "GZIP_MAGIC",
     "MAX_PICTURE",
+    "MAX_PIXELS",
     "RESAMPLINGS",
     "Rescaled",
     "Rescaling",
+    "check_picture_bytes",
     "decode_picture",
     "encode_jpeg",
     "jpeg_decoder",
+    "picture_formats",
     "rescale",
     "rescale_file",
     "rescale_picture",

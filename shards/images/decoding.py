@@ -8,65 +8,83 @@ import importlib
 import io
 import warnings
 import zlib
+from collections.abc import Callable
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import PIL
-from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops
 
 from ..base.errors import FreelightError
+from .opening import MAX_PICTURE, MAX_PIXELS, check_picture_bytes, open_picture
 
 Pixels = npt.NDArray[np.uint8]
 
 GZIP_MAGIC = b"\x1f\x8b"
-# Upper bound for a picture within an archive, and for the content of a gzipped one, bytes. ImageNet's largest picture
-# has a tenth of it.
-MAX_PICTURE = 128 << 20
+# A larger EXIF block is not read. A JPEG segment holds a quarter of it.
+_MAX_EXIF = 256 << 10
+# How libjpeg's warnings of damaged pixels begin. It warns of other things too, such as an unknown revision of JFIF.
+_DAMAGED = ("Corrupt JPEG data", "Inconsistent progression", "Premature end")
+# Pixels that are converted at a time, so that a large picture is never held twice.
+_STRIP = 1 << 22
 
-# EXIF orientation -> the transposition that makes the picture upright. Orientation 1 is upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+
+class Decoded(NamedTuple):
+    """A decoded picture.
+
+    pixels: uint8 (H, W, 3), RGB, possibly not contiguous. kind: of the file, "colour", "greyscale" or "cmyk". damage:
+    the JPEG decoder's warning that some pixels are probably wrong; "" if there is none, or without simplejpeg.
+    """
+
+    pixels: Pixels
+    kind: str
+    damage: str
+
+
+# EXIF orientation -> the view of the pixels that is upright. Orientation 1 is upright.
+_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),
 }
 
 
-def decode_picture(data: bytes) -> Image.Image:
+def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a picture file to an upright 8-bit RGB image.
 
     CMYK, greyscale, palette, alpha (dropped) and 16-bit files become RGB. EXIF orientation is applied; an unreadable
-    EXIF block is ignored. Raises `FreelightError` with the reason if any part of the picture cannot be decoded.
+    EXIF block is ignored. Raises `FreelightError` with the reason if any part of the picture cannot be decoded, or if
+    it has more than `max_pixels`.
     """
-    return Image.fromarray(decode_pixels(data)[0])
+    return Image.fromarray(decode_pixels(data, max_pixels).pixels)
 
 
-def decode_pixels(data: bytes) -> tuple[Pixels, str]:
-    """Return what `decode_picture` returns, as uint8 (H, W, 3), and the kind: "colour", "greyscale" or "cmyk"."""
+def decode_pixels(data: bytes, max_pixels: int) -> Decoded:
+    """Decode a picture file as `decode_picture` does."""
     if not data:
         raise FreelightError("cannot decode: the file is empty")
+    check_picture_bytes(len(data))
     data = _unzip(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings are about metadata; damaged pixels raise errors
-            image: Image.Image = Image.open(io.BytesIO(data))
+            image = open_picture(data, max_pixels)
             kind = _kind(image.mode)
-            pixels = _decode_jpeg(data) if image.format == "JPEG" and image.mode in ("RGB", "L") else None
+            pixels, damage = _decode_jpeg(data, image) if image.format in ("JPEG", "MPO") else (None, "")
             if pixels is None:
                 image.load()
-                pixels = np.asarray(_to_rgb(image))
-            return _make_upright(pixels, image), kind
-    except MemoryError:
+                pixels = _to_rgb(image)
+            return Decoded(_make_upright(pixels, image), kind, damage)
+    except FreelightError:
         raise
-    except UnidentifiedImageError as error:  # its own text holds a memory address, which differs from run to run
-        raise FreelightError("cannot decode: not a picture in a known format") from error
     except Exception as error:  # Pillow's readers raise errors of any type; one bad file must not stop a million
-        raise FreelightError(f"cannot decode: {error}") from error
+        raise FreelightError(f"cannot decode: {str(error) or type(error).__name__}") from error
 
 
 def prove_decodable(jpeg: bytes) -> None:
@@ -75,7 +93,7 @@ def prove_decodable(jpeg: bytes) -> None:
     if fast is not None:
         fast.decode_jpeg(jpeg, min_height=1, min_width=1)
         return
-    with Image.open(io.BytesIO(jpeg)) as image:
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
         image.draft("RGB", (image.width // 8, image.height // 8))
         image.load()
 
@@ -96,16 +114,23 @@ def _simplejpeg() -> Any:
         return None
 
 
-def _decode_jpeg(data: bytes) -> Pixels | None:
-    """Decode a sound JPEG with simplejpeg. Return None if Pillow must decode it, or must report the damage."""
+def _decode_jpeg(data: bytes, image: Image.Image) -> tuple[Pixels | None, str]:
+    """Decode a sound RGB or grey JPEG with simplejpeg. Return its pixels, or None if Pillow must decode it.
+
+    Also return the decoder's warning that data are damaged: Pillow decodes on, without a word. CMYK is only tried.
+    """
     fast = _simplejpeg()
     if fast is None:
-        return None
+        return None, ""
     try:
-        pixels: Pixels = fast.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
-        return pixels
-    except ValueError:
-        return None
+        if fast.decode_jpeg_header(data)[:2] != (image.height, image.width):
+            return None, ""
+        if image.mode == "CMYK":
+            fast.decode_jpeg(data, colorspace="CMYK", min_height=1, min_width=1, min_factor=8)
+            return None, ""
+        return fast.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False), ""
+    except ValueError as error:
+        return None, str(error) if str(error).startswith(_DAMAGED) else ""
 
 
 def _unzip(data: bytes) -> bytes:
@@ -133,20 +158,33 @@ def _make_upright(pixels: Pixels, image: Image.Image) -> Pixels:
 
     `ImageOps.exif_transpose` is not used: it also rewrites the block, and fails on a damaged one.
     """
+    if len(image.info.get("exif", b"")) > _MAX_EXIF:
+        return pixels
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
         return pixels
-    if orientation not in _UPRIGHT:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).transpose(_UPRIGHT[orientation]))
+    return _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to 8-bit RGB; alpha is dropped."""
+def _to_rgb(image: Image.Image) -> Pixels:
+    """Convert any mode to 8-bit RGB, strip by strip; alpha is dropped."""
+    # Pillow inverts every CMYK JPEG. Only Adobe's are stored inverted, so undo it for files without their marker.
+    invert = image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info
+    width, height = image.size
+    rows = max(1, _STRIP // width)
+    if rows >= height:
+        return _strip_to_rgb(image, invert)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        pixels[top : top + rows] = _strip_to_rgb(strip, invert)
+    return pixels
+
+
+def _strip_to_rgb(image: Image.Image, invert: bool) -> Pixels:
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips at 255
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
-        # Pillow inverts every CMYK JPEG. Only Adobe's are stored inverted, so undo it for files without their marker.
+    if invert:
         image = ImageChops.invert(image)
-    return image.convert("RGB")
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

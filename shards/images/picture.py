@@ -8,10 +8,11 @@ from .rescaling import Rescaling, rescale_pixels
 
 
 class Rescaled(NamedTuple):
-    """A rescaled picture: its JPEG, and the kind of the source file: "colour", "greyscale" or "cmyk"."""
+    """A rescaled picture: its JPEG, and `kind` and `damage` of the source file, as in `Decoded`."""
 
     jpeg: bytes
     kind: str
+    damage: str = ""
 
 
 def rescale_picture(data: bytes, rescaling: Rescaling) -> Rescaled:
@@ -19,11 +20,11 @@ def rescale_picture(data: bytes, rescaling: Rescaling) -> Rescaled:
 
     Raises `FreelightError` with the reason if the picture is damaged.
     """
-    pixels, kind = decode_pixels(data)
+    pixels, kind, damage = decode_pixels(data, rescaling.max_pixels)
     square = rescale_pixels(pixels, rescaling.size, rescaling.resampling)
     jpeg = encode_jpeg(square, rescaling.quality, rescaling.subsampling)
     prove_decodable(jpeg)
-    return Rescaled(jpeg, kind)
+    return Rescaled(jpeg, kind, damage)
 
 
 def rescale_file(data: bytes, rescaling: Rescaling) -> bytes:

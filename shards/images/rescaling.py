@@ -15,6 +15,7 @@ from PIL import Image
 from ..base.errors import FreelightError
 from .decoding import Pixels
 from .encoding import MAX_SIDE, QUALITY, SUBSAMPLINGS
+from .opening import MAX_PIXELS, PILLOWS_LIMIT
 
 AUTHORS = "authors"
 # The filter for enlarging. It also shrinks, except with AUTHORS, which averages over areas.
@@ -27,6 +28,8 @@ RESAMPLINGS = {
 
 
 ORIENTATION = "EXIF orientation applied"
+# Memory for the float32 copy of a picture's part, bytes. Ordinary photographs need a tenth.
+_BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class Rescaling:
     size: side of the square output, pixels. quality: JPEG quality, 1-100. resampling: a name in
     `RESAMPLINGS`; "authors" averages over exact areas when it shrinks and is bicubic when it enlarges, the others are
     Pillow's filters for both. subsampling: of the JPEG's chroma planes. orientation: has one value, which the manifest
-    records.
+    records. max_pixels: a picture with more, width x height, is rejected before it is decoded.
     """
 
     size: int = 256
@@ -44,12 +47,17 @@ class Rescaling:
     resampling: str = AUTHORS
     subsampling: str = "4:2:0"
     orientation: str = ORIENTATION
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= MAX_SIDE:
             raise FreelightError(f"`size` (={self.size}) must be at least 1 pixel and at most {MAX_SIDE}, JPEG's limit")
         if not 1 <= self.quality <= 100:
             raise FreelightError(f"`quality` (={self.quality}) must lie in 1..100")
+        if not 1 <= self.max_pixels <= PILLOWS_LIMIT:
+            raise FreelightError(
+                f"`max_pixels` (={self.max_pixels}) must be at least 1 and at most {PILLOWS_LIMIT}, Pillow's limit"
+            )
         for name, value, known in (
             ("resampling", self.resampling, RESAMPLINGS),
             ("subsampling", self.subsampling, SUBSAMPLINGS),
@@ -81,10 +89,9 @@ def rescale_pixels(pixels: Pixels, size: int, resampling: str = AUTHORS) -> Pixe
         return np.asarray(Image.fromarray(pixels).resize((size, size), RESAMPLINGS[resampling], box=box))
     rows, row_weights = _area_weights(height, scaled_height, top, size)
     columns, column_weights = _area_weights(width, scaled_width, left, size)
-    part = pixels[rows, columns].astype(np.float32)
     # Transpose only two-dimensional arrays: numpy takes longer to transpose the three-dimensional one than to sum it.
-    scaled = row_weights @ part.reshape(len(part), -1)  # y, (column, channel)
-    transposed = _transpose(scaled).reshape(part.shape[1], -1)  # column, (channel, y)
+    scaled = _average_rows(row_weights, pixels[rows, columns])  # y, (column, channel)
+    transposed = _transpose(scaled).reshape(scaled.shape[1] // 3, -1)  # column, (channel, y)
     means = column_weights @ transposed  # x, (channel, y)
     means += 0.5  # astype truncates
     window = means.astype(np.uint8)  # averages of 0-255 need no clipping
@@ -109,6 +116,22 @@ def _area_weights(length: int, scaled: int, start: int, size: int) -> tuple[slic
     row_ends = np.concatenate([[0], inside.sum(axis=1).cumsum()]).astype(np.int32)
     weights = (covered[inside].astype(np.float32), columns - np.int32(first), row_ends)
     return slice(first, last), scipy.sparse.csr_array(weights, shape=(size, last - first))
+
+
+def _average_rows(weights: Any, pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Return `weights` @ `pixels`: float32 (rows, columns * 3). `weights` is a sparse matrix.
+
+    A large picture is taken in parts, because float32 needs four times its memory. Each output row is a sum of its own,
+    so the result is the same.
+    """
+    half = weights.shape[0] // 2
+    if 4 * pixels.size <= _BLOCK_BYTES or not half:
+        return weights @ pixels.astype(np.float32, order="C").reshape(len(pixels), -1)  # type: ignore[no-any-return]
+    parts = []
+    for part in (weights[:half], weights[half:]):
+        used = slice(int(part.indices.min()), int(part.indices.max()) + 1)
+        parts.append(_average_rows(part[:, used], pixels[used]))
+    return np.concatenate(parts)
 
 
 def _transpose(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:

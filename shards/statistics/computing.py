@@ -103,7 +103,7 @@ def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArr
     for first in range(0, len(samples), _BATCH):
         batch = samples[first : first + _BATCH].tolist()
         for place, index in enumerate(batch):
-            images[place] = np.asarray(Image.open(io.BytesIO(opened.read(index))))
+            images[place] = np.asarray(Image.open(io.BytesIO(opened.read(index)), formats=["JPEG"]))
         yield images[: len(batch)]
     opened.close()
 

@@ -18,7 +18,7 @@ from .finishing import finish_dataset
 from .output import Output, open_output
 from .plan import PARTIAL, PLAN, describe_changes, describe_source, lock_output, save_or_check_plan, source_times
 from .rejects import RejectLimit
-from .settings import ShardSettings
+from .settings import NOT_IN_0_1, ShardSettings
 from .shard import ShardRecord, write_shard
 
 SEGMENTS = "staged"  # folder within PARTIAL; the name is that of version 0.1, whose unfinished datasets are resumed
@@ -156,7 +156,7 @@ def _check_finished(
     if isinstance(source, Source):
         settings = settings.resolve(source)
     now = {**settings.made_with(), **described}
-    before = {**manifest.made_with, **manifest.source}
+    before = {**NOT_IN_0_1, **manifest.made_with, **manifest.source}
     before.pop("notes", None)  # they follow from the listing, whose hash is compared
     if settings.samples_per_shard is None:  # the default for an ordered source, known only after it is read
         now["samples_per_shard"] = before["samples_per_shard"]

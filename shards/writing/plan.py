@@ -14,6 +14,7 @@ from typing import Any
 
 from ..base import TEMPORARY_SUFFIX, FreelightError, atomic_write, lock_file
 from ..sources import OrderedSource, Source, read_list
+from .settings import NOT_IN_0_1
 
 PARTIAL = ".partial"
 """Folder in the output for records of finished shards, segments and the lock; deleted after the manifest is written."""
@@ -85,7 +86,7 @@ def save_or_check_plan(out: Path, plan: dict[str, Any]) -> None:
     """Write the plan into `out`. If there is one, of a stopped run, raise `FreelightError` unless it is the same."""
     path = out / PARTIAL / PLAN
     if path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        begun = {**NOT_IN_0_1, **json.loads(path.read_text(encoding="utf-8"))}
         if begun != plan:
             raise FreelightError(
                 f"{out} was started with other settings or another source "

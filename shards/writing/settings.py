@@ -9,8 +9,11 @@ from PIL import features
 
 from ... import __version__
 from ..base import FreelightError
-from ..images import Rescaling, jpeg_decoder
+from ..images import MAX_PIXELS, Rescaling, jpeg_decoder
 from ..sources import Source
+
+NOT_IN_0_1 = {"max_pixels": MAX_PIXELS}
+"""Settings that version 0.1 did not record, and the values with which its datasets are continued."""
 
 
 @dataclass(frozen=True, kw_only=True)

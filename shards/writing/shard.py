@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 
 from ..base import FreelightError, atomic_write
 from ..dataset import TarWriter, index_name, label_text, shard_name
-from ..images import Rescaling, rescale_picture
+from ..images import MAX_PICTURE, Rescaling, check_picture_bytes, rescale_picture
 from ..sources import Source, read_blob
 from .dealing import ShardTask
 
@@ -108,9 +108,11 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
         tar_file = _HashingFile(file)
         tar = TarWriter(tar_file)
         for key, image in enumerate(task.images, task.first_key):
-            data = source.read(image)  # outside the try: a source that changed must stop the job
+            # Outside the try: a source that changed must stop the job.
+            data = source.read(image) if image.bytes <= MAX_PICTURE else b""
             try:
-                jpeg, kind = read_blob(data) if source.rescaled else rescale_picture(data, rescaling)
+                check_picture_bytes(image.bytes)
+                jpeg, kind, _ = read_blob(data) if source.rescaled else rescale_picture(data, rescaling)
             except FreelightError as error:
                 rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
                 continue

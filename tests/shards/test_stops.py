@@ -1,5 +1,6 @@
 """A stopped job ends with the same bytes; another source or setting is refused."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,7 @@ import pytest
 from making import SMALL, Stop, files, identities, source_of
 
 from freelight.shards import Dataset, FreelightError, Rescaling, ShardRecord, Source, make_shards
+from freelight.shards.writing.settings import NOT_IN_0_1
 
 
 def stop_after(count: int, records: Iterable[ShardRecord]) -> Iterator[ShardRecord]:
@@ -87,6 +89,7 @@ OTHER = {
     "samples_per_shard": replace(SMALL, samples_per_shard=9),
     "size": replace(SMALL, rescaling=Rescaling(size=33)),
     "quality": replace(SMALL, rescaling=Rescaling(size=32, quality=90)),
+    "max_pixels": replace(SMALL, rescaling=Rescaling(size=32, max_pixels=10**6)),
 }
 
 
@@ -104,6 +107,26 @@ def test_other_settings_on_the_same_folder_are_an_error_naming_them(
     with pytest.raises(FreelightError, match=rf"{out} .*other settings.*\({setting}: .* then, .* now\).*`out`"):
         make_shards(source, out, OTHER[setting])
     assert identities(out) == before
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "begun"])
+def test_what_0_1_did_not_record_does_not_stop_its_datasets(
+    finished: bool, source: Source, small: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    if finished:
+        shutil.copytree(small, out)
+        manifest = Dataset(out).manifest
+        for name in NOT_IN_0_1:
+            del manifest.made_with[name]
+        manifest.save(out)
+    else:
+        begin(source, out, 1)
+        plan = json.loads((out / ".partial" / "plan.json").read_text())
+        (out / ".partial" / "plan.json").write_text(json.dumps({k: v for k, v in plan.items() if k not in NOT_IN_0_1}))
+    with pytest.raises(FreelightError, match=r"max_pixels: 64000000 then, 1000000 now"):
+        make_shards(source, out, OTHER["max_pixels"])
+    make_shards(source, out, SMALL)
 
 
 def rename_picture(pictures: Path) -> None:

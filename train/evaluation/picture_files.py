@@ -12,6 +12,7 @@ from PIL import Image
 
 from ...pipeline import draw_epoch
 from ...shards import FreelightError, Rescaling, rescale_file
+from ...shards.images import check_picture_bytes
 from ..checkpoint import Checkpoint
 from ..evaluator import default_device, view_probabilities
 
@@ -75,6 +76,7 @@ def read_picture(path: Path, rescaling: Rescaling) -> Pixels:
     The JPEG compression of the sample is included. Raises `FreelightError`, naming the file, if it cannot be decoded.
     """
     try:
+        check_picture_bytes(path.stat().st_size)
         data = path.read_bytes()
         return decode_sample(rescale_file(data, rescaling))
     except FreelightError as error:
@@ -83,7 +85,7 @@ def read_picture(path: Path, rescaling: Rescaling) -> Pixels:
 
 def decode_sample(jpeg: bytes) -> Pixels:
     """Decode a sample's JPEG: uint8 (S, S, 3), RGB."""
-    return np.asarray(Image.open(io.BytesIO(jpeg)))
+    return np.asarray(Image.open(io.BytesIO(jpeg), formats=["JPEG"]))
 
 
 def cut_views(trained: Checkpoint, pixels: Pixels, views: int) -> torch.Tensor:

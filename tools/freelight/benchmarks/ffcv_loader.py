@@ -50,7 +50,7 @@ class Pictures:
         with self.shards[row["shard"]].open("rb") as file:
             file.seek(int(row["offset"]))
             data = file.read(int(row["length"]))
-        picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).view(Picture)
+        picture = np.asarray(Image.open(io.BytesIO(data), formats=["JPEG"]).convert("RGB")).view(Picture)
         picture.jpeg = np.frombuffer(data, np.uint8)
         return picture, int(row["label"])
 

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from freelight.shards.images import picture_formats
+
 Matrix = npt.NDArray[np.float64]
 
 
@@ -16,7 +18,7 @@ def exact_rescale(data: bytes, size: int) -> Matrix:
     The shorter side becomes `size`, the longer `round(size * long / short)`. Shrinking weights each pixel by its area
     inside the output pixel; enlarging is the cubic convolution with a = -1/2, which Pillow calls bicubic.
     """
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=picture_formats()) as image:
         pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.float64)
     height, width, _ = pixels.shape
     short = min(height, width)

@@ -69,7 +69,7 @@ def _pinned(work: "partial[int]") -> Lap:
 
 def _decode(split: Split) -> int:
     for index in range(len(split)):
-        np.asarray(Image.open(io.BytesIO(split.read(index))))
+        np.asarray(Image.open(io.BytesIO(split.read(index)), formats=["JPEG"]))
     return len(split)
 
 
@@ -81,7 +81,7 @@ def _incremental(split: Split, images: int) -> int:
     fitted = IncrementalPCA()
     indices = range(min(images, len(split)))
     for index in indices:
-        fitted.partial_fit(np.asarray(Image.open(io.BytesIO(split.read(index)))).reshape(-1, 3))
+        fitted.partial_fit(np.asarray(Image.open(io.BytesIO(split.read(index)), formats=["JPEG"])).reshape(-1, 3))
     return len(indices)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from freelight.shards import Rescaling, rescale_file
+from freelight.shards.images import picture_formats
 
 
 def freelight_loop(paths: Sequence[Path], rescaling: Rescaling) -> int:
@@ -20,7 +21,7 @@ def pillow_loop(paths: Sequence[Path], rescaling: Rescaling) -> int:
     """Rescale every file in the obvious way with Pillow: BICUBIC, central crop, JPEG; return the number of files."""
     size = rescaling.size
     for path in paths:
-        with Image.open(path) as image:
+        with Image.open(path, formats=picture_formats()) as image:
             picture = ImageOps.exif_transpose(image).convert("RGB")
         short = min(picture.size)
         width, height = (max(size, round(size * side / short)) for side in picture.size)

@@ -44,6 +44,13 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="Filter: authors (as the paper's authors), bicubic, bilinear or lanczos.",
 )
+@click.option(
+    "--max-pixels",
+    default=Rescaling.max_pixels,
+    show_default=True,
+    help="Pixels of the largest image; a larger one is rejected. The default keeps a worker below 1 GB of memory. WebP "
+    "and AVIF may have a half of it, JPEG 2000 a quarter.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the shuffle, of --limit and of --val-fraction.")
 @click.option("--limit", type=int, help="Maximum number of images per split, chosen at random.")
 @click.option(
@@ -75,13 +82,14 @@ def command(
     quality: int,
     size: int,
     resampling: str,
+    max_pixels: int,
     seed: int,
     limit: int | None,
     max_rejected: float,
     dry_run: bool,
     **listing: Any,
 ) -> None:
-    rescaling = Rescaling(size=size, quality=quality, resampling=resampling)
+    rescaling = Rescaling(size=size, quality=quality, resampling=resampling, max_pixels=max_pixels)
     settings = ShardSettings(rescaling=rescaling, samples_per_shard=samples_per_shard, seed=seed, limit=limit)
     source = list_images(images, seed=seed, **listing)
     if dry_run:
