@@ -7,7 +7,6 @@ shape, evaluates the header as Python, and raises errors of many types.
 import math
 import os
 import re
-import reprlib
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -136,7 +135,7 @@ def _read_header(
     text_size = re.fullmatch(r"'<U([0-9]{1,9})'", found[1]) if wanted == np.dtype(np.str_) else None
     dtype = np.dtype(f"<U{text_size[1]}") if text_size else wanted
     if found[1] != repr(np.lib.format.dtype_to_descr(dtype)):
-        refuse(f"holds {reprlib.repr(found[1])}, not {wanted.name}")
+        refuse(f"holds {found[1][:80]}, not {wanted.name if wanted.names is None else wanted.descr}")
     lengths_found = found[3].replace(",", " ").split()
     if any(len(length) > 18 for length in lengths_found):
         refuse(f"declares a length of {len(max(lengths_found, key=len))} digits")

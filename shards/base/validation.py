@@ -143,8 +143,13 @@ def mapping(inner: Check, *, keys: Check = anything) -> Check:
     return check_mapping
 
 
-def record(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
-    """Accept an object that has all `required` keys, perhaps `optional` ones, and no other."""
+def record(
+    required: Mapping[str, Check], optional: Mapping[str, Check] | None = None, *, others: Check | None = None
+) -> Check:
+    """Accept an object that has all `required` keys, and perhaps `optional` ones.
+
+    others: for the values of keys with other names; None allows no such keys.
+    """
     known = {**required, **(optional or {})}
 
     def check_record(value: object, field: str) -> None:
@@ -154,9 +159,10 @@ def record(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
             if name not in value:
                 raise Mismatch(f"{_join(field, name)} is missing")
         for name, item in value.items():
-            if name not in known:
+            inner = known.get(name, others)
+            if inner is None:
                 raise Mismatch(f"{_join(field, name)} is unknown to this version")
-            known[name](item, _join(field, name))
+            inner(item, _join(field, name))
 
     return check_record
 
@@ -200,15 +206,20 @@ def read_limited(path: Path, *, remedy: str, limit: int) -> bytes:
 
 
 def open_regular(path: Path, *, remedy: str) -> IO[bytes]:
-    """Open a regular file. Raises `FreelightError` for anything else: a named pipe would wait for its writer.
+    """Open a regular file; errors as of `open_descriptor`."""
+    return open(open_descriptor(path, remedy=remedy), "rb")
 
-    Raises `FileNotFoundError` if there is none.
+
+def open_descriptor(path: Path, *, remedy: str) -> int:
+    """Open a regular file and return its descriptor. Raises `FreelightError` for anything else.
+
+    Opening a named pipe would wait for its writer. Raises `FileNotFoundError` if there is none.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FreelightError(f"{path} is not a regular file; {remedy}")
-    return open(descriptor, "rb")
+    return descriptor
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -49,4 +49,5 @@ class Dataset:
         """Open the split `name`. Raises `FreelightError` with the list of splits if there is no such split."""
         if name not in self.manifest.splits:
             raise FreelightError(f"{self.folder} has no split {name!r}; it has: {', '.join(self.manifest.splits)}")
-        return Split(self.folder, name, self.manifest.splits[name], self.cache)
+        info, classes = self.manifest.splits[name], len(self.manifest.classes)
+        return Split(self.folder, name, info, classes=classes, cache=self.cache)

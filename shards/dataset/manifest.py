@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..base import FreelightError, anything, atomic_write, check, mapping, plain_name
+from ..base import FreelightError, anything, atomic_write, check, mapping, read_json
 from ..sources import ClassInfo
+from .schema import REMEDY, check_manifest
 
 MANIFEST = "dataset.json"
 REJECTED = "rejected.jsonl"
@@ -111,37 +112,20 @@ class Manifest:
         """Read `dataset.json`. Raises `FreelightError` if it is missing, damaged or unsafe, or has another schema."""
         path = folder / MANIFEST
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path, mapping(anything), remedy=REMEDY)
         except FileNotFoundError:
             raise FreelightError(
                 f"{folder} is not a finished dataset (no {MANIFEST}); make it with: make_shards --out {folder}"
             ) from None
-        except ValueError as error:
-            raise FreelightError(f"{path} is not valid JSON ({error}); make the dataset again") from None
-        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
+        if content.pop("schema", None) != SCHEMA:
             raise FreelightError(
                 f"{path} does not have schema {SCHEMA}, the only one that this version reads; make the dataset again"
             )
         content.pop("sha256", None)  # `verify_dataset` checks it
-        try:
-            content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
-            content["splits"] = {
-                name: SplitInfo(**{**split, "shards": tuple(ShardInfo(**shard) for shard in split["shards"])})
-                for name, split in content["splits"].items()
-            }
-            manifest = cls(**content)
-            manifest._check_names(path)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise FreelightError(f"{path} has a missing or unknown entry ({error}); make the dataset again") from None
-        return manifest
-
-    def _check_names(self, path: Path) -> None:
-        """Raise `FreelightError` if a name could lead out of the dataset's folder or its cache."""
-        remedy = "make the dataset again"
-        names = mapping(anything, keys=plain_name)
-        check(self.files, names, where=f"{path}: files", remedy=remedy)
-        check(self.splits, names, where=f"{path}: splits", remedy=remedy)
-        for split, info in self.splits.items():
-            check(info.files, names, where=f"{path}: split {split}", remedy=remedy)
-            for shard in info.shards:
-                check(shard.name, plain_name, where=f"{path}: split {split}", remedy=remedy)
+        check(content, check_manifest, where=path, remedy=REMEDY)
+        content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
+        content["splits"] = {
+            name: SplitInfo(**{**split, "shards": tuple(ShardInfo(**shard) for shard in split["shards"])})
+            for name, split in content["splits"].items()
+        }
+        return cls(**content)

@@ -1,5 +1,6 @@
 """One split of a dataset: its samples table, and each sample's JPEG, read with one `pread` and checked."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base import FreelightError
+from ..base import FreelightError, open_descriptor
 from .cache import ShardCache
-from .manifest import SAMPLE, ShardInfo, SplitInfo, samples_name, sources_name
+from .manifest import ShardInfo, SplitInfo, samples_name, sources_name
+from .schema import REMEDY
+from .tables import read_keys, read_samples, read_sources
 
 OPEN_FILES = 512
 """Maximum number of open shards. The usual limit of a process is 1,024 files."""
@@ -21,7 +24,9 @@ OPEN_FILES = 512
 class Split:
     """One split of a dataset: `samples` is its table (dtype `SAMPLE`), `read(i)` the checked JPEG bytes of sample i."""
 
-    def __init__(self, folder: Path, name: str, info: SplitInfo, cache: ShardCache | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, info: SplitInfo, *, classes: int, cache: ShardCache | None = None
+    ) -> None:
         self.folder = folder
         self.name = name
         self.info = info
@@ -30,16 +35,9 @@ class Split:
             for file, sha256 in info.files.items():
                 cache.fetch(file, sha256=sha256)
         path = folder / samples_name(name)
-        if not path.is_file():
-            raise FreelightError(f"{path} is missing; make the dataset again")
-        try:
-            self.samples: npt.NDArray[np.void] = np.load(path)
-        except (EOFError, ValueError) as error:
-            raise FreelightError(f"{path} cannot be read ({error}); make the dataset again") from None
-        if self.samples.dtype != SAMPLE or len(self.samples) != info.samples:
-            raise FreelightError(f"{path} does not match the manifest ({info.samples} samples); make the dataset again")
+        self.samples = read_samples(path, info, classes)
         if hashlib.sha256(path.read_bytes()).hexdigest() != info.files.get(path.name):
-            raise FreelightError(f"{path} was changed after it was written; copy it back, or make the dataset again")
+            raise FreelightError(f"{path} was changed after it was written; {REMEDY}")
         self._descriptors: dict[int, int] = {}  # by shard
 
     def __len__(self) -> int:
@@ -48,17 +46,15 @@ class Split:
     @functools.cached_property
     def sources(self) -> list[str]:
         """The source path of each sample, in sample order."""
-        data = (self.folder / sources_name(self.name)).read_bytes()
-        # Not splitlines(): file names may hold the other characters at which it splits.
-        return data.decode(errors="surrogateescape").split("\n")[:-1]
+        return read_sources(self.folder / sources_name(self.name), len(self))
 
     def key(self, index: int) -> str:
         """Return the WebDataset key of sample `index`, as its shard's `.idx` has it."""
         index = range(len(self))[index]
         shard = int(self.samples["shard"][index])
         first = int(np.searchsorted(self.samples["shard"], shard))
-        lines = (self.folder / self.info.shards[shard].name).with_suffix(".idx").read_text().splitlines()
-        return lines[1 + index - first].split()[-1].split(".")[0]
+        info = self.info.shards[shard]
+        return read_keys((self.folder / info.name).with_suffix(".idx"), info.samples)[index - first]
 
     def read(self, index: int) -> bytes:
         """Return the JPEG bytes of sample `index`. Raises `FreelightError` if the shard is cut short or changed."""
@@ -71,9 +67,14 @@ class Split:
         return data
 
     def describe(self, index: int) -> str:
-        """Return a sample's shard, key and source path, for messages."""
+        """Return a sample's shard, key and source path, for messages; without what cannot be read."""
         shard = self.info.shards[int(self.samples["shard"][index])].name
-        return f"{self.folder / shard}: sample {self.key(index)} (from {self.sources[index]})"
+        key, source = f"in row {index}", "an unknown source"
+        with contextlib.suppress(FreelightError, OSError):
+            key = self.key(index)
+        with contextlib.suppress(FreelightError, OSError):
+            source = self.sources[index]
+        return f"{self.folder / shard}: sample {key} (from {source})"
 
     def prefetch(self, indices: npt.NDArray[np.int32]) -> None:
         """Ask the kernel, or the cache of a remote dataset, to fetch these samples in the background."""
@@ -104,7 +105,7 @@ class Split:
             return self.cache.open_shard(info.name, info.bytes, info.sha256)
         path = self.folder / info.name
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return open_descriptor(path, remedy="copy it back")
         except FileNotFoundError:
             raise FreelightError(f"{path} is missing, though the manifest lists it; copy it back") from None
 

@@ -17,6 +17,7 @@ from PIL import Image
 from ..base import FreelightError, run_tasks
 from .directory import Dataset
 from .manifest import MANIFEST, ShardInfo, sources_name
+from .tables import read_keys
 from .tarfiles import TarWriter, label_text
 
 LEVELS = ("hash", "crc", "decode")
@@ -51,7 +52,12 @@ def verify_dataset(
     """
     if level not in LEVELS:
         raise FreelightError(f"`level` (={level}) must be one of {', '.join(LEVELS)}")
-    dataset = Dataset(folder)
+    try:
+        dataset = Dataset(folder)
+    except FreelightError as error:
+        if not (folder / MANIFEST).exists():  # no dataset, rather than a damaged one
+            raise
+        return [str(error)]
     manifest = dataset.manifest
     problems = []
     if (folder / MANIFEST).read_bytes() != manifest.to_bytes():
@@ -62,11 +68,15 @@ def verify_dataset(
         problems += _check_files(folder, split.files)
         try:
             opened = dataset.split(name)
-            sources = opened.sources if (folder / sources_name(name)).is_file() else []
         except FreelightError as error:
             problems.append(str(error))
             continue
-        sources = sources + ["?"] * (len(opened) - len(sources))
+        sources = ["?"] * len(opened)
+        if (folder / sources_name(name)).exists():
+            try:
+                sources = opened.sources
+            except FreelightError as error:
+                problems.append(str(error))
         bounds = np.searchsorted(opened.samples["shard"], np.arange(len(split.shards) + 1))
         for info, first, last in zip(split.shards, bounds[:-1], bounds[1:], strict=True):
             tasks.append(_Task(info, opened.samples[first:last], sources[first:last]))
@@ -83,15 +93,18 @@ def _check_files(folder: Path, files: dict[str, str]) -> Iterator[str]:
         path = folder / name
         if not path.is_file():
             yield f"{path} is missing"
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-            yield f"{path} was changed after it was written"
+            continue
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                yield f"{path} was changed after it was written"
 
 
 def _check_shard(folder: Path, level: str, size: int, task: _Task) -> ShardCheck:
     path = folder / task.info.name
     if not path.is_file():
         return ShardCheck(len(task.rows), (f"{path} is missing",))
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        data = file.read(task.info.bytes + 1)  # a longer file differs already
     unchanged = hashlib.sha256(data).hexdigest() == task.info.sha256
     problems: list[str] = []
     if not unchanged or level != "hash":
@@ -100,6 +113,10 @@ def _check_shard(folder: Path, level: str, size: int, task: _Task) -> ShardCheck
                 problems.append(f"{path}: the sample from {source} {fault}")
     if not unchanged and not problems:
         problems = list(_changes_around_pictures(data, path, task))
+    try:
+        read_keys(path.with_suffix(".idx"), len(task.rows))
+    except FreelightError as error:
+        problems.append(str(error))
     return ShardCheck(len(task.rows), tuple(problems))
 
 
@@ -117,9 +134,9 @@ def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
     if decode:
         try:
             with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
-                image.load()
                 if (image.format, image.mode, image.size) != ("JPEG", "RGB", (size, size)):
                     return f"is a {image.format} of {image.mode}, {image.size}, not a JPEG of RGB, {size}x{size}"
+                image.load()
         except Exception as error:
             return f"does not decode ({error})"
     return None
@@ -131,13 +148,13 @@ def _changes_around_pictures(data: bytes, path: Path, task: _Task) -> Iterator[s
     Write the tar again from the pictures and the tables, and compare.
     """
     try:
-        keys = [line.split()[-1].split(".")[0] for line in path.with_suffix(".idx").read_text().splitlines()[1:]]
+        keys = read_keys(path.with_suffix(".idx"), len(task.rows))
         buffer = io.BytesIO()
         tar = TarWriter(buffer)
         for key, row in zip(keys, task.rows, strict=True):
             tar.add_sample(key, int(row["label"]), data[int(row["offset"]) :][: int(row["length"])])
         tar.close()
-    except (OSError, ValueError, IndexError):
+    except FreelightError:
         yield f"{path} was changed after it was written, and so was its index; make the dataset again"
         return
     expected = buffer.getvalue()

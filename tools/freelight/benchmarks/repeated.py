@@ -31,7 +31,7 @@ def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> 
     shards = tuple(
         dataclasses.replace(shard, samples=count) for shard, count in zip(given.info.shards, counts, strict=True)
     )
-    info = dataclasses.replace(given.info, samples=samples, shards=shards, files=files)
+    info = dataclasses.replace(given.info, samples=samples, kinds={"repeated": samples}, shards=shards, files=files)
     dataclasses.replace(dataset.manifest, splits={split: info}).save(folder)
     repeated = Dataset(folder)
     if (dataset.folder / STATISTICS).exists():

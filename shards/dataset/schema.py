@@ -1,0 +1,108 @@
+"""What a manifest must contain. A manifest may be damaged, or come from a stranger, and its names become paths."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..base import (
+    anything,
+    flag,
+    integer,
+    list_of,
+    mapping,
+    must_be,
+    nullable,
+    number,
+    one_of,
+    plain_name,
+    record,
+    sha256_text,
+    text,
+)
+from ..images.encoding import MAX_SIDE
+from ..sources.labelling import LABEL_ORDERS
+
+REMEDY = "copy it back, or make the dataset again"
+MAX_SAMPLES = 2**31 - 1
+"""Maximum number of samples of a split. The loader's orders are int32."""
+MAX_BYTES = 2**50
+"""Maximum size of a shard, bytes. Sums of sizes then fit into 64 bits."""
+MAX_PICTURE = 128 << 20
+"""Maximum size of an encoded picture, bytes."""
+
+
+def _tar_name(value: object, field: str) -> None:
+    plain_name(value, field)
+    if not str(value).endswith(".tar"):
+        raise must_be(value, field, "the name of a .tar file")
+
+
+_SETTINGS = record(
+    {
+        "limit": nullable(integer(least=1)),
+        "samples_per_shard": integer(least=1),
+        "jpeg_decoder": text(),
+    },
+    {
+        "size": integer(least=1, most=MAX_SIDE),
+        "quality": integer(least=1, most=100),
+        "resampling": text(),
+        "subsampling": text(),
+        "orientation": text(),
+    },
+    others=anything,
+)
+_SHARD = record(
+    {
+        "name": _tar_name,
+        "samples": integer(most=MAX_SAMPLES),
+        "bytes": integer(least=1, most=MAX_BYTES),
+        "sha256": sha256_text,
+    }
+)
+_SPLIT = record(
+    {
+        "samples": integer(least=1, most=MAX_SAMPLES),
+        "labelled": flag,
+        "rejected": integer(),
+        "per_class": nullable(record({"min": integer(), "max": integer(), "mean": number(least=0)})),
+        "kinds": mapping(integer()),
+        "shards": list_of(_SHARD),
+        "files": mapping(sha256_text, keys=plain_name),
+    }
+)
+_MANIFEST = record(
+    {
+        "classes": list_of(record({"id": text(empty=False), "name": text()})),
+        "label_order": one_of(*LABEL_ORDERS),
+        "image_size": integer(least=1, most=MAX_SIDE),
+        "made_with": _SETTINGS,
+        "source": mapping(anything),
+        "splits": mapping(_SPLIT, keys=plain_name),
+        "files": mapping(sha256_text, keys=plain_name),
+    }
+)
+
+
+def check_manifest(content: Any, field: str) -> None:
+    """Accept the content of a manifest without `schema` and `sha256`: types, ranges, sums and unique names."""
+    _MANIFEST(content, field)
+    _check_unique((f"classes[{index}].id", info["id"]) for index, info in enumerate(content["classes"]))
+    names = [("files", name) for name in content["files"]]
+    for split_name, split in content["splits"].items():
+        place = f"splits.{split_name}"
+        for counted in ("shards", "kinds"):
+            counts = split["kinds"].values() if counted == "kinds" else (shard["samples"] for shard in split["shards"])
+            if (total := sum(counts)) != split["samples"]:
+                raise must_be(split["samples"], f"{place}.samples", f"{total}, the sum over its {counted}")
+        names += [(f"{place}.files", name) for name in split["files"]]
+        names += [(f"{place}.shards[{index}].name", shard["name"]) for index, shard in enumerate(split["shards"])]
+    _check_unique(names)
+
+
+def _check_unique(names: Iterable[tuple[str, str]]) -> None:
+    """Raise `Mismatch` if a name occurs twice. names: pairs of field and name."""
+    seen: set[str] = set()
+    for field, name in names:
+        if name in seen:
+            raise must_be(name, field, "unique")
+        seen.add(name)

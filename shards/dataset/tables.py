@@ -1,0 +1,83 @@
+"""The tables of a split, read with checks: its samples, their sources, and the keys in a shard's index."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from tarfile import BLOCKSIZE
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..base import Array, FreelightError, read_array, read_limited
+from .manifest import SAMPLE, SplitInfo
+from .schema import MAX_PICTURE, REMEDY
+
+FIRST_PICTURE = 3 * BLOCKSIZE
+"""Offset of the first JPEG in a shard: the label, its header and the JPEG's header lie before it."""
+_INDEX_LINE = re.compile(r"cls [0-9]+ [0-9]+ ([0-9]+)\.cls jpg [0-9]+ [0-9]+ \1\.jpg")
+# Limits of a line, bytes. A source path may name an archive and a member in it.
+_INDEX_BYTES, _SOURCE_BYTES = 256, 1 << 14
+
+
+def read_samples(path: Path, info: SplitInfo, classes: int) -> npt.NDArray[np.void]:
+    """Return the samples table of a split: dtype `SAMPLE`, (samples,).
+
+    Raises `FreelightError` if a row does not fit the manifest: shards in order and with the manifest's numbers of
+    samples, JPEGs within their shards, labels within the classes, or -1 in a split without labels.
+    """
+    try:
+        table: npt.NDArray[np.void] = read_array(path, Array(SAMPLE, (info.samples,)), remedy=REMEDY)
+    except FileNotFoundError:
+        raise FreelightError(f"{path} is missing; {REMEDY}") from None
+    counts = [shard.samples for shard in info.shards]
+    shards = np.repeat(np.arange(len(counts)), counts)
+    room = np.repeat(np.array([shard.bytes for shard in info.shards]), counts) - table["length"]
+    offsets = table["offset"].astype(np.int64)  # a value too large becomes negative
+    least = 0 if info.labelled else -1
+    _check_rows(path, table, "shard", table["shard"] != shards, shards, shards)
+    _check_rows(path, table, "length", (table["length"] < 1) | (table["length"] > MAX_PICTURE), 1, MAX_PICTURE)
+    _check_rows(path, table, "offset", (offsets < FIRST_PICTURE) | (offsets > room), FIRST_PICTURE, room)
+    _check_rows(path, table, "label", (table["label"] < least) | (table["label"] >= classes), least, classes - 1)
+    return table
+
+
+def _check_rows(
+    path: Path, table: npt.NDArray[np.void], column: str, bad: npt.NDArray[np.bool_], least: Any, most: Any
+) -> None:
+    """Raise `FreelightError` for the first bad row. least, most: limits of the column, numbers or one per row."""
+    if bad.any():
+        row = int(bad.argmax())
+        limits = [int(np.broadcast_to(limit, bad.shape)[row]) for limit in (least, most)]
+        wanted = f"must be {limits[0]}" if limits[0] == limits[1] else f"must lie in {limits[0]}..{limits[1]}"
+        raise FreelightError(f"{path}: row {row}: {column} (={table[column][row]}) {wanted}; {REMEDY}")
+
+
+def read_sources(path: Path, samples: int) -> list[str]:
+    """Return the source path of each sample. Raises `FreelightError` if there is another number of them."""
+    # Not splitlines(): file names may hold the other characters at which it splits.
+    lines = _read_text(path, samples * _SOURCE_BYTES).split("\n")
+    if len(lines) - 1 != samples:
+        raise FreelightError(f"{path} has {len(lines) - 1} lines, but the split has {samples} samples; {REMEDY}")
+    return lines[:-1]
+
+
+def read_keys(path: Path, samples: int) -> Sequence[str]:
+    """Return the WebDataset keys in the index of a shard. Raises `FreelightError` if it is not DALI's index v1.2."""
+    head, *lines = _read_text(path, (1 + samples) * _INDEX_BYTES).split("\n")
+    if head != f"v1.2 {samples}" or len(lines) != samples + 1 or lines[-1]:
+        raise FreelightError(f"{path} is not an index of {samples} samples; {REMEDY}")
+    keys = []
+    for number, line in enumerate(lines[:-1], 2):
+        found = _INDEX_LINE.fullmatch(line)
+        if found is None:
+            raise FreelightError(f"{path}:{number}: {line[:80]!r} is not a line of DALI's index v1.2; {REMEDY}")
+        keys.append(found[1])
+    return keys
+
+
+def _read_text(path: Path, limit: int) -> str:
+    try:
+        return read_limited(path, remedy=REMEDY, limit=limit).decode(errors="surrogateescape")
+    except FileNotFoundError:
+        raise FreelightError(f"{path} is missing; {REMEDY}") from None
