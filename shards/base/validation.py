@@ -130,6 +130,20 @@ def list_of(inner: Check) -> Check:
     return check_list
 
 
+def items(*inner: Check, least: int | None = None) -> Check:
+    """Accept a list with an item for each of `inner`, in order; the last ones may be missing if `least` are there."""
+    fewest = len(inner) if least is None else least
+
+    def check_items(value: object, field: str) -> None:
+        if not isinstance(value, list) or not fewest <= len(value) <= len(inner):
+            wanted = f"{fewest}" if fewest == len(inner) else f"{fewest} to {len(inner)}"
+            raise must_be(value, field, f"a list of {wanted} items")
+        for index, (item, inner_check) in enumerate(zip(value, inner, strict=False)):
+            inner_check(item, f"{field}[{index}]")
+
+    return check_items
+
+
 def mapping(inner: Check, *, keys: Check = anything) -> Check:
     """Accept an object with any keys that `keys` accepts, whose values `inner` accepts."""
 

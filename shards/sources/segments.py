@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..base import FreelightError, atomic_write
+from ..base import FreelightError, atomic_write, integer, items, list_of, nullable, read_json, text
 from ..images import Rescaled, Rescaling, rescale_picture
 from .ignoring import ignored_member
 from .labelling import label_images
@@ -21,6 +21,8 @@ from .ordered import IGNORED, OrderedPiece, OrderedSource, Picture, TarGzPiece
 
 SEGMENT_IMAGES, SEGMENT_BYTES = 256, 32 << 20
 _REJECTED = b"!"
+# Path, class id, offset and length of the blob, and why the picture is left out, or ""; version 0.1 had no fifth entry.
+_ROWS = list_of(items(text(), nullable(text()), integer(), integer(), text(), least=4))
 
 
 class RescaledSegment(NamedTuple):
@@ -77,7 +79,8 @@ def _missing_segments(source: OrderedSource, wanted: frozenset[str] | None, fold
                 yield segment
             continue
         finished = folder / f"{number:06d}.finished"  # holds the number of the piece's segments, written after the last
-        if finished.exists() and len(list(folder.glob(f"{number:06d}-*.json"))) == int(finished.read_text()):
+        segments = len(list(folder.glob(f"{number:06d}-*.json")))
+        if finished.exists() and finished.read_bytes() == str(segments).encode():
             continue
         count = 0
         for count, pictures in enumerate(_cut(piece.read(source.root, wanted)), 1):
@@ -108,7 +111,6 @@ def _rescale_segment(
     """Rescale the pictures of a segment, and write its blobs and then its index."""
     content = segment.content
     pictures = content if isinstance(content, tuple) else content.read(root, wanted)
-    # Path, class id, offset and length of the blob; version 0.1 had no fifth entry: why the picture is left out, or "".
     rows: list[tuple[str, str | None, int, int, str]] = []
     rejected = []
     with atomic_write(folder / f"{segment.name}.bin") as file:
@@ -138,8 +140,11 @@ def _list_segments(source: OrderedSource, folder: Path) -> Source:
         by_class: ByClass = listing.splits.setdefault(piece.split, {})
         for index in sorted(folder.glob(f"{number:06d}-*.json")):
             file = index.with_suffix(".bin")
-            mtime = file.stat().st_mtime_ns
-            for path, class_id, offset, length, *reason in json.loads(index.read_text(encoding="utf-8")):
+            size, mtime = file.stat().st_size, file.stat().st_mtime_ns
+            remedy = f"delete {index} and run the same command again"
+            for path, class_id, offset, length, *reason in read_json(index, _ROWS, remedy=remedy):
+                if offset + length > size:
+                    raise FreelightError(f"{index}: {path!r} ends after the {size} bytes of {file}; {remedy}")
                 if IGNORED in reason:
                     listing.ignored[ignored_member(path) or IGNORED] += 1
                     continue

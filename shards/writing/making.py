@@ -121,7 +121,7 @@ class _Job:
 
     def write_missing(self, source: Source, settings: ShardSettings, tasks: list[ShardTask]) -> dict[str, ShardRecord]:
         """Write the shards that have no record yet; return the records of all, by the shard's file name."""
-        records = {record.name: record for record in _load_records(self.output)}
+        records = {record.name: record for record in _load_records(self.output, tasks)}
         missing = [task for task in tasks if task.name not in records]
         # Without its lists: each task would carry them to its process, 100 MB for ImageNet.
         bare = replace(source, splits={}, left_out=())
@@ -169,17 +169,24 @@ def _check_finished(
     return manifest
 
 
-def _load_records(output: Output) -> Iterator[ShardRecord]:
+def _load_records(output: Output, tasks: list[ShardTask]) -> Iterator[ShardRecord]:
     """Yield the records of shards whose files exist with the right size. The other shards are written again."""
-    for path in sorted((output.folder / PARTIAL).glob("*.record")):
-        record = ShardRecord.load(path)
-        if output.size(record.name) == record.bytes and output.size(record.index_name) is not None:
-            yield record
+    for task in tasks:
+        path = output.folder / _record_name(task)
+        if path.exists():
+            record = ShardRecord.load(path, task)
+            if output.size(record.name) == record.bytes and output.size(record.index_name) is not None:
+                yield record
 
 
 def _write_and_record(source: Source, settings: ShardSettings, output: Output, task: ShardTask) -> ShardRecord:
-    path = f"{PARTIAL}/{Path(task.name).stem}.record"
+    path = _record_name(task)
     with output.writing(task.name, task.index_name, path) as folder:
         record = write_shard(source, task, settings.rescaling, folder)
         record.save(folder / path)
     return record
+
+
+def _record_name(task: ShardTask) -> str:
+    """Return the name of a shard's record in the output."""
+    return f"{PARTIAL}/{Path(task.name).stem}.record"

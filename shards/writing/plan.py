@@ -7,12 +7,13 @@ import hashlib
 import itertools
 import json
 import os
+import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..base import TEMPORARY_SUFFIX, FreelightError, atomic_write, lock_file
+from ..base import TEMPORARY_SUFFIX, FreelightError, anything, atomic_write, lock_file, mapping, read_json
 from ..sources import OrderedSource, Source, read_list
 from .settings import NOT_IN_0_1
 
@@ -79,14 +80,16 @@ _HASHED = {
 def describe_changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Return in words which entries of `now` differ from `before`."""
     changed = [key for key in now if before.get(key) != now.get(key)]
-    return "; ".join(_HASHED.get(key) or f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in changed)
+    return "; ".join(
+        _HASHED.get(key) or f"{key}: {reprlib.repr(before.get(key))} then, {now.get(key)!r} now" for key in changed
+    )
 
 
 def save_or_check_plan(out: Path, plan: dict[str, Any]) -> None:
     """Write the plan into `out`. If there is one, of a stopped run, raise `FreelightError` unless it is the same."""
     path = out / PARTIAL / PLAN
     if path.exists():
-        begun = {**NOT_IN_0_1, **json.loads(path.read_text(encoding="utf-8"))}
+        begun = {**NOT_IN_0_1, **read_json(path, mapping(anything), remedy=f"delete {out} and start again")}
         if begun != plan:
             raise FreelightError(
                 f"{out} was started with other settings or another source "

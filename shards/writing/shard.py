@@ -6,9 +6,21 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
-from ..base import FreelightError, atomic_write
+from ..base import (
+    FreelightError,
+    atomic_write,
+    integer,
+    items,
+    list_of,
+    one_of,
+    plain_name,
+    read_json,
+    record,
+    sha256_text,
+    text,
+)
 from ..dataset import TarWriter, index_name, label_text, shard_name
 from ..images import MAX_PICTURE, Rescaling, check_picture_bytes, rescale_picture
 from ..sources import Source, read_blob
@@ -31,6 +43,23 @@ class WrittenSample(NamedTuple):
     crc32: int
     kind: str
     path: str
+
+
+_UINT32 = integer(most=2**32 - 1)
+_SAMPLE = items(integer(), _UINT32, integer(least=-1), _UINT32, one_of("colour", "greyscale", "cmyk"), text())
+_RECORD = record(
+    {
+        "split": plain_name,
+        "shard": integer(),
+        "bytes": integer(),
+        "sha256": sha256_text,
+        "index_sha256": sha256_text,
+        "samples": list_of(_SAMPLE),
+        "rejected": list_of(record({"split": text(), "path": text(), "reason": text()})),
+    }
+)
+MAX_RECORD = 1 << 30
+"""Maximum size of a shard's record, bytes: about 100 per picture, in a shard of any number of pictures."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +95,20 @@ class ShardRecord:
             file.write(json.dumps(vars(self)).encode())
 
     @classmethod
-    def load(cls, path: Path) -> "ShardRecord":
-        """Read a record that `save` wrote."""
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    def load(cls, path: Path, task: ShardTask) -> "ShardRecord":
+        """Read a record that `save` wrote. Raises `FreelightError` if it is damaged, or not the record of `task`."""
+        remedy = "delete it, and its shard is written again"
+        content = read_json(path, _RECORD, remedy=remedy, limit=MAX_RECORD)
         content["samples"] = tuple(WrittenSample(*sample) for sample in content["samples"])
         content["rejected"] = tuple(content["rejected"])
-        return cls(**content)
+        found = cls(**content)
+        rejected = {reject["path"] for reject in found.rejected}
+        expected = [(image.path, image.label) for image in task.images if image.path not in rejected]
+        if (found.name, [(sample.path, sample.label) for sample in found.samples]) != (task.name, expected):
+            raise FreelightError(f"{path} is not the record of {task.name} of this source; {remedy}")
+        if any(sample.offset + sample.length > found.bytes for sample in found.samples):
+            raise FreelightError(f"{path} has a sample that ends after the {found.bytes} bytes of its shard; {remedy}")
+        return found
 
 
 class _HashingFile:
