@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 
 from ..shards import Dataset, FreelightError, Rescaling, Statistics
-from ..shards.base.atomic import atomic_write
+from ..shards.base import atomic_write, check, record
+from .checkpoint_content import FRAME, LATER, content_of
+from .checkpoint_file import REMEDY, read_content
 from .network.network import Network
 from .parallel.columns import Columns
 from .recipes import Recipe, load_recipe
@@ -64,29 +65,27 @@ class Checkpoint:
     def load(cls, path: Path) -> "Checkpoint":
         """Read a checkpoint that `save` wrote. It holds tensors and plain values; nothing in it is executed.
 
-        Raises `FreelightError` if even one byte of its content is damaged.
+        Raises `FreelightError` if even one byte of its content is damaged, or if a value is not what `save` writes: a
+        type, a shape that the recipe's network does not have, a number that is not finite.
         """
-        try:
-            with ZipFile(path) as archive:  # torch writes checksums but never checks them
-                if archive.testzip():
-                    raise BadZipFile
-            content: dict[str, Any] = torch.load(path, weights_only=True)
-        except FileNotFoundError:
-            raise FreelightError(f"there is no checkpoint {path}") from None
-        except OSError:
-            raise
-        except Exception as error:  # torch.load raises many kinds of error for foreign files
-            raise FreelightError(f"{path} is damaged or not a checkpoint; name another file") from error
-        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        content: Any = read_content(path)
+        written = content.pop("format", None) if isinstance(content, dict) else None
+        if not isinstance(written, int) or written != FORMAT:
             raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, the only one that this version reads")
-        content["recipe"] = load_recipe(content["recipe"])
-        content["rescaling"] = rescaling_of(content.get("rescaling", {}), content["image_size"])
-        values: dict[str, Any] = {
+        check(content, record(FRAME, LATER), where=path, remedy=REMEDY)
+        size, classes = content["image_size"], len(content["class_ids"])
+        try:
+            recipe = load_recipe(content["recipe"])
+            rescaling = rescaling_of(content.get("rescaling", {}), size)
+            expected = content_of(recipe, classes=classes, image_size=size)
+        except FreelightError as error:  # its names in backticks are no options of the command that reads the file
+            raise FreelightError(f"{path}: {str(error).replace('`', '')}; {REMEDY}") from None
+        check(content, expected, where=path, remedy=REMEDY)
+        statistics: dict[str, Any] = {
             name: value.numpy() if isinstance(value, torch.Tensor) else value
             for name, value in content["statistics"].items()
         }
-        content["statistics"] = Statistics(**values)
-        return cls(**content)
+        return cls(**{**content, "recipe": recipe, "rescaling": rescaling, "statistics": Statistics(**statistics)})
 
     def network(self, columns: Columns = Columns()) -> Network:  # noqa: B008
         """Return the trained network, or this process's columns of it, on the CPU."""
@@ -135,4 +134,4 @@ def rescaling_of(made_with: Mapping[str, Any], size: int) -> Rescaling:
     size: side of the images, pixels. Keys that are no setting of `Rescaling` are ignored.
     """
     names = (field.name for field in dataclasses.fields(Rescaling))
-    return Rescaling(**{"size": size, **{name: made_with[name] for name in names if name in made_with}})
+    return Rescaling(**{**{name: made_with[name] for name in names if name in made_with}, "size": size})

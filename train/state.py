@@ -119,6 +119,12 @@ class TrainingState:
         self.step = checkpoint.progress["step"]
         self.begin_epoch(checkpoint.progress["loader"]["epoch"])
         self.loader.load_state_dict(checkpoint.progress["loader"])
+        done = self.epoch * len(self.loader) - (-self.loader.position // self.config.recipe.batch_size)
+        if self.step != done:
+            raise FreelightError(
+                f"the checkpoint in {self.config.out} has done {self.step} steps, but its epoch {self.epoch} and "
+                f"position {self.loader.position} make {done}; it is damaged, use another `out`"
+            )
         self.rates.load_state_dict(checkpoint.progress["schedule"])
 
     def layer_rates(self) -> dict[str, float]:

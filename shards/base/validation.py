@@ -32,7 +32,8 @@ class Mismatch(Exception):  # noqa: N818  # never seen outside: `check` turns it
 
 def must_be(value: object, field: str, wanted: str) -> Mismatch:
     """Return the error for a value that is not what is wanted."""
-    return Mismatch(f"{field or 'the content'} (={_SHOWN.repr(value)}) must be {wanted}")
+    shown = " ".join(_SHOWN.repr(value).split())  # on one line
+    return Mismatch(f"{field or 'the content'} (={shown}) must be {wanted}")
 
 
 Check = Callable[[object, str], None]
@@ -240,6 +241,6 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-def _join(field: str, key: str) -> str:
-    shown = key if re.fullmatch(r"[\w.-]{1,80}", key, re.ASCII) else _SHOWN.repr(key)
+def _join(field: str, key: object) -> str:
+    shown = key if isinstance(key, str) and re.fullmatch(r"[\w.-]{1,80}", key, re.ASCII) else _SHOWN.repr(key)
     return f"{field}.{shown}" if field else shown

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base.errors import FreelightError
+from ..base import FreelightError, check_fields
 from .decoding import Pixels
 from .encoding import MAX_SIDE, QUALITY, SUBSAMPLINGS
 from .opening import MAX_PIXELS, PILLOWS_LIMIT
@@ -50,6 +50,7 @@ class Rescaling:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 1 <= self.size <= MAX_SIDE:
             raise FreelightError(f"`size` (={self.size}) must be at least 1 pixel and at most {MAX_SIDE}, JPEG's limit")
         if not 1 <= self.quality <= 100:

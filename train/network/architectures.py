@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ...shards import FreelightError
+from ...shards.base import check_fields
 from .layers import (
     Activation,
     Convolution,
@@ -23,6 +24,7 @@ Conv1Order = Literal["relu-norm-pool", "norm-pool-relu"]
 PoolingSize = Literal["3/2", "2/2"]
 ActivationName = Literal["relu", "tanh"]
 
+MAX_WIDTH = 100
 REMOVABLE = ("conv2", "conv3", "conv4", "conv5")
 
 
@@ -61,17 +63,9 @@ class NetworkConfig:
     initial_bias: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("architecture", Architecture),
-            ("activation", ActivationName),
-            ("normalization", Normalization),
-            ("conv1_order", Conv1Order),
-            ("pooling", PoolingSize),
-        ):
-            if getattr(self, name) not in get_args(choices):
-                raise FreelightError(f"`{name}` (={getattr(self, name)}) must be one of {', '.join(get_args(choices))}")
-        if not 0 < self.width < math.inf:
-            raise FreelightError(f"`width` (={self.width}) must be positive")
+        check_fields(self)
+        if not 0 < self.width <= MAX_WIDTH:
+            raise FreelightError(f"`width` (={self.width}) must be positive, and at most {MAX_WIDTH}")
         if not 0 <= self.dropout < 1:
             raise FreelightError(f"`dropout` (={self.dropout}) must be at least 0 and less than 1")
         if not 0 < self.upper_conv_std < math.inf:
@@ -81,7 +75,7 @@ class NetworkConfig:
         for name in self.removed_layers:
             if name not in REMOVABLE:
                 raise FreelightError(
-                    f"`removed` (={self.removed}) must name layers of {', '.join(REMOVABLE)}, separated by commas"
+                    f"`removed` (={self.removed!r}) must name layers of {', '.join(REMOVABLE)}, separated by commas"
                 )
         if self.is_for_cifar:
             own = ("architecture", "width", "activation")

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
+from ...shards.base import check_fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class ByLayer:
     """Numbers by parameter-name prefix; the longest match wins."""
 
     numbers: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def of(self, parameter: str, default: float) -> float:
         """Return the number for a parameter (`conv1.weight`), or `default` if no prefix matches."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...shards.base import check_fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedError:
@@ -17,6 +19,9 @@ class PublishedError:
     measured: str
     top1: float
     top5: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,9 @@ class Header:
     note: str = ""
     hardware: str = ""
     status: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def lines(self) -> list[str]:
         """Return the header as lines of text."""

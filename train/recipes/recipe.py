@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from ...pipeline import CenterCrop, Lighting, LightingMode, Order, RandomCrop, TenCrop, Transform
 from ...shards import FreelightError
+from ...shards.base import check_fields
+from ...shards.images.encoding import MAX_SIDE
 from ..network.architectures import NetworkConfig
 from .by_layer import ByLayer
 from .header import Header
@@ -82,9 +84,12 @@ class Recipe:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for key in ("batch_size", "epochs", "plateau_epochs", "exponential_steps", "crop_size", "shared_crops"):
             if getattr(self, key) < 1:
                 raise FreelightError(f"`{key}` (={getattr(self, key)}) must be at least 1")
+        if self.crop_size > MAX_SIDE:
+            raise FreelightError(f"`crop_size` (={self.crop_size}) must be at most {MAX_SIDE}, the limit of a JPEG")
         rates = ("learning_rate", "bias_learning_rate", "conv1_slow_rate", "momentum")
         decays = ("weight_decay", "bias_weight_decay")
         for key in (*rates, *decays, "lighting_strength", "plateau_drops"):

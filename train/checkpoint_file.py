@@ -1,0 +1,50 @@
+"""Read the file of a checkpoint: nothing in it is executed, and no size that it declares is believed."""
+
+import pickletools
+import re
+from pathlib import Path
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
+
+import torch
+
+from ..shards import FreelightError
+from ..shards.base import open_regular
+
+REMEDY = "name another file"
+USED = re.compile(r"collections OrderedDict|torch \w+Storage|torch\._utils _rebuild_tensor_v2")
+"""What the pickle of a checkpoint refers to. torch allows more, some of which takes memory for a declared size."""
+
+
+def read_content(path: Path) -> object:
+    """Return what a checkpoint holds: tensors on the CPU and plain values, which are still to be checked.
+
+    Takes no more memory than the file has bytes. Raises `FreelightError` if there is no file, if torch did not write
+    it, or if even one byte of its content is damaged.
+    """
+    try:
+        with open_regular(path, remedy=REMEDY) as file, ZipFile(file) as archive:
+            _check_archive(archive, path.stat().st_size)
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError:
+        raise FreelightError(f"there is no checkpoint {path}") from None
+    except (FreelightError, OSError):
+        raise
+    except Exception as error:  # zipfile and torch.load raise many kinds of error for foreign files
+        raise FreelightError(f"{path} is damaged or not a checkpoint; {REMEDY}") from error
+
+
+def _check_archive(archive: ZipFile, size: int) -> None:
+    """Raise `BadZipFile` unless this is an undamaged archive as torch writes it, with at most `size` bytes in all."""
+    members = archive.infolist()
+    names = {member.filename.lower() for member in members}
+    # Stored members have their bytes in the file; a compressed one may be larger than memory.
+    stored = all(member.compress_type == ZIP_STORED for member in members)
+    if not stored or sum(member.file_size for member in members) > size or len(names) < len(members):
+        raise BadZipFile
+    if archive.testzip():  # torch writes checksums but never checks them
+        raise BadZipFile
+    (pickled,) = (member for member in members if member.filename.lower().endswith("data.pkl"))
+    for operation, argument, _ in pickletools.genops(archive.read(pickled)):
+        foreign = operation.name == "GLOBAL" and not USED.fullmatch(str(argument))
+        if foreign or (isinstance(argument, int) and not -(2**63) <= argument < 2**63):
+            raise BadZipFile
