@@ -190,9 +190,9 @@ def test_weights_are_a_pure_function_of_the_seed_and_each_layer_has_its_own() ->
         ({"width": 0.0}, r"`width` \(=0.0\) must be positive"),
         ({"width": math.nan}, r"`width` \(=nan\) must be positive"),
         ({"dropout": 1.0}, r"`dropout` \(=1.0\) must be at least 0 and less than 1"),
-        ({"architecture": "vgg"}, r"`architecture` \(=vgg\) must be one of alexnet, half, "),
-        ({"pooling": "4/2"}, r"`pooling` \(=4/2\) must be one of 3/2, 2/2"),
-        ({"removed": "conv1"}, r"`removed` \(=conv1\) must name layers of conv2, conv3, conv4, conv5"),
+        ({"architecture": "vgg"}, r"`architecture` \(='vgg'\) must be one of alexnet, half, "),
+        ({"pooling": "4/2"}, r"`pooling` \(='4/2'\) must be one of 3/2, 2/2"),
+        ({"removed": "conv1"}, r"`removed` \(='conv1'\) must name layers of conv2, conv3, conv4, conv5"),
         (
             {"architecture": "cifar-19pct", "pooling": "2/2"},
             r"`pooling` \(=2/2\) cannot be set for the archi",
