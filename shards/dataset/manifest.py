@@ -17,7 +17,7 @@ from ..sources import ClassInfo
 from .schema import REMEDY, check_manifest
 
 MANIFEST = "dataset.json"
-REJECTED = "rejected.jsonl"
+REJECTED, SUSPECT = "rejected.jsonl", "suspect.jsonl"
 SCHEMA = 1
 
 # One row per sample: its shard's number, where its JPEG lies in the shard (bytes), its label, and the JPEG's crc32.

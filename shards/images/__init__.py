@@ -1,6 +1,6 @@
 """One picture file to one JPEG: decoding, rescaling, encoding."""
 
-from .decoding import GZIP_MAGIC, decode_picture, jpeg_decoder
+from .decoding import GZIP_MAGIC, decode_picture, finds_damage, jpeg_decoder
 from .encoding import encode_jpeg
 from .opening import MAX_PICTURE, MAX_PIXELS, check_picture_bytes, picture_formats
 from .picture import Rescaled, rescale_file, rescale_picture
@@ -16,6 +16,7 @@ __all__ = [
     "check_picture_bytes",
     "decode_picture",
     "encode_jpeg",
+    "finds_damage",
     "jpeg_decoder",
     "picture_formats",
     "rescale",

@@ -105,6 +105,11 @@ def jpeg_decoder() -> str:
     return f"simplejpeg {metadata.version('simplejpeg')}"
 
 
+def finds_damage() -> bool:
+    """Tell whether damage in the middle of a JPEG is noticed: libjpeg warns of it, but Pillow drops the warning."""
+    return _simplejpeg() is not None
+
+
 @functools.cache
 def _simplejpeg() -> Any:
     """Import simplejpeg on first use, so that importing this package stays quick. None if it is not installed."""
@@ -117,7 +122,8 @@ def _simplejpeg() -> Any:
 def _decode_jpeg(data: bytes, image: Image.Image) -> tuple[Pixels | None, str]:
     """Decode a sound RGB or grey JPEG with simplejpeg. Return its pixels, or None if Pillow must decode it.
 
-    Also return the decoder's warning that data are damaged: Pillow decodes on, without a word. CMYK is only tried.
+    Also return the decoder's warning of damaged data, with which Pillow decodes on. A CMYK JPEG is only tried, at an
+    eighth of the size.
     """
     fast = _simplejpeg()
     if fast is None:

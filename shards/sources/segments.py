@@ -67,7 +67,8 @@ def read_blob(blob: bytes) -> Rescaled:
     head, _, body = blob.partition(b"\n")
     if head == _REJECTED:
         raise FreelightError(body.decode())
-    return Rescaled(body, head.decode())
+    kind, _, damage = head.decode().partition("\t")
+    return Rescaled(body, kind, damage)
 
 
 def _missing_segments(source: OrderedSource, wanted: frozenset[str] | None, folder: Path) -> Iterator[_Segment]:
@@ -122,7 +123,8 @@ def _rescale_segment(
                 continue
             try:
                 rescaled = rescale_picture(picture.data, rescaling)
-                blob = rescaled.kind.encode() + b"\n" + rescaled.jpeg
+                head = f"{rescaled.kind}\t{rescaled.damage}".rstrip("\t")  # 0.1 had the kind alone
+                blob = head.encode() + b"\n" + rescaled.jpeg
             except FreelightError as error:
                 blob = _REJECTED + b"\n" + str(error).encode()
                 rejected.append({"split": segment.split, "path": picture.path, "reason": str(error)})

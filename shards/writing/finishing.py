@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..base import FreelightError, atomic_write
-from ..dataset import MANIFEST, REJECTED, SAMPLE, Manifest, ShardInfo, SplitInfo, samples_name, sources_name
+from ..dataset import MANIFEST, REJECTED, SAMPLE, SUSPECT, Manifest, ShardInfo, SplitInfo, samples_name, sources_name
 from ..sources import Source
 from .dealing import ShardTask
 from .output import Output
@@ -25,7 +25,7 @@ def finish_dataset(
     tasks: list[ShardTask],
     records: dict[str, ShardRecord],
 ) -> Manifest:
-    """Write the files of each split, `rejected.jsonl`, and last `dataset.json`; return the manifest.
+    """Write the files of each split, the lists of rejected and suspect images, and last the manifest; return it.
 
     described: what the manifest says of the source. records: of all tasks, by the shard's file name.
     """
@@ -37,23 +37,36 @@ def finish_dataset(
         ]
         for split, found in by_split.items()
     }
-    lines = b"".join(json.dumps(reject).encode() + b"\n" for rejects in rejected.values() for reject in rejects)
+    suspect = {
+        split: [line for record in found for line in record.suspect]
+        for split, found in by_split.items()
+        if any(record.suspect for record in found)
+    }
+    lists = {REJECTED: _to_lines(rejected)} | ({SUSPECT: _to_lines(suspect)} if suspect else {})
     classes = len(source.classes)
     splits = {split: _finish_split(output, split, found, rejected[split], classes) for split, found in by_split.items()}
-    with atomic_write(output.folder / REJECTED) as file:
-        file.write(lines)
+    for name, lines in lists.items():
+        with atomic_write(output.folder / name) as file:
+            file.write(lines)
+    found_out: dict[str, Any] = {"notes": list(source.notes)} if source.notes else {}
+    if suspect:
+        found_out["suspect"] = {split: len(lines) for split, lines in suspect.items()}
     manifest = Manifest(
         classes=source.classes,
         label_order=source.label_order,
         image_size=settings.rescaling.size,
         made_with=settings.made_with(),
-        source={**described, "notes": list(source.notes)} if source.notes else described,
+        source={**described, **found_out},
         splits=splits,
-        files={REJECTED: hashlib.sha256(lines).hexdigest()},
+        files={name: hashlib.sha256(lines).hexdigest() for name, lines in lists.items()},
     )
     manifest.save(output.folder)
-    output.publish(REJECTED, MANIFEST)
+    output.publish(*lists, MANIFEST)
     return manifest
+
+
+def _to_lines(by_split: dict[str, list[dict[str, str]]]) -> bytes:
+    return b"".join(json.dumps(line).encode() + b"\n" for lines in by_split.values() for line in lines)
 
 
 def _finish_split(

@@ -157,7 +157,8 @@ def _check_finished(
         settings = settings.resolve(source)
     now = {**settings.made_with(), **described}
     before = {**NOT_IN_0_1, **manifest.made_with, **manifest.source}
-    before.pop("notes", None)  # they follow from the listing, whose hash is compared
+    for name in ("notes", "suspect"):  # they follow from the pictures, whose listing is compared
+        before.pop(name, None)
     if settings.samples_per_shard is None:  # the default for an ordered source, known only after it is read
         now["samples_per_shard"] = before["samples_per_shard"]
     if before != now:
@@ -182,7 +183,7 @@ def _load_records(output: Output, tasks: list[ShardTask]) -> Iterator[ShardRecor
 def _write_and_record(source: Source, settings: ShardSettings, output: Output, task: ShardTask) -> ShardRecord:
     path = _record_name(task)
     with output.writing(task.name, task.index_name, path) as folder:
-        record = write_shard(source, task, settings.rescaling, folder)
+        record = write_shard(source, task, settings, folder)
         record.save(folder / path)
     return record
 

@@ -9,10 +9,10 @@ from PIL import features
 
 from ... import __version__
 from ..base import FreelightError
-from ..images import MAX_PIXELS, Rescaling, jpeg_decoder
+from ..images import MAX_PIXELS, Rescaling, finds_damage, jpeg_decoder
 from ..sources import Source
 
-NOT_IN_0_1 = {"max_pixels": MAX_PIXELS}
+NOT_IN_0_1 = {"max_pixels": MAX_PIXELS, "reject_suspect": False}
 """Settings that version 0.1 did not record, and the values with which its datasets are continued."""
 
 
@@ -22,13 +22,15 @@ class ShardSettings:
 
     samples_per_shard: None means a 32nd of the largest split, within 100..2000: a small dataset still keeps all workers
     busy, and ImageNet's 641 shards can all be open at once (the usual limit is 1,024 files). seed: of the shuffle.
-    limit: maximum number of images per split, taken after the shuffle.
+    limit: maximum number of images per split, taken after the shuffle. reject_suspect: leave out JPEGs whose data are
+    damaged though they decode, which only simplejpeg notices.
     """
 
     rescaling: Rescaling = field(default_factory=Rescaling)
     samples_per_shard: int | None = None
     seed: int = 0
     limit: int | None = None
+    reject_suspect: bool = False
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -38,6 +40,8 @@ class ShardSettings:
         ):
             if value is not None and value < least:
                 raise FreelightError(f"`{name}` (={value}) must be at least {least}")
+        if self.reject_suspect and not finds_damage():
+            raise FreelightError("`reject_suspect` needs simplejpeg; install it with: pip install 'freelight[fast]'")
 
     def resolve(self, source: Source) -> "ShardSettings":
         """Return these settings with the number of samples per shard filled in."""
@@ -51,6 +55,7 @@ class ShardSettings:
             "seed": self.seed,
             "limit": self.limit,
             "samples_per_shard": self.samples_per_shard,
+            "reject_suspect": self.reject_suspect,
             "freelight": __version__,
             "pillow": PIL.__version__,
             "jpeg_decoder": jpeg_decoder(),

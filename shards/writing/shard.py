@@ -22,9 +22,10 @@ from ..base import (
     text,
 )
 from ..dataset import TarWriter, index_name, label_text, shard_name
-from ..images import MAX_PICTURE, Rescaling, check_picture_bytes, rescale_picture
+from ..images import MAX_PICTURE, check_picture_bytes, rescale_picture
 from ..sources import Source, read_blob
 from .dealing import ShardTask
+from .settings import ShardSettings
 
 WRITE_OUT = 1 << 20
 """Bytes after which the kernel is asked to begin writing to the disk."""
@@ -47,6 +48,7 @@ class WrittenSample(NamedTuple):
 
 _UINT32 = integer(most=2**32 - 1)
 _SAMPLE = items(integer(), _UINT32, integer(least=-1), _UINT32, one_of("colour", "greyscale", "cmyk"), text())
+_LISTED = list_of(record({"split": text(), "path": text(), "reason": text()}))
 _RECORD = record(
     {
         "split": plain_name,
@@ -55,8 +57,9 @@ _RECORD = record(
         "sha256": sha256_text,
         "index_sha256": sha256_text,
         "samples": list_of(_SAMPLE),
-        "rejected": list_of(record({"split": text(), "path": text(), "reason": text()})),
-    }
+        "rejected": _LISTED,
+    },
+    {"suspect": _LISTED},
 )
 MAX_RECORD = 1 << 30
 """Maximum size of a shard's record, bytes: about 100 per picture, in a shard of any number of pictures."""
@@ -73,6 +76,7 @@ class ShardRecord:
     index_sha256: str
     samples: tuple[WrittenSample, ...]
     rejected: tuple[dict[str, str], ...]
+    suspect: tuple[dict[str, str], ...] = ()  # samples whose source is damaged; 0.1 did not look for them
 
     @property
     def name(self) -> str:
@@ -101,6 +105,7 @@ class ShardRecord:
         content = read_json(path, _RECORD, remedy=remedy, limit=MAX_RECORD)
         content["samples"] = tuple(WrittenSample(*sample) for sample in content["samples"])
         content["rejected"] = tuple(content["rejected"])
+        content["suspect"] = tuple(content.get("suspect", ()))
         found = cls(**content)
         rejected = {reject["path"] for reject in found.rejected}
         expected = [(image.path, image.label) for image in task.images if image.path not in rejected]
@@ -131,7 +136,7 @@ class _HashingFile:
         return written
 
 
-def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: Path) -> ShardRecord:
+def write_shard(source: Source, task: ShardTask, settings: ShardSettings, folder: Path) -> ShardRecord:
     """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return the record.
 
     A sample is `<key>.cls` (the label in five ASCII digits, or -1 for none) and `<key>.jpg`. Pictures that cannot be
@@ -140,6 +145,7 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
     """
     samples: list[WrittenSample] = []
     rejected: list[dict[str, str]] = []
+    suspect: list[dict[str, str]] = []
     index_lines: list[str] = []
     with atomic_write(folder / task.name, sync_folder=False) as file:
         tar_file = _HashingFile(file)
@@ -149,10 +155,14 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
             data = source.read(image) if image.bytes <= MAX_PICTURE else b""
             try:
                 check_picture_bytes(image.bytes)
-                jpeg, kind, _ = read_blob(data) if source.rescaled else rescale_picture(data, rescaling)
+                jpeg, kind, damage = read_blob(data) if source.rescaled else rescale_picture(data, settings.rescaling)
+                if damage and settings.reject_suspect:
+                    raise FreelightError(f"suspect: {damage}")
             except FreelightError as error:
                 rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
                 continue
+            if damage:
+                suspect.append({"split": task.split, "path": image.path, "reason": damage})
             name = f"{key:08d}"
             label_at, jpeg_at = tar.add_sample(name, image.label, jpeg)
             label_length = len(label_text(image.label))
@@ -170,4 +180,5 @@ def write_shard(source: Source, task: ShardTask, rescaling: Rescaling, folder: P
         index_sha256=hashlib.sha256(index).hexdigest(),
         samples=tuple(samples),
         rejected=tuple(rejected),
+        suspect=tuple(suspect),
     )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset import REJECTED, Manifest
+from ..dataset import REJECTED, SUSPECT, Manifest
 from ..sources import OrderedSource, Source
 from .dealing import deal_shards
 from .settings import ShardSettings
@@ -33,8 +33,15 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
     yield from _warn_and_note(len(manifest.classes), manifest.source.get("notes", ()))
     if any(split.rejected for split in manifest.splits.values()):
         yield f"rejected images and the reasons: {out}/{REJECTED}"
+    if suspect := manifest.source.get("suspect"):
+        counts = ", ".join(f"{count} in {name}" for name, count in suspect.items())
+        yield f"suspect JPEGs, damaged so that pixels may be wrong: {counts}; listed in {out}/{SUSPECT}"
+        yield "--reject-suspect leaves them out"
     if manifest.made_with["jpeg_decoder"].startswith("Pillow"):
-        yield "JPEGs were decoded by Pillow; the extra freelight[fast] decodes them faster"
+        yield (
+            "JPEGs were decoded by Pillow, which does not notice damage in the middle; "
+            "the extra freelight[fast] does, and decodes faster"
+        )
     yield f"dataset {out}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
 
 

@@ -89,6 +89,7 @@ OTHER = {
     "samples_per_shard": replace(SMALL, samples_per_shard=9),
     "size": replace(SMALL, rescaling=Rescaling(size=33)),
     "quality": replace(SMALL, rescaling=Rescaling(size=32, quality=90)),
+    "reject_suspect": replace(SMALL, reject_suspect=True),
     "max_pixels": replace(SMALL, rescaling=Rescaling(size=32, max_pixels=10**6)),
 }
 

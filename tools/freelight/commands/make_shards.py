@@ -70,6 +70,12 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="Maximum number of images that may be left out: a count, or a share below 1.",
 )
+@click.option(
+    "--reject-suspect",
+    is_flag=True,
+    help="Leave out JPEGs that are damaged in the middle. Without it they are used, and listed in suspect.jsonl. Needs "
+    "freelight[fast].",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be made, and write nothing.")
 @reports_errors
 def command(
@@ -86,11 +92,18 @@ def command(
     seed: int,
     limit: int | None,
     max_rejected: float,
+    reject_suspect: bool,
     dry_run: bool,
     **listing: Any,
 ) -> None:
     rescaling = Rescaling(size=size, quality=quality, resampling=resampling, max_pixels=max_pixels)
-    settings = ShardSettings(rescaling=rescaling, samples_per_shard=samples_per_shard, seed=seed, limit=limit)
+    settings = ShardSettings(
+        rescaling=rescaling,
+        samples_per_shard=samples_per_shard,
+        seed=seed,
+        limit=limit,
+        reject_suspect=reject_suspect,
+    )
     source = list_images(images, seed=seed, **listing)
     if dry_run:
         lines = summarize_source(source, settings)
