@@ -29,7 +29,7 @@ test-gpu: install
 
 # Each fault hits an installed command in a real process. As root it also mounts small and read-only disks.
 faults: install
-	$(BIN)/pytest -m "faults and not gpu" tests/faults
+	$(BIN)/pytest -n 2 --dist worksteal -m faults tests/faults
 
 # FUZZ_SECONDS (300), FUZZ_SEED, FUZZ_JOBS (2) and FUZZ_REPLAY: see tests/fuzz/test_fuzz.py.
 fuzz: install

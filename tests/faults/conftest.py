@@ -1,0 +1,60 @@
+"""What all faults share: small data, a shell for the installed commands, and the count of the faults."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Inject, Shell
+
+from freelight.demo.drawing import draw_pictures
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many faults were injected, and how many tests did not see what must hold."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    faults = [value for report in reports for name, value in report.user_properties if name == "fault"]
+    if faults:
+        failed = len(terminalreporter.getreports("failed"))
+        ending = f"{failed} tests failed" if failed else "none broke a promise"
+        terminalreporter.write_line(f"{len(faults)} faults injected, {ending}")
+
+
+@pytest.fixture
+def inject(record_property: pytest.FixtureRequest) -> Inject:
+    """Count a fault, and name it in a report: `inject("SIGKILL of a worker")`."""
+    return lambda what: record_property("fault", what)  # type: ignore[operator]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A shell with an empty folder for temporary files."""
+    shell = Shell(tmp_path / "shell")
+    yield shell
+    shell.close()
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn pictures that make 30 shards of eight."""
+    folder = tmp_path_factory.mktemp("many") / "pictures"
+    draw_pictures(folder, train_per_class=20, val_per_class=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset of `images` at 256 pixels, with statistics: 31 shards, read only."""
+    folder = tmp_path_factory.mktemp("made")
+    shell = Shell(folder / "shell")
+    shell.succeed("make_shards", "--images", images, "--out", folder / "dataset", "--samples-per-shard", 8)
+    shell.succeed("compute_pca", "--shards", folder / "dataset")
+    return folder / "dataset"

@@ -1,0 +1,82 @@
+"""compute_pca and verify_shards whose command or worker gets a signal: the next start finishes, or finds the same."""
+
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobs import WORKER, Inject, Job, Shell, assert_no_traceback, assert_one_line, assert_stopped, files, unchanged
+
+RECORD = ".statistics.npz.partial"
+
+
+def finished_shards(folder: Path) -> int:
+    try:
+        with np.load(folder / RECORD) as archive:
+            return int(archive["shards"].sum())
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.fixture
+def bare(made: Path, tmp_path: Path) -> Path:
+    """A dataset of 31 shards without statistics. Its files are links, because no test here writes into them."""
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    for path in made.iterdir():
+        if not path.name.startswith("statistics"):
+            (folder / path.name).hardlink_to(path)
+    return folder
+
+
+def stop(job: Job, moment: Callable[[], object], who: str, number: signal.Signals) -> None:
+    """Send the signal at the moment, and check how the command ends."""
+    job.wait_until(moment)
+    job.hurt(who, number)
+    ended = job.end()
+    if who != WORKER:
+        assert_stopped(ended, number)
+    elif number == signal.SIGKILL:
+        assert_one_line(ended, "a worker process was killed", "run the same command again")
+    else:
+        assert_no_traceback(ended)
+        assert ended.returncode
+
+
+CASES = [
+    (1, "command", signal.SIGKILL),
+    (1, "command", signal.SIGTERM),
+    (1, "group", signal.SIGINT),
+]
+
+
+@pytest.mark.parametrize(("workers", "who", "number"), CASES)
+def test_a_stopped_compute_pca_goes_on_and_gives_the_same_bits(
+    workers: int, who: str, number: signal.Signals, made: Path, bare: Path, shell: Shell, inject: Inject
+) -> None:
+    """Stopped twice, the second time later; the sums of finished shards are kept."""
+    rng = random.Random(f"{workers}{who}{number}")
+    words = ["compute_pca", "--shards", bare, "--workers", workers]
+    for least, most in ((1, 5), (8, 14)):
+        shards = rng.randrange(least, most)
+        stop(shell.begin(*words), lambda: finished_shards(bare) >= shards, who, number)  # noqa: B023
+        inject(f"{number.name} to the {who} of compute_pca after {shards} shards")
+        assert finished_shards(bare) >= shards
+    shell.succeed(*words)
+    assert files(bare) == files(made)
+    shell.assert_no_leftover(bare)
+
+
+@pytest.mark.parametrize(("workers", "who", "number"), CASES)
+def test_a_stopped_verify_shards_changes_nothing(
+    workers: int, who: str, number: signal.Signals, made: Path, shell: Shell, inject: Inject
+) -> None:
+    with unchanged(made):
+        job = shell.begin("verify_shards", "--shards", made, "--level", "decode", "--workers", workers)
+        moment = (lambda: job.children(WORKER)) if workers > 1 else (lambda: "images" in job.stderr.read_text())
+        stop(job, moment, who, number)
+        inject(f"{number.name} to the {who} of verify_shards")
+        shell.succeed("verify_shards", "--shards", made)
+    shell.assert_no_leftover(made)
