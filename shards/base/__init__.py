@@ -20,6 +20,7 @@ from .executor import run_tasks
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
 from .validation import (
+    MAX_JSON,
     Check,
     Mismatch,
     anything,
@@ -45,6 +46,7 @@ from .validation import (
 )
 
 __all__ = [
+    "MAX_JSON",
     "TEMPORARY_SUFFIX",
     "Array",
     "Check",

@@ -122,8 +122,22 @@ def test_errors_are_those_of_the_average_where_there_is_one(tmp_path: Path) -> N
     assert errors(path) == pytest.approx((40, 18))
     path.write_text(json.dumps({"networks": networks, "average": {"top1": 0.381, "top5": 0.164}}))
     assert errors(path) == pytest.approx((38.1, 16.4))
-    path.write_text("top-1 error 40.00%, top-5 error 18.00%")
-    with pytest.raises(FreelightError, match=r"errors\.json was not written by evaluate --json"):
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("top-1 error 40.00%, top-5 error 18.00%", "is not valid JSON"),
+        (b"\xb9", "is not valid JSON"),
+        ('{"networks": []}', "lacks the errors"),
+        ('{"average": {"top1": "0.4", "top5": 0.1}}', r"top1 \(='0.4'\) must be a number"),
+        ('{"average": {"top1": 0.4, "top5": 7}}', r"top5 \(=7\) must be a finite number in 0..1"),
+    ],
+)
+def test_figures_that_evaluate_did_not_write_are_refused(content: str | bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "errors.json"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(FreelightError, match=rf"errors\.json, which evaluate --json writes,.*{message}.*; delete it"):
         errors(path)
 
 

@@ -66,12 +66,36 @@ def test_a_part_that_was_done_on_other_data_is_refused(dataset_copy: Dataset, tm
         first = session.part("one", ["train"], dict, folder)
         assert first["dataset_fingerprint"] == dataset_copy.fingerprint
         manifest = folder / "dataset.json"
-        manifest.write_text(manifest.read_text().replace(dataset_copy.manifest.splits["val"].shards[0].sha256, "0"))
+        manifest.write_text(
+            manifest.read_text().replace(dataset_copy.manifest.splits["val"].shards[0].sha256, "0" * 64)
+        )
         with pytest.raises(FreelightError, match=r"one\.json is from another dataset \(\w{12}; .*; give another `out`"):
             session.part("one", ["train"], dict, folder)
         assert session.part("one", ["train"], dict, tmp_path / "gone") == first
         record.write_text(json.dumps({"command": "train"}))
         assert session.part("one", ["train"], dict, folder) == {"command": "train"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("command", None, r"command \(=None\) must be a string"),
+        ("dataset_fingerprint", 7, "dataset_fingerprint .* must be a string"),
+        ("epochs", [{"val_top1": 0.5}], r"epochs\[0\].train_top1 is missing"),
+        ("diverged", "no", "diverged .* must be true or false"),
+    ],
+)
+def test_a_damaged_record_of_a_part_is_refused(key: str, value: object, message: str, tmp_path: Path) -> None:
+    run = Run(name="one", dataset=tmp_path / "data", folder=tmp_path / "run", options=(), seed=0)
+    path = tmp_path / "parts" / "one.json"
+    record = {"command": " ".join(run.command), "seed": 0, "diverged": False, "epochs": []}
+    with session_in(tmp_path) as session:
+        for content in (json.dumps({**record, key: value}), "[" * 10**5):
+            path.write_text(content)
+            with pytest.raises(FreelightError, match=rf"one.json.*({message}|not valid JSON).*; delete it, and"):
+                run.part(session, 1)
+        path.write_text(json.dumps(record))
+        assert run.part(session, 1) == record
 
 
 @pytest.mark.parametrize("words", [SLEEPS, STUBBORN])

@@ -12,6 +12,7 @@ from freelight.claims.command import claim
 from freelight.claims.data import dataset_of, describe
 from freelight.claims.finding import Finding, Row
 from freelight.claims.session import Session, failure, program
+from freelight.shards import FreelightError
 
 
 @claim("free")
@@ -40,7 +41,14 @@ def command(session: Session, data: Path, rounds: int, batch_size: int) -> Findi
             raise failure(typed, code, log)
         return {"benchmark": json.loads(result.read_text("utf-8"))}
 
-    return finding(session.part("benchmark", typed, work, dataset.folder)["benchmark"], describe(dataset))
+    record = session.part("benchmark", typed, work, dataset.folder)
+    try:
+        return finding(record["benchmark"], describe(dataset))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise FreelightError(
+            f"{session.out / 'parts' / 'benchmark.json'} does not hold what benchmark free records ({error}); "
+            "delete it, and the part runs again"
+        ) from None
 
 
 def finding(report: dict[str, Any], data: str) -> Finding:

@@ -1,6 +1,5 @@
 """A plan for an experiment that needs ImageNet and GPUs: its commands, their cost, and the table that they fill."""
 
-import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from freelight.claims.finding import Finding, Row
 from freelight.claims.session import Session
 from freelight.shards import FreelightError
+from freelight.shards.base import MAX_JSON, anything, check, number, parse_json, read_limited, record
 
 BYTES_AN_IMAGE = 33_000
 """Bytes per image of a dataset, 256 x 256 pixels, quality 95: measured on 200 photographs of ImageNet."""
@@ -167,17 +167,22 @@ def errors(path: Path) -> tuple[float, float] | None:
     None if there is no file, or an empty one: the shell makes it before `evaluate` has finished. Raises
     `FreelightError` for any other content.
     """
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if not text:
+    if not path.is_file():
         return None
+    remedy = "delete it and run its step again"
+    data = read_limited(path, remedy=remedy, limit=MAX_JSON)
+    if not data:
+        return None
+    where = f"{path}, which evaluate --json writes,"
+    document = parse_json(data, anything, where=where, remedy=remedy)
     try:
-        document = json.loads(text)
         measured = document["average"] or document["networks"][-1]
-        return 100 * measured["top1"], 100 * measured["top5"]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise FreelightError(
-            f"{path} was not written by evaluate --json ({error}); delete it and run its step again"
-        ) from None
+        found = {key: measured[key] for key in ("top1", "top5")}
+    except (KeyError, IndexError, TypeError) as error:
+        raise FreelightError(f"{where} lacks the errors ({error}); {remedy}") from None
+    share = number(least=0, most=1)
+    check(found, record({"top1": share, "top5": share}), where=where, remedy=remedy)
+    return 100 * found["top1"], 100 * found["top5"]
 
 
 def _row(row: Expected, found: tuple[float, float] | None) -> Row:

@@ -15,7 +15,18 @@ from typing import Any
 
 from freelight.benchmarks.machine import machine_facts
 from freelight.shards import Dataset, FreelightError
-from freelight.shards.base import atomic_write, lock_file
+from freelight.shards.base import (
+    Check,
+    anything,
+    atomic_write,
+    check,
+    lock_file,
+    mapping,
+    nullable,
+    read_json,
+    record,
+    text,
+)
 from freelight.train import StopRequest
 
 POLL_SECONDS = 0.2
@@ -70,18 +81,24 @@ class Session:
         self.planned = [*dict.fromkeys([*self.planned, *names])]
 
     def part(
-        self, name: str, command: Sequence[str], work: Callable[[], dict[str, Any]], dataset: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        work: Callable[[], dict[str, Any]],
+        dataset: Path,
+        holds: Check = anything,
     ) -> dict[str, Any]:
         """Return the record of a part: the result of `work`, the command, the data's fingerprint, the revision.
 
         The record is saved when the part ends, and read if it exists. dataset: the folder that the part makes or reads.
-        Raises `FreelightError` if the record is from another command or other data.
+        holds: what `work` returns. Raises `FreelightError` if the record is from another command or other data, or is
+        damaged.
         """
         path = self.out / "parts" / f"{name}.json"
         self.plan([name])
         line = shlex.join(command)
         if path.exists():
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            record = _read_record(path, holds)
             if _as_typed_now(record["command"]) != line:
                 raise FreelightError(
                     f"{path} is from another command ({record['command']}, now {line}); give the same options or "
@@ -164,6 +181,17 @@ class Session:
             f"{why} after {self.seconds / 60:.1f} minutes: {len(self.done)} of {len(self.planned)} parts are done, "
             f"{len(left)} did not fit: {', '.join(left)}{standing}; run the same command again to continue"
         )
+
+
+def _read_record(path: Path, holds: Check) -> dict[str, Any]:
+    """Return the checked record of a part."""
+    remedy = "delete it, and the part runs again"
+    found: dict[str, Any] = read_json(path, mapping(anything), remedy=remedy)
+    session = {"command": text(), "dataset_fingerprint": nullable(text()), "part": anything, "machine": anything}
+    own = {key: found.get(key) for key in session}
+    check(own, record(session), where=path, remedy=remedy)
+    check({key: value for key, value in found.items() if key not in session}, holds, where=path, remedy=remedy)
+    return found
 
 
 def program(words: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from freelight.claims.session import Session, failure, last_line, program
+from freelight.shards.base import flag, integer, list_of, number, record
 from freelight.train import METRICS, EpochMetrics, RunFolder, StepMetrics
 
 
@@ -26,6 +27,12 @@ class Epoch:
     val_top5: float
     images: int
     seconds: float
+
+
+_SHARE = number(least=0, most=1)
+_EPOCH = {"train_top1": _SHARE, "val_top1": _SHARE, "val_top5": _SHARE, "images": integer(), "seconds": number(least=0)}
+_HOLDS = record({"seed": integer(least=-(2**63)), "diverged": flag, "epochs": list_of(record(_EPOCH))})
+"""What the record of a run's part holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +107,7 @@ class Run:
                 "epochs": [asdict(epoch) for epoch in self.epochs()],
             }
 
-        return session.part(name or self.name, self.command, work, self.dataset)
+        return session.part(name or self.name, self.command, work, self.dataset, _HOLDS)
 
 
 def epochs_of(record: dict[str, Any]) -> list[Epoch] | None:
