@@ -26,8 +26,6 @@ MAX_SAMPLES = 2**31 - 1
 """Maximum number of samples of a split. The loader's orders are int32."""
 MAX_BYTES = 2**50
 """Maximum size of a shard, bytes. Sums of sizes then fit into 64 bits."""
-MAX_PICTURE = 128 << 20
-"""Maximum size of an encoded picture, bytes."""
 
 
 def _tar_name(value: object, field: str) -> None:

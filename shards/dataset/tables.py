@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base import Array, FreelightError, read_array, read_limited
+from ..images.opening import MAX_PICTURE
 from .manifest import SAMPLE, SplitInfo
-from .schema import MAX_PICTURE, REMEDY
+from .schema import REMEDY
 
 FIRST_PICTURE = 3 * BLOCKSIZE
 """Offset of the first JPEG in a shard: the label, its header and the JPEG's header lie before it."""

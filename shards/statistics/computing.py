@@ -5,14 +5,13 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base import FreelightError, atomic_write, run_tasks
-from ..dataset import Dataset
+from ..base import Array, FreelightError, atomic_write, read_arrays, run_tasks
+from ..dataset import Dataset, Split
 from .moments import RGBMoments
 from .statistics import STATISTICS, TRAINING_SPLIT, Statistics, unfinished_path
 
@@ -99,13 +98,32 @@ def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArr
     """
     opened = dataset.split(split)
     samples = np.flatnonzero(opened.samples["shard"] == shard)
-    images = np.empty((_BATCH, dataset.image_size, dataset.image_size, 3), np.uint8)
+    size = dataset.image_size
+    images = np.empty((0, size, size, 3), np.uint8)
     for first in range(0, len(samples), _BATCH):
         batch = samples[first : first + _BATCH].tolist()
         for place, index in enumerate(batch):
-            images[place] = np.asarray(Image.open(io.BytesIO(opened.read(index)), formats=["JPEG"]))
+            picture = _open(opened, index, size)
+            if not len(images):  # memory is taken after a first picture has the size that the manifest says
+                images = np.empty((min(_BATCH, len(samples)), size, size, 3), np.uint8)
+            images[place] = np.asarray(picture)
         yield images[: len(batch)]
     opened.close()
+
+
+def _open(split: Split, index: int, size: int) -> Image.Image:
+    """Return a decoded sample. Raises `FreelightError` unless it is an RGB JPEG of this size."""
+    try:
+        picture = Image.open(io.BytesIO(split.read(index)), formats=["JPEG"])
+        if (picture.mode, picture.size) == ("RGB", (size, size)):
+            picture.load()
+            return picture
+        fault = f"is {picture.mode} of {picture.size}, not RGB of {size}x{size}"
+    except FreelightError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        fault = f"does not decode ({error})"
+    raise FreelightError(f"{split.describe(index)} {fault}; make the dataset again")
 
 
 @dataclass
@@ -132,19 +150,34 @@ class _Finished:
     @classmethod
     def load(cls, path: Path, dataset: Dataset, split: str) -> "_Finished":
         """Read the record. Return an empty one if there is none, or if it belongs to other data."""
-        empty = cls.none(len(dataset.manifest.splits[split].shards))
+        shards = dataset.manifest.splits[split].shards
+        remedy = "delete it to start again"
         try:
-            with path.open("rb") as file, np.load(file) as archive:
-                if (archive["fingerprint"].item(), archive["split"].item()) != (dataset.fingerprint, split):
-                    return empty
-                moments = RGBMoments()
-                moments.n_images_ = archive["n_images_"].item()
-                moments.sum_image_, moments.sum_products_ = archive["sum_image_"], archive["sum_products_"]
-                return cls(moments, archive["shards"])
+            found = read_arrays(path, _RECORD, remedy=remedy)
         except FileNotFoundError:
-            return empty
-        except (EOFError, ValueError, KeyError, BadZipFile) as error:
-            raise FreelightError(f"{path} cannot be read ({error}); delete it to start again") from None
+            return cls.none(len(shards))
+        if (found["fingerprint"].item(), found["split"].item()) != (dataset.fingerprint, split):
+            return cls.none(len(shards))
+        done, moments = found["shards"], RGBMoments()
+        moments.n_images_ = found["n_images_"].item()
+        moments.sum_image_, moments.sum_products_ = found["sum_image_"], found["sum_products_"]
+        size = dataset.image_size
+        images = sum(shard.samples for shard, is_done in zip(shards, done.tolist(), strict=False) if is_done)
+        if (len(done), moments.n_images_, len(moments.sum_image_)) != (len(shards), images, size) or not (
+            moments.could_be_pixels()
+        ):
+            raise FreelightError(f"{path}: the sums are not those of the dataset's finished shards; {remedy}")
+        return cls(moments, done)
+
+
+_RECORD = {
+    "fingerprint": Array(np.str_, ()),
+    "split": Array(np.str_, ()),
+    "shards": Array(np.bool_, ("shards",)),
+    "n_images_": Array(np.int64, ()),
+    "sum_image_": Array(np.int64, ("side", "side", 3)),
+    "sum_products_": Array(np.int64, (3, 3)),
+}
 
 
 def _destination(dataset: Dataset, split: str, out: Path | None) -> Path:

@@ -49,6 +49,17 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """Add the sums of another estimator; return self. Any order of merging gives the same bits."""
         return self._add(other.n_images_, other.sum_image_, other.sum_products_)
 
+    def could_be_pixels(self) -> bool:
+        """Tell whether images of values in 0..255 can have these sums."""
+        pixels = self.n_images_ * self.sum_image_[..., 0].size
+        return bool(
+            self.sum_image_.min() >= 0
+            and self.sum_image_.max() <= 255 * self.n_images_
+            and self.sum_products_.min() >= 0
+            and self.sum_products_.max() <= 255**2 * pixels
+            and (self.sum_products_ == self.sum_products_.T).all()
+        )
+
     def _add(self, images: int, sum_image: npt.NDArray[np.int64], products: npt.NDArray[np.int64]) -> "RGBMoments":
         if not hasattr(self, "n_images_"):
             self.n_images_, self.sum_image_, self.sum_products_ = images, sum_image.copy(), products.copy()

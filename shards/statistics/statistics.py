@@ -6,15 +6,15 @@ The file names its dataset and split. `Statistics.load` refuses a dataset direct
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from ..base import FreelightError, atomic_write
+from ..base import Array, FreelightError, atomic_write, check, plain_name, read_arrays, record, sha256_text
 from ..dataset import Dataset
 
 if TYPE_CHECKING:  # scikit-learn takes longer to import than the rest, and the loader and the trainer do not need it
@@ -154,24 +154,67 @@ class Statistics:
             )
         return found
 
+    def check(self, *, where: object, remedy: str) -> None:
+        """Raise `FreelightError` unless the values can be those of pixels: for statistics from a file, `where`.
+
+        The arrays must have the dtypes and shapes of `Statistics`, and be finite.
+        """
+        with np.errstate(all="ignore"):  # values that are too large overflow, and do not pass
+            faults = [fault for holds, fault in self._claims() if not holds]
+        if faults:
+            raise FreelightError(f"{where}: {faults[0]}; {remedy}")
+        names = {"fingerprint": self.fingerprint, "split": self.split}
+        check(names, record({"fingerprint": sha256_text, "split": plain_name}), where=where, remedy=remedy)
+
+    def _claims(self) -> Iterator[tuple[bool, str]]:
+        """Yield what must hold for the statistics of pixels, and the words for it."""
+        yield (self.images >= 1, f"images (={self.images}) must be at least 1")
+        yield (
+            self.pixels == self.images * self.mean_image[..., 0].size,
+            f"pixels (={self.pixels}) are not the images'",
+        )
+        yield (_within(self.mean_image, 255) and _within(self.mean, 255), "mean_image and mean must lie in 0..255")
+        yield (np.allclose(self.covariance, self.covariance.T), "covariance must be symmetric")
+        yield (_within(np.diag(self.covariance), 255**2), "covariance must have variances in 0..255**2")
+        yield (_within(self.eigenvalues, 3 * 255**2), "eigenvalues must lie in 0..3*255**2")
+        yield (bool(np.all(np.diff(self.eigenvalues) <= 0)), "eigenvalues must descend")
+        yield (
+            np.allclose(self.eigenvectors.T @ self.eigenvectors, np.eye(3), atol=1e-3),
+            "eigenvectors must be orthonormal",
+        )
+
     @classmethod
     def _read(cls, path: Path, *, remedy: str) -> "Statistics":
+        remedy_again = f"make it again with: {remedy}"
         try:
-            with (
-                path.open("rb") as file,
-                np.load(file) as archive,
-            ):  # np.load(path) leaves the file of a damaged archive open
-                content: dict[str, Any] = {field.name: archive[field.name] for field in dataclasses.fields(cls)}
+            content: dict[str, Any] = read_arrays(path, _ARRAYS, remedy=remedy_again)
         except FileNotFoundError:
             if unfinished_path(path).exists():
                 raise FreelightError(f"{path} is unfinished; continue with: {remedy}") from None
             raise FreelightError(f"{path} is missing; make it with: {remedy}") from None
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-            raise FreelightError(f"{path} cannot be read ({error}); make it again with: {remedy}") from None
-        for field in dataclasses.fields(cls):
-            if field.type in (int, str):
-                content[field.name] = content[field.name].item()
-        return cls(**content)
+        for name, array in _ARRAYS.items():
+            if array.shape == ():
+                content[name] = content[name].item()
+        found = cls(**content)
+        found.check(where=path, remedy=remedy_again)
+        return found
+
+
+_ARRAYS = {
+    "mean_image": Array(np.float32, ("side", "side", 3)),
+    "mean": Array(np.float64, (3,)),
+    "covariance": Array(np.float64, (3, 3)),
+    "eigenvalues": Array(np.float64, (3,)),
+    "eigenvectors": Array(np.float64, (3, 3)),
+    "pixels": Array(np.int64, ()),
+    "images": Array(np.int64, ()),
+    "fingerprint": Array(np.str_, ()),
+    "split": Array(np.str_, ()),
+}
+
+
+def _within(values: npt.NDArray[Any], most: float) -> bool:
+    return bool(((values >= 0) & (values <= most)).all())
 
 
 def unfinished_path(path: Path) -> Path:
