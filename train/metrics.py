@@ -1,9 +1,12 @@
 """The lines of a run's `metrics.jsonl`, typed. Its keys are the field names here, and are listed nowhere else."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from ..shards.base import Mismatch, anything, integer, mapping, must_be, number, record
 
 LAYER_RATE = "learning_rate_"
 """A key that begins with this holds the learning rate of one layer: `learning_rate_conv1`."""
@@ -72,10 +75,47 @@ class EpochMetrics:
         return cls(**{one.name: line[one.name] for one in fields(cls)})
 
 
-def parse_line(text: str) -> StepMetrics | EpochMetrics:
-    """Read one line of `metrics.jsonl`: an epoch's if it holds a validation error, else a step's."""
-    line = json.loads(text)
-    return EpochMetrics.fromdict(line) if "val_top1" in line else StepMetrics.fromdict(line)
+def any_number(value: object, field: str) -> None:
+    """Accept a number that may be infinite or NaN: norms of gradients overflow."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise must_be(value, field, "a number")
+
+
+SHARE = number(least=0, most=1)
+POSITIVE = number(least=sys.float_info.min)
+STEP = record(
+    {
+        **dict.fromkeys(("step", "position"), integer(least=1)),
+        "epoch": integer(),
+        **dict.fromkeys(("learning_rate", "bias_learning_rate"), number(least=0)),
+        "loss": number(),
+        **dict.fromkeys(("images_per_second", "images_per_second_without_wait"), POSITIVE),
+        **dict.fromkeys(("train_top1", "wait_share"), SHARE),
+        **dict.fromkeys(("gradient_norm", "weight_norm"), any_number),
+    },
+    others=anything,
+)
+EPOCH = record(
+    {**dict.fromkeys(("step", "epoch"), integer()), **dict.fromkeys(("val_top1", "val_top5"), SHARE)}, others=anything
+)
+LAYER_RATES = mapping(number(least=0))
+
+
+def parse_line(text: bytes) -> StepMetrics | EpochMetrics:
+    """Read one line of `metrics.jsonl`: an epoch's if it holds a validation error, else a step's.
+
+    Keys of later versions are ignored. Raises `ValueError` for what is no JSON, and `Mismatch` for a wrong value.
+    """
+    try:
+        line = json.loads(text)
+    except RecursionError:
+        raise Mismatch("the line is nested too deeply") from None
+    if isinstance(line, dict) and "val_top1" in line:
+        EPOCH(line, "")
+        return EpochMetrics.fromdict(line)
+    STEP(line, "")
+    LAYER_RATES({key: rate for key, rate in line.items() if key.startswith(LAYER_RATE)}, "")
+    return StepMetrics.fromdict(line)
 
 
 @dataclass(frozen=True)

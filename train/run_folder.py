@@ -1,5 +1,6 @@
 """The folder of a run: its checkpoints and its metrics."""
 
+import functools
 import json
 import os
 import secrets
@@ -9,15 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..shards import FreelightError
-from ..shards.base.atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
-from ..shards.base.disk import naming_file
-from ..shards.base.locks import lock_file
+from ..shards.base import (
+    TEMPORARY_SUFFIX,
+    Mismatch,
+    atomic_write,
+    fsync_folder,
+    lock_file,
+    naming_file,
+    open_regular,
+)
 from .checkpoint import Checkpoint
 from .metrics import EpochMetrics, RunMetrics, StepMetrics, parse_line
 
 LAST, BEST = "last.pt", "best.pt"
 METRICS = "metrics.jsonl"
 LOCK = "lock"
+MAX_LINE = 1 << 16
 PATIENCE = 5.0
 """Seconds to wait for the lock: ranks whose parent was killed end within one."""
 
@@ -78,21 +86,32 @@ class RunFolder:
             path.unlink()
 
     def _recent(self) -> list[Path]:
-        return sorted(self.path.glob("step-*.pt"))
+        return sorted(path for path in self.path.glob("step-*.pt") if path.stem.partition("-")[2].isdecimal())
 
-    def drop_after(self, step: int) -> None:
-        """Delete metrics and checkpoints of later steps, which are computed again, and incomplete files."""
+    def drop_after(self, step: int, epoch: int) -> str | None:
+        """Delete what a run that resumes after `step`, in `epoch`, computes again, and incomplete files.
+
+        That is checkpoints and metrics of later steps, and validation errors of this epoch and later ones. Lines of
+        metrics that cannot be read are deleted too; returns how many, and why the first; None if there is none.
+        """
         for path in self.path.glob(f"*.pt.*{TEMPORARY_SUFFIX}"):
             path.unlink()
         for path in self._recent():
             if int(path.stem.partition("-")[2]) > step:
                 path.unlink()
-        path = self.path / METRICS
-        if not path.exists():
-            return
-        kept = [line for line in self._lines() if self._parse(line).step <= step]
-        with atomic_write(path) as file:
-            file.write("".join(f"{line}\n" for line in kept).encode())
+        kept: list[bytes] = []
+        first, damaged = "", 0
+        for text, line in self._lines():
+            if isinstance(line, FreelightError):
+                first, damaged = first or str(line), damaged + 1
+            elif line.step <= step and (isinstance(line, StepMetrics) or line.epoch < epoch):
+                kept.append(text)
+        if (self.path / METRICS).exists():
+            with atomic_write(self.path / METRICS) as file:
+                file.writelines(kept)
+        if not damaged:
+            return None
+        return f"{first} and left out" if damaged == 1 else f"{first}; it and {damaged - 1} others are left out"
 
     def write(self, metrics: StepMetrics | EpochMetrics) -> None:
         """Add a line of metrics."""
@@ -101,19 +120,35 @@ class RunFolder:
             file.write(json.dumps(metrics.asdict()) + "\n")
 
     def metrics(self) -> RunMetrics:
-        """Return the run's metrics; an incomplete last line (of a killed run, or a full disk) is left out."""
-        return RunMetrics.of(map(self._parse, self._lines()))
+        """Return the run's metrics; an incomplete last line (of a killed run, or a full disk) is left out.
 
-    def _parse(self, line: str) -> StepMetrics | EpochMetrics:
+        Raises `FreelightError` for the first line that cannot be read.
+        """
+        found = []
+        for _, line in self._lines():
+            if isinstance(line, FreelightError):
+                raise FreelightError(f"{line}; remove the line, or resume the run, which leaves it out")
+            found.append(line)
+        return RunMetrics.of(found)
+
+    def _lines(self) -> Iterator[tuple[bytes, StepMetrics | EpochMetrics | FreelightError]]:
+        """Yield each line of metrics, and what it holds, or why it cannot be read. An incomplete last one is left out.
+
+        A line of over `MAX_LINE` bytes counts as several.
+        """
         try:
-            return parse_line(line)
-        except (KeyError, ValueError) as error:
-            raise FreelightError(f"{self.path / METRICS} has a damaged line ({error!r}): {line}; remove it") from None
-
-    def _lines(self) -> list[str]:
-        path = self.path / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [line for line in lines if line.endswith("}")]
+            file = open_regular(self.path / METRICS, remedy="remove it")
+        except FileNotFoundError:
+            return
+        with file:
+            for number, text in enumerate(iter(functools.partial(file.readline, MAX_LINE), b""), 1):
+                try:
+                    line = parse_line(text)
+                except (Mismatch, ValueError) as error:
+                    if text.endswith(b"\n") or len(text) == MAX_LINE:
+                        yield text, FreelightError(f"{self.path / METRICS}: line {number} is damaged ({error})")
+                else:
+                    yield text.rstrip(b"\n") + b"\n", line
 
 
 def _link(source: Path, target: Path) -> None:

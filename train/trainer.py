@@ -80,7 +80,9 @@ class Trainer:
                 f"`out` (={self.config.out}) must be one folder that all machines share; they found different steps"
             )
         if self.mesh.rank == 0:
-            self.folder.drop_after(self.state.step)
+            damaged = self.folder.drop_after(self.state.step, self.state.epoch)
+            if damaged is not None:
+                self._print(damaged)
 
     def _train_epoch(self) -> None:
         loader = self.state.loader

@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from freelight.pipeline import Loader
 from freelight.shards import Dataset
-from freelight.train import Checkpoint, Network
+from freelight.train import Checkpoint, Network, Trainer
 from freelight.train.run_folder import RunFolder
 
 
@@ -67,6 +68,19 @@ def test_asked_to_stop_it_saves_what_it_has_done_and_goes_on_to_the_same_weights
     assert train.here(tmp_path).exit_code == 0
     whole, resumed = (Checkpoint.load(out / "last.pt") for out in (run, tmp_path))
     assert all(torch.equal(resumed.weights[name], weights) for name, weights in whole.weights.items())
+    assert losses(tmp_path) == losses(run)
+
+
+def test_killed_between_a_validation_and_its_checkpoint_no_epoch_is_counted_twice(
+    train: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint from before the validation is resumed, and the epoch is validated again."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_draw_kernels", lambda _: sys.exit("killed"))
+        assert train.here(tmp_path).exit_code == 1
+    assert len(RunFolder(tmp_path).metrics().epochs) == 1
+    assert train.here(tmp_path).exit_code == 0
+    assert [line.epoch for line in RunFolder(tmp_path).metrics().epochs] == [0, 1]
     assert losses(tmp_path) == losses(run)
 
 

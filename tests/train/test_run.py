@@ -1,6 +1,8 @@
 """The folder of a run holds the last, the best and the most recent checkpoints, and never loses earlier ones."""
 
 import dataclasses
+import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from zipfile import ZipFile
 
 import pytest
 from disks import file_limit
+from metric_lines import step_metrics
 
 from freelight.shards import FreelightError
 from freelight.train import Checkpoint
@@ -92,15 +95,50 @@ def test_what_a_killed_save_left_half_is_cleared_away(checkpoint: Checkpoint, tm
     save(RunFolder(tmp_path, keep=1), checkpoint, 5)
     for name in ("step-00000007.pt.12ab34cd.tmp", "last.pt.12ab34cd.tmp"):
         (tmp_path / name).write_bytes(b"half")
-    RunFolder(tmp_path, keep=1).drop_after(5)
+    RunFolder(tmp_path, keep=1).drop_after(5, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "step-00000005.pt"]
 
 
-def test_a_damaged_line_of_metrics_is_an_error_that_shows_it(tmp_path: Path) -> None:
-    for line in ('{"step": 1, "epoch": 0}', "step 1}"):
-        (tmp_path / "metrics.jsonl").write_text(f"{line}\n")
-        with pytest.raises(FreelightError, match=rf"metrics\.jsonl has a damaged line \(.*\): {line}; remove it"):
-            RunFolder(tmp_path).metrics()
+STEP = json.dumps(step_metrics(step=1).asdict())
+EPOCH = json.dumps(EpochMetrics(step=1, epoch=0, val_top1=0.5, val_top5=0.1).asdict())
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("step 1}", "Expecting value"),
+        ("[1]", r"the content \(=\[1\]\) must be an object"),
+        ('{"step": 1, "epoch": 0}', "position is missing"),
+        (STEP.replace('"step": 1', '"step": null'), r"step \(=None\) must be an integer"),
+        (STEP.replace('"step": 1', '"step": 1.5'), r"step \(=1.5\) must be an integer"),
+        (STEP.replace('"loss": 2.0', '"loss": NaN'), r"loss \(=nan\) must be a finite number"),
+        (STEP.replace('"images_per_second": 50.0', '"images_per_second": 0'), "images_per_second .* must be a finite"),
+        (STEP.replace('"gradient_norm": 1.0', '"gradient_norm": "x"'), "gradient_norm .* must be a number"),
+        (STEP.replace('"loss"', '"learning_rate_fc8": "fast", "loss"'), "learning_rate_fc8 .* must be a number"),
+        (EPOCH.replace("0.5", "1.5"), r"val_top1 \(=1.5\) must be a finite number in 0..1"),
+        (EPOCH.replace("0.1", "null"), "val_top5 .* must be a number"),
+        ("\udcff", "can't decode byte"),
+        ("[" * 50_000, "nested too deeply|Expecting value"),
+    ],
+)
+def test_a_damaged_line_of_metrics_is_an_error_that_names_it_and_does_not_stop_a_run(
+    line: str, reason: str, tmp_path: Path
+) -> None:
+    folder, path = RunFolder(tmp_path), tmp_path / "metrics.jsonl"
+    path.write_text(f"{STEP}\n{line}\n{EPOCH}\n", encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(FreelightError, match=rf"metrics\.jsonl: line 2 is damaged \(.*({reason}).*\); remove the line"):
+        folder.metrics()
+    left_out = folder.drop_after(1, 1)
+    assert left_out is not None
+    assert left_out.startswith(f"{path}: line 2 is damaged (")
+    assert path.read_text() == f"{STEP}\n{EPOCH}\n"
+    assert folder.drop_after(1, 1) is None
+
+
+def test_norms_may_overflow_and_read_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write(step_metrics(gradient_norm=math.inf))
+    assert folder.metrics().steps[0].gradient_norm == math.inf
 
 
 def test_a_full_disk_while_saving_leaves_all_that_was_there(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -121,7 +159,7 @@ def test_a_line_of_metrics_that_a_full_disk_cut_short_is_forgotten(tmp_path: Pat
         folder.write(dataclasses.replace(line, step=10, epoch=1))
     assert path.stat().st_size == size + 10
     assert folder.metrics() == RunMetrics(epochs=(line,))
-    folder.drop_after(5)
+    folder.drop_after(5, 1)
     assert path.stat().st_size == size
 
 
@@ -130,6 +168,6 @@ def test_what_a_run_that_goes_on_takes_again_is_forgotten(checkpoint: Checkpoint
     for step in (5, 10):
         save(folder, checkpoint, step)
         folder.write(EpochMetrics(step=step, epoch=step // 5, val_top1=0.5, val_top5=0.1))
-    folder.drop_after(7)
+    folder.drop_after(7, 2)
     assert folder.metrics() == RunMetrics(epochs=(EpochMetrics(step=5, epoch=1, val_top1=0.5, val_top5=0.1),))
     assert [path.name for path in tmp_path.glob("step-*.pt")] == ["step-00000005.pt"]

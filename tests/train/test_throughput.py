@@ -58,10 +58,10 @@ def test_a_line_comes_back_as_it_was_written_with_a_key_for_each_layers_rate() -
         *("step", "epoch", "position", "learning_rate", "bias_learning_rate"),
         *("learning_rate_conv1", "learning_rate_fc8"),
     ]
-    assert parse_line(json.dumps(line)) == STEP
-    assert parse_line(json.dumps({**line, "of_a_later_version": 1})) == STEP
+    assert parse_line(json.dumps(line).encode()) == STEP
+    assert parse_line(json.dumps({**line, "of_a_later_version": 1}).encode()) == STEP
     epoch = EpochMetrics(step=8, epoch=1, val_top1=0.25, val_top5=0.0)
-    assert parse_line(json.dumps(epoch.asdict())) == epoch
+    assert parse_line(json.dumps(epoch.asdict()).encode()) == epoch
 
 
 def test_on_a_terminal_a_bar_shows_the_epoch_so_far(
