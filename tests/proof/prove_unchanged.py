@@ -107,11 +107,13 @@ def run(name: str, *words: str | Path) -> None:
 
 
 def dataset(folder: Path) -> Iterator[Any]:
-    """Yield the manifest without Freelight's version, and the content of every other file."""
+    """Yield the manifest without Freelight's version and later settings, and the content of every other file."""
     for path in sorted(folder.rglob("*")):
         if path.name == "dataset.json":
             content = json.loads(path.read_text())
-            del content["sha256"], content["made_with"]["freelight"]
+            del content["sha256"]
+            for later in ("freelight", "max_pixels", "reject_suspect"):
+                content["made_with"].pop(later, None)
             yield json.dumps(content)
         elif path.is_file() and not path.name.startswith("statistics."):
             yield f"{path.name} {path.stat().st_size}"
