@@ -26,8 +26,8 @@ def train(folder: str, *, epochs: int = 2, batch_size: int = 32, device: str = "
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     losses = []
     for _ in range(epochs):
-        for batch in loader:  # each pass over the loader is one epoch, with new crops and flips
-            loss = nn.functional.cross_entropy(model(batch.images), batch.labels)
+        for images, labels in loader:  # each pass over the loader is one epoch, with new crops and flips
+            loss = nn.functional.cross_entropy(model(images), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,8 +1,9 @@
 """Online: a dataset directory -> augmented batches on a device. Any ImageNet model can use it without the trainer."""
 
+from .batch import Batch
 from .draws import EpochDraws, Order, draw_epoch
 from .graph import Layout, define_pipeline, graph_feed, graph_inputs
-from .loader import Batch, Loader
+from .loader import Loader
 from .ops import (
     RGB,
     CenterCrop,

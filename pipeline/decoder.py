@@ -7,7 +7,7 @@ import torch
 from nvidia.dali import Pipeline
 from torch.utils.dlpack import from_dlpack
 
-from ..shards import Statistics
+from ..shards import FreelightError, Statistics
 from .graph import Layout, define_pipeline
 from .reading import ReadAhead, SampleReader, Share
 from .transform import Transform
@@ -86,7 +86,21 @@ class Decoder:
             raise
         # No copy: DALI's executor reuses a buffer only after its tensor is gone.
         images: torch.Tensor = from_dlpack(output.as_tensor())
-        return images
+        return images.to(self._dtype)  # a copy for bfloat16 only, which DALI does not have
 
     def _empty(self) -> torch.Tensor:
         return torch.empty(self._empty_shape, dtype=self._dtype, device=self._device)
+
+
+def resolve_device(wanted: object) -> torch.device:
+    """Return the CPU, or a CUDA device with its index: without one, that of `torch.cuda.set_device`."""
+    try:
+        device = torch.device(wanted)  # type: ignore[call-overload]
+        found = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
+    except (RuntimeError, TypeError):
+        found = False
+    if not found:
+        raise FreelightError(f"`device` {str(wanted)!r} is neither the CPU nor a CUDA device that torch finds")
+    if device.type == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)

@@ -1,27 +1,37 @@
 """The loader: batches of a split as torch tensors, every sample once per epoch, resumable at any batch."""
 
+import dataclasses
+import itertools
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from functools import partial
+from operator import attrgetter
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
+from torch.utils.data import IterableDataset, get_worker_info
 
 from ..shards import Dataset, FreelightError, Statistics
-from ..shards.base import check, instance_of, integer, record, text, whole_number
-from .decoder import Decoder
+from ..shards.base import instance_of, whole_number
+from .batch import check_extras, make_batch
+from .decoder import Decoder, resolve_device
 from .draws import Order, draw_epoch, share_of
+from .epochs import Cursor, EpochPlan, Last, Step, check_state
 from .exchange import Exchange
 from .graph import Layout, graph_feed
+from .ops import Arrays
+from .ranks import check_launched, known_ranks, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError
 from .transform import Transform
 
 _READ_ONLY = {
-    *("dataset", "split", "batch_size", "statistics", "seed", "order", "rank", "world_size", "device", "num_threads"),
-    *("prefetch", "layout", "group", "check_exchange", "drop_last"),
+    *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "num_threads", "prefetch", "layout"),
+    *("group", "check_exchange", "last", "steps_per_epoch", "extras"),
 }
 
 
@@ -29,97 +39,108 @@ MOST_THREADS, MOST_PREFETCH = 4096, 1024
 """Limits: more are a mistake, and would take the machine's memory."""
 
 
-class Batch(NamedTuple):
-    """images: of the transform's dtype, (n, 3, size, size) or (n, 10, 3, size, size). labels: int64 (n,).
+class Loader(IterableDataset[Any]):
+    """Iterate over this rank's share of every batch of an epoch; each iteration is a whole epoch.
 
-    samples: int32 (n,), the indices of these samples in the split, on the CPU.
+    dataset: a `Dataset`, or its path. split: its name. batch_size: images per step, over all ranks. transform: what is
+    done to each image; by default the paper's. statistics: of the training set, if the transform needs them; by default
+    the dataset's own. order: `global` (a new permutation each epoch) or `sequential`. extras: further fields of a
+    batch: see `Batch`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it
+    is requested; keep a reference to it while another stream uses it. prefetch: batches decoded ahead. layout: order of
+    the axes of a batch. on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them
+    (`skipped` maps each to its reason).
+
+    Epochs. An iteration starts the epoch that `set_epoch` named, otherwise the next one; breaking it off ends its
+    epoch. Only the first iteration after `load_state_dict` continues inside an epoch, also if `set_epoch` names that
+    epoch. The state is (seed, epoch, position): resume it on any number of ranks, with any batch size. With
+    `steps_per_epoch`, an epoch has that many steps, and the next one continues through the permutation of the samples.
+    An iterator from which no batch was taken does not count. A newer iterator, `set_epoch` or `load_state_dict` ends
+    the current one: its next step raises an error.
+
+    Ranks. Each of `world_size` ranks gets a share of every batch; shares differ by at most one sample, and all ranks
+    take the same number of steps. Without `rank` and `world_size`, those of torch's process group are used, as it is at
+    the first iteration; without a group, 0 of 1. last: if the last batch is short, keep it (`short`; a rank's share may
+    be empty, so a mean over a batch must divide by `global_size`), `drop` it, or cut it to a multiple of the ranks
+    (`even`). By default it is kept, and a warning says so if the ranks are those of a process group. group: for model
+    parallelism, the processes that need the same whole batch: each decodes its share, then they exchange shares.
+    check_exchange: verify by checksums that all ranks of the group hold the same batch.
+
+    The loader is an `IterableDataset`: `DataLoader(loader, batch_size=None)` works, without worker processes. It can be
+    pickled and copied with its state. Settings are read-only, because the draws and the state depend on them. Only
+    `transform` can be set, between epochs. A thread reads ahead; it ends with the loader, with `close`, or with an
+    unfinished iteration. `wait_seconds` is the total time that iteration waited for batches.
     """
 
-    images: torch.Tensor
-    labels: torch.Tensor
-    samples: npt.NDArray[np.int32]
-
-
-class Loader:
-    """Iterate over this rank's share of every batch of an epoch; iterate again for the next epoch.
-
-    dataset, split: the source of the samples. batch_size: images per step, over all ranks. Each of the `world_size`
-    ranks gets a share; shares differ by at most one sample, and all ranks take the same number of steps. The last batch
-    is short, and a rank's share of it may be empty. transform: what is done to each image. statistics: of the training
-    set, if the transform needs them for mean or lighting. order: `global` (a new permutation each epoch) or
-    `sequential`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it is
-    requested; keep a reference to it while another stream uses it. prefetch: batches decoded ahead. layout: order of
-    the axes of a batch. group: for model parallelism, the processes that need the same whole batch: each decodes its
-    share, then they exchange shares. check_exchange: verify by checksums that all ranks of the group hold the same
-    batch. drop_last: leave out a short last batch. on_error: `raise` an error for a damaged sample, or `skip` up to
-    `max_skipped` of them (`skipped` maps each to its reason).
-
-    The state is (seed, epoch, position). A new iterator continues after the last batch that an unfinished one returned.
-    Another loader does so too after `load_state_dict`, on any number of ranks. A thread reads ahead; it is reused for
-    the next epoch, and ends with the loader or with an unfinished iteration. A newer iterator, `set_epoch` or
-    `load_state_dict` ends the current iterator: its next step raises an error. `wait_seconds` is the total time that
-    iteration waited for batches.
-
-    Settings are read-only, because the draws and the state depend on them. Only `transform` can be set, between epochs.
-    """
+    # What frameworks look for in a DataLoader.
+    num_workers: Final = 0
+    batch_sampler: Final = None
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | str | os.PathLike[str],
         split: str,
         *,
         batch_size: int,
-        transform: Transform,
+        transform: Transform | None = None,
         statistics: Statistics | None = None,
         seed: int = 0,
         order: Order = "global",
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
         device: str | torch.device = "cpu",
         num_threads: int = 2,
         prefetch: int = 2,
         layout: Layout = "NCHW",
         group: dist.ProcessGroup | None = None,
         check_exchange: bool = False,
-        drop_last: bool = False,
+        last: Last | None = None,
+        steps_per_epoch: int | None = None,
+        extras: Sequence[str] = (),
         on_error: OnError = "raise",
         max_skipped: int = 0,
     ) -> None:
-        rank, world_size = whole_number("rank", rank), whole_number("world_size", world_size)
-        if not 0 <= rank < world_size:
-            raise FreelightError(f"`rank` (={rank}) must lie in 0..world_size-1 (`world_size`={world_size})")
-        self.dataset: Final = instance_of(Dataset, "dataset", dataset)
-        self.split: Final = dataset.split(instance_of(str, "split", split))
+        self.dataset: Final = Dataset(dataset) if isinstance(dataset, str | os.PathLike) else dataset
+        instance_of(Dataset, "dataset", self.dataset)
+        self.split: Final = self.dataset.split(instance_of(str, "split", split))
         self.batch_size: Final = whole_number("batch_size", batch_size, least=1)
-        self._transform = instance_of(Transform, "transform", transform)
-        self.statistics: Final = None if statistics is None else instance_of(Statistics, "statistics", statistics)
+        self._transform = Transform() if transform is None else instance_of(Transform, "transform", transform)
+        if statistics is not None:
+            instance_of(Statistics, "statistics", statistics)
+        elif self._transform.needs_statistics:
+            statistics = Statistics.load(self.dataset.folder)
+        self.statistics: Final = statistics
         self.seed: Final = whole_number("seed", seed)
         self.order: Final[Order] = order
-        self.rank: Final = rank
-        self.world_size: Final = world_size
-        self.device: Final = _resolve(device)
+        self.device: Final = resolve_device(device)
         self.num_threads: Final = whole_number("num_threads", num_threads, least=1, most=MOST_THREADS)
         self.prefetch: Final = whole_number("prefetch", prefetch, most=MOST_PREFETCH)
         self.layout: Final[Layout] = layout
         self.group: Final = group
         self.check_exchange: Final = instance_of(bool, "check_exchange", check_exchange)
-        self.drop_last: Final = instance_of(bool, "drop_last", drop_last)
+        self.last: Final[Last] = last or "short"
+        self.steps_per_epoch: Final = (
+            None if steps_per_epoch is None else whole_number("steps_per_epoch", steps_per_epoch, least=1)
+        )
+        self.extras: Final = check_extras(extras)
         self.wait_seconds = 0.0
+        self.global_size = 0
+        self._given_last = last
+        self._given_ranks = (rank, world_size)
+        self._ranks = known_ranks(rank, world_size)
+        self._are_ranks_settled = False
+        self._plan = self._make_plan()
         self._labels = self.split.samples["label"].astype(np.int64)
-        self._epoch = 0
-        self._position = 0
+        self._cursor = Cursor()
+        self._is_closed = False
+        self._drawn: tuple[int, Share, Arrays] | None = None
         split_bytes = sum(shard.bytes for shard in self.split.info.shards)
-        if dataset.cache is not None and order == "global" and dataset.cache.limit < split_bytes:
+        cache = self.dataset.cache
+        if cache is not None and order == "global" and cache.limit < split_bytes:
             raise FreelightError(
                 f"a global order reads all of {split}'s {split_bytes} bytes at random, but the cache holds "
-                f"{dataset.cache.limit}: give cache_bytes={split_bytes}, or order='sequential'"
+                f"{cache.limit}: give cache_bytes={split_bytes}, or order='sequential'"
             )
         self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
-        if self._remaining(0) == 0:
-            raise FreelightError(
-                f"{split} has {len(self.split)} samples, fewer than a batch of {batch_size}: use smaller batches, or "
-                "drop_last=False"
-            )
         # One reader thread for all epochs: a new one per epoch makes glibc open new arenas, which keep old JPEGs.
         self._thread = _reader_thread()
         # A finished epoch leaves its decoder idle, for the next one; an unfinished one drops it.
@@ -135,7 +156,47 @@ class Loader:
 
     def __len__(self) -> int:
         """Return the number of steps in an epoch, the same on every rank."""
-        return -(-self._remaining(0) // self.batch_size)
+        return len(self._plan)
+
+    def __enter__(self) -> "Loader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the settings and the state, not the threads and batches of an iteration."""
+        if self.group is not None:
+            raise FreelightError("a loader with a `group` cannot be pickled or copied; make one in each process")
+        names = (*(_READ_ONLY - {"split", "group", "last"}), "transform")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
+        settings["split"] = self.split.name
+        settings["last"] = self._given_last
+        settings["rank"], settings["world_size"] = self._given_ranks
+        settings["on_error"], settings["max_skipped"] = self._reader.on_error, self._reader.max_skipped
+        return _restore, (settings, self.skipped, self._cursor)
+
+    def close(self) -> None:
+        """End the iteration, if any, and free the pipeline. The loader cannot be used again."""
+        self._stop()
+        self._thread.shutdown()
+        self._idle = None
+        self._is_closed = True
+
+    @property
+    def rank(self) -> int:
+        """This process's place among the ranks, 0..world_size-1."""
+        return self._ranks.rank
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks that share every batch."""
+        return self._ranks.world_size
+
+    @property
+    def sampler(self) -> "EpochSampler":
+        """The order of samples, with `set_epoch`, for frameworks that look for it."""
+        return EpochSampler(self)
 
     @property
     def transform(self) -> Transform:
@@ -144,7 +205,7 @@ class Loader:
 
     @transform.setter
     def transform(self, transform: Transform) -> None:
-        if self._position and self._remaining(self._position):
+        if self.position and (self._running is not None or (self._cursor.continues and self._remaining())):
             raise FreelightError("the transform may change at an epoch's boundary, not inside an epoch; see set_epoch")
         instance_of(Transform, "transform", transform)
         self._stop()
@@ -154,7 +215,9 @@ class Loader:
         except FreelightError:
             self._transform = before
             raise
-        self._draw(self._epoch)
+        self._drawn = None
+        if self.position:
+            self._cursor.leave()
 
     @property
     def bytes_read(self) -> int:
@@ -169,85 +232,84 @@ class Loader:
     @property
     def epoch(self) -> int:
         """The epoch of the current iteration, or of the last one."""
-        return self._epoch
+        return self._cursor.epoch
 
     @property
     def position(self) -> int:
         """Number of samples of the epoch returned so far, over all ranks."""
-        return self._position
+        return self._cursor.position
 
     def set_epoch(self, epoch: int) -> None:
-        """Start `epoch` with the next iteration. An unfinished `epoch` continues; a finished one starts again."""
-        epoch = whole_number("epoch", epoch)
-        if epoch != self._epoch or not self._remaining(self._position):
+        """Name the epoch of the next iteration, which is whole.
+
+        After `load_state_dict`, naming the state's own epoch continues it; if it is finished, nothing is left of it.
+        """
+        if self._cursor.name(whole_number("epoch", epoch)):
             self._stop()
-            self._draw(epoch)
-            self._epoch, self._position = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state after the last batch: integers, and the dataset and settings that they belong to."""
-        return {
+        state: dict[str, Any] = {
             "fingerprint": self.dataset.fingerprint,
             "split": self.split.name,
             "seed": self.seed,
             "order": self.order,
             "transform": repr(self.transform),
-            "epoch": self._epoch,
-            "position": self._position,
+            "epoch": self.epoch,
+            "position": self.position,
         }
+        if self.steps_per_epoch is not None:
+            state |= {"steps_per_epoch": self.steps_per_epoch, "batch_size": self.batch_size}
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a state, made with any world size and batch size.
+        """Resume from a state, made with any world size and batch size; the next iteration continues after it.
 
-        Raises `FreelightError` if it is no state, or is for another dataset, split, seed or order; and, inside an
-        epoch, if it is for another transform.
+        Raises `FreelightError` if the state is for another dataset, split, seed, order or `steps_per_epoch`; and,
+        inside an epoch, if it is for another transform.
         """
-        own = self.state_dict()
-        check(
-            state,
-            record({key: integer() if isinstance(value, int) else text() for key, value in own.items()}),
-            where="the loader's state",
-            remedy="pass what state_dict returned",
-        )
-        inside = state["position"] > 0 and self._remaining(state["position"]) > 0
-        for key in ("fingerprint", "split", "seed", "order", *(["transform"] if inside else [])):
-            if state[key] != own[key]:
-                raise FreelightError(f"the loader's state is for another {key}: {state[key]!r}, not {own[key]!r}")
-        whole_number("position", state["position"], most=len(self.split))
+        check_state(state, self.state_dict(), self._plan)
         self._stop()
-        self.set_epoch(state["epoch"])
-        self._position = state["position"]
+        self._cursor.load(state["epoch"], state["position"])
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches of an epoch, each a `Batch`, with the further fields of `extras`."""
+        if self._is_closed:
+            raise FreelightError("the loader is closed; make another one")
+        if get_worker_info() is not None:
+            raise FreelightError(
+                "the loader decodes in threads of its own and would return every sample in each worker process: give "
+                "the DataLoader num_workers=0"
+            )
         self._stop()
-        if not self._remaining(self._position):
-            self.set_epoch(self._epoch + 1)
-        while self._remaining(self._position):
+        self._settle_ranks()
+        self._cursor.begin(self._plan)
+        while steps := self._remaining():
             try:
-                yield from self._iterate()
+                for _, group in itertools.groupby(steps, attrgetter("permutation")):
+                    yield from self._iterate(list(group))
             except UndecodableError as error:  # the pipeline cannot be used after it; a new one repeats the batch
                 self._reader.skip(error.sample, error)
 
-    def _iterate(self) -> Iterator[Batch]:
-        end = self._position + self._remaining(self._position)
-        steps = [
-            self._draws.order[first : min(first + self.batch_size, end)]
-            for first in range(self._position, end, self.batch_size)
-        ]
+    def _iterate(self, steps: list[Step]) -> Iterator[Any]:
+        """Yield the batches of consecutive steps of one permutation."""
+        order, choices = self._draw(steps[0].permutation)
+        samples_of = [order[step.first : step.stop] for step in steps]
         decoder = self._idle or self._define()
         self._idle, self._running = None, decoder
         try:
-            shares = [share_of(step, self.rank, self.world_size) for step in steps]
-            decoder.reads.start(self._thread, self._read, shares, self.prefetch + 2)
-            batches = decoder.decode(steps)
+            shares = [share_of(samples, *self._ranks) for samples in samples_of]
+            decoder.reads.start(self._thread, partial(self._read, choices), shares, self.prefetch + 2)
+            batches = decoder.decode(samples_of)
             if self.group is not None:
                 batches = self._exchange(self.group).whole_batches(batches)
             start = time.perf_counter()
             for step, images, samples in batches:
-                labels = self._to_device(self._labels[samples])
+                batch = self._batch(images, samples)
                 self.wait_seconds += time.perf_counter() - start
-                self._position += len(step)
-                yield Batch(images, labels, samples)
+                self.global_size = len(step)
+                self._cursor.advance(len(step))
+                yield batch
                 if self._running is not decoder:
                     raise FreelightError(
                         "this iteration is over: another was started, or set_epoch, load_state_dict or a new transform "
@@ -261,19 +323,50 @@ class Loader:
             if self._running is decoder:
                 self._stop()
 
+    def _batch(self, images: torch.Tensor, samples: Share) -> Any:
+        extras = {"samples": samples.astype(np.int64)} if self.extras else {}
+        values = (self._labels[samples], *(extras[name] for name in self.extras))
+        return make_batch(self.extras, (images, *map(self._to_device, values)))
+
     def _exchange(self, group: dist.ProcessGroup) -> Exchange:
         may_skip = self._reader.on_error == "skip"
         return Exchange(group, rank=self.rank, world_size=self.world_size, may_skip=may_skip, check=self.check_exchange)
 
-    def _remaining(self, position: int) -> int:
-        """Return the number of samples left in the epoch after `position`, over all ranks."""
-        remaining = max(0, len(self.split) - position)
-        return remaining // self.batch_size * self.batch_size if self.drop_last else remaining
+    def _remaining(self) -> list[Step]:
+        """Return the steps that are left of the epoch."""
+        return self._plan.steps(self.epoch, self.position)
 
-    def _draw(self, epoch: int) -> None:
-        """Draw an epoch: its order, and what the transform does to each sample."""
-        self._draws = draw_epoch(len(self.split), seed=self.seed, epoch=epoch, order=self.order)
-        self._choices = self.transform.choose(self._draws, self.dataset.image_size, self.statistics)
+    def _draw(self, permutation: int) -> tuple[Share, Arrays]:
+        """Return a permutation's order, and what the transform does to each sample."""
+        if self._drawn is None or self._drawn[0] != permutation:
+            self._drawn = None  # before the next draws are made, so that memory holds one epoch's
+            draws = draw_epoch(len(self.split), seed=self.seed, epoch=permutation, order=self.order)
+            choices = self.transform.choose(draws, self.dataset.image_size, self.statistics)
+            self._drawn = permutation, draws.order, choices
+        return self._drawn[1:]
+
+    def _make_plan(self) -> EpochPlan:
+        return EpochPlan(
+            samples=len(self.split),
+            batch_size=self.batch_size,
+            world_size=self.world_size,
+            last=self.last,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+
+    def _settle_ranks(self) -> None:
+        """Take the ranks of the process group, for good; say what the last batch will be unless `last` was given."""
+        if self._are_ranks_settled:
+            return
+        check_launched(*self._given_ranks)
+        ranks = known_ranks(*self._given_ranks)
+        if ranks != self._ranks:
+            self._ranks = ranks
+            self._plan = self._make_plan()
+            self._idle = None
+        self._are_ranks_settled = True
+        if self._given_last is None and self._given_ranks == (None, None):
+            warn_of_shares({step.size for step in self._plan.steps(0)}, self._ranks)
 
     def _stop(self) -> None:
         """End the running iteration, if any. Batches decoded ahead are dropped with its pipeline."""
@@ -299,32 +392,41 @@ class Loader:
             layout=self.layout,
         )
 
-    def _read(self, share: Share, later: Share) -> tuple[Share, list[Any]]:
+    def _read(self, choices: Arrays, share: Share, later: Share) -> tuple[Share, list[Any]]:
         """Read one share's JPEGs and look up its draws. Returns its undamaged samples and the graph's inputs."""
         self._reader.announce(later)
         share, jpegs = self._reader.read(share)
-        return share, graph_feed(self._choices, share, jpegs)
+        return share, graph_feed(choices, share, jpegs)
 
-    def _to_device(self, labels: npt.NDArray[np.int64]) -> torch.Tensor:
-        tensor = torch.from_numpy(labels)
+    def _to_device(self, values: npt.NDArray[np.int64]) -> torch.Tensor:
+        tensor = torch.from_numpy(values)
         # Pinned memory: copying from other memory waits for all work that is queued on the device.
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
-
-
-def _resolve(wanted: object) -> torch.device:
-    """Return the CPU, or a CUDA device with its index: without one, that of `torch.cuda.set_device`."""
-    try:
-        device = torch.device(wanted)  # type: ignore[call-overload]
-        found = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
-    except (RuntimeError, TypeError):
-        found = False
-    if not found:
-        raise FreelightError(f"`device` {str(wanted)!r} is neither the CPU nor a CUDA device that torch finds")
-    if device.type == "cpu":
-        return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
 
 
 def _reader_thread() -> ThreadPoolExecutor:
     """Return an executor whose one thread starts with the first read."""
     return ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
+
+
+def _restore(settings: dict[str, Any], skipped: dict[int, str], cursor: Cursor) -> Loader:
+    """Make a loader from what `Loader.__reduce__` kept."""
+    loader = Loader(**settings)
+    loader.skipped.update(skipped)
+    loader._cursor = dataclasses.replace(cursor)
+    return loader
+
+
+class EpochSampler:
+    """The order of a loader's samples, as a sampler: frameworks call its `set_epoch` before each epoch."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        """Return the number of samples of the split."""
+        return len(self._loader.split)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Name the epoch of the loader's next iteration."""
+        self._loader.set_epoch(epoch)

@@ -10,12 +10,13 @@ from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..shards import FreelightError, Statistics
 from ..shards.base import check_fields
 from .draws import EpochDraws, OpStream
 from .ops import RGB, Context, Crop, DType, Feed, Flip, Lighting, Mean, Normalize, Op, RandomCrop, Stage
-from .ops.normalize import check_std
+from .ops.normalize import as_rgb, check_units
 from .ops.op import Arrays
 from .ops.subtract_mean import SubtractMean
 
@@ -27,8 +28,9 @@ class Transform:
     crop: `RandomCrop`, `RandomResizedCrop`, `CenterCrop` or `TenCrop`. flip_probability: of random crops. mean:
     `image`, the training set's mean image with each image's own crop and flip; `center window`, its central window for
     every crop (the 2012 code); `channel`, the channel means; three RGB numbers; or `none`. lighting: noise on random
-    crops. std: divisors of the channels, after mean and lighting. dtype: `uint8` allows no mean, lighting or std. ops:
-    more augmentations of every view, applied in this order within each stage: see `Op`.
+    crops. std: divisors of the channels, after mean and lighting. Lists, arrays and tensors of three numbers are stored
+    as tuples. dtype: also a torch dtype; `uint8` allows no mean, lighting or std. ops: more augmentations of every
+    view, applied in this order within each stage: see `Op`.
     """
 
     crop: Crop = field(default_factory=RandomCrop)
@@ -41,11 +43,19 @@ class Transform:
 
     def __post_init__(self) -> None:
         check_fields(self, "crop", "flip_probability", "lighting")
+        # Equal settings have equal reprs, which loader states compare.
+        dtype: Any = self.dtype
+        if isinstance(dtype, torch.dtype):
+            object.__setattr__(self, "dtype", str(dtype).removeprefix("torch."))
+        if not isinstance(self.mean, str):
+            object.__setattr__(self, "mean", as_rgb("mean", self.mean))
+        if self.std is not None:
+            object.__setattr__(self, "std", as_rgb("std", self.std))
+        check_units(None if isinstance(self.mean, str) else self.mean, self.std)
         mean = SubtractMean(mean=self.mean)
         if self.dtype not in get_args(DType):
             raise FreelightError(f"transform: `dtype` {self.dtype!r} is not one of {', '.join(get_args(DType))}")
         Flip(probability=self.flip_probability)
-        check_std(self.std)
         if self.dtype == "uint8" and (self.mean != "none" or self.shifts_light or self.std):
             raise FreelightError("transform: uint8 allows only crop and flip; set mean='none', lighting off and no std")
         if mean.is_image and not self.crop.allows_mean_image:

@@ -50,7 +50,8 @@ def test_the_dataset_verifies_and_keeps_its_fingerprint(dataset: Dataset) -> Non
 def test_the_loader_gives_the_batch_that_it_gave(dataset: Dataset) -> None:
     """The order, the crops, the flips and every decoded pixel."""
     transform = Transform(crop=RandomCrop(size=64), mean="none", lighting=Lighting(mode="off"), dtype="uint8")
-    images, labels, samples = next(iter(Loader(dataset, "train", batch_size=8, transform=transform)))
+    loader = Loader(dataset, "train", batch_size=8, transform=transform, extras=("samples",))
+    images, labels, samples = next(iter(loader))
     assert samples.tolist() == [15, 12, 10, 19, 2, 11, 3, 8]
     assert labels.tolist() == [7, 9, 6, 7, 9, 5, 2, 0]
     pixels = hashlib.sha256(images.numpy().tobytes()).hexdigest()

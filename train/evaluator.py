@@ -53,7 +53,7 @@ def default_device() -> str:
 
 def predict(network: Network, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield the class probabilities (n, classes), averaged over views, and the labels (n,) of each batch."""
-    for images, labels, _ in batches:
+    for images, labels, *_ in batches:
         if len(labels):  # this rank's share of a short last batch may be empty
             yield view_probabilities(network, images), labels
 

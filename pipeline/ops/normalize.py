@@ -4,6 +4,7 @@ Lighting adds the same three numbers to all pixels of an image, so it is a shift
 `crop_mirror_normalize` with a mean for each image does all four. A mean image needs one more pass.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,10 +15,11 @@ from nvidia.dali import fn, types
 from ...shards import FreelightError
 from .context import Context, GraphContext
 from .crop import Crop, View, Window
-from .subtract_mean import RGB, SubtractMean, are_rgb
+from .subtract_mean import RGB, SubtractMean
 
-DType = Literal["uint8", "float16", "float32"]
-DALI_TYPES = {"uint8": types.UINT8, "float16": types.FLOAT16, "float32": types.FLOAT}
+DType = Literal["uint8", "float16", "bfloat16", "float32"]
+DALI_TYPES = {"uint8": types.UINT8, "float16": types.FLOAT16, "bfloat16": types.FLOAT, "float32": types.FLOAT}
+"""DALI has no bfloat16: the decoder casts its float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +74,36 @@ class Normalize:
 
 def cast(values: Any, dtype: DType) -> Any:
     """Cast a float32 node to `dtype`."""
-    return values if dtype == "float32" else fn.cast(values, dtype=DALI_TYPES[dtype])
+    return values if DALI_TYPES[dtype] == types.FLOAT else fn.cast(values, dtype=DALI_TYPES[dtype])
 
 
-def check_std(std: RGB | None) -> None:
-    """Raise `FreelightError` unless `std` is None or three positive numbers."""
-    if std is not None and not (are_rgb(std) and min(std) > 0):
-        raise FreelightError(f"transform: `std` (={std}) must be three positive numbers, RGB in 0-255 units")
+def as_rgb(name: str, values: Any) -> RGB:
+    """Return three numbers (a list, tuple, array or tensor) as a tuple of floats. Raises `FreelightError` otherwise."""
+    try:
+        red, green, blue = map(float, values)
+    except (TypeError, ValueError):
+        raise FreelightError(f"transform: `{name}` (={values}) must be three numbers, RGB in 0-255 units") from None
+    if not all(map(math.isfinite, (red, green, blue))) or (name == "std" and min(red, green, blue) <= 0):
+        kind = "positive" if name == "std" else "finite"
+        raise FreelightError(f"transform: `{name}` (={values}) must be three {kind} numbers, RGB in 0-255 units")
+    return red, green, blue
+
+
+def check_units(mean: RGB | None, std: RGB | None) -> None:
+    """Raise `FreelightError` if mean and std are the constants of pixels in 0-1: inputs would be 255 times too large.
+
+    None stands for a mean that is not given in numbers, and for no std. A mean of 0 with a std of 1 changes nothing.
+    """
+    given = {name: values for name, values in (("mean", mean), ("std", std)) if values is not None}
+    numbers = [number for values in given.values() for number in values]
+    changes = any(mean or ()) or any(number != 1 for number in std or ())
+    if changes and all(0 <= number <= 1 for number in numbers):
+        scaled = {name: tuple(round(255 * number, 6) for number in values) for name, values in given.items()}
+        raise FreelightError(
+            f"transform: {_assigned(given)} are constants of pixels in 0-1, but pixels are in 0-255 here: give "
+            f"{_assigned(scaled)}"
+        )
+
+
+def _assigned(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -1,7 +1,5 @@
 """The mean that a transform subtracts: an image, its centre, or one number per channel."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,13 +12,6 @@ from .crop import Crop, Window
 
 Mean = Literal["image", "center window", "channel", "none"]
 RGB = tuple[float, float, float]
-
-
-def are_rgb(numbers: object) -> bool:
-    """Tell whether these are three finite numbers, one per channel."""
-    if not isinstance(numbers, Sequence | np.ndarray) or isinstance(numbers, str) or len(numbers) != 3:
-        return False
-    return all(isinstance(number, int | float | np.number) and math.isfinite(number) for number in numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +29,6 @@ class SubtractMean:
             raise FreelightError(
                 f"transform: `mean` {self.mean!r} is not one of {', '.join(get_args(Mean))}, nor three RGB numbers"
             )
-        if not isinstance(self.mean, str) and not are_rgb(self.mean):
-            raise FreelightError(f"transform: `mean` (={self.mean}) must be three numbers, RGB in 0-255 units")
 
     @property
     def needs_statistics(self) -> bool:

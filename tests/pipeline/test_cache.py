@@ -64,7 +64,7 @@ def server(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server
 
 def pixels(dataset: Dataset, **options: object) -> dict[int, bytes]:
     """Return an epoch's pixels by sample."""
-    loader = Loader(dataset, "train", batch_size=7, transform=PIXELS, **options)  # type: ignore[arg-type]
+    loader = Loader(dataset, "train", batch_size=7, transform=PIXELS, extras=("samples",), **options)  # type: ignore[arg-type]
     found = {}
     for batch in loader:
         for sample, image in zip(batch.samples.tolist(), batch.images.numpy(), strict=True):
@@ -107,7 +107,7 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
 ) -> None:
     limit = 2 * max(shard.bytes for shard in dataset.manifest.splits["train"].shards)
     far = Dataset("s3://bucket/set", cache=tmp_path, cache_bytes=limit)
-    loader = Loader(far, "train", batch_size=5, transform=PIXELS, order="sequential")
+    loader = Loader(far, "train", batch_size=5, transform=PIXELS, order="sequential", extras=("samples",))
     seen: list[int] = []
 
     def go_on(*, stop_after: int) -> None:
@@ -120,6 +120,7 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
         go_on(stop_after=5)
     assert 0 < len(seen) < len(loader.split)
     server.start()
+    loader.load_state_dict(loader.state_dict())
     go_on(stop_after=0)
     assert seen == list(range(len(loader.split))), "the restart continues after the last batch returned"
 

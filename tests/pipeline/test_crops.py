@@ -118,7 +118,7 @@ def test_resized_pixels_are_pillows_within_one_grey_level(
     """
     crop = RandomResizedCrop(size=size, scale=scale)
     transform = Transform(crop=crop, mean="none", lighting=Lighting(mode="off"), dtype="uint8", flip_probability=0)
-    loader = Loader(dataset, "train", batch_size=30, transform=transform)
+    loader = Loader(dataset, "train", batch_size=30, transform=transform, extras=("samples",))
     windows = crop.windows(draw_epoch(60, seed=0, epoch=0), 256)
     for batch in loader:
         for image, sample in zip(batch.images.numpy(), batch.samples.tolist(), strict=True):

@@ -50,7 +50,13 @@ def noise(
     """
     transform = Transform(crop=RandomCrop(size=SIDE), flip_probability=0, mean="none", lighting=lighting)
     loader = Loader(
-        small, "train", batch_size=PICTURES, transform=transform, statistics=Statistics.load(small.folder), seed=seed
+        small,
+        "train",
+        batch_size=PICTURES,
+        transform=transform,
+        statistics=Statistics.load(small.folder),
+        seed=seed,
+        extras=("samples",),
     )
     shifts = np.empty((epochs, PICTURES, 3))
     for epoch in range(epochs):

@@ -137,7 +137,16 @@ def test_the_graph_is_the_ops_reference(
     decoded: dict[str, npt.NDArray[np.uint8]],
 ) -> None:
     """Equal as uint8, within 1e-3 as float32. A resized crop may differ by one grey level times the contrasts."""
-    loader = Loader(dataset, "train", batch_size=20, transform=transform, statistics=statistics, seed=3, layout=layout)
+    loader = Loader(
+        dataset,
+        "train",
+        batch_size=20,
+        transform=transform,
+        statistics=statistics,
+        seed=3,
+        layout=layout,
+        extras=("samples",),
+    )
     draws = draw_epoch(60, seed=3, epoch=0)
     batch = next(iter(loader))
     tolerance = {"uint8": 0.0, "float32": 1e-3, "float16": 0.25}[transform.dtype]
@@ -155,7 +164,11 @@ def test_the_graph_is_the_ops_reference(
 def test_the_samples_do_not_depend_on_batches_prefetch_or_ranks(dataset: Dataset, statistics: Statistics) -> None:
     def loader(**settings: Any) -> Loader:
         transform = transform_of(CROPS[0])
-        return Loader(dataset, "train", **{"transform": transform, "statistics": statistics, "seed": 1, **settings})
+        return Loader(
+            dataset,
+            "train",
+            **{"transform": transform, "statistics": statistics, "seed": 1, "extras": ("samples",), **settings},
+        )
 
     whole = images_of(loader(batch_size=60))
     assert len(whole) == 60
@@ -166,13 +179,16 @@ def test_the_samples_do_not_depend_on_batches_prefetch_or_ranks(dataset: Dataset
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_an_epoch_resumes_inside_it_on_other_ranks(steps: int, dataset: Dataset) -> None:
-    first = Loader(dataset, "train", batch_size=8, transform=PIXELS, seed=1)
+    first = Loader(dataset, "train", batch_size=8, transform=PIXELS, seed=1, extras=("samples",))
     whole = images_of(first)
     first.set_epoch(0)
     for _ in zip(range(steps), first, strict=False):
         pass
     state = json.loads(json.dumps(first.state_dict()))
-    others = [Loader(dataset, "train", batch_size=5, transform=PIXELS, seed=1, rank=r, world_size=3) for r in range(3)]
+    others = [
+        Loader(dataset, "train", batch_size=5, transform=PIXELS, seed=1, rank=r, world_size=3, extras=("samples",))
+        for r in range(3)
+    ]
     for loader in others:
         loader.load_state_dict(state)
     rest = images_of(*others)

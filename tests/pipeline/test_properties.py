@@ -92,6 +92,7 @@ def test_any_chain_of_ranks_batches_and_interruptions_sees_each_sample_once(
                 rank=rank,
                 world_size=world_size,
                 num_threads=1,
+                extras=("samples",),
             )
             for rank in range(world_size)
         ]

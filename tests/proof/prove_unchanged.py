@@ -82,7 +82,7 @@ def transforms() -> dict[str, tuple[Any, dict[str, Any]]]:
         "center window, NHWC": (transform(crop=small, mean="center window"), {"layout": "NHWC"}),
         "uint8, NHWC": (transform(crop=small, mean="none", lighting=off, dtype="uint8"), {"layout": "NHWC"}),
         "ten crops, NHWC": (transform(crop=new("TenCrop")(size=64)), {"layout": "NHWC"}),
-        "last batch dropped": (transform(crop=small), {"drop_last": True, "seed": 7}),
+        "last batch dropped": (transform(crop=small), {"last": "drop", "seed": 7}),
     }
 
 
@@ -133,11 +133,11 @@ def batches(folder: Path, ranks: int, transform: Any, settings: dict[str, Any]) 
     made = names.find("Dataset")(folder)
     common = {"batch_size": 16, "statistics": names.find("Statistics").load(folder), "world_size": ranks, "seed": 3}
     for rank in range(ranks):
-        loader = names.find("Loader")(made, "train", transform=transform, rank=rank, **{**common, **settings})
+        loader = names.loader(made, "train", transform=transform, rank=rank, **{**common, **settings})
         for epoch in range(3):
             for batch in loader:
                 yield f"{rank} {epoch}"
-                yield from (batch.images, batch.labels, batch.samples)
+                yield from (batch.images, batch.labels, np.asarray(batch.samples, np.int32))
 
 
 def train(folder: Path, out: Path, recipe: str, processes: str) -> None:

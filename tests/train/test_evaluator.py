@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import cast
 
-import numpy as np
 import pytest
 import torch
 
@@ -35,8 +34,7 @@ def batch(logits: torch.Tensor, labels: Iterable[int]) -> Batch:
     """Wrap (n, classes) or (n, views, classes) logits as images that `Reader` reads."""
     images = torch.zeros(*logits.shape[:-1], 3, 4, 4)
     images.flatten(-3)[..., : logits.shape[-1]] = logits
-    labels = torch.tensor(list(labels))
-    return Batch(images, labels, np.arange(len(labels), dtype=np.int32))
+    return Batch(images, torch.tensor(list(labels)))
 
 
 def test_top1_and_top5_count_labels_outside_the_best_one_and_five() -> None:

@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +90,17 @@ def test_a_run_broken_off_inside_an_epoch_takes_no_sample_twice_and_ends_the_sam
 ) -> None:
     """The batches are recorded where the trainer gets them; the run stops three steps after the last save."""
     taken: list[tuple[int, list[int]]] = []  # the epoch and the samples of each step
-    plain = Loader.__iter__
+    plain = Loader._batch
 
-    def listen(loader: Loader) -> Iterator[Batch]:
-        for batch in plain(loader):
-            if loader.split.name == "train":
-                taken.append((loader.epoch, batch.samples.tolist()))
-                if len(taken) == 24:
-                    raise Killed
-            yield batch
+    def listen(loader: Loader, images: torch.Tensor, samples: Any) -> Batch:
+        if loader.split.name == "train":
+            taken.append((loader.epoch, samples.tolist()))
+            if len(taken) == 24:
+                raise Killed
+        batch: Batch = plain(loader, images, samples)
+        return batch
 
-    monkeypatch.setattr(Loader, "__iter__", listen)
+    monkeypatch.setattr(Loader, "_batch", listen)
     with pytest.raises(Killed):
         train.here(tmp_path, SETTINGS)
     saved = Checkpoint.load(tmp_path / "last.pt").progress

@@ -47,7 +47,7 @@ def test_a_replica_has_the_masks_of_its_own_rows(images: int, columns: int, repl
         rates=SimpleNamespace(rate=lambda name, epoch: 0.1),
     )
     labels = torch.zeros(own, dtype=torch.int64)
-    batch = Batch(torch.ones(own, 3, 2, 2), labels, np.arange(own, dtype=np.int32))
+    batch = Batch(torch.ones(own, 3, 2, 2), labels)
     training_step(state, batch, images, measure_norms=False)
     assert network.masks == DropoutMasks(5, 11, batch=images, first=first)
     assert state.step == 12

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
-from ...pipeline import Batch, Loader
+from ...pipeline import Loader
 from ...shards import Dataset, FreelightError, Split
 from ..checkpoint import Checkpoint
 from ..evaluator import view_probabilities
@@ -134,6 +134,7 @@ def evaluation_loader(
         transform=trained.recipe.evaluation_transform(views),
         statistics=trained.statistics,
         order="sequential",
+        extras=("samples",),
         rank=mesh.rank,
         world_size=mesh.world_size,
         group=mesh.columns.group,
@@ -203,7 +204,7 @@ def _run_pass(
     start = time.perf_counter()
     for images, _, samples in _until_stopped(loader, mesh, stop):
         if len(samples):  # this rank's share of a short last batch may be empty
-            rows = samples.astype(np.int64)
+            rows = samples.cpu().numpy()
             kept.add(rows, view_probabilities(network, images).float().cpu()[:, label_map].numpy())
             counts[rows] += 1
     if mesh.host_group is not None:
@@ -218,7 +219,7 @@ def _run_pass(
     return _Timing(seconds=time.perf_counter() - start, reordered=reordered)
 
 
-def _until_stopped(batches: Iterable[Batch], mesh: Mesh, stop: StopRequest | None) -> Iterator[Batch]:
+def _until_stopped(batches: Iterable[Any], mesh: Mesh, stop: StopRequest | None) -> Iterator[Any]:
     for batch in batches:
         yield batch
         if stop is not None and mesh.max_over_ranks(int(bool(stop.number))):

@@ -99,7 +99,7 @@ def _extract(trained: Checkpoint, loader: Loader, path: Path, origin: dict[str, 
         vectors = encode(images).float().cpu().numpy()
         if rows is None:
             rows = _new_rows(partial, (len(loader.split), vectors.shape[1]))
-        rows[samples] = vectors
+        rows[samples.cpu().numpy()] = vectors
         if number % BATCHES == 0:
             rows.flush()
             _write_note(path, origin, loader.position)

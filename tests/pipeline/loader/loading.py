@@ -13,7 +13,13 @@ SMALL = Transform(crop=RandomCrop(size=96), mean="none", lighting=Lighting(mode=
 
 
 def make(dataset: Dataset, split: str = "train", *, batch_size: int = 16, **settings: Any) -> Loader:
-    return Loader(dataset, split, batch_size=batch_size, **{"transform": SMALL, **settings})
+    return Loader(dataset, split, batch_size=batch_size, **{"transform": SMALL, "extras": ("samples",), **settings})
+
+
+def resume(loader: Loader) -> Loader:
+    """Let the next iteration continue after the last batch."""
+    loader.load_state_dict(loader.state_dict())
+    return loader
 
 
 class Seen(dict[int, tuple[int, int]]):

@@ -92,17 +92,15 @@ def test_set_epoch_starts_that_epoch_and_leaves_an_unfinished_one(dataset: Datas
     assert list(first) == draw_epoch(60, seed=0, epoch=4).order.tolist()
     loader.set_epoch(4)
     assert Seen(loader) == first, "the same epoch again is the same pixels again"
+    next(iter(loader))
     loader.set_epoch(2)
     assert loader.position == 0
-    first_batch = Seen([next(iter(loader))])
-    loader.set_epoch(2)
-    rest = Seen(loader)
-    assert [*first_batch, *rest] == draw_epoch(60, seed=0, epoch=2).order.tolist()
+    assert list(Seen(loader)) == draw_epoch(60, seed=0, epoch=2).order.tolist()
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(16, 3), (20, 3), (59, 1), (60, 1)])
 def test_a_short_last_batch_can_be_dropped(batch_size: int, steps: int, dataset: Dataset, whole: Seen) -> None:
-    loaders = [make(dataset, batch_size=batch_size, drop_last=True, rank=rank, world_size=2) for rank in range(2)]
+    loaders = [make(dataset, batch_size=batch_size, last="drop", rank=rank, world_size=2) for rank in range(2)]
     for epoch in range(2):
         seen = Seen()
         sizes = []

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loading import Seen, make, readers
+from loading import Seen, make, readers, resume
 
 from freelight.pipeline import draw_epoch
 from freelight.pipeline.reading import UndecodableError
@@ -22,7 +22,7 @@ def flip_byte(dataset: Dataset, split: Split, index: int) -> None:
 
 
 def test_a_flipped_byte_is_an_error_that_names_the_sample(dataset_copy: Dataset, whole: Seen) -> None:
-    """The error has shard, key and source. After the byte is repaired, the same loader continues and loses no
+    """The error has shard, key and source. After the byte is repaired, the loader resumes and loses no
     sample."""
     loader = make(dataset_copy, batch_size=4)
     bad = int(draw_epoch(60, seed=0, epoch=0).order[41])
@@ -30,14 +30,14 @@ def test_a_flipped_byte_is_an_error_that_names_the_sample(dataset_copy: Dataset,
     seen = Seen()
     for _ in range(2):  # not only once
         with pytest.raises(FreelightError) as caught:
-            seen.add_all(loader)
+            seen.add_all(resume(loader))
         shard = loader.split.info.shards[int(loader.split.samples["shard"][bad])].name
         for part in (shard, loader.split.key(bad), loader.split.sources[bad], "crc32"):
             assert part in str(caught.value)
         assert readers() == []
         assert loader.position == len(seen) <= 40
     flip_byte(dataset_copy, loader.split, bad)
-    assert seen.add_all(loader) == whole
+    assert seen.add_all(resume(loader)) == whole
 
 
 def test_a_shard_cut_short_or_missing_is_an_error(dataset_copy: Dataset) -> None:
@@ -71,7 +71,7 @@ def test_a_picture_that_dali_cannot_decode_does_not_end_the_loader(
     assert "decoders.image_crop" in str(caught.value.__cause__)
     assert len(seen) == loader.position == 32, "the batches before it were sound"
     monkeypatch.undo()
-    assert seen.add_all(loader) == whole
+    assert seen.add_all(resume(loader)) == whole
 
 
 def half(jpeg: bytes) -> bytes:

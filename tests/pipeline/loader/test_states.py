@@ -5,16 +5,14 @@ import json
 from typing import Any
 
 import pytest
-from loading import SMALL, Seen, make, readers
+from loading import SMALL, Seen, make, readers, resume
 
 from freelight.pipeline import CenterCrop, Loader, Transform, draw_epoch
 from freelight.shards import Dataset, FreelightError
 
 
 @pytest.mark.parametrize("taken", [1, 2, 3])
-def test_breaking_off_and_iterating_again_goes_on_after_the_last_batch(
-    taken: int, dataset: Dataset, whole: Seen
-) -> None:
+def test_breaking_off_and_resuming_goes_on_after_the_last_batch(taken: int, dataset: Dataset, whole: Seen) -> None:
     """Batches that were read or decoded ahead but not returned are not lost."""
     loader = make(dataset)
     seen = Seen()
@@ -24,7 +22,7 @@ def test_breaking_off_and_iterating_again_goes_on_after_the_last_batch(
             break
     assert readers() == []
     assert loader.position == 16 * taken
-    assert seen.add_all(loader) == whole
+    assert seen.add_all(resume(loader)) == whole
     assert loader.position == 60
 
 
@@ -57,7 +55,7 @@ def test_a_state_of_a_later_epoch_and_of_an_epochs_end(dataset: Dataset) -> None
     loader.set_epoch(3)
     first = next(iter(loader))
     middle = loader.state_dict()
-    rest = Seen(loader)
+    rest = Seen(resume(loader))
     end = loader.state_dict()
 
     other = make(dataset)
@@ -103,15 +101,27 @@ def test_the_transform_changes_between_epochs_and_resumes_bit_equal_on_either_si
 
 def test_inside_an_epoch_the_transform_stays(dataset: Dataset, whole: Seen) -> None:
     loader = make(dataset)
-    seen = Seen([next(iter(loader))])
-    with pytest.raises(FreelightError, match="may change at an epoch's boundary, not inside an epoch"):
-        loader.transform = CENTER
-    assert loader.transform == SMALL
+    iteration = iter(loader)
+    seen = Seen([next(iteration)])
     state = loader.state_dict()
+    for _ in range(2):  # while the iteration runs, and when it is to be resumed
+        with pytest.raises(FreelightError, match="may change at an epoch's boundary, not inside an epoch"):
+            loader.transform = CENTER
+        resume(loader)
+    assert loader.transform == SMALL
     with pytest.raises(FreelightError, match=r"for another transform: .*RandomCrop.*, not .*CenterCrop"):
         make(dataset, transform=CENTER).load_state_dict(state)
     assert seen.add_all(loader) == whole
     make(dataset, transform=CENTER).load_state_dict(loader.state_dict())
+
+
+def test_after_a_break_the_transform_may_change_for_the_next_epoch(dataset: Dataset) -> None:
+    loader = make(dataset)
+    next(iter(loader))
+    loader.transform = CENTER
+    assert (loader.epoch, loader.position) == (1, 0)
+    assert list(Seen(loader)) == draw_epoch(60, seed=0, epoch=1).order.tolist()
+    assert loader.epoch == 1
 
 
 def test_a_transform_that_cannot_work_leaves_the_loader_as_it_was(dataset: Dataset, whole: Seen) -> None:
@@ -123,9 +133,9 @@ def test_a_transform_that_cannot_work_leaves_the_loader_as_it_was(dataset: Datas
 
 
 def test_where_short_batches_are_dropped_a_state_goes_on_with_whole_ones_of_another_size(dataset: Dataset) -> None:
-    loader = make(dataset, batch_size=8, drop_last=True)
+    loader = make(dataset, batch_size=8, last="drop")
     next(iter(loader))
-    other = make(dataset, batch_size=16, drop_last=True)
+    other = make(dataset, batch_size=16, last="drop")
     other.load_state_dict(loader.state_dict())
     assert [len(batch.samples) for batch in other] == [16, 16, 16]
     assert other.position == 56

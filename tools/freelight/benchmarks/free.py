@@ -39,7 +39,7 @@ def command(shards: Path, batch_size: int, steps: int, rounds: int) -> Report:
     transforms = {PLAIN: recipe.evaluation_transform(views=1), AUGMENTED: recipe.training_transform(0)}
     runs = {
         name: Run(
-            Loader(dataset, "train", batch_size=batch_size, transform=transform, statistics=statistics, drop_last=True)
+            Loader(dataset, "train", batch_size=batch_size, transform=transform, statistics=statistics, last="drop")
         )
         for name, transform in transforms.items()
     }
