@@ -46,6 +46,13 @@ def test_it_has_exactly_60965224_parameters_in_layers_of_the_papers_sizes() -> N
     assert sum(parameter.numel() for parameter in network.parameters()) == 60_965_224
 
 
+def test_a_network_of_shapes_alone_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every checkpoint that is read is compared with one; drawing makes torch import its compiler, 1 s."""
+    monkeypatch.setattr("freelight.train.network.network.generator_for", None)
+    with torch.device("meta"):
+        Network(FULL, classes=1000)
+
+
 def test_its_maps_are_55_27_13_and_6_pixels_wide() -> None:
     seen = {}
     with torch.device("meta"):

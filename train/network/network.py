@@ -124,6 +124,8 @@ class Network(nn.Module):
         `sqrt(fan-in in the full network / fan-in)`, so that sums are as large as in the full network. Each column draws
         the whole parameter and keeps its part. A layer's weights depend on the seed and the layer's name only.
         """
+        if next(self.parameters()).is_meta:  # only shapes are wanted; to draw would make torch import its compiler, 1 s
+            return
         fan_in = self._fan_ins(self.config.layers(), crop)
         full = self._fan_ins(self.config.layers(width=1), crop if self.config.is_for_cifar else CROP)
         for name, layer in self._weighted.items():
