@@ -28,7 +28,7 @@ SPLIT_NAMES = {
 }
 """The names, in any case, of folders that are splits and not classes."""
 
-_SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 _PICTURE = re.compile(r"\.(jpe?g|jpe|png|webp|gif|bmp|tiff?|avif|jp2|j2k|p[gp]m)$", re.IGNORECASE)
 
 
@@ -74,7 +74,7 @@ def _find_splits(listing: Listing, known: frozenset[Path]) -> dict[str, Path]:
     folders = _subfolders(images)
     splits: dict[str, Path] = {}
     for name in folders:
-        split = _SPLIT_OF.get(name.lower())
+        split = SPLIT_OF.get(name.lower())
         if split in splits:
             raise FreelightError(
                 f"{images} has {splits[split].name}/ and {name}/, which are both the split {split}; move one away"
@@ -84,7 +84,7 @@ def _find_splits(listing: Listing, known: frozenset[Path]) -> dict[str, Path]:
     if not splits:
         return {}
     found = ", ".join(f"{folder.name}/" for folder in splits.values())
-    others = [name for name in folders if name.lower() not in _SPLIT_OF]
+    others = [name for name in folders if name.lower() not in SPLIT_OF]
     if classes := [name for name in others if _holds_pictures(images, name)]:
         raise FreelightError(
             f"{images} has {found}, which would be read as splits, and beside them pictures in {_first(classes)}. If "
@@ -157,7 +157,7 @@ def _refuse_splits_within(root: Path, subfolders: list[str], found: ByClass) -> 
     within: dict[str, dict[str, str]] = {}
     for path in subfolders:
         parent, _, name = path.rpartition("/")
-        if split := _SPLIT_OF.get(name.lower()):
+        if split := SPLIT_OF.get(name.lower()):
             within.setdefault(parent, {})[split] = f"{name}/"
     for parent, splits in within.items():
         if len(splits) > 1 or len(found) == 1:

@@ -77,7 +77,9 @@ def label_images(listing: Listing, labelling: Labelling) -> Source:
     labelled = {split: _label(splits.pop(split), split, label_of, wanted, where) for split in list(splits)}
     for split, images in labelled.items():
         if not images:
-            raise FreelightError(f"no images for the split {split!r} in {where}; add some, or remove the split")
+            out = [left for left in left_out if left.split == split]
+            last = f" ({len(out)} left out; the last: {out[-1].path}, {out[-1].reason})" if out else ""
+            raise FreelightError(f"no images for the split {split!r} in {where}{last}; add some, or remove the split")
     return Source(
         root=listing.root,
         layout=listing.layout,

@@ -26,13 +26,14 @@ class Picture(NamedTuple):
     """A picture of an ordered source: its path for people, its class id (None if not known), and the file's bytes.
 
     left_out: if not empty, the reason why the picture is not used; then it has no class and no bytes. `IGNORED` is for
-    a file that is no picture by its name.
+    a file that is no picture by its name. number: the class's place in the source's `class_names`, if it has these.
     """
 
     path: str
     class_id: str | None
     data: bytes
     left_out: str = ""
+    number: int | None = None
 
 
 class OrderedPiece(Protocol):
@@ -64,8 +65,7 @@ class OrderedPiece(Protocol):
 class OrderedSource:
     """A source that can only be read in order.
 
-    labelling: applied when all pictures are known. class_names: names of the classes in order of their ids, if the
-    files hold them.
+    labelling: applied when all pictures are known. class_names: names of the classes by number, if the files hold them.
     """
 
     root: Path

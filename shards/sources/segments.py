@@ -21,8 +21,9 @@ from .ordered import IGNORED, OrderedPiece, OrderedSource, Picture, TarGzPiece
 
 SEGMENT_IMAGES, SEGMENT_BYTES = 256, 32 << 20
 _REJECTED = b"!"
-# Path, class id, offset and length of the blob, and why the picture is left out, or ""; version 0.1 had no fifth entry.
-_ROWS = list_of(items(text(), nullable(text()), integer(), integer(), text(), least=4))
+# Path, class id, offset and length of the blob, why the picture is left out or "", and the place of its class in the
+# source's `class_names`. Version 0.1 wrote the first four.
+_ROWS = list_of(items(text(), nullable(text()), integer(), integer(), text(), nullable(integer()), least=4))
 
 
 class RescaledSegment(NamedTuple):
@@ -112,14 +113,14 @@ def _rescale_segment(
     """Rescale the pictures of a segment, and write its blobs and then its index."""
     content = segment.content
     pictures = content if isinstance(content, tuple) else content.read(root, wanted)
-    rows: list[tuple[str, str | None, int, int, str]] = []
+    rows: list[tuple[str, str | None, int, int, str, int | None]] = []
     rejected = []
     with atomic_write(folder / f"{segment.name}.bin") as file:
         for picture in pictures:
             if picture.left_out:
                 if picture.left_out != IGNORED:
                     rejected.append(LeftOut(segment.split, picture.path, picture.left_out)._asdict())
-                rows.append((picture.path, None, 0, 0, picture.left_out))
+                rows.append((picture.path, None, 0, 0, picture.left_out, None))
                 continue
             try:
                 rescaled = rescale_picture(picture.data, rescaling)
@@ -128,8 +129,9 @@ def _rescale_segment(
             except FreelightError as error:
                 blob = _REJECTED + b"\n" + str(error).encode()
                 rejected.append({"split": segment.split, "path": picture.path, "reason": str(error)})
-            rows.append((picture.path, picture.class_id, file.tell(), len(blob), ""))
+            rows.append((picture.path, picture.class_id, file.tell(), len(blob), "", picture.number))
             file.write(blob)
+            del picture  # else a large one stays in memory while the next one is read
     with atomic_write(folder / f"{segment.name}.json") as file:
         file.write(json.dumps(rows).encode())
     return RescaledSegment(len(rows), tuple(rejected))
@@ -144,21 +146,29 @@ def _list_segments(source: OrderedSource, folder: Path) -> Source:
             file = index.with_suffix(".bin")
             size, mtime = file.stat().st_size, file.stat().st_mtime_ns
             remedy = f"delete {index} and run the same command again"
-            for path, class_id, offset, length, *reason in read_json(index, _ROWS, remedy=remedy):
+            for path, class_id, offset, length, *further in read_json(index, _ROWS, remedy=remedy):
                 if offset + length > size:
                     raise FreelightError(f"{index}: {path!r} ends after the {size} bytes of {file}; {remedy}")
-                if IGNORED in reason:
+                reason = further[0] if further else ""
+                place = further[1] if len(further) > 1 else None
+                if reason == IGNORED:
                     listing.ignored[ignored_member(path) or IGNORED] += 1
                     continue
-                if any(reason):
-                    listing.left_out.append(LeftOut(piece.split, path, reason[0]))
+                if reason:
+                    listing.left_out.append(LeftOut(piece.split, path, reason))
                     continue
+                if place is not None:
+                    if place >= len(source.class_names):
+                        raise FreelightError(
+                            f"{index}: {path!r} has the class number {place}, which has no name; {remedy}"
+                        )
+                    listing.names.setdefault(class_id, source.class_names[place])
                 image = SourceImage(path, UNLABELLED, file.name, offset, length, mtime)
                 by_class.setdefault(class_id, []).append(image)
     if any(isinstance(piece, TarGzPiece) for piece in source.pieces):
         for split, by_class in listing.splits.items():
             keep_last(by_class, split, listing.left_out)
     ids = sorted(class_id for class_id in listing.splits.get("train", {}) if class_id is not None)
-    if len(ids) == len(source.class_names):
+    if not listing.names and len(ids) == len(source.class_names):  # segments that version 0.1 wrote
         listing.names = dict(zip(ids, source.class_names, strict=True))
     return replace(label_images(listing, source.labelling), rescaled=True)
