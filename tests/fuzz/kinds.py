@@ -194,7 +194,7 @@ KINDS = {
     "tar.gz": Kind(
         {
             "huggingface/train_images_0.tar.gz": ("gzipped tar header", "gzipped tar header", "gzipped bytes", "bytes"),
-            "huggingface/val_images_1.tar.gz": ("gzipped tar header",),
+            "huggingface/val_images.tar.gz": ("gzipped tar header",),
         },
         ("make huggingface",),
     ),
@@ -229,7 +229,7 @@ KINDS = {
     ),
     "segments": Kind(
         {
-            **{f"staging/.partial/staged/00000{number}-000001.json": ("json", "json", "bytes") for number in (0, 2)},
+            **{f"staging/.partial/staged/00000{number}-000001.json": ("json", "json", "bytes") for number in (0, 1)},
             "staging/.partial/staged/000000-000001.bin": ("bytes",),
             "staging/.partial/staged/000000.finished": ("words", "bytes"),
             "staging/.partial/plan.json": ("json",),
