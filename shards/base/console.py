@@ -15,6 +15,7 @@ import click
 
 from .disk import describe_os_error
 from .errors import FreelightError
+from .processes import exits_on_sigterm
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +42,8 @@ def say(text: str, *, err: bool = False) -> None:
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Decorate a command: a `FreelightError` or an `OSError` becomes one line on stderr and exit code 2.
 
+    SIGTERM ends it in order, with exit code 143.
+
     The library names arguments: "`val_fraction` (=2) must ...". The line names the options: "--val-fraction (=2) must
     ...". So a click parameter whose option is named otherwise has the argument's name as its second name:
     `click.option("--checkpoint", "checkpoints")`.
@@ -49,7 +52,8 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with exits_on_sigterm():
+                return command(*args, **kwargs)
         except BrokenPipeError:  # `| head`: click ends quietly
             raise
         except FreelightError as error:

@@ -1,12 +1,16 @@
 """Run independent tasks on this machine's processes or on a Dask cluster, results as they finish."""
 
+import functools
 import importlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import os
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from .errors import FreelightError
+from .processes import exit_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -17,8 +21,8 @@ CLUSTER_TIMEOUT = 10
 
 def run_tasks(
     function: Callable[[T], R], tasks: Iterable[T], *, workers: int, cluster: str | None = None
-) -> Iterator[R]:
-    """Yield `function(task)` for every task, in order of completion.
+) -> Generator[R, None, None]:
+    """Yield `function(task)` for every task, in order of completion. Closing the generator ends running tasks.
 
     workers: processes of this machine; 1 runs the tasks in this process. cluster: address of a Dask scheduler
     (tcp://host:8786) whose workers run the tasks instead; they need this package, and the files under the same paths.
@@ -31,11 +35,25 @@ def run_tasks(
     from joblib import Parallel, delayed  # here, because --help needs no executor and joblib takes long to import
 
     try:
-        yield from Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(function)(task) for task in tasks)
+        run = delayed(functools.partial(_run_in_worker, function, os.getpid()))
+        results = Parallel(n_jobs=workers, return_as="generator_unordered")(run(task) for task in tasks)
+        try:
+            for result in results:  # noqa: UP028 - `yield from` would close `results` before the filter is set
+                yield result
+        finally:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of tasks that are cancelled: the caller stopped, and says why
+                results.close()
     except BrokenProcessPool as error:
         raise FreelightError(
             "a worker process was killed (out of memory?); run the same command again, or with fewer `workers`"
         ) from error
+
+
+def _run_in_worker(function: Callable[[T], R], parent: int, task: T) -> R:
+    if os.getpid() != parent:
+        exit_with_parent(parent)  # joblib's workers otherwise wait 300 s for another task
+    return function(task)
 
 
 def _run_on_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Iterator[R]:

@@ -1,11 +1,12 @@
 """Make a dataset directory: write a source's pictures to shards on any number of workers, and resume after a stop."""
 
+import contextlib
 import functools
 import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,7 +81,7 @@ class _Job:
     """One run of `make_shards` that has something to write."""
 
     output: Output
-    run: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+    run: Callable[[Callable[[Any], Any], Iterable[Any]], Generator[Any, None, None]]
     limit: RejectLimit
     watch: "Watch[ShardRecord]"
     watch_ordered: "Watch[RescaledSegment]"
@@ -127,9 +128,11 @@ class _Job:
         bare = replace(source, splits={}, left_out=())
         write = functools.partial(_write_and_record, bare, settings, self.output)
         total = sum(len(task.images) for task in tasks)
-        finished = itertools.chain(list(records.values()), self.run(write, missing))
-        for record in self.watch(self.limit.check(finished, total + len(source.left_out), source.left_out), total):
-            records[record.name] = record
+        # Closed before a temporary `output.folder` is removed: the workers write there.
+        with contextlib.closing(self.run(write, missing)) as fresh:
+            finished = itertools.chain(list(records.values()), fresh)
+            for record in self.watch(self.limit.check(finished, total + len(source.left_out), source.left_out), total):
+                records[record.name] = record
         return records
 
 

@@ -53,7 +53,9 @@ class Output:
         if self.url is None:
             yield self.folder
             return
-        with tempfile.TemporaryDirectory(prefix="freelight-") as temporary:
+        # Within this run's temporary folder, which is removed even if this worker is killed; elsewhere on a cluster.
+        home = self.folder.parent if self.folder.parent.is_dir() else None
+        with tempfile.TemporaryDirectory(prefix="freelight-", dir=home) as temporary:
             (Path(temporary) / PARTIAL).mkdir()
             yield Path(temporary)
             for name in names:

@@ -5,8 +5,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -19,6 +17,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, Proces
 from ...shards import FreelightError
 from ...shards.base.atomic import atomic_write
 from ...shards.base.disk import describe_os_error
+from ...shards.base.processes import exit_with_parent
 from .mesh import Mesh
 from .signals import StopRequest
 
@@ -143,23 +142,12 @@ def _spawn(work: Work, processes: int, columns: int, backend: str, remedy: str) 
 
 
 def _spawned(rank: int, folder: Path, work: Work, processes: int, columns: int, backend: str) -> None:
-    _exit_with(os.getppid())
+    exit_with_parent(os.getppid())  # torch only sends SIGINT then, which background jobs ignore
     reporting = functools.partial(_reporting, work, folder / f"{rank}.error")
     with StopRequest() as stop:
         _join(rank, processes, f"file://{folder / 'rendezvous'}", reporting, columns, backend, stop)
     if stop.number:
         (folder / STOPPED).write_text(str(stop.number))
-
-
-def _exit_with(parent: int) -> None:
-    """End this process once its parent is gone. (torch only sends SIGINT then, which background jobs ignore.)"""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _reporting(work: Work, cause: Path, mesh: Mesh, device: str, stop: StopRequest) -> None:
