@@ -15,10 +15,11 @@ from .console import (
     with_cache,
 )
 from .disk import describe_os_error, naming_file
-from .errors import FreelightError
+from .errors import FreelightError, UnavailableError
 from .executor import run_tasks
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
+from .store import ask_store, asking_store, open_store, retry
 from .validation import (
     MAX_JSON,
     Check,
@@ -53,7 +54,10 @@ __all__ = [
     "FreelightError",
     "Mismatch",
     "OutputFile",
+    "UnavailableError",
     "anything",
+    "ask_store",
+    "asking_store",
     "atomic_write",
     "check",
     "check_fields",
@@ -78,6 +82,7 @@ __all__ = [
     "one_of",
     "open_descriptor",
     "open_regular",
+    "open_store",
     "parse_json",
     "plain_name",
     "printable",
@@ -88,6 +93,7 @@ __all__ = [
     "read_limited",
     "record",
     "reports_errors",
+    "retry",
     "run_tasks",
     "say",
     "sha256_text",

@@ -1,4 +1,4 @@
-"""The exception for errors that the user can correct."""
+"""The exceptions for errors that the user can correct."""
 
 
 class FreelightError(ValueError):
@@ -6,3 +6,7 @@ class FreelightError(ValueError):
 
     Names of arguments are in backticks (`batch_size`); commands replace them with their options (--batch-size).
     """
+
+
+class UnavailableError(FreelightError):
+    """A store, or the disk of a cache, does not serve now: no single file or sample is at fault."""

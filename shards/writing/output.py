@@ -2,15 +2,20 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..base import FreelightError
+from ..base import FreelightError, ask_store, naming_file
 from ..dataset import MANIFEST
 from .plan import PARTIAL, PLAN
+
+T = TypeVar("T")
+
+BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss")
+"""Protocols whose first folder is a bucket. To make folders there would create a bucket whose name was mistyped."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,11 @@ class Output:
         """Return the size of a file in bytes, or None if it does not exist."""
         if self.url is None:
             return (self.folder / name).stat().st_size if (self.folder / name).is_file() else None
-        files, root = self._files()
-        return int(files.size(f"{root}/{name}")) if files.exists(f"{root}/{name}") else None
+
+        def size(files: Any, root: str) -> int | None:
+            return int(files.size(f"{root}/{name}")) if files.exists(f"{root}/{name}") else None
+
+        return _ask(self.url, size)
 
     def publish(self, *names: str) -> None:
         """Upload files of `folder` to the URL, if there is one, in this order."""
@@ -43,9 +51,12 @@ class Output:
             shutil.rmtree(self.folder / name)
         (self.folder / name).unlink(missing_ok=True)
         if self.url is not None:
-            files, root = self._files()
-            if files.exists(f"{root}/{name}"):
-                files.rm(f"{root}/{name}", recursive=True)
+
+            def remove(files: Any, root: str) -> None:
+                if files.exists(f"{root}/{name}"):
+                    files.rm(f"{root}/{name}", recursive=True)
+
+            _ask(self.url, remove)
 
     @contextmanager
     def writing(self, *names: str) -> Iterator[Path]:
@@ -62,13 +73,15 @@ class Output:
                 self._upload(Path(temporary) / name, name)
 
     def _upload(self, path: Path, name: str) -> None:
-        files, root = self._files()
-        files.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
-        files.put_file(str(path), f"{root}/{name}")
-
-    def _files(self) -> tuple[Any, str]:
         assert self.url is not None
-        return _open_url(self.url)
+        has_folders = self.url.partition("://")[0] not in BUCKETS
+
+        def upload(files: Any, root: str) -> None:
+            if has_folders:
+                files.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
+            files.put_file(str(path), f"{root}/{name}")
+
+        _ask(self.url, upload)
 
 
 @contextmanager
@@ -78,26 +91,29 @@ def open_output(out: Path | str) -> Iterator[Output]:
         yield Output(Path(out).absolute())
         return
     url = str(out).rstrip("/")
-    files, root = _open_url(url)
     with tempfile.TemporaryDirectory(prefix="freelight-") as temporary:
         folder = Path(temporary) / url.rpartition("/")[2]
-        files.invalidate_cache()
-        found = [str(path)[len(root) :].lstrip("/") for path in files.find(root)] if files.exists(root) else []
+        found = _ask(url, _find)
         wanted = [name for name in found if name == MANIFEST or name.startswith(f"{PARTIAL}/")]
         if found and not {MANIFEST, f"{PARTIAL}/{PLAN}"} & set(wanted):
             raise FreelightError(f"`out` {url} is not empty and was not started by make_shards; choose another")
         for name in wanted:
+            content = _ask(url, lambda files, root, name=name: files.cat_file(f"{root}/{name}"))  # type: ignore[misc]
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            files.get_file(f"{root}/{name}", str(folder / name))
+            with naming_file(folder / name):
+                (folder / name).write_bytes(content)
         yield Output(folder, url)
 
 
-def _open_url(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL and the path in it. Raises `FreelightError` if its library is not installed."""
-    import fsspec  # here, because folders do not need it and it takes long to import
+def _find(files: Any, root: str) -> list[str]:
+    """Return the paths of all files below `root`, relative to it."""
+    files.invalidate_cache()
+    return [str(path)[len(root) :].lstrip("/") for path in files.find(root)] if files.exists(root) else []
 
-    try:
-        files, root = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise FreelightError(f"`out` {url} cannot be written: {error}") from None
-    return files, str(root).rstrip("/")
+
+def _ask(url: str, work: Callable[[Any, str], T]) -> T:
+    """Return `work(file system, path)`. Raises `FreelightError` if the store fails, or has no such bucket."""
+    bucket = url.partition("://")[2].partition("/")[0]
+    what = f"{url} cannot be written"
+    missing = f"{what}: there is no bucket {bucket!r}; create it with the store's own tool, or correct the name"
+    return ask_store(url, work, what, missing=missing)

@@ -1,10 +1,14 @@
 """A dataset at a URL equals the one in a folder, even if the run was killed in between."""
 
+import http.server
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +86,97 @@ def test_a_dataset_in_an_object_store_is_that_in_a_folder(workers: str, store: s
     assert f"error: {store} is a finished dataset with other settings" in other.stderr
 
 
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Answers every request with the same code, and no content."""
+
+    code = 500
+
+    def do_HEAD(self) -> None:
+        self.send_response(self.code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_PUT = do_HEAD  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def made(pictures: Path, **environment: str) -> "subprocess.Popen[str]":
+    words = [sys.executable, str(TOOL), "--images", str(pictures), "--out", "s3://bucket/set", "--size", "16"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FSSPEC_"))}
+    usual = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent"}
+    return subprocess.Popen(
+        words, env={**inherited, **usual, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["no-credentials", "forbidden", "no-bucket"])
+def test_what_waiting_does_not_mend_is_one_line_at_once(fault: str, store: str, pictures: Path) -> None:
+    """Also a mistyped bucket: it is not created."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Forbidden", (Answer,), {"code": 403}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    if fault == "no-bucket":
+        snippet("fsspec.filesystem('s3').rmdir('bucket')")
+    environments = {
+        "no-credentials": {},
+        "forbidden": {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"},
+        "no-bucket": {**KEYS, "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"]},
+    }
+    reasons = {
+        "no-credentials": " (Unable to locate credentials); check the credentials and their rights",
+        "forbidden": " (Forbidden); check the credentials and their rights",
+        "no-bucket": ": there is no bucket 'bucket'; create it with the store's own tool, or correct the name",
+    }
+    done = made(pictures, **environments[fault])
+    _, errors = done.communicate(timeout=60)
+    server.shutdown()
+    server.server_close()
+    assert done.returncode == 2
+    assert [line for line in errors.splitlines() if line != "images"] == [
+        f"error: s3://bucket/set cannot be written{reasons[fault]}"
+    ]
+    if fault == "no-bucket":
+        assert snippet("print(fsspec.filesystem('s3').ls(''))") == "[]\n"
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_serve_is_tried_four_times_which_is_said(pictures: Path) -> None:
+    """It refuses connections, answers 500, or never answers. The configuration of fsspec shortens the last wait."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as failing,
+    ):
+        threading.Thread(target=failing.serve_forever, daemon=True).start()
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            dead = closed.getsockname()[1]
+        ports = {"Could not connect": dead, "Internal Server": failing.server_port, "timeout": silent.getsockname()[1]}
+        short = json.dumps({"config_kwargs": {"read_timeout": 1}})
+        jobs = {
+            reason: made(pictures, **KEYS, AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}", FSSPEC_S3=short)
+            for reason, port in ports.items()
+        }
+        for reason, job in jobs.items():
+            _, errors = job.communicate(timeout=120)
+            assert job.returncode == 2
+            lines = errors.splitlines()
+            head = "s3://bucket/set cannot be written"
+            for number, pause in enumerate((1, 4, 10)):
+                said = rf"{head} \(.*{reason}.*\); try {number + 2} of 4 follows in {pause} s"
+                assert re.fullmatch(said, lines[number]), errors
+            assert re.fullmatch(
+                rf"error: {head}, after 4 tries in \d\d s \(.*{reason}.*\); "
+                "check the server and its address, then run the same command again",
+                lines[3],
+            ), errors
+            assert len(lines) == 4
+        failing.shutdown()
+
+
 def test_any_file_system_of_fsspec_will_do(pictures: Path, tmp_path: Path) -> None:
     settings = ShardSettings(rescaling=Rescaling(size=16), samples_per_shard=16)
     make_shards(list_images(pictures), tmp_path / "one", settings)
@@ -94,5 +189,5 @@ def test_a_url_that_holds_something_else_or_means_nothing_is_refused(pictures: P
     (tmp_path / "other" / "thesis.tex").write_text("do not lose me")
     with pytest.raises(FreelightError, match="is not empty and was not started by make_shards"):
         make_shards(list_images(pictures), f"file://{tmp_path}/other", ShardSettings())
-    with pytest.raises(FreelightError, match=r"`out` nonsense://x cannot be written"):
+    with pytest.raises(FreelightError, match=r"nonsense://x cannot be written"):
         make_shards(list_images(pictures), "nonsense://x", ShardSettings())
