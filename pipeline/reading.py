@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..shards import FreelightError, Split
 from ..shards.base import whole_number
+from ..shards.base.errors import UnavailableError
 
 OnError = Literal["raise", "skip"]
 Share = npt.NDArray[np.int32]
@@ -55,6 +56,8 @@ class SampleReader:
                 continue
             try:
                 jpegs[sample] = self.split.read(sample)
+            except UnavailableError:
+                raise
             except FreelightError as error:
                 self.skip(sample, error)
             except OSError as error:

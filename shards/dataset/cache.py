@@ -3,19 +3,28 @@
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
-from ..base import FreelightError, atomic_write
+from ..base import (
+    FreelightError,
+    UnavailableError,
+    ask_store,
+    asking_store,
+    atomic_write,
+    describe_os_error,
+    open_store,
+    retry,
+)
 
 CHUNK = 1 << 20
-RETRY_SECONDS = (0.5, 1.0, 2.0)
 
-T = TypeVar("T")
+
+class _DamagedError(Exception):
+    """A file that was fetched has another hash than it should."""
 
 
 class ShardCache:
@@ -30,95 +39,118 @@ class ShardCache:
         self.url = url.rstrip("/")
         self.limit = limit
         self._prefetchers: ThreadPoolExecutor | None = None
+        self._prefetches: dict[str, Future[None]] = {}
         # Each dataset has its own folder below `folder`; a dataset that was made again gets a new one.
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        content = self._read(manifest)
+        content = ask_store(self.url, lambda files, root: files.cat_file(f"{root}/{manifest}"), **self._texts(manifest))
         self.folder = folder / hashlib.sha256(self.url.encode() + content).hexdigest()[:16]
         self.folder.mkdir(exist_ok=True)
-        self.fetch(manifest)
+        self.fetch(manifest, sha256=hashlib.sha256(content).hexdigest())
         for name in optional:
             with contextlib.suppress(FreelightError):
                 self.fetch(name, fresh=True)
 
-    def fetch(self, name: str, *, sha256: str | None = None, fresh: bool = False) -> Path:
-        """Return the path of a file's local copy. Download it if there is none, or if `fresh`.
+    def fetch(self, name: str, *, sha256: str | None = None, fresh: bool = False) -> None:
+        """Download a file, unless there is a local copy with this hash. fresh: download it in any case.
 
-        Raises `FreelightError` if it cannot be read after retries, or if its hash is not `sha256`.
+        Raises `FreelightError` if it is missing or its hash is not `sha256`, `UnavailableError` if it cannot be read.
         """
         path = self.folder / name
         with self._lock(name):
-            if fresh or not path.exists():
-                self._retry(lambda: self._download(name, path, sha256), name)
-            with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
-                os.utime(path)
-        return path
+            if fresh or not path.exists() or (sha256 is not None and self._is_damaged(path, sha256)):
+                self._download(name, path, sha256)
 
     def open_shard(self, name: str, size: int, sha256: str) -> int:
-        """Make room for a shard of `size` bytes, fetch it, and return a file descriptor of the local copy."""
-        while True:
-            self._fetch_shard(name, size, sha256)
-            with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
-                return os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC)
+        """Make room for a shard of `size` bytes, fetch it, and return a file descriptor of the local copy.
+
+        Raises `UnavailableError` if the store or the local disk fails.
+        """
+        prefetch = self._prefetches.pop(name, None)
+        try:
+            if prefetch is not None:
+                prefetch.result()
+            while True:
+                self._fetch_shard(name, size, sha256)
+                with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
+                    return os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC)
+        except (FreelightError, OSError) as error:
+            self._prefetches.clear()  # a later call tries again
+            if isinstance(error, FreelightError):
+                raise
+            raise UnavailableError(f"the cache of {self.url}: {describe_os_error(error)}") from error
+
+    def drop_if_damaged(self, name: str, sha256: str) -> None:
+        """Delete the local copy of a shard if its hash is not `sha256`; `open_shard` then fetches it again."""
+        path = self.folder / name
+        with self._lock(name), contextlib.suppress(FileNotFoundError):
+            if self._is_damaged(path, sha256):
+                path.unlink()
 
     def prefetch(self, name: str, size: int, sha256: str) -> None:
         """Fetch a shard in the background. `open_shard` waits for it, and raises the error if there was one."""
-        if (self.folder / name).exists():
+        if (self.folder / name).exists() or name in self._prefetches:
             return
         if self._prefetchers is None:
             self._prefetchers = ThreadPoolExecutor(2, thread_name_prefix="freelight-prefetch")
-        self._prefetchers.submit(self._fetch_shard, name, size, sha256)
+        self._prefetches[name] = self._prefetchers.submit(self._fetch_shard, name, size, sha256)
 
     def close(self) -> None:
         """End the background fetches."""
         if self._prefetchers is not None:
             self._prefetchers.shutdown(cancel_futures=True)
             self._prefetchers = None
+            self._prefetches.clear()
 
     def _fetch_shard(self, name: str, size: int, sha256: str) -> None:
-        if not (self.folder / name).exists():
+        path = self.folder / name
+        if not path.exists():
             self._make_room(size)
-        self.fetch(name, sha256=sha256)
-
-    def _read(self, name: str) -> bytes:
-        import fsspec  # here, because local datasets do not need it and it takes long to import
-
-        def read() -> bytes:
-            with fsspec.open(f"{self.url}/{name}", "rb") as source:
-                content: bytes = source.read()
-                return content
-
-        return self._retry(read, name)
+        with self._lock(name):
+            if not path.exists():
+                self._download(name, path, sha256)
+            with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
+                os.utime(path)
 
     def _download(self, name: str, path: Path, sha256: str | None) -> None:
-        import fsspec
+        """Copy a file from the store; if its hash differs, once more: it may have been damaged on the way."""
+        for last in (False, True):
+            try:
+                retry(lambda: self._copy(name, path, sha256), **self._texts(name))
+                return
+            except _DamagedError:
+                if last:
+                    fault = "is not what the manifest says (sha256 differs); copy the dataset there again"
+                    raise FreelightError(f"{self.url}/{name} {fault}") from None
 
+    def _copy(self, name: str, path: Path, sha256: str | None) -> None:
+        """Copy a file from the store. Errors of the local disk are raised as they are."""
         digest = hashlib.sha256()
-        with fsspec.open(f"{self.url}/{name}", "rb") as source, atomic_write(path) as file:
-            while chunk := source.read(CHUNK):
+        with asking_store():
+            files, root = open_store(self.url)
+            source = files.open(f"{root}/{name}", "rb")
+        with source, atomic_write(path) as file:
+            chunk = b"more"
+            while chunk:
+                with asking_store():
+                    chunk = source.read(CHUNK)
                 digest.update(chunk)
                 file.write(chunk)
-            if sha256 is not None and digest.hexdigest() != sha256:
-                raise FreelightError(
-                    f"{self.url}/{name} is not what the manifest says (sha256 differs); copy the dataset there again"
-                )
+            if sha256 not in (None, digest.hexdigest()):
+                raise _DamagedError
 
-    def _retry(self, work: Callable[[], T], name: str) -> T:
-        for pause in (*RETRY_SECONDS, None):
-            try:
-                return work()
-            except FreelightError:
-                raise
-            except FileNotFoundError:
-                raise FreelightError(f"{self.url}/{name} is missing; copy the dataset there again") from None
-            except Exception as error:  # fsspec's file systems raise errors of any type
-                if pause is None:
-                    raise FreelightError(
-                        f"{self.url}/{name} cannot be read, after {len(RETRY_SECONDS) + 1} tries ({error}); "
-                        "check the server, then resume from the last checkpoint"
-                    ) from error
-                time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
+    def _is_damaged(self, path: Path, sha256: str) -> bool:
+        """Tell whether a local copy has another hash, and say so."""
+        with path.open("rb") as file:
+            damaged = hashlib.file_digest(file, "sha256").hexdigest() != sha256
+        if damaged:
+            logging.getLogger(__name__).warning("%s is damaged; it is fetched again from %s", path, self.url)
+        return damaged
+
+    def _texts(self, name: str) -> dict[str, str]:
+        """Return the texts of errors of reading a file from the store."""
+        file = f"{self.url}/{name}"
+        return {"what": f"{file} cannot be read", "missing": f"{file} is missing; copy the dataset there again"}
 
     def _make_room(self, size: int) -> None:
         """Delete the least recently used shards until `size` more bytes fit. Files that are open stay readable."""

@@ -57,14 +57,30 @@ class Split:
         return read_keys((self.folder / info.name).with_suffix(".idx"), info.samples)[index - first]
 
     def read(self, index: int) -> bytes:
-        """Return the JPEG bytes of sample `index`. Raises `FreelightError` if the shard is cut short or changed."""
-        row = self.samples[index]
-        shard, length = int(row["shard"]), int(row["length"])
-        data = os.pread(self._descriptor(shard), length, int(row["offset"]))
-        if len(data) != length or zlib.crc32(data) != row["crc32"]:
-            fault = f"cut short ({len(data)} of {length} bytes)" if len(data) != length else "changed (crc32 differs)"
-            raise FreelightError(f"{self.describe(index)} is {fault}; delete the folder and make the dataset again")
+        """Return the JPEG bytes of sample `index`. Raises `FreelightError` if the shard is cut short or changed.
+
+        If it is the copy of a remote dataset's shard that is damaged, the shard is fetched again first.
+        """
+        data, fault = self._read(index)
+        remedy = "delete the folder and make the dataset again"
+        if fault is not None and self.cache is not None:
+            shard = int(self.samples["shard"][index])
+            os.close(self._descriptors.pop(shard))
+            self.cache.drop_if_damaged(self.info.shards[shard].name, self.info.shards[shard].sha256)
+            data, fault = self._read(index)
+            remedy = f"it was fetched again from {self.cache.url}: check the disk of the cache, or copy the dataset there again"
+        if fault is not None:
+            raise FreelightError(f"{self.describe(index)} is {fault}; {remedy}")
         return data
+
+    def _read(self, index: int) -> tuple[bytes, str | None]:
+        """Return the JPEG bytes of sample `index`, and what is wrong with them, if anything."""
+        row = self.samples[index]
+        length = int(row["length"])
+        data = os.pread(self._descriptor(int(row["shard"])), length, int(row["offset"]))
+        if len(data) != length:
+            return data, f"cut short ({len(data)} of {length} bytes)"
+        return data, None if zlib.crc32(data) == row["crc32"] else "changed (crc32 differs)"
 
     def describe(self, index: int) -> str:
         """Return a sample's shard, key and source path, for messages; without what cannot be read."""

@@ -9,11 +9,12 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from disks import file_limit
 from moto.server import ThreadedMotoServer
 
 from freelight.pipeline import Lighting, Loader, Transform
 from freelight.shards import Dataset, FreelightError, Statistics
-from freelight.shards.dataset import cache as remote
+from freelight.shards.base import UnavailableError, store
 
 pytestmark = [
     # Third parties': datetime.utcnow in botocore, sessions that s3fs closes at exit.
@@ -51,7 +52,7 @@ def server(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server
     monkeypatch.setitem(
         fsspec.config.conf, "s3", {"endpoint_url": endpoint, "config_kwargs": {"retries": {"max_attempts": 0}}}
     )
-    monkeypatch.setattr(remote, "RETRY_SECONDS", (0.05, 0.05))
+    monkeypatch.setattr(store, "PAUSES", (0.05, 0.05))
     s3 = fsspec.filesystem("s3", skip_instance_cache=True)
     if not s3.exists("bucket"):  # the server keeps its objects for as long as this process lives
         s3.mkdir("bucket")
@@ -60,6 +61,11 @@ def server(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server
             s3.put_file(str(path), f"bucket/set/{path.name}")
     yield server
     server.stop()
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the package has logged; the server logs too."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("freelight")]
 
 
 def pixels(dataset: Dataset, **options: object) -> dict[int, bytes]:
@@ -102,8 +108,62 @@ def test_a_shard_that_is_not_the_manifests_is_refused(server: Server, dataset: D
     assert not list(tmp_path.rglob(f"{name}*.tmp"))
 
 
-def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
+@pytest.mark.parametrize("damage", ["flipped", "cut"])
+def test_a_damaged_copy_of_a_shard_is_fetched_again_and_said(
+    damage: str, server: Server, dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = Dataset("s3://bucket/set", cache=tmp_path)
+    assert pixels(far) == pixels(dataset)
+    copy = min(far.folder.glob("train-*.tar"))
+    content = bytearray(copy.read_bytes())
+    content[len(content) // 2] ^= 1
+    copy.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
+    assert pixels(Dataset("s3://bucket/set", cache=tmp_path)) == pixels(dataset)
+    assert warnings(caplog) == [f"{copy} is damaged; it is fetched again from s3://bucket/set"]
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "train.samples.npy", "train.sources.txt", "train-000000.idx"])
+def test_a_damaged_copy_of_another_file_is_fetched_again(
+    name: str, server: Server, dataset: Dataset, tmp_path: Path
+) -> None:
+    copy = Dataset("s3://bucket/set", cache=tmp_path).split("train").folder / name
+    copy.write_bytes(b"x" + copy.read_bytes()[1:])
+    Dataset("s3://bucket/set", cache=tmp_path).split("train")
+    assert copy.read_bytes() == (dataset.folder / name).read_bytes()
+
+
+def test_a_copy_that_stays_damaged_is_named_with_its_origin(server: Server, dataset: Dataset, tmp_path: Path) -> None:
+    """The server's shard is what its manifest says, but not what its table of samples says."""
+    manifest = json.loads((dataset.folder / "dataset.json").read_text())
+    shard = manifest["splits"]["train"]["shards"][0]
+    content = bytearray((dataset.folder / shard["name"]).read_bytes())
+    content[2000] ^= 1
+    shard["sha256"] = hashlib.sha256(content).hexdigest()
+    s3 = fsspec.filesystem("s3", skip_instance_cache=True)
+    for path in dataset.folder.iterdir():
+        if path.is_file():
+            s3.put_file(str(path), f"bucket/other/{path.name}")
+    s3.pipe_file(f"bucket/other/{shard['name']}", bytes(content))
+    s3.pipe_file("bucket/other/dataset.json", json.dumps(manifest).encode())
+    far = Dataset("s3://bucket/other", cache=tmp_path)
+    again = r"is changed \(crc32 differs\); it was fetched again from s3://bucket/other: check the disk of"
+    with pytest.raises(FreelightError, match=rf"{far.folder}/{shard['name']}: sample 00000001 .* {again} the cache"):
+        far.split("train").read(0)
+
+
+def test_a_full_disk_of_the_cache_is_not_a_fault_of_the_server_nor_of_a_sample(
     server: Server, dataset: Dataset, tmp_path: Path
+) -> None:
+    far = Dataset("s3://bucket/set", cache=tmp_path)
+    loader = Loader(far, "train", batch_size=7, transform=PIXELS, on_error="skip", max_skipped=100)
+    full = rf"the cache of s3://bucket/set: {far.folder}/train-00000\d.tar cannot be written: the size limit of a file"
+    with file_limit(100_000), pytest.raises(UnavailableError, match=full):
+        next(iter(loader))
+    assert not list(far.folder.glob("*.tmp"))
+
+
+def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
+    server: Server, dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit = 2 * max(shard.bytes for shard in dataset.manifest.splits["train"].shards)
     far = Dataset("s3://bucket/set", cache=tmp_path, cache_bytes=limit)
@@ -116,8 +176,9 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
             if len(seen) == stop_after:
                 server.stop()
 
-    with pytest.raises(FreelightError, match=r"s3://bucket/set/train-\d+.tar cannot be read, after 3 tries"):
+    with pytest.raises(FreelightError, match=r"s3://bucket/set/train-\d+.tar cannot be read, after 3 tries in \d s"):
         go_on(stop_after=5)
+    assert "try 2 of 3 follows in 0 s" in warnings(caplog)[0], "each try is said"
     assert 0 < len(seen) < len(loader.split)
     server.start()
     loader.load_state_dict(loader.state_dict())
