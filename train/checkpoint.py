@@ -81,11 +81,13 @@ class Checkpoint:
         except FreelightError as error:  # its names in backticks are no options of the command that reads the file
             raise FreelightError(f"{path}: {str(error).replace('`', '')}; {REMEDY}") from None
         check(content, expected, where=path, remedy=REMEDY)
-        statistics: dict[str, Any] = {
+        values: dict[str, Any] = {
             name: value.numpy() if isinstance(value, torch.Tensor) else value
             for name, value in content["statistics"].items()
         }
-        return cls(**{**content, "recipe": recipe, "rescaling": rescaling, "statistics": Statistics(**statistics)})
+        statistics = Statistics(**values)
+        statistics.check(where=f"{path}: statistics", remedy=REMEDY)
+        return cls(**{**content, "recipe": recipe, "rescaling": rescaling, "statistics": statistics})
 
     def network(self, columns: Columns = Columns()) -> Network:  # noqa: B008
         """Return the trained network, or this process's columns of it, on the CPU."""

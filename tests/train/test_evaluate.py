@@ -1,5 +1,6 @@
 """`freelight evaluate`: the errors of a plain loop over explicit crops."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -142,12 +143,27 @@ def test_classes_in_another_order_are_matched_and_the_errors_stay(
     assert without_speed(errors) == without_speed(own.stdout)
 
 
+@pytest.mark.parametrize("more", [(), ("--predictions", "x.npz")], ids=["ranks", "probabilities"])
+def test_a_network_that_overflows_is_an_error_not_an_error_of_100_percent(
+    more: tuple[str, ...], run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are finite, its probabilities are not."""
+    monkeypatch.chdir(tmp_path)
+    trained, path = Checkpoint.load(run / "last.pt"), tmp_path / "large.pt"
+    weights = {name: tensor * 1e30 for name, tensor in trained.weights.items()}
+    dataclasses.replace(trained, weights=weights).save(path)
+    result = call("--checkpoint", path, "--views", "1", "--shards", dataset.folder, *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {path} gives probabilities that are not finite (NaN)")
+    assert not Path("x.npz").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (None, "there is no checkpoint {out}/none.pt"),
         ({"split": "test"}, "{shards} has no split 'test'; it has: train, val"),
-        ({"classes": 9}, "the classes differ: only the checkpoint has 'n90000010'"),
+        ({"classes": "n90000011"}, "the classes differ: only the dataset {shards} has 'n90000011'"),
         (
             {"image_size": 64},
             "{shards} has images of 64 pixels, the network was trained on 256; make the dataset again",
@@ -170,7 +186,7 @@ def test_what_it_cannot_do_is_one_line_and_exit_code_2(
         if name == "split":
             words += ["--split", str(value)]
         else:
-            content[name] = content[name][:value] if name == "classes" else value
+            content[name] = [*content[name], {"id": value, "name": "a class"}] if name == "classes" else value
     (folder / "dataset.json").write_text(json.dumps(content))
     result = call(*words)
     assert (result.exit_code, result.stdout) == (2, "")

@@ -47,6 +47,10 @@ class EvaluationConfig:
 class PassResult(Protocol):
     """The result of a pass, which a process can write to a file."""
 
+    @property
+    def finite(self) -> bool:
+        """Whether all probabilities are numbers."""
+
     def save(self, path: Path) -> None:
         """Write the file."""
 
@@ -155,6 +159,11 @@ def write_passes(
         )
         if result is None:
             return
+        if not result.finite:
+            raise FreelightError(
+                f"{path} gives probabilities that are not finite (NaN): its weights are damaged, or its training "
+                "diverged; name another checkpoint"
+            )
         if mesh.rank == 0:
             result.save(pass_file(folder, number))
 

@@ -36,6 +36,11 @@ class ProbabilityPass:
     seconds: float
     reordered: bool
 
+    @property
+    def finite(self) -> bool:
+        """Whether all probabilities are numbers. A network whose weights are too large gives NaN."""
+        return bool(np.isfinite(self.probabilities).all())
+
     def save(self, path: Path) -> None:
         """Write an `.npz`; see `load`."""
         np.savez(path, **vars(self))
@@ -56,6 +61,11 @@ class RankPass:
     ranked: RankedLabels | None
     seconds: float
     reordered: bool
+
+    @property
+    def finite(self) -> bool:
+        """Whether all probabilities of labels are numbers."""
+        return self.ranked is None or bool(np.isfinite(self.ranked.label_probabilities).all())
 
     def save(self, path: Path) -> None:
         """Write an `.npz`; see `load`."""

@@ -61,6 +61,11 @@ def predict_files(trained: Checkpoint, paths: Iterable[Path], *, views: int) -> 
     for path in paths:
         pixels = read_picture(path, trained.rescaling)
         probabilities = view_probabilities(network, cut_views(trained, pixels, views).to(device))[0]
+        if not bool(torch.isfinite(probabilities).all()):
+            raise FreelightError(
+                f"{path}: the network gives probabilities that are not finite (NaN): its weights are damaged, or its "
+                "training diverged; name another checkpoint"
+            )
         folder = path.resolve().parent.name
         yield PicturePrediction(
             source=str(path),

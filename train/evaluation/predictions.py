@@ -5,13 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from ...shards import Dataset, FreelightError
-from ...shards.base.atomic import atomic_write
+from ...shards.base import Array, atomic_write, read_arrays
+
+REMEDY = "write it again with: evaluate --predictions"
+ARRAYS = {
+    "names": Array(np.str_, ("networks",)),
+    "probabilities": Array(np.float32, ("networks", "samples", "classes")),
+    "labels": Array(np.int64, ("samples",)),
+    "seconds": Array(np.float64, ("networks",)),
+    "reordered": Array(np.bool_, ("networks",)),
+    "fingerprint": Array(np.str_, ()),
+    "split": Array(np.str_, ()),
+    "views": Array(np.int64, ()),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,19 +51,31 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
-        """Read a file that `save` wrote. Raises `FreelightError` for any other file."""
+        """Read a file that `save` wrote. Raises `FreelightError` for any other file, and for damaged values."""
         try:
-            with path.open("rb") as file, np.load(file) as archive:
-                content: dict[str, Any] = {field.name: archive[field.name] for field in dataclasses.fields(cls)}
+            content: dict[str, Any] = read_arrays(path, ARRAYS, remedy=REMEDY)
         except FileNotFoundError:
             raise FreelightError(f"there is no file {path}; write it with: evaluate --predictions") from None
-        except (EOFError, TypeError, ValueError, KeyError, BadZipFile) as error:
-            raise FreelightError(
-                f"{path} is not a predictions file ({error}); write it again with: evaluate --predictions"
-            ) from None
         for name in ("fingerprint", "split", "views"):
             content[name] = content[name].item()
-        return cls(**content)
+        found = cls(**content)
+        found._check(path)
+        return found
+
+    def _check(self, path: Path) -> None:
+        """Raise `FreelightError` unless the values are probabilities, labels and durations."""
+        networks, samples, classes = self.probabilities.shape
+        sums = self.probabilities.sum(axis=2, dtype=np.float32)
+        for holds, fault in (
+            (networks and samples and classes, f"probabilities has the shape {self.probabilities.shape}"),
+            (self.probabilities.min(initial=0) >= 0, "probabilities must not be negative"),
+            (np.allclose(sums, 1, atol=0.01), "the probabilities of a sample must have the sum 1"),
+            (((self.labels >= -1) & (self.labels < classes)).all(), f"labels must lie in -1..{classes - 1}"),
+            ((self.seconds > 0).all(), "seconds must be positive"),
+            (self.views in (1, 10), f"views (={self.views}) must be 1 or 10"),
+        ):
+            if not holds:
+                raise FreelightError(f"{path}: {fault}; {REMEDY}")
 
     def check_source(self, dataset: Dataset, split: str, views: int, path: Path) -> None:
         """Raise `FreelightError`, naming the file `path`, if these come from another dataset, split or views."""
@@ -63,8 +86,11 @@ class Predictions:
         ):
             if own != wanted:
                 raise FreelightError(
-                    f"{path} is for another {name}: {own}, not {wanted}; write one with: evaluate --predictions"
+                    f"{path} is for another {name}: {own!r}, not {wanted!r}; write one with: evaluate --predictions"
                 )
+        labels = dataset.split(split).samples["label"]
+        if self.probabilities.shape[2] != len(dataset.manifest.classes) or not np.array_equal(self.labels, labels):
+            raise FreelightError(f"{path} has other classes or labels than {dataset.folder}; {REMEDY}")
 
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:

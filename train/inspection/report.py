@@ -118,6 +118,11 @@ def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) 
         raise FreelightError(f"val of {dataset.folder} has no labels to measure errors by; omit `shards`")
     predicted = predict_split(trained, dataset, "val", views=10, device=default_device())
     assert predicted is not None
+    if not predicted.finite:
+        raise FreelightError(
+            f"{run.folder / run.checkpoint} gives probabilities that are not finite (NaN); omit `shards`, or name "
+            "another run"
+        )
     ranked = rank_labels(predicted.probabilities, split_labels(split))
     ten_views = f"{run.checkpoint}, val, ten views", score(ranked).errors
     gallery, queries = (Gallery.open(trained, dataset, name, features, watch=watch) for name in ("train", "val"))
