@@ -17,6 +17,7 @@ from .console import (
 from .disk import describe_os_error, naming_file
 from .errors import FreelightError, UnavailableError
 from .executor import run_tasks
+from .file_names import as_file_name, as_text
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
 from .store import ask_store, asking_store, open_store, retry
@@ -56,6 +57,8 @@ __all__ = [
     "OutputFile",
     "UnavailableError",
     "anything",
+    "as_file_name",
+    "as_text",
     "ask_store",
     "asking_store",
     "atomic_write",

@@ -5,7 +5,7 @@ import re
 import stat
 from pathlib import Path
 
-from ..base import FreelightError
+from ..base import FreelightError, as_text
 from ..sources import (
     ByClass,
     Labelling,
@@ -16,6 +16,7 @@ from ..sources import (
     ignored_file,
     ignored_folder,
     list_below,
+    relative_path,
     scan_folder,
     usable_entries,
 )
@@ -106,7 +107,7 @@ def _find_splits(listing: Listing, known: frozenset[Path]) -> dict[str, Path]:
         and Path(entry.path).resolve() not in known
     ]
     if unused:
-        listing.notes.append(f"not used: {_first(unused)}")
+        listing.notes.append(as_text(f"not used: {_first(unused)}"))
     return {split: splits[split] for split in SPLIT_NAMES if split in splits}
 
 
@@ -131,7 +132,7 @@ def list_class_folders(listing: Listing, folder: Path, split: str, known: frozen
     inner: list[str] = []
     above = folders_above(folder)
     for entry, status in usable_entries(listing, str(folder), split):
-        path = os.path.relpath(entry.path, listing.root)
+        path = relative_path(listing.root, entry.path)
         if not stat.S_ISDIR(status.st_mode):
             if Path(entry.path).resolve() not in known:
                 listing.left_out.append(LeftOut(split, path, "not in a class folder"))
@@ -139,15 +140,15 @@ def list_class_folders(listing: Listing, folder: Path, split: str, known: frozen
             listing.left_out.append(LeftOut(split, path, "a link to a folder that holds it"))
         else:
             images, subfolders = list_below(listing, entry.path, split, above)
-            found[entry.name] = images
+            found[as_text(entry.name)] = images
             inner += subfolders
             # The class folder's own files come first.
             nested += bool(images) and os.path.dirname(images[0].path) != path
     _refuse_splits_within(listing.root, inner, found)
     if nested and nested == sum(bool(images) for images in found.values()):
         listing.notes.append(
-            f"warning: the class folders of {folder} hold no pictures, only folders do, such as {inner[0]}/; "
-            "if these are the classes, give the folder that holds them as images"
+            f"warning: the class folders of {as_text(str(folder))} hold no pictures, only folders do, such as "
+            f"{inner[0]}/; if these are the classes, give the folder that holds them as images"
         )
     return found
 

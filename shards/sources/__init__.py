@@ -6,7 +6,7 @@ from .listing import UNLABELLED, ByClass, ClassInfo, LeftOut, Listing, Source, S
 from .ordered import ForwardReader, OrderedPiece, OrderedSource, Picture, TarGzPiece, is_wanted
 from .segments import RescaledSegment, read_blob, rescale_in_order
 from .tarwalk import open_tar, walk_tar
-from .treewalk import folders_above, list_below, scan_folder, usable_entries
+from .treewalk import folders_above, list_below, relative_path, scan_folder, usable_entries
 
 __all__ = [
     "UNLABELLED",
@@ -35,6 +35,7 @@ __all__ = [
     "read_blob",
     "read_class_names",
     "read_list",
+    "relative_path",
     "rescale_in_order",
     "scan_folder",
     "usable_entries",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..base import FreelightError
+from ..base import FreelightError, as_file_name
 
 UNLABELLED = -1
 
@@ -24,8 +24,8 @@ class SourceImage(NamedTuple):
     """One picture of the source: `bytes` bytes from `offset` in `file`.
 
     path: the picture's name for people, which includes the names of archives; equal to `file` if the file holds the
-    picture alone. label: `UNLABELLED` if none is known. file: relative to the source's root. mtime_ns: of `file` when
-    it was listed.
+    picture alone. label: `UNLABELLED` if none is known. file: relative to the source's root, as `as_text` gives it.
+    mtime_ns: of `file` when it was listed.
     """
 
     path: str
@@ -68,7 +68,7 @@ class Source:
 
     def read(self, image: SourceImage) -> bytes:
         """Return the bytes of one picture. Raises `FreelightError` if its file changed since it was listed."""
-        path = self.root / image.file
+        path = self.root / as_file_name(image.file)
         try:  # O_NONBLOCK: a named pipe that has taken the file's place would wait for a writer
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..base import FreelightError
+from ..base import FreelightError, as_text
 from .ignoring import ignored_file, ignored_folder
 from .listing import UNLABELLED, LeftOut, Listing, SourceImage
 
@@ -31,7 +31,7 @@ def usable_entries(listing: Listing, folder: str, split: str) -> Iterator[tuple[
     """
 
     def leave_out(entry: os.DirEntry[str], reason: str) -> None:
-        listing.left_out.append(LeftOut(split, os.path.relpath(entry.path, listing.root), reason))
+        listing.left_out.append(LeftOut(split, relative_path(listing.root, entry.path), as_text(reason)))
 
     for entry in scan_folder(folder):
         try:
@@ -70,7 +70,7 @@ def list_below(
     while folders or links:
         linked = not folders
         place = links.pop(0) if linked else folders.pop()
-        relative = os.path.relpath(place, listing.root)
+        relative = relative_path(listing.root, place)
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in known:
             listing.left_out.append(LeftOut(split, relative, "a link to a folder that is listed already"))
@@ -82,7 +82,7 @@ def list_below(
             if stat.S_ISDIR(status.st_mode):
                 (links if entry.is_symlink() else folders).append(entry.path)
                 continue
-            path = f"{relative}/{entry.name}"
+            path = f"{relative}/{as_text(entry.name)}"
             images.append(SourceImage(path, UNLABELLED, path, 0, status.st_size, status.st_mtime_ns))
         links.sort()
     return images, subfolders
@@ -93,6 +93,11 @@ def folders_above(folder: str | os.PathLike[str]) -> frozenset[Identity]:
     paths = {Path(folder).absolute(), Path(folder).resolve()}
     found = (os.stat(place) for path in paths for place in (path, *path.parents))
     return frozenset((status.st_dev, status.st_ino) for status in found)
+
+
+def relative_path(root: Path, path: str | os.PathLike[str]) -> str:
+    """Return `path` relative to `root`, as text that does not depend on the locale."""
+    return as_text(os.path.relpath(path, root))
 
 
 def scan_folder(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..base import TEMPORARY_SUFFIX, FreelightError, anything, atomic_write, lock_file, mapping, read_json
+from ..base import TEMPORARY_SUFFIX, FreelightError, anything, as_text, atomic_write, lock_file, mapping, read_json
 from ..sources import OrderedSource, Source, read_list
 from .settings import NOT_IN_0_1
 
@@ -24,7 +24,7 @@ PLAN, LOCK = "plan.json", "lock"
 
 def describe_source(source: Source | OrderedSource) -> dict[str, Any]:
     """Return what the manifest says of a source. A copy of the source elsewhere has the same description."""
-    facts = {"layout": source.layout, "name": source.root.resolve().name}
+    facts = {"layout": source.layout, "name": as_text(source.root.resolve().name)}
     if isinstance(source, OrderedSource):
         sizes = [(file, (source.root / file).stat().st_size) for file in source.files()]
         return {**facts, "listing": _hash(f"{file}\0{size}\n" for file, size in sizes), **_describe_labelling(source)}
