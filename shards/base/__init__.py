@@ -2,6 +2,7 @@
 
 from .arguments import check_fields, instance_of, whole_number
 from .arrays import Array, map_array, read_array, read_arrays
+from .at_hand import naming_pictures, noting_pictures
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .console import (
     OutputFile,
@@ -80,6 +81,8 @@ __all__ = [
     "memory_gb",
     "must_be",
     "naming_file",
+    "naming_pictures",
+    "noting_pictures",
     "nullable",
     "number",
     "one_of",

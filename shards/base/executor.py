@@ -19,6 +19,10 @@ CLUSTER_TIMEOUT = 10
 """How long to wait for a Dask scheduler to answer, seconds."""
 
 
+class LostWorkerError(FreelightError):
+    """A worker process of this machine died."""
+
+
 def run_tasks(
     function: Callable[[T], R], tasks: Iterable[T], *, workers: int, cluster: str | None = None
 ) -> Generator[R, None, None]:
@@ -45,7 +49,7 @@ def run_tasks(
                 warnings.simplefilter("ignore")  # of tasks that are cancelled: the caller stopped, and says why
                 results.close()
     except BrokenProcessPool as error:
-        raise FreelightError(
+        raise LostWorkerError(
             "a worker process was killed (out of memory?); run the same command again, or with fewer `workers`"
         ) from error
 

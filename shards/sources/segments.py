@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..base import FreelightError, atomic_write, integer, items, list_of, nullable, read_json, text
+from ..base import FreelightError, atomic_write, integer, items, list_of, noting_pictures, nullable, read_json, text
 from ..images import Rescaled, Rescaling, rescale_picture
 from .ignoring import ignored_member
 from .labelling import label_images
@@ -115,13 +115,15 @@ def _rescale_segment(
     pictures = content if isinstance(content, tuple) else content.read(root, wanted)
     rows: list[tuple[str, str | None, int, int, str, int | None]] = []
     rejected = []
-    with atomic_write(folder / f"{segment.name}.bin") as file:
+    path = folder / f"{segment.name}.bin"
+    with atomic_write(path) as file, noting_pictures(path) as note:
         for picture in pictures:
             if picture.left_out:
                 if picture.left_out != IGNORED:
                     rejected.append(LeftOut(segment.split, picture.path, picture.left_out)._asdict())
                 rows.append((picture.path, None, 0, 0, picture.left_out, None))
                 continue
+            note(picture.path)
             try:
                 rescaled = rescale_picture(picture.data, rescaling)
                 head = f"{rescaled.kind}\t{rescaled.damage}".rstrip("\t")  # 0.1 had the kind alone

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..base import FreelightError, run_tasks
+from ..base import FreelightError, naming_pictures, noting_pictures, run_tasks
 from ..dataset import MANIFEST, Manifest
 from ..sources import OrderedSource, RescaledSegment, Source, rescale_in_order
 from .dealing import ShardTask, deal_shards
@@ -118,7 +118,8 @@ class _Job:
         def watch(items: Iterable[RescaledSegment]) -> Iterable[RescaledSegment]:
             return self.watch_ordered(self.limit.check(items, None), None)
 
-        return rescale_in_order(source, settings.rescaling, folder, run=self.run, watch=watch)
+        with naming_pictures(folder):
+            return rescale_in_order(source, settings.rescaling, folder, run=self.run, watch=watch)
 
     def write_missing(self, source: Source, settings: ShardSettings, tasks: list[ShardTask]) -> dict[str, ShardRecord]:
         """Write the shards that have no record yet; return the records of all, by the shard's file name."""
@@ -129,7 +130,7 @@ class _Job:
         write = functools.partial(_write_and_record, bare, settings, self.output)
         total = sum(len(task.images) for task in tasks)
         # Closed before a temporary `output.folder` is removed: the workers write there.
-        with contextlib.closing(self.run(write, missing)) as fresh:
+        with naming_pictures(self.output.folder / PARTIAL), contextlib.closing(self.run(write, missing)) as fresh:
             finished = itertools.chain(list(records.values()), fresh)
             for record in self.watch(self.limit.check(finished, total + len(source.left_out), source.left_out), total):
                 records[record.name] = record
@@ -186,7 +187,8 @@ def _load_records(output: Output, tasks: list[ShardTask]) -> Iterator[ShardRecor
 def _write_and_record(source: Source, settings: ShardSettings, output: Output, task: ShardTask) -> ShardRecord:
     path = _record_name(task)
     with output.writing(task.name, task.index_name, path) as folder:
-        record = write_shard(source, task, settings, folder)
+        with noting_pictures(folder / path) as note:
+            record = write_shard(source, task, settings, folder, note)
         record.save(folder / path)
     return record
 

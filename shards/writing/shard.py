@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -136,11 +137,14 @@ class _HashingFile:
         return written
 
 
-def write_shard(source: Source, task: ShardTask, settings: ShardSettings, folder: Path) -> ShardRecord:
+def write_shard(
+    source: Source, task: ShardTask, settings: ShardSettings, folder: Path, note: Callable[[str], None]
+) -> ShardRecord:
     """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return the record.
 
     A sample is `<key>.cls` (the label in five ASCII digits, or -1 for none) and `<key>.jpg`. Pictures that cannot be
-    decoded are left out and recorded with the reason, so keys may have gaps. Raises `FreelightError` if the source
+    decoded are left out and recorded with the reason, so keys may have gaps. note: gets the path of each picture before
+    it is decoded. Raises `FreelightError` if the source
     changed since it was listed.
     """
     samples: list[WrittenSample] = []
@@ -151,6 +155,7 @@ def write_shard(source: Source, task: ShardTask, settings: ShardSettings, folder
         tar_file = _HashingFile(file)
         tar = TarWriter(tar_file)
         for key, image in enumerate(task.images, task.first_key):
+            note(image.path)
             # Outside the try: a source that changed must stop the job.
             data = source.read(image) if image.bytes <= MAX_PICTURE else b""
             try:
