@@ -31,7 +31,7 @@ test-gpu: install
 faults: install
 	$(BIN)/pytest -n 2 --dist worksteal -m faults tests/faults
 
-# FUZZ_SECONDS (300), FUZZ_SEED, FUZZ_JOBS (2) and FUZZ_REPLAY: see tests/fuzz/test_fuzz.py.
+# FUZZ_SECONDS (300), FUZZ_SEED, FUZZ_JOBS (2), FUZZ_KINDS and FUZZ_REPLAY: see tests/fuzz/test_fuzz.py.
 fuzz: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or fuzz" tests/fuzz
 
