@@ -37,7 +37,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, *, keep: int = 2) -> None:
-        self.path = path
+        self.path = path.absolute()  # the working folder may change later
         self.keep = keep
 
     @contextmanager

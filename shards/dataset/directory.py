@@ -21,13 +21,13 @@ class Dataset:
         self, folder: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None, cache_bytes: int = 10**11
     ) -> None:
         self.cache: ShardCache | None = None
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # the working folder may change later
         if "://" in str(folder):
             if cache is None:
                 raise FreelightError(f"{folder} is remote; give `cache`, a local folder for its shards")
             self.cache = ShardCache(
                 str(folder),
-                Path(cache),
+                Path(cache).absolute(),
                 cache_bytes,
                 manifest=MANIFEST,
                 optional=("statistics.npz", "statistics.json"),

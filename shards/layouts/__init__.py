@@ -44,6 +44,9 @@ def list_images(
     layout: the name of one of `LAYOUTS`, or a layout of your own; None recognises one of `LAYOUTS`. A layout that can
     only be read in order gives an `OrderedSource`, whose pictures become known while `make_shards` reads it.
     """
+    # The working folder may change before the source is read.
+    images = images.absolute()
+    class_names, classes = (path and path.absolute() for path in (class_names, classes))
     labelling = Labelling(
         val_fraction=val_fraction, class_names=class_names, classes=classes, label_order=label_order, seed=seed
     )

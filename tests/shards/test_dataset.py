@@ -255,3 +255,17 @@ def test_a_closed_split_opens_its_files_again(dataset: Dataset) -> None:
     assert [split.read(index) for index in range(len(split))] == expected
     del split
     assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_relative_paths_of_a_dataset_and_its_cache_outlive_a_change_of_folder(
+    remote: bool, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(dataset.folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    opened = Dataset(f"file://{tmp_path}/copy", cache="cache") if remote else Dataset("copy")
+    monkeypatch.chdir("/")
+    split = opened.split("val")
+    assert split.read(0) == dataset.split("val").read(0)
+    assert split.sources == dataset.split("val").sources
+    assert (tmp_path / "cache").exists() == remote

@@ -7,9 +7,10 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from making import SMALL, files, source_of
 
-from freelight.shards import Dataset, Rescaling, Source, make_shards, rescale_file
+from freelight.shards import Dataset, Rescaling, Source, list_images, make_shards, rescale_file
 from freelight.shards.sources import SourceImage
 from freelight.shards.writing import deal_shards
 
@@ -142,3 +143,13 @@ def test_the_manifest_says_what_was_made_and_how(pictures: Path, dataset: Datase
     assert {"quality": 95, "seed": 0, "samples_per_shard": 16, "orientation": "EXIF orientation applied"}.items() <= (
         content["made_with"].items()
     )
+
+
+def test_a_source_listed_by_relative_paths_outlives_a_change_of_folder(
+    small: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures.parent)
+    source = list_images(Path(pictures.name), class_names=Path(pictures.name) / "class-names.tsv")
+    monkeypatch.chdir(tmp_path)
+    make_shards(source, Path("again"), SMALL)
+    assert files(tmp_path / "again") == files(small)

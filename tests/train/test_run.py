@@ -171,3 +171,14 @@ def test_what_a_run_that_goes_on_takes_again_is_forgotten(checkpoint: Checkpoint
     folder.drop_after(7, 2)
     assert folder.metrics() == RunMetrics(epochs=(EpochMetrics(step=5, epoch=1, val_top1=0.5, val_top5=0.1),))
     assert [path.name for path in tmp_path.glob("step-*.pt")] == ["step-00000005.pt"]
+
+
+def test_a_run_folder_given_by_a_relative_path_outlives_a_change_of_folder(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    run = RunFolder(Path("run"))
+    save(run, checkpoint, 5)
+    monkeypatch.chdir("/")
+    assert run.load() is not None
