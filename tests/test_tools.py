@@ -194,7 +194,7 @@ def test_a_preview_is_drawn_and_says_how_large_it_is(dataset: Dataset, tmp_path:
         ("--shards {made} --out {tmp}/x.png --split test", "{made} has no split 'test'; it has: train, val"),
         ("--shards {made} --out {tmp}/x.png --rows 0", "--rows (=0) must lie in 1..50"),
         ("--shards {made} --out {tmp}/x.png --strength -1", "lighting --strength (=-1.0) must be 0 or more"),
-        ("--shards {made} --out {tmp}/x.png --seed -1", "--seed (=-1) must not be negative"),
+        ("--shards {made} --out {tmp}/x.png --seed -1", "--seed (=-1) must be at least 0"),
     ],
 )
 def test_what_preview_cannot_do_is_one_line_and_exit_code_2(
