@@ -68,7 +68,9 @@ class Split:
             os.close(self._descriptors.pop(shard))
             self.cache.drop_if_damaged(self.info.shards[shard].name, self.info.shards[shard].sha256)
             data, fault = self._read(index)
-            remedy = f"it was fetched again from {self.cache.url}: check the cache's disk, or copy the dataset there again"
+            remedy = (
+                f"it was fetched again from {self.cache.url}: check the cache's disk, or copy the dataset there again"
+            )
         if fault is not None:
             raise FreelightError(f"{self.describe(index)} is {fault}; {remedy}")
         return data

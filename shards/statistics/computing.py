@@ -2,7 +2,9 @@
 
 import functools
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base import Array, FreelightError, atomic_write, read_arrays, run_tasks
+from ..base import Array, FreelightError, atomic_write, lock_file, read_arrays, run_tasks
 from ..dataset import Dataset, Split
 from .moments import RGBMoments
 from .statistics import STATISTICS, TRAINING_SPLIT, Statistics, unfinished_path
@@ -35,18 +37,36 @@ def write_statistics(
     out: the `.npz` file to write; by default the dataset's `statistics.npz`, which is for the training split alone.
     The result is the same to the bit for any `workers` and `cluster`, and after any stops and restarts. Replaces
     statistics of an earlier dataset in the same directory. Raises `FreelightError`, and changes nothing, if `out`
-    exists and holds something else.
+    exists and holds something else, or if another run computes it.
     """
     dataset.split(split)  # raises an error if there is no such split
     path = _destination(dataset, split, out)
     found = _finished(path, dataset, split, own=out is None)
     if found is None:
-        found = compute_statistics(
-            dataset, split, workers=workers, cluster=cluster, record=unfinished_path(path), watch=watch
-        )
-        found.save(path)
+        with _lock(path):
+            found = compute_statistics(
+                dataset, split, workers=workers, cluster=cluster, record=unfinished_path(path), watch=watch
+            )
+            found.save(path)
     unfinished_path(path).unlink(missing_ok=True)
     return found
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Keep a second run from computing the statistics file `path`. Raises `FreelightError` if one does so already."""
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        descriptor = lock_file(lock)
+    except BlockingIOError:
+        raise FreelightError(
+            f"another run is computing {path}; wait for it: the same command then reads its result"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def compute_statistics(

@@ -162,6 +162,22 @@ def test_killed_at_one_moment_after_another_it_ends_with_the_same_files(
 # The right file.
 
 
+def test_a_second_run_at_once_is_refused_and_disturbs_nothing(dataset: Dataset, bare: Dataset) -> None:
+    refused: list[str] = []
+
+    def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
+        for part in parts:
+            with pytest.raises(FreelightError) as caught:
+                write_statistics(bare)
+            refused.append(str(caught.value))
+            yield part
+
+    assert np.array_equal(write_statistics(bare, watch=watch).mean_image, Statistics.load(dataset.folder).mean_image)
+    path = bare.folder / "statistics.npz"
+    assert set(refused) == {f"another run is computing {path}; wait for it: the same command then reads its result"}
+    assert not list(bare.folder.glob(".statistics*")), "neither the lock nor the record is left"
+
+
 def test_finished_statistics_are_read_not_computed_again(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("freelight.shards.statistics.computing.compute_statistics", None)
     assert write_statistics(dataset).images == 60
