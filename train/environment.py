@@ -12,10 +12,10 @@ import PIL
 import torch
 
 from .. import __version__
-from ..shards.base.atomic import atomic_write
-from ..shards.base.machine import cpu_model, memory_gb
+from ..shards.base import atomic_write, cpu_model, mapping, memory_gb, read_json, text
 
 ENVIRONMENT = "environment.json"
+MAX_BYTES = 1 << 20
 
 
 def describe_environment() -> dict[str, str]:
@@ -41,9 +41,9 @@ def note_environment(run: Path) -> None:
 
 
 def read_environment(run: Path) -> dict[str, str] | None:
-    """Return the environment that a run noted; None if it has none."""
-    path = run / ENVIRONMENT
-    if not path.exists():
+    """Return the environment that a run noted; None if it has none. Raises `FreelightError` if it is damaged."""
+    try:
+        noted: dict[str, str] = read_json(run / ENVIRONMENT, mapping(text()), remedy="delete it", limit=MAX_BYTES)
+    except FileNotFoundError:
         return None
-    noted: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return noted

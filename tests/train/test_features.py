@@ -1,12 +1,14 @@
 """Features are the network's, row by row; a stopped extraction resumes and never counts as finished."""
 
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,8 +105,51 @@ def test_features_of_another_network_or_dataset_are_refused(
 
 def test_a_file_that_is_no_array_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes(b"not an array")
-    with pytest.raises(FreelightError, match=r"x\.npy cannot be read .*extract the features again"):
+    with pytest.raises(FreelightError, match=r"x\.npy is not an array of numpy.save; delete it"):
         open_features(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("note", "message"),
+    [
+        (b"", "is not valid JSON"),
+        (b"[1]", r"the content \(=\[1\]\) must be an object"),
+        ({"done": -1}, r"done \(=-1\) must be an integer in 0\.\.20"),
+        ({"done": 21}, r"done \(=21\) must be an integer in 0\.\.20"),
+        ({"done": None}, r"done \(=None\) must be an integer"),
+        ({"network": 3}, r"network \(=3\) must be a string"),
+        ({"more": 3}, "more is unknown to this version"),
+    ],
+)
+def test_a_damaged_note_is_named(
+    note: bytes | dict[str, Any], message: str, trained: Checkpoint, dataset: Dataset, tmp_path: Path
+) -> None:
+    extract_features(trained, dataset, "val", tmp_path, space="pixels")
+    path = tmp_path / "val.pixels.json"
+    changed = note if isinstance(note, bytes) else json.dumps({**json.loads(path.read_text()), **note}).encode()
+    path.write_bytes(changed)
+    with pytest.raises(FreelightError, match=rf"{path}:? ?{message}.*; delete it and extract the features again"):
+        extract_features(trained, dataset, "val", tmp_path, space="pixels")
+
+
+@pytest.mark.parametrize("name", ["val.pixels.npy", "val.pixels.npy.partial"])
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.zeros((19, 3072), np.float32), r"has the shape \(19, 3072\), not \(20, 3072\)"),
+        (np.zeros((20, 3072)), "holds .*f8.*, not float32"),
+        (np.zeros(61440, np.float32), r"has the shape \(61440,\)"),
+    ],
+)
+def test_vectors_of_another_shape_or_type_are_named(
+    name: str, vectors: np.ndarray, message: str, trained: Checkpoint, dataset: Dataset, tmp_path: Path
+) -> None:
+    extract_features(trained, dataset, "val", tmp_path, space="pixels")
+    (tmp_path / "val.pixels.npy").unlink()
+    with (tmp_path / name).open("wb") as file:
+        np.save(file, vectors)
+    with pytest.raises(FreelightError, match=rf"{tmp_path}/{name} {message}"):
+        extract_features(trained, dataset, "val", tmp_path, space="pixels")
 
 
 KILLED = """

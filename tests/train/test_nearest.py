@@ -121,3 +121,14 @@ def test_codes_are_the_same_for_the_same_seed_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state), "nobody else's random numbers are used"
     with pytest.raises(FreelightError, match=r"`bits` \(=12\) must be a multiple of 8"):
         CodeConfig(bits=12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_a_vector_that_is_not_finite_is_named_not_found(value: float) -> None:
+    vectors, _ = clusters()
+    vectors[1500, 3] = value
+    with pytest.raises(FreelightError, match="row 1500 of the vectors is not finite, or too large"):
+        nearest_vectors(vectors[:10], vectors, 3, chunk=400)
+    if not np.isfinite(value):
+        with pytest.raises(FreelightError, match="a query's vector is not finite"):
+            nearest_vectors(vectors[1500:1501], vectors[:1000], 3)

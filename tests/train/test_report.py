@@ -205,3 +205,10 @@ def test_on_paper_no_line_is_cut_off(written: Path, browser: Browser) -> None:
     browser.call("Emulation.setDeviceMetricsOverride", width=718, height=900, deviceScaleFactor=1, mobile=False)
     assert browser.evaluate("document.documentElement.scrollWidth") <= 718
     browser.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"CPU": 3}', b'{"CPU": "\xff"}', b"[" * 100_000])
+def test_a_damaged_note_of_the_environment_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "environment.json").write_bytes(content)
+    with pytest.raises(FreelightError, match=r"environment\.json.*; delete it"):
+        read_environment(tmp_path)

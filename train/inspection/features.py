@@ -19,8 +19,7 @@ import torch.nn.functional as F
 
 from ...pipeline import Loader
 from ...shards import Dataset, FreelightError
-from ...shards.base.atomic import atomic_write
-from ...shards.base.disk import naming_file
+from ...shards.base import Array, atomic_write, integer, map_array, naming_file, read_json, record, text
 from ..checkpoint import Checkpoint
 from ..evaluation.passes import evaluation_loader
 from ..evaluator import default_device
@@ -33,6 +32,7 @@ Watch = Callable[[Iterable[int], int], Iterator[int]]
 
 THUMBNAIL = 32
 """Side of the pictures in the space `pixels`, pixels."""
+REMEDY = "delete it and extract the features again"
 BATCHES = 16
 """Batches between two notes of the progress."""
 
@@ -62,21 +62,33 @@ def extract_features(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{split}.{space}.npy"
     origin = {"space": space, "split": split, "dataset": dataset.fingerprint, "network": _identity(trained, space)}
-    done = _finished_rows(path, origin)
+    shape = len(dataset.split(split)), _width(trained, space)
+    done = _finished_rows(path, origin, shape)
     if not path.exists():
         loader = evaluation_loader(trained, dataset, split, views=1, batch_size=batch_size, device=default_device())
         for _ in watch(_extract(trained, loader, path, origin, done), len(loader.split)):
             pass
-    return open_features(path)
+    return _map(path, shape)
 
 
 def open_features(path: Path) -> Vectors:
-    """Map a complete file of vectors: float32 (samples, features)."""
+    """Map a complete file of vectors: float32 (samples, features). Raises `FreelightError` for any other file."""
+    return _map(path, ("samples", "features"))
+
+
+def _map(path: Path, shape: tuple[int | str, int | str]) -> Vectors:
     try:
-        mapped: Vectors = np.load(path, mmap_mode="r")
-        return mapped
-    except (OSError, EOFError, ValueError) as error:
-        raise FreelightError(f"{path} cannot be read ({error}); delete it and extract the features again") from None
+        return map_array(path, Array(np.float32, shape), remedy=REMEDY)
+    except FileNotFoundError:
+        raise FreelightError(f"there is no file {path}; {REMEDY}") from None
+
+
+def _width(trained: Checkpoint, space: Space) -> int:
+    """Return the length of a vector."""
+    if space == "pixels":
+        return 3 * THUMBNAIL**2
+    last = [name for name in trained.weights if name.endswith(".weight")][-1]
+    return trained.weights[last].shape[1]
 
 
 def compute_vectors(trained: Checkpoint, views: torch.Tensor, space: Space) -> torch.Tensor:
@@ -166,14 +178,19 @@ def _write_note(path: Path, origin: dict[str, str], done: int) -> None:
         file.write(json.dumps({**origin, "done": done}).encode())
 
 
-def _finished_rows(path: Path, origin: dict[str, str]) -> int:
-    """Return how many rows are done. Raises `FreelightError` if they have another origin."""
-    note = path.with_suffix(".json")
-    if not note.exists():
+def _finished_rows(path: Path, origin: dict[str, str], shape: tuple[int, int]) -> int:
+    """Return how many rows are done. Raises `FreelightError` if they have another origin or shape."""
+    fields = {**dict.fromkeys(origin, text()), "done": integer(most=shape[0])}
+    try:
+        found = read_json(path.with_suffix(".json"), record(fields), remedy=REMEDY)
+    except FileNotFoundError:
         path.unlink(missing_ok=True)  # vectors of unknown origin
         return 0
-    found = json.loads(note.read_text())
     for name, value in origin.items():
         if found.get(name) != value:
             raise FreelightError(f"{path} is for another {name}; give another folder as `features`, or delete this one")
-    return int(found["done"]) if path.exists() or _partial(path).exists() else 0
+    if not path.exists():
+        if not _partial(path).exists():
+            return 0
+        _map(_partial(path), shape)
+    return int(found["done"])

@@ -44,6 +44,8 @@ def nearest_vectors(queries: Vectors, base: Vectors, k: int, *, chunk: int = CHU
 
 
 def _nearest_vectors(queries: Vectors, base: Vectors, k: int, chunk: int) -> Nearest:
+    if not np.isfinite(queries).all():
+        raise FreelightError("a query's vector is not finite; extract the features again, or name another checkpoint")
     middle = queries.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = torch.from_numpy(queries - middle)
     wanted = min(k + SPARE, len(base))
@@ -51,7 +53,11 @@ def _nearest_vectors(queries: Vectors, base: Vectors, k: int, chunk: int) -> Nea
     rows = torch.empty((len(queries), 0), dtype=torch.int64)
     for first in range(0, len(base), chunk):
         part = torch.from_numpy(base[first : first + chunk] - middle)
-        scores = part.square().sum(dim=1) - 2 * (centred @ part.T)
+        squares = part.square().sum(dim=1)
+        if not bool(squares.isfinite().all()):
+            row = first + int(squares.isfinite().logical_not().nonzero()[0])
+            raise FreelightError(f"row {row} of the vectors is not finite, or too large; extract the features again")
+        scores = squares - 2 * (centred @ part.T)
         best = scores.topk(min(wanted, len(part)), largest=False)
         values, rows = torch.cat([values, best.values], dim=1), torch.cat([rows, best.indices + first], dim=1)
         best = values.topk(min(wanted, values.shape[1]), largest=False)
