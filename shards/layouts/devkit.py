@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..base import FreelightError, integer, list_of, parse_json, record, text
+from ..base import FreelightError, integer, list_of, open_regular, parse_json, record, text
 from ..images import GZIP_MAGIC
 from ..sources import ForwardReader, walk_tar
 from . import synsets_reader
@@ -68,10 +68,11 @@ def read_numbers(text: str, where: object) -> tuple[int, ...]:
 
 def _read_members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     """Return the contents of the files of these names in a folder `data/` of the archive."""
-    with path.open("rb") as file:
-        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     contents: dict[str, bytes] = {}
-    with gzip.open(path) if compressed else path.open("rb") as stream:
+    with open_regular(path, remedy=_REMEDY) as file:
+        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+        stream = gzip.GzipFile(fileobj=file) if compressed else file
         read_at = ForwardReader(stream, path, limit=MAX_DEVKIT).read_at
         for member in walk_tar(read_at, path, skips_links=True):
             name = member.name.rsplit("/", 1)[-1]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
-from ..base import FreelightError
+from ..base import FreelightError, open_regular
 from ..images import MAX_PICTURE
 from .ignoring import ignored_member
 from .labelling import Labelling
@@ -97,13 +97,14 @@ class TarGzPiece:
     in_worker = False
 
     def read(self, root: Path, wanted: frozenset[str] | None) -> Iterator[Picture]:
-        """Yield the pictures in the order of the archive, without decompressing it twice."""
+        """Yield the pictures in the order of the archive, without decompressing it twice.
+
+        The walk reads what follows the end mark too, so that gzip verifies its checksum.
+        """
         path = root / self.file
-        with gzip.open(path) as stream:
+        with open_regular(path, remedy="fetch it again") as file, gzip.open(file) as stream:
             try:
                 yield from self._read_members(ForwardReader(stream, path), path, wanted)
-                while stream.read(CHUNK):  # to the end, where gzip's checksum is verified
-                    pass
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise FreelightError(f"{path} is damaged or cut short ({error}); fetch it again") from error
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..base import FreelightError
+from ..base import FreelightError, open_regular
 from .listing import read_exactly
 
 BLOCK = 512
@@ -115,16 +115,14 @@ def walk_tar(
 
 def open_tar(path: Path) -> Iterator[tuple[Member, ReadAt]]:
     """Yield the members of the tar file `path`, each with a function that reads the file at any offset."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with open_regular(path, remedy="fetch it again") as file:
+        descriptor = file.fileno()
 
         def read_at(offset: int, length: int) -> bytes:
             return read_exactly(descriptor, offset, length)
 
         for member in walk_tar(read_at, path, end=os.fstat(descriptor).st_size):
             yield member, read_at
-    finally:
-        os.close(descriptor)
 
 
 def _is_header(block: bytes, checksum: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import os
 import struct
 import tarfile
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from freelight.shards import FreelightError
+from freelight.shards import FreelightError, ShardSettings, list_images, make_shards
 from freelight.shards.sources import TarGzPiece, open_tar, walk_tar
 
 END = bytes(1024)
@@ -155,3 +156,10 @@ def test_a_picture_in_a_tar_gz_over_the_limit_is_left_out_with_the_reason(tmp_pa
         ("it.tar/big.jpg", 0, "has 134217729 bytes; a picture within an archive may have 128 MiB"),
         ("it.tar/a.jpg", 3, ""),
     ]
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_a_named_pipe_instead_of_an_archive_is_not_waited_for(suffix: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"train_images.{suffix}")
+    with pytest.raises(FreelightError, match=rf"train_images\.{suffix} is not a regular file"):
+        make_shards(list_images(tmp_path), tmp_path / "out", ShardSettings())
