@@ -1,6 +1,6 @@
 """AlexNet as its authors trained it: the network in two columns, the update rule, checkpoints and evaluation."""
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, load_network
 from .config import TrainingConfig
 from .describe import layer_sizes
 from .evaluation import Predictions, predict_files, predict_split
@@ -47,6 +47,7 @@ __all__ = [
     "evaluate",
     "fit",
     "layer_sizes",
+    "load_network",
     "predict",
     "predict_files",
     "predict_split",

@@ -1,6 +1,7 @@
 """Checkpoints: the whole network, for any number of processes, with everything needed to use it later."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,13 +91,13 @@ class Checkpoint:
         return cls(**{**content, "recipe": recipe, "rescaling": rescaling, "statistics": statistics})
 
     def network(self, columns: Columns = Columns()) -> Network:  # noqa: B008
-        """Return the trained network, or this process's columns of it, on the CPU."""
+        """Return the trained network, or this process's columns of it, on the CPU and in `eval` mode."""
         recipe = self.recipe
         network = Network(recipe.network, classes=len(self.class_ids), crop=recipe.crop_size, columns=columns)
         if recipe.precision == "float64":
             network.double()
         network.load_whole(self.weights)
-        return network
+        return network.eval()
 
     def label_map(self, dataset: Dataset) -> torch.Tensor:
         """Return this network's label for each label of `dataset`, matched by class id: int64 (classes,).
@@ -128,6 +129,15 @@ class _RememberingFile:
 
     def flush(self) -> None:
         self.file.flush()
+
+
+def load_network(path: str | os.PathLike[str]) -> Network:
+    """Return the trained network of a checkpoint, whole, on the CPU and in `eval` mode, for use or for fine-tuning.
+
+    It takes RGB crops (N, 3, crop, crop) in 0-255 units, less the mean of `Checkpoint.load(path).statistics`, and
+    returns logits (N, classes) in the order of `class_ids`.
+    """
+    return Checkpoint.load(Path(path)).network()
 
 
 def rescaling_of(made_with: Mapping[str, Any], size: int) -> Rescaling:

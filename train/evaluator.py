@@ -52,10 +52,18 @@ def default_device() -> str:
 
 
 def predict(network: Network, batches: Iterable[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the class probabilities (n, classes), averaged over views, and the labels (n,) of each batch."""
-    for images, labels, *_ in batches:
-        if len(labels):  # this rank's share of a short last batch may be empty
-            yield view_probabilities(network, images), labels
+    """Yield the class probabilities (n, classes), averaged over views, and the labels (n,) of each batch.
+
+    The network is in `eval` mode meanwhile.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        for images, labels, *_ in batches:
+            if len(labels):  # this rank's share of a short last batch may be empty
+                yield view_probabilities(network, images), labels
+    finally:
+        network.train(was_training)
 
 
 def label_ranks(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

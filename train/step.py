@@ -41,7 +41,7 @@ def training_step(state: TrainingState, batch: Batch, images: int, *, measure_no
     inputs = state.precision.inputs(batch.images.new_zeros((1, *batch.images.shape[1:])) if blank else batch.images)
     labels = batch.labels.new_zeros(1) if blank else batch.labels
     with state.precision.autocast():
-        logits = network(inputs, masks)
+        logits = network.forward_masked(inputs, masks)
     loss = F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), labels, reduction="sum")
     loss = loss * 0 if blank else loss
     (loss / images).backward()  # type: ignore[no-untyped-call]

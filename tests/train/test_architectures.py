@@ -50,7 +50,7 @@ CIFAR = {
 def test_a_cifar_net_has_its_number_of_parameters_and_learns(name: str) -> None:
     network = Network(NetworkConfig(architecture=name), classes=10, crop=24)  # type: ignore[arg-type]
     assert sum(parameter.numel() for parameter in network.parameters()) == CIFAR[name]
-    logits = network(torch.zeros(2, 3, 24, 24), DropoutMasks(0, 0))
+    logits = network.forward_masked(torch.zeros(2, 3, 24, 24), DropoutMasks(0, 0))
     F.cross_entropy(logits, torch.tensor([1, 2])).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
@@ -103,13 +103,14 @@ def test_tanh_takes_the_place_of_every_relu() -> None:
     network = Network(NetworkConfig(width=0.05, activation="tanh", initial_bias=0), classes=3)
     seen: list[torch.Tensor] = []
     network.get_submodule("fc8").register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    network(torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 60, DropoutMasks(0, 0))
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 60
+    network.forward_masked(images, DropoutMasks(0, 0))
     assert seen[0].min() < 0
     assert seen[0].abs().max() <= 1
 
 
 def test_without_links_a_columns_logits_parts_depend_on_it_alone_until_the_last_layer() -> None:
-    network = Network(NetworkConfig(architecture="no-links", width=0.05), classes=3)
+    network = Network(NetworkConfig(architecture="no-links", width=0.05), classes=3).eval()
     features: list[torch.Tensor] = []
     network.get_submodule("fc8").register_forward_hook(lambda _, inputs, __: features.append(inputs[0].detach()))
     images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 60

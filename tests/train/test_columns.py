@@ -42,7 +42,7 @@ def train_once(case: Case, columns: Columns) -> Pass:
     images = torch.randint(-128, 128, (case.images, 3, 224, 224), generator=generator).double()
     labels = torch.randint(case.classes, (case.images,), generator=generator)
     network = Network(NetworkConfig(width=0.05), classes=case.classes, columns=columns, seed=1).double()
-    logits = network(images, DropoutMasks(seed=2, step=3))
+    logits = network.forward_masked(images, DropoutMasks(seed=2, step=3))
     loss = F.cross_entropy(logits, labels)
     loss.backward()
     gradients = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}

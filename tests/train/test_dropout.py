@@ -78,6 +78,6 @@ def test_at_test_the_network_multiplies_by_the_probability_of_being_kept() -> No
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.fill_(0.01 if name.startswith(("fc7.w", "fc8.w")) else float(name == "fc6.bias"))
-            logits[dropout] = network(torch.zeros(1, 3, 224, 224))
+            logits[dropout] = network.eval()(torch.zeros(1, 3, 224, 224))
     torch.testing.assert_close(logits[0.5], logits[0.0] * 0.25)
     torch.testing.assert_close(logits[0.2], logits[0.0] * 0.64)

@@ -11,9 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from freelight.train.network.layers import NormalizeAcross, NormalizeWithin
-from freelight.train.network.normalization import EAGER, compiled, normalize_across, normalize_within
+from freelight.train.network.normalization import EAGER, Normalization, compiled
 
 PAPER = NormalizeAcross(maps=5, k=2.0, alpha=1e-4)
+
+
+def normalize_across(a: torch.Tensor, layer: NormalizeAcross, columns: int) -> torch.Tensor:
+    normalized: torch.Tensor = Normalization(layer, columns)(a)
+    return normalized
 
 
 def activations(*shape: int, scale: float = 100.0) -> torch.Tensor:
@@ -78,8 +83,8 @@ def test_within_a_map_it_is_the_2012_codes_formula_and_its_gradient(window: int,
         for column in range(side):
             around = x[..., max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1]
             expected[..., row, column] = x[..., row, column] / (1 + 4e-5 * around.square().sum((-1, -2))) ** 0.75
-    torch.testing.assert_close(normalize_within(x, layer), expected, rtol=1e-12, atol=1e-12)
-    assert torch.autograd.gradcheck(lambda a: normalize_within(a, layer), x[:, :1, :4, :4].clone().requires_grad_())
+    torch.testing.assert_close(Normalization(layer)(x), expected, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(Normalization(layer), x[:, :1, :4, :4].clone().requires_grad_())
 
 
 @pytest.mark.slow
@@ -87,13 +92,12 @@ def test_within_a_map_it_is_the_2012_codes_formula_and_its_gradient(window: int,
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch hides it
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
 def test_compiled_it_is_the_same_to_rounding_for_any_shape() -> None:
-    stages = compiled("cpu")
-    assert stages is not EAGER
+    assert compiled("cpu") is not EAGER
     for shape in ((4, 48, 9, 9), (3, 128, 5, 5), (1, 2, 1, 1)):
         gradients = []
-        for kind in (EAGER, stages):
+        for compile_ in (False, True):
             x = activations(*shape).float().requires_grad_()
-            normalize_across(x, PAPER, 2, kind).backward(activations(*shape, scale=1).float())
+            Normalization(PAPER, 2, compile_=compile_)(x).backward(activations(*shape, scale=1).float())
             gradients.append(x.grad)
         torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
 

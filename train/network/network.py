@@ -10,18 +10,8 @@ from ...shards import FreelightError
 from ..parallel.columns import Columns, part_sizes
 from .architectures import NetworkConfig
 from .dropout import DropoutMasks
-from .layers import (
-    Activation,
-    Convolution,
-    FullyConnected,
-    Layer,
-    NormalizeAcross,
-    NormalizeWithin,
-    Pooling,
-    Shape,
-    input_shapes,
-)
-from .normalization import EAGER, compiled, normalize_across, normalize_within
+from .layers import Convolution, Dropout, FullyConnected, Layer, Shape, input_shapes
+from .modules import GroupedLinear, LocallyConnected, module_names, plain_module
 from .random_streams import generator_for
 
 CROP = 224
@@ -55,65 +45,60 @@ class Network(nn.Module):
         self.local_columns = columns.per_process(config.columns)
         self.layers = config.layers()
         self.compile_ = compile_
+        self._names = module_names(self.layers)
+        self._zeros: dict[str, tuple[int, ...]] = {}  # by layer: left, right, above, below; where they are uneven
         self._weighted = {layer.name: layer for layer in self.layers if isinstance(layer, Convolution | FullyConnected)}
-        for layer, shape in zip(self.layers, input_shapes(self.layers, crop), strict=True):
-            if isinstance(layer, Convolution | FullyConnected):
-                self.add_module(layer.name, self._module(layer, shape))
+        for name, layer, shape in zip(self._names, self.layers, input_shapes(self.layers, crop), strict=True):
+            self.add_module(name, self._module(layer, shape))
         self._initialize(crop, seed)
 
-    def forward(self, images: torch.Tensor, masks: DropoutMasks | None = None) -> torch.Tensor:
-        """Return the logits: as in training with `masks`, else as at test."""
-        return self.columns.join_logits(self._apply_layers(self.layers, images, masks), self.classes)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits: in `eval` mode as at test; in training mode with masks from torch's generator."""
+        return self._forward(images, None)
+
+    def forward_masked(self, images: torch.Tensor, masks: DropoutMasks) -> torch.Tensor:
+        """Return the logits of training with these masks, in either mode."""
+        return self._forward(images, masks)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the inputs of the last layer at test, (N, features): in AlexNet fc7's activations, halved."""
+        """Return the inputs of the last layer, (N, features): in `eval` mode AlexNet's fc7 activations, halved."""
         return self.columns.join(self._apply_layers(self.layers[:-1], images, None)).flatten(1)
+
+    def _forward(self, images: torch.Tensor, masks: DropoutMasks | None) -> torch.Tensor:
+        return self.columns.join_logits(self._apply_layers(self.layers, images, masks), self.classes)
 
     def _apply_layers(
         self, layers: tuple[Layer, ...], images: torch.Tensor, masks: DropoutMasks | None
     ) -> torch.Tensor:
-        x, stages = images, compiled(images.device.type) if self.compile_ else EAGER
-        for layer in layers:
-            if isinstance(layer, Convolution | FullyConnected):
-                x = self._apply_weights(x, layer)
-            elif isinstance(layer, Activation):
-                x = torch.relu(x) if layer.function == "relu" else torch.tanh(x)
-            elif isinstance(layer, Pooling):
-                pool = F.max_pool2d if layer.kind == "max" else F.avg_pool2d
-                x = pool(x, layer.window, layer.stride, ceil_mode=layer.ceil)
-            elif isinstance(layer, NormalizeAcross):
-                x = normalize_across(x, layer, self.local_columns, stages)
-            elif isinstance(layer, NormalizeWithin):
-                x = normalize_within(x, layer, stages)
-            elif masks is None:
-                x = x * (1 - layer.probability)
-            else:
+        x = images
+        for name, layer in zip(self._names, layers, strict=False):
+            if isinstance(layer, Convolution | FullyConnected) and layer.input_columns == "all":
+                x = self.columns.join(x)
+            if name in self._zeros:
+                x = F.pad(x, self._zeros[name])
+            if isinstance(layer, FullyConnected):
+                x = x.flatten(1)
+            if isinstance(layer, Dropout) and masks is not None:
                 x = masks.apply(x, layer.name, layer.probability, self.columns)
+            else:
+                x = self.get_submodule(name)(x)
         return x
 
-    def _apply_weights(self, x: torch.Tensor, layer: Convolution | FullyConnected) -> torch.Tensor:
-        if layer.input_columns == "all":
-            x = self.columns.join(x)
-        if isinstance(layer, FullyConnected):
-            x = x.flatten(1)
-        else:
-            before, after = layer.padding_for(x.shape[-1])
-            if before != after:
-                x = F.pad(x, (before, after, before, after))
-        output: torch.Tensor = self.get_submodule(layer.name)(x)
-        return output
-
-    def _module(self, layer: Convolution | FullyConnected, shape: Shape) -> nn.Module:
+    def _module(self, layer: Layer, shape: Shape) -> nn.Module:
+        if not isinstance(layer, Convolution | FullyConnected):
+            return plain_module(layer, self.local_columns, compile_=self.compile_)
         rows = part_sizes(self.whole_rows(layer.name), self.columns.processes)[self.columns.rank]
         groups = self.local_columns if layer.input_columns == "own" else 1
         if isinstance(layer, FullyConnected):
             inputs = layer.fan_in(shape, self.config.columns)
-            return nn.Linear(inputs, rows) if groups == 1 else _GroupedLinear(inputs, rows, groups)
+            return nn.Linear(inputs, rows) if groups == 1 else GroupedLinear(inputs, rows, groups)
         inputs = layer.input_maps(shape, self.config.columns) * groups
         if layer.local:
-            return _LocallyConnected(inputs, rows, layer, shape.side)
+            return LocallyConnected(inputs, rows, layer, shape.side)
         before, after = layer.padding_for(shape.side)
-        padding = before if before == after else 0  # `_apply_weights` adds uneven padding
+        if before != after:
+            self._zeros[layer.name] = (before, after) * 2
+        padding = before if before == after else 0
         return nn.Conv2d(inputs, rows, layer.kernel, stride=layer.stride, padding=padding, groups=groups)
 
     @torch.no_grad()
@@ -166,37 +151,3 @@ class Network(nn.Module):
         """Copy this process's part of the whole network's weights."""
         for name, parameter in self.named_parameters():
             parameter.copy_(self.part(name, weights[name]))
-
-
-class _GroupedLinear(nn.Module):
-    """A fully connected layer in groups: each group of outputs is computed from its own group of inputs."""
-
-    def __init__(self, inputs: int, outputs: int, groups: int) -> None:
-        super().__init__()
-        self.groups = groups
-        self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.bias = nn.Parameter(torch.empty(outputs))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        parts = zip(x.chunk(self.groups, dim=1), self.weight.chunk(self.groups), strict=True)
-        return torch.cat([F.linear(part, weight) for part, weight in parts], dim=1) + self.bias
-
-
-class _LocallyConnected(nn.Module):
-    """A convolution with different weights at every position.
-
-    weight: (maps, positions, input maps * kernel**2). bias: (maps, positions).
-    """
-
-    def __init__(self, inputs: int, maps: int, layer: Convolution, side: int) -> None:
-        super().__init__()
-        self.layer = layer
-        self.side = layer.output(Shape(inputs, side)).side
-        self.weight = nn.Parameter(torch.empty(maps, self.side**2, inputs * layer.kernel**2))
-        self.bias = nn.Parameter(torch.empty(maps, self.side**2))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        assert isinstance(self.layer.padding, int)
-        windows = F.unfold(x, self.layer.kernel, padding=self.layer.padding, stride=self.layer.stride)
-        places: torch.Tensor = torch.einsum("nip,mpi->nmp", windows, self.weight) + self.bias
-        return places.reshape(*places.shape[:2], self.side, self.side)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
+from torch import nn
 
 from .layers import NormalizeAcross, NormalizeWithin
 
@@ -127,23 +129,46 @@ class _Normalization(torch.autograd.Function):
         return result, None, None, None, None, None
 
 
-def _exact(a: torch.Tensor) -> torch.Tensor:
-    """Return 16-bit activations, as autocast gives, in float32: sums of squares need more digits. Others stay."""
-    return a.float() if a.dtype in (torch.bfloat16, torch.float16) else a
+def normalize(
+    a: torch.Tensor, window: str, size: int, k: float, alpha: float, columns: int = 1, compile_: bool = False
+) -> torch.Tensor:
+    """Normalise (N, C, H, W) activations; return the same shape.
 
-
-def normalize_across(a: torch.Tensor, layer: NormalizeAcross, columns: int, stages: Stages = EAGER) -> torch.Tensor:
-    """Normalise (N, columns * C, H, W) activations over neighbouring maps of the same column; return the same shape."""
-    apart = a.reshape(a.shape[0] * columns, a.shape[1] // columns, *a.shape[2:])
-    normalized: torch.Tensor = _Normalization.apply(  # type: ignore[no-untyped-call]
-        _exact(apart), sum_across, layer.maps, layer.k, layer.alpha, stages
-    )
-    return normalized.reshape(a.shape)
-
-
-def normalize_within(a: torch.Tensor, layer: NormalizeWithin, stages: Stages = EAGER) -> torch.Tensor:
-    """Normalise (N, C, H, W) activations over a square window within each map; return the same shape."""
-    normalized: torch.Tensor = _Normalization.apply(  # type: ignore[no-untyped-call]
-        _exact(a), sum_within, layer.window, 1.0, layer.alpha, stages
-    )
+    window: `across`, over `size` neighbouring maps of the same of `columns` columns; or `within`, over a square of
+    `size` pixels within each map. Sums of squares of 16-bit activations are float32; under autocast the result is too.
+    """
+    exact = a.float() if a.dtype in (torch.bfloat16, torch.float16) else a
+    apart = exact.reshape(a.shape[0] * columns, a.shape[1] // columns, *a.shape[2:])
+    sums, stages = sum_across if window == "across" else sum_within, compiled(a.device.type) if compile_ else EAGER
+    if torch.is_grad_enabled():
+        b = _Normalization.apply(apart, sums, size, k, alpha, stages)  # type: ignore[no-untyped-call]
+    else:
+        b, _ = stages.normalize(apart, sums, size, k, alpha)
+    normalized: torch.Tensor = b.reshape(a.shape)
+    if exact is not a and not torch.is_autocast_enabled(a.device.type):
+        normalized = normalized.to(a.dtype)
     return normalized
+
+
+torch.fx.wrap("normalize")  # one node of a traced graph: tracing cannot look into it
+
+
+class Normalization(nn.Module):
+    """Response normalisation of (N, C, H, W) activations, as `layer` describes. columns: that the maps consist of."""
+
+    def __init__(self, layer: NormalizeAcross | NormalizeWithin, columns: int = 1, *, compile_: bool = False) -> None:
+        super().__init__()
+        self.layer = layer
+        self.columns = columns
+        self.compile_ = compile_
+
+    def forward(self, a: torch.Tensor) -> torch.Tensor:
+        """Return the normalised activations, of the same shape."""
+        if isinstance(self.layer, NormalizeAcross):
+            layer = self.layer
+            return normalize(a, "across", layer.maps, layer.k, layer.alpha, self.columns, self.compile_)
+        return normalize(a, "within", self.layer.window, 1.0, self.layer.alpha, compile_=self.compile_)
+
+    def extra_repr(self) -> str:
+        """Return the constants, for printing."""
+        return f"{self.layer}, columns={self.columns}"

@@ -23,7 +23,7 @@ class Step:
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> int:
         """Run forward, backward and update. images: (n, 3, 224, 224). labels: (n,)."""
-        logits = self.network(images, DropoutMasks(0, self.steps))
+        logits = self.network.forward_masked(images, DropoutMasks(0, self.steps))
         F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(lambda _: 1e-4)
         self.steps += 1
