@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import io
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -104,8 +105,9 @@ def _check_shard(folder: Path, level: str, size: int, task: _Task) -> ShardCheck
     if not path.is_file():
         return ShardCheck(len(task.rows), (f"{path} is missing",))
     with path.open("rb") as file:
-        data = file.read(task.info.bytes + 1)  # a longer file differs already
-    unchanged = hashlib.sha256(data).hexdigest() == task.info.sha256
+        found = os.fstat(file.fileno()).st_size
+        data = file.read(min(task.info.bytes, found) + 1)  # a longer file differs already
+    unchanged = found == task.info.bytes and hashlib.sha256(data).hexdigest() == task.info.sha256
     problems: list[str] = []
     if not unchanged or level != "hash":
         for row, source in zip(task.rows, task.sources, strict=True):
@@ -113,6 +115,8 @@ def _check_shard(folder: Path, level: str, size: int, task: _Task) -> ShardCheck
                 problems.append(f"{path}: the sample from {source} {fault}")
     if not unchanged and not problems:
         problems = list(_changes_around_pictures(data, path, task))
+        if not problems:
+            problems = [f"{path} has {found} bytes, but the manifest says {task.info.bytes}; make the dataset again"]
     try:
         read_keys(path.with_suffix(".idx"), len(task.rows))
     except FreelightError as error:

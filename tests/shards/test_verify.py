@@ -121,3 +121,15 @@ def test_opening_a_split_checks_its_table(copy: Path) -> None:
     flip(copy / "train.samples.npy", -1)
     with pytest.raises(FreelightError, match=r"train\.samples\.npy was changed after it was written"):
         Dataset(copy).split("train")
+
+
+def test_a_shard_size_in_the_manifest_that_no_memory_holds_is_a_problem_not_a_crash(copy: Path) -> None:
+    manifest = json.loads((copy / "dataset.json").read_text())
+    shard = manifest["splits"]["train"]["shards"][0]
+    shard["bytes"], found = 8 * 10**12, shard["bytes"]
+    (copy / "dataset.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    problems = verify_dataset(copy, level="hash")
+    assert (
+        f"train-000000.tar has {found} bytes, but the manifest says 8000000000000; make the dataset again"
+        in "".join(problems)
+    )
