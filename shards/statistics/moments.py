@@ -50,15 +50,20 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         return self._add(other.n_images_, other.sum_image_, other.sum_products_)
 
     def could_be_pixels(self) -> bool:
-        """Tell whether images of values in 0..255 can have these sums."""
+        """Tell whether images of values in 0..255 can have these sums: ranges, symmetry, and no negative variance."""
         pixels = self.n_images_ * self.sum_image_[..., 0].size
-        return bool(
+        if not (
             self.sum_image_.min() >= 0
             and self.sum_image_.max() <= 255 * self.n_images_
             and self.sum_products_.min() >= 0
             and self.sum_products_.max() <= 255**2 * pixels
             and (self.sum_products_ == self.sum_products_.T).all()
-        )
+        ):
+            return False
+        total = self.sum_image_.sum(axis=(0, 1)).astype(object)  # Python's integers are exact
+        scatter = pixels * self.sum_products_.astype(object) - np.outer(total, total)
+        lowest = np.linalg.eigvalsh(scatter.astype(np.float64))[0]
+        return bool(min(scatter.diagonal()) >= 0 and lowest >= -1e-9 * float(scatter.trace()))
 
     def _add(self, images: int, sum_image: npt.NDArray[np.int64], products: npt.NDArray[np.int64]) -> "RGBMoments":
         if not hasattr(self, "n_images_"):

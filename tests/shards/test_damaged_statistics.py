@@ -69,6 +69,7 @@ def test_values_that_no_pixels_have_are_refused(
         ("sum_image_", lambda a: a + 255 * 60),
         ("sum_products_", lambda a: -a),
         ("sum_products_", lambda a: edited(a, 0)),
+        ("sum_products_", lambda a: a - np.diag(a.diagonal() // 2)),  # less than the square of the mean
     ],
 )
 def test_sums_that_are_not_the_finished_shards_stop_a_restart(
