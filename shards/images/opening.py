@@ -2,10 +2,11 @@
 
 import functools
 import io
+import re
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..base.errors import FreelightError
 
@@ -33,12 +34,19 @@ _OTHERS = (
 )
 # How many times more memory per pixel a decoder needs than those of the other formats: it has so much smaller a limit.
 _COSTLY = {"WEBP": 2, "AVIF": 2, "JPEG2000": 4}
+# The same for decoders that Pillow has in Python, which take 2 microseconds a pixel: BMP's run lengths, and PPM whose
+# greatest value is not 255.
+_IN_PYTHON = 16
 # A reader reads a file in parts, so the number of its reads limits how many parts a hostile file makes it loop over.
 # Sound files need a hundred for the header. The pixels of a large PNG may lie in 16,000 chunks of five reads.
-_HEADER_READS, _PIXEL_READS = 4_000, 1_000_000
-# libjpeg visits every pixel in every scan, in some 2 ns. Sound files have at most a few tens of scans.
-_MAX_SCANNED_PIXELS = 4_000_000_000
+_HEADER_READS, _PIXEL_READS = 4_000, 4_000_000
+# libjpeg visits every pixel in every scan, in some 2 ns, and Pillow again if the file is damaged. Sound files have some
+# ten scans.
+_MAX_SCANNED_PIXELS = 2_000_000_000
 _LEAST_SCAN = 12  # bytes
+# A marker of a JPEG; not those of restarts, and not the stuffed byte.
+_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+_SCAN, _END, _WITHOUT_LENGTH = b"\xda", b"\xd9", (b"\x01", b"\xd8")
 # Largest number of tags in a TIFF, and of numbers in a tag; the lists of strips and tiles are the longest.
 _MAX_TAGS, _MAX_TAG_VALUES = 1 << 12, 1 << 17
 _BYTES_PER_VALUE = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8])  # by TIFF's types
@@ -49,7 +57,8 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323
 def open_picture(data: bytes, max_pixels: int) -> Image.Image:
     """Open a picture file of one of the `FORMATS`, within limits; its pixels are not decoded yet.
 
-    max_pixels: the largest width x height; of WebP and AVIF a half of it, of JPEG 2000 a quarter.
+    max_pixels: the largest width x height; of WebP and AVIF a half of it, of JPEG 2000 a quarter, and of run-length
+    BMP and unusual PPM a sixteenth.
 
     Raises `FreelightError` with the reason, and what Pillow raises.
     """
@@ -103,7 +112,10 @@ def _describe_unknown(data: bytes) -> str:
 
 
 def _check_pixels(image: Image.Image, data: bytes, max_pixels: int) -> None:
-    limit = max_pixels // _COSTLY.get(str(image.format), 1)
+    codec = image.tile[0][0] if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    if codec == "ppm_plain":  # its reader takes hours for a file of comments
+        raise FreelightError("cannot decode: a PPM of text is not opened; convert it")
+    limit = max_pixels // (_IN_PYTHON if codec in Image.DECODERS else _COSTLY.get(str(image.format), 1))
     tags = getattr(image, "tag_v2", {})
     for what, width, height in (
         ("", *image.size),
@@ -116,9 +128,25 @@ def _check_pixels(image: Image.Image, data: bytes, max_pixels: int) -> None:
     if image.format in ("JPEG", "MPO"):
         pixels = image.width * image.height
         if pixels * (len(data) // _LEAST_SCAN) > _MAX_SCANNED_PIXELS:  # counting takes a fiftieth of decoding
-            scans = data.count(b"\xff\xda")
-            if pixels * scans > _MAX_SCANNED_PIXELS:
-                raise FreelightError(f"cannot decode: {scans} scans are too many for {pixels} pixels")
+            most = _MAX_SCANNED_PIXELS // pixels
+            if data.count(b"\xff\xda") > most and _has_more_scans(data, most):
+                raise FreelightError(f"cannot decode: more than {most} scans are too many for {pixels} pixels")
+
+
+def _has_more_scans(jpeg: bytes, most: int) -> bool:
+    """Tell whether the first image of a JPEG has more than `most` scans. A video after it may look like scans."""
+    scans = place = 0
+    for _ in range(_HEADER_READS):
+        found = _MARKER.search(jpeg, place)
+        if found is None or found[1] == _END:
+            return False
+        scans += found[1] == _SCAN
+        if scans > most:
+            return True
+        place = found.end()
+        if found[1] not in _WITHOUT_LENGTH:
+            place += int.from_bytes(jpeg[place : place + 2], "big")
+    return True
 
 
 def _check_tags(tiff: bytes) -> None:

@@ -149,6 +149,7 @@ HOSTILE = {
     "tags": (tiff(*((30_000 + number, 2, 1, 8) for number in range(5000))), "tags declare more"),
     "declared": (tiff((273, 4, 1 << 31, 8)), "tags declare more"),
     "bigtiff": (b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 1 << 62) + bytes(200_000), "tags declare more"),
+    "text": (b"P3\n4 4 255\n" + b"#\n" * MANY, "a PPM of text is not opened"),
     "tile": (tiff((322, 4, 1, 20_000), (323, 4, 1, 20_000), (324, 4, 1, 8)), "20000 x 20000 pixels in a tile"),
 }
 """Small files that grow into hours or gigabytes, or would if they were larger: the data, and the reason."""
@@ -158,6 +159,20 @@ HOSTILE = {
 def test_a_file_that_would_take_long_or_much_memory_is_rejected_at_once(data: bytes, reason: str) -> None:
     with pytest.raises(FreelightError, match=f"cannot decode: .*{reason}"):
         decode_picture(data)
+
+
+def test_a_video_after_a_large_jpeg_does_not_count_as_scans() -> None:
+    """Phones append one; by chance its bytes look like the markers of scans."""
+    assert decode_picture(PROGRESSIVE + b"\xff\xda" * 6000).size == (2000, 2000)
+
+
+def test_pictures_that_pillow_decodes_in_python_may_have_a_sixteenth_of_the_pixels() -> None:
+    """It takes 2 microseconds a pixel."""
+    pixels = bytes(range(250)) * 6
+    assert decode_picture(b"P6 20 25 254\n" + pixels, max_pixels=8000).size == (20, 25)
+    with pytest.raises(FreelightError, match="20 x 25 pixels are more than 499 "):
+        decode_picture(b"P6 20 25 254\n" + pixels, max_pixels=7999)
+    assert decode_picture(b"P6 20 25 255\n" + pixels, max_pixels=500).size == (20, 25)
 
 
 def test_an_exif_block_of_a_megabyte_is_not_read() -> None:

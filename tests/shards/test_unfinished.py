@@ -80,7 +80,7 @@ SEGMENTS = {
     "no JSON": (lambda path: path.write_bytes(path.read_bytes()[:100]), "is not valid JSON"),
     "a class that is a list": (edit(lambda rows: rows[0].__setitem__(1, [])), r"\[0\]\[1\] \(=\[\]\) must be a string"),
     "an offset out of the file": (edit(lambda rows: rows[2].__setitem__(2, 10**9)), "ends after the"),
-    "a missing length": (edit(lambda rows: rows[1].__delitem__(slice(3, None))), "must be a list of 4 to 5 items"),
+    "a missing length": (edit(lambda rows: rows[1].__delitem__(slice(3, None))), "must be a list of 4 to 6 items"),
 }
 
 
