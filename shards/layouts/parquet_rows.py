@@ -62,8 +62,10 @@ class RowGroup:
                     )
                 yield from self._pictures(batch, rows, wanted)
                 rows += len(batch)
+                large = batch.nbytes > BATCH_BYTES
                 del batch  # a large one would stay in memory beside the next one
-                arrow.default_memory_pool().release_unused()
+                if large:
+                    arrow.default_memory_pool().release_unused()
             if rows < expected:
                 raise FreelightError(
                     f"{path}: row group {self.row_group} has {rows} rows, but declares {expected}; fetch it again"
