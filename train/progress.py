@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..shards import FreelightError
 from ..shards.base.console import say
+from ..shards.base.disk import naming_file
 from .metrics import EpochMetrics, RunMetrics, StepMetrics
 
 
@@ -24,14 +25,14 @@ class Progress:
     def __init__(self, steps: int, *, events: Path | None = None, step: int = 0) -> None:
         self.steps = steps
         self.latest: StepMetrics | None = None
+        self._events = events
         self._writer = None if events is None else _writer(events, step)
 
     def line(self, line: StepMetrics | EpochMetrics) -> None:
         """Show one line of metrics."""
-        if self._writer is not None:
-            for name, value in line.asdict().items():
-                if name not in ("step", "epoch", "position"):
-                    self._writer.add_scalar(name, value, line.step)
+        for name, value in line.asdict().items():
+            if name not in ("step", "epoch", "position"):
+                self._tensorboard("add_scalar", name, value, line.step)
         on_terminal = sys.stderr.isatty()
         if isinstance(line, StepMetrics):
             self.latest = line
@@ -45,18 +46,21 @@ class Progress:
 
     def kernels(self, sheet: Image.Image, step: int) -> None:
         """Show the first layer's kernels."""
-        if self._writer is not None:
-            self._writer.add_image("kernels", np.asarray(sheet), step, dataformats="HWC")
+        self._tensorboard("add_image", "kernels", np.asarray(sheet), step, dataformats="HWC")
 
     def flush(self) -> None:
         """Write buffered events to disk; a resumed run does not write them again."""
-        if self._writer is not None:
-            self._writer.flush()
+        self._tensorboard("flush")
 
     def close(self) -> None:
         """Close the event file."""
-        if self._writer is not None:
-            self._writer.close()
+        self._tensorboard("close")
+
+    def _tensorboard(self, method: str, *arguments: Any, **options: Any) -> None:
+        """Call a method of TensorBoard's writer, if there is one."""
+        if self._events is not None:
+            with naming_file(self._events):
+                getattr(self._writer, method)(*arguments, **options)
 
     def _bar(self, line: StepMetrics) -> str:
         done = round(20 * (line.step - line.epoch * self.steps) / self.steps)

@@ -55,6 +55,21 @@ def test_a_run_keeps_its_last_checkpoint_and_resumes_on_a_larger_disk(
         torch.testing.assert_close(resumed[name], tensor, rtol=1e-3 if more else 0, atol=1e-5 if more else 0)
 
 
+def test_events_that_do_not_fit_name_their_folder(train: Any, tmp_path: Path, disk: Path) -> None:
+    """TensorBoard writes them in a thread, which prints its own traceback."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "tensorboard").symlink_to(disk)
+    done = on_small_disk(
+        disk, "4k", [sys.executable, "-m", "freelight.train", *train.words(out, "--tensorboard --epochs 20")]
+    )
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(
+        f"error: {out}/tensorboard cannot be written: the disk mounted at {disk} has too little space"
+    )
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_finished_shards_stay(workers: str, pictures: Path, dataset: Dataset, disk: Path) -> None:
     words = tool("make_shards", "--images", pictures, "--out", disk / "set", "--samples-per-shard", "16")
