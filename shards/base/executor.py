@@ -3,9 +3,12 @@
 import functools
 import importlib
 import itertools
+import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -17,6 +20,8 @@ R = TypeVar("R")
 
 CLUSTER_TIMEOUT = 10
 """How long to wait for a Dask scheduler to answer, seconds."""
+WORKERS_NOTICE, WORKERS_TIMEOUT = 5, 120
+"""After how long without any worker of a Dask scheduler that is said, and is an error, seconds."""
 
 
 class LostWorkerError(FreelightError):
@@ -68,24 +73,57 @@ def _run_on_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str
     except (OSError, ValueError) as error:
         raise FreelightError(f"`cluster` {address}: no Dask scheduler answers there ({error}); start one") from error
     with client:
-        threads = sum(client.nthreads().values())
-        if not threads:
-            raise FreelightError(f"`cluster` {address} has no workers; start some: dask worker {address}")
+        threads = _wait_for_workers(client, address)
         waiting = iter(tasks)
-        running = distributed.as_completed(loop=client.loop)
+        running = distributed.as_completed(loop=client.loop, with_results=True)
         for task in itertools.islice(waiting, 2 * threads):
             running.add(client.submit(function, task, pure=False))
-        for future in running:
+        while not running.is_empty():
+            checked = time.monotonic()
+            while not running.has_ready():
+                time.sleep(0.01)
+                if time.monotonic() > checked + WORKERS_NOTICE:  # tasks that lost all workers would wait in silence
+                    _wait_for_workers(client, address)
+                    checked = time.monotonic()
             try:
-                result = future.result()
+                _, result = next(running)
             except distributed.KilledWorker as error:
                 raise FreelightError(
                     f"`cluster` {address}: a task lost its worker several times (out of memory?); "
                     "run the same command again with larger workers"
                 ) from error
+            if isinstance(result, CancelledError):
+                logging.getLogger("distributed").setLevel(logging.CRITICAL)  # closing the client would log tracebacks
+                raise FreelightError(
+                    f"`cluster` {address}: the connection to the Dask scheduler is lost; run the same command again"
+                )
             for task in itertools.islice(waiting, 1):
                 running.add(client.submit(function, task, pure=False))
             yield result
+
+
+def _wait_for_workers(client: Any, address: str) -> int:
+    """Return the number of the workers' threads; wait until there are any, and say so."""
+    begin = time.monotonic()
+    said = False
+    while True:
+        try:
+            threads = int(sum(client.nthreads().values()))
+        except OSError:  # the connection is lost; the futures say it
+            return 0
+        if threads:
+            return threads
+        waited = time.monotonic() - begin
+        if waited > WORKERS_TIMEOUT:
+            raise FreelightError(
+                f"`cluster` {address} has had no workers for {WORKERS_TIMEOUT:g} s; start some: dask worker {address}"
+            )
+        if waited > WORKERS_NOTICE and not said:
+            logging.getLogger(__name__).warning(
+                "waiting for workers of the Dask scheduler %s; start some: dask worker %s", address, address
+            )
+            said = True
+        time.sleep(0.5)
 
 
 def _import_distributed() -> Any:

@@ -17,8 +17,8 @@ from making import files
 
 from freelight.commands.make_shards import command
 from freelight.demo.drawing import draw_pictures
-from freelight.shards import Dataset, compute_statistics
-from freelight.shards.base import executor
+from freelight.shards import Dataset, FreelightError, compute_statistics
+from freelight.shards.base import executor, run_tasks
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
 
@@ -104,6 +104,34 @@ def test_a_cluster_that_is_not_there_is_one_line(
     assert result.exit_code == 2
     assert re.search(r"error: --cluster tcp://127\.0\.0\.1:9: no Dask scheduler answers there", result.stderr)
     assert isinstance(result.exception, SystemExit), "no traceback"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begun", [False, True], ids=["from the start", "while tasks run"])
+def test_a_scheduler_without_workers_is_waited_for_aloud_and_not_for_ever(
+    begun: bool, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(executor, "WORKERS_NOTICE", 1)
+    monkeypatch.setattr(executor, "WORKERS_TIMEOUT", 3)
+    results = run_tasks(time.sleep, [0.2] * 200, workers=1, cluster=cluster.address)
+    if begun:
+        next(results)
+    for worker in cluster.workers:
+        worker.kill()
+        worker.wait()
+    message = rf"`cluster` {cluster.address} has had no workers for 3 s; start some: dask worker {cluster.address}"
+    with pytest.raises(FreelightError, match=message):
+        list(results)
+    assert f"waiting for workers of the Dask scheduler {cluster.address}; start some" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_lost_is_an_error(cluster: Cluster) -> None:
+    results = run_tasks(time.sleep, [0.2] * 200, workers=1, cluster=cluster.address)
+    next(results)
+    cluster.processes[0].kill()
+    with pytest.raises(FreelightError, match=r"the connection to the Dask scheduler is lost; run the same command"):
+        list(results)
 
 
 @pytest.mark.slow
