@@ -1,5 +1,6 @@
 """Read the file of a checkpoint: nothing in it is executed, and no size that it declares is believed."""
 
+import os
 import pickletools
 import re
 from pathlib import Path
@@ -23,7 +24,7 @@ def read_content(path: Path) -> object:
     """
     try:
         with open_regular(path, remedy=REMEDY) as file, ZipFile(file) as archive:
-            _check_archive(archive, path.stat().st_size)
+            _check_archive(archive, os.fstat(file.fileno()).st_size)
         return torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise FreelightError(f"there is no checkpoint {path}") from None

@@ -1,9 +1,10 @@
 """`TrainingConfig`: one training run, with all options of `train` and `fit`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..shards import FreelightError
+from ..shards.base import check_fields
 from .recipes import Recipe
 
 
@@ -43,6 +44,10 @@ class TrainingConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("out", "cache", "statistics", "init_from"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        check_fields(self, *(field.name for field in fields(self) if field.name != "shards"))  # it may be a path
         for name in ("checkpoint_every", "log_every", "keep"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -1,12 +1,15 @@
 """`fit` trains the same as the command, also from a script and a notebook, and returns how the run ended."""
 
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,6 +92,32 @@ def test_an_error_names_arguments(config: TrainingConfig) -> None:
         TrainingConfig(shards=config.shards, out=config.out, recipe=config.recipe, checkpoint_every=0)
     with pytest.raises(FreelightError, match=r"`columns` \(=2\) must divide"):
         fit(TrainingConfig(shards=config.shards, out=config.out, recipe=RECIPES["cifar-11pct"]), columns=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": None}, r"`seed` \(=None\) must be a whole number"),
+        ({"seed": 1.0}, r"`seed` \(=1.0\) must be a whole number"),
+        ({"keep": True}, r"`keep` \(=True\) must be a whole number"),
+        ({"checkpoint_minutes": "5"}, r"`checkpoint_minutes` \(='5'\) must be a number or None"),
+        ({"compile_": 1}, r"`compile_` \(=1\) must be true or false"),
+        ({"recipe": "paper"}, r"`recipe` \(='paper'\) must be a Recipe"),
+        ({"out": None}, r"`out` \(=None\) must be a Path"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_named(settings: dict[str, Any], message: str, config: TrainingConfig) -> None:
+    with pytest.raises(FreelightError, match=message):
+        dataclasses.replace(config, **settings)
+
+
+def test_numpys_numbers_and_paths_as_text_are_settings_too(config: TrainingConfig) -> None:
+    taken = dataclasses.replace(config, seed=np.int64(3), keep=np.uint8(1), init_from="x.pt")  # type: ignore[arg-type]
+    assert (taken.seed, taken.keep, taken.init_from) == (3, 1, Path("x.pt"))
+    assert type(taken.seed) is int, "torch would not read a NumPy number out of a checkpoint"
+    for arguments in ({"columns": 0}, {"columns": 2.0}, {"replicas": 0}):
+        with pytest.raises(FreelightError, match=r"`(columns|replicas)` \(=[\d.]+\) must be"):
+            fit(config, **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 import math
 import re
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -228,3 +230,30 @@ def test_source_trains_on_the_written_order_with_draws_shared_by_32_and_no_noise
     assert not source.training_transform(67).shifts_light
     assert source.training_transform(67).divisors is None
     assert source.evaluation_transform(10).mean == "center window"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 4.0}, r"`batch_size` \(=4.0\) must be a whole number"),
+        ({"epochs": True}, r"`epochs` \(=True\) must be a whole number"),
+        ({"learning_rate": "0.1"}, r"`learning_rate` \(='0.1'\) must be a number"),
+        ({"mean": "channel"}, r"`mean` \(='channel'\) must be one of image, center window"),
+        ({"drop_epochs": (1.5,)}, r"`drop_epochs` \(=\(1.5,\)\) must be a tuple \(each a whole number\)"),
+        ({"lighting_off_epoch": "none"}, r"`lighting_off_epoch` \(='none'\) must be a whole number or None"),
+        ({"network": {}}, r"`network` \(=\{\}\) must be a NetworkConfig"),
+        ({"layer_rates": (("conv", 0.1),)}, r"`layer_rates` .* must be a ByLayer"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_named(settings: dict[str, Any], message: str) -> None:
+    """A checkpoint would keep it, and fail where it is used."""
+    with pytest.raises(FreelightError, match=message):
+        Recipe(**settings)
+
+
+def test_numpys_numbers_and_lists_become_plain_settings() -> None:
+    recipe = Recipe(batch_size=np.int64(16), learning_rate=np.float32(0.5), drop_epochs=[np.int64(3)])  # type: ignore[arg-type]
+    assert (recipe.batch_size, recipe.learning_rate, recipe.drop_epochs) == (16, 0.5, (3,))
+    assert {type(recipe.batch_size), type(recipe.drop_epochs[0])} == {int}
+    with pytest.raises(FreelightError, match=r"`views` \(=3\) must be 1 or 10"):
+        recipe.evaluation_transform(3)

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 from ...shards import FreelightError
+from ...shards.base import check_fields
 from ..network.random_streams import generator_for
 
 Vectors = npt.NDArray[np.float32]
@@ -40,6 +41,7 @@ class CodeConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.bits < 8 or self.bits % 8:
             raise FreelightError(f"`bits` (={self.bits}) must be a multiple of 8")
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ...shards import FreelightError
+from ...shards.base import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +14,7 @@ class Style:
     text: int = 15
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 280 <= self.pixels <= 10_000:
             raise FreelightError(f"`pixels` (={self.pixels}) must be in 280..10000")
 

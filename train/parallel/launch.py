@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, ProcessExitedException, spawn
 
 from ...shards import FreelightError
-from ...shards.base.atomic import atomic_write
+from ...shards.base import atomic_write, whole_number
 from ...shards.base.disk import describe_os_error
 from ...shards.base.processes import exit_with_parent
 from .mesh import Mesh
@@ -45,8 +45,11 @@ def launch(
     stopped the run; None if there was none. Raises `FreelightError` once, with the first cause, when a process that was
     started here fails.
     """
+    whole_number("columns", columns, least=1)
     started = int(os.environ.get("WORLD_SIZE", "0"))  # by torchrun
-    if replicas is None:
+    if replicas is not None:
+        whole_number("replicas", replicas, least=1)
+    else:
         replicas = max(1, started // columns)
     processes = columns * replicas
     if started not in (0, processes):

@@ -118,6 +118,8 @@ class Recipe:
 
     def evaluation_transform(self, views: int) -> Transform:
         """Return the transform for evaluation: the centre view (`views` = 1) or the ten views (10), less the mean."""
+        if views not in (1, 10):
+            raise FreelightError(f"`views` (={views}) must be 1 or 10")
         crop = CenterCrop(size=self.crop_size) if views == 1 else TenCrop(size=self.crop_size)
         return Transform(crop=crop, mean=self.mean)
 
