@@ -150,9 +150,10 @@ def _has_more_scans(jpeg: bytes, most: int) -> bool:
 
 
 def _check_tags(tiff: bytes) -> None:
-    """Raise `FreelightError` if the first directory of a TIFF file declares more than a sound file has.
+    """Raise `FreelightError` if the tags in the first directory of a TIFF file hold more than a sound file's do.
 
-    Pillow would read each tag's bytes, and make a Python object of each number.
+    Pillow reads each tag's bytes, and makes a Python object of each number. It passes over a tag that ends after the
+    file, as a few sound pictures have.
     """
     order: Literal["little", "big"] = "little" if tiff.startswith(b"II") else "big"
     wide, start, head = (8, 8, 8) if b"+" in tiff[2:4] else (4, 4, 2)  # BigTIFF has wider numbers
@@ -164,7 +165,9 @@ def _check_tags(tiff: bytes) -> None:
     entries = np.frombuffer(tiff, entry, max(count, 0), first + head if count > 0 else 0)
     types = np.where(entries["type"] < len(_BYTES_PER_VALUE), entries["type"], 0)
     counts = entries["count"].astype(np.float64)  # cannot overflow
-    numbers = counts[~np.isin(types, _TEXT_TYPES)]
-    declared = (counts * _BYTES_PER_VALUE[types]).sum()
-    if count > _MAX_TAGS or declared > len(tiff) or (numbers > _MAX_TAG_VALUES).any():
-        raise FreelightError("cannot decode: the TIFF's tags declare more values than its bytes can hold")
+    sizes = counts * _BYTES_PER_VALUE[types]
+    left = np.where(sizes > wide, len(tiff) - entries["value"].astype(np.float64), sizes).clip(0)  # bytes to the end
+    numbers = counts[(sizes > 0) & (sizes <= left) & ~np.isin(types, _TEXT_TYPES)]
+    read = np.minimum(sizes, left).sum()
+    if count > _MAX_TAGS or read > 4 * len(tiff) or (numbers > _MAX_TAG_VALUES).any():
+        raise FreelightError("cannot decode: the TIFF's tags hold more than a sound file's")
