@@ -17,6 +17,8 @@ from . import synsets_reader
 DEVKITS = {2012: "ILSVRC2012_devkit_t12.tar.gz", 2010: "ILSVRC2010_devkit-1.0.tar.gz"}
 MAX_DEVKIT = 64 << 20
 """Upper bound for an unpacked devkit, bytes."""
+MAX_TRUTH = 4 << 20
+"""Upper bound for a ground truth, bytes. The largest, for the 150,000 pictures of 2010's test, has 0.6 MB."""
 TIMEOUT = 20
 _REMEDY = "fetch the devkit again"
 _CLASSES = list_of(record({"number": integer(least=1), "wnid": text(empty=False), "words": text()}))
@@ -57,6 +59,8 @@ def read_devkit(path: Path, year: int) -> Devkit:
 
 def read_numbers(text: str, where: object) -> tuple[int, ...]:
     """Read class numbers, one per line."""
+    if len(text) > MAX_TRUTH:
+        raise FreelightError(f"{where}: the ground truth has more than {MAX_TRUTH} bytes; fetch it again")
     words = text.split()
     for place, word in enumerate(words, 1):
         if not re.fullmatch(r"[0-9]{1,9}", word):

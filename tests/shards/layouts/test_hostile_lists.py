@@ -105,6 +105,12 @@ def test_a_ground_truth_that_holds_no_number_is_one_short_line(truth: bytes, tmp
     assert len(str(caught.value)) < 400
 
 
+def test_a_ground_truth_of_millions_of_numbers_is_not_read(tmp_path: Path) -> None:
+    """30 million numbers took 40 s and 400 MB."""
+    with pytest.raises(FreelightError, match="the ground truth has more than 4194304 bytes"):
+        read_devkit(devkit(tmp_path, MAT, b"1\n" * (3 << 20)), 2012)
+
+
 def too_large(path: Path) -> None:
     with path.open("ab") as file:
         file.truncate((16 << 20) + 1)
