@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from ..base import (
+    MAX_JSON,
     FreelightError,
     UnavailableError,
     ask_store,
@@ -21,6 +23,8 @@ from ..base import (
 )
 
 CHUNK = 1 << 20
+MAX_FILE = 1 << 32
+"""Maximum bytes of a file that is no shard: tables, lists of sources, statistics."""
 
 
 class _DamagedError(Exception):
@@ -43,10 +47,11 @@ class ShardCache:
         # Each dataset has its own folder below `folder`; a dataset that was made again gets a new one.
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        content = ask_store(self.url, lambda files, root: files.cat_file(f"{root}/{manifest}"), **self._texts(manifest))
+        content = self._read_manifest(manifest)
         self.folder = folder / hashlib.sha256(self.url.encode() + content).hexdigest()[:16]
         self.folder.mkdir(exist_ok=True)
-        self.fetch(manifest, sha256=hashlib.sha256(content).hexdigest())
+        with self._lock(manifest), atomic_write(self.folder / manifest) as file:
+            file.write(content)
         for name in optional:
             with contextlib.suppress(FreelightError):
                 self.fetch(name, fresh=True)
@@ -59,7 +64,7 @@ class ShardCache:
         path = self.folder / name
         with self._lock(name):
             if fresh or not path.exists() or (sha256 is not None and self._is_damaged(path, sha256)):
-                self._download(name, path, sha256)
+                self._download(name, path, sha256, MAX_FILE)
 
     def open_shard(self, name: str, size: int, sha256: str) -> int:
         """Make room for a shard of `size` bytes, fetch it, and return a file descriptor of the local copy.
@@ -108,22 +113,36 @@ class ShardCache:
             self._make_room(size)
         with self._lock(name):
             if not path.exists():
-                self._download(name, path, sha256)
+                self._download(name, path, sha256, size)
             with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
                 os.utime(path)
 
-    def _download(self, name: str, path: Path, sha256: str | None) -> None:
-        """Copy a file from the store; if its hash differs, once more: it may have been damaged on the way."""
+    def _read_manifest(self, name: str) -> bytes:
+        def read(files: Any, root: str) -> bytes:
+            with files.open(f"{root}/{name}", "rb") as source:
+                content: bytes = source.read(MAX_JSON + 1)
+                return content
+
+        content = ask_store(self.url, read, **self._texts(name))
+        if len(content) > MAX_JSON:
+            raise FreelightError(f"{self.url}/{name} has more than {MAX_JSON} bytes, the limit of such a file")
+        return content
+
+    def _download(self, name: str, path: Path, sha256: str | None, limit: int) -> None:
+        """Copy a file from the store; if its hash differs, once more: it may have been damaged on the way.
+
+        limit: bytes after which it is not the file that it should be.
+        """
         for last in (False, True):
             try:
-                retry(lambda: self._copy(name, path, sha256), **self._texts(name))
+                retry(lambda: self._copy(name, path, sha256, limit), **self._texts(name))
                 return
             except _DamagedError:
                 if last:
                     fault = "is not what the manifest says (sha256 differs); copy the dataset there again"
                     raise FreelightError(f"{self.url}/{name} {fault}") from None
 
-    def _copy(self, name: str, path: Path, sha256: str | None) -> None:
+    def _copy(self, name: str, path: Path, sha256: str | None, limit: int) -> None:
         """Copy a file from the store. Errors of the local disk are raised as they are."""
         digest = hashlib.sha256()
         with asking_store():
@@ -136,6 +155,8 @@ class ShardCache:
                     chunk = source.read(CHUNK)
                 digest.update(chunk)
                 file.write(chunk)
+                if file.tell() > limit:  # a server may send without end
+                    raise _DamagedError
             if sha256 not in (None, digest.hexdigest()):
                 raise _DamagedError
 

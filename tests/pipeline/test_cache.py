@@ -1,6 +1,9 @@
 """A dataset behind a URL, served by an S3-compatible server on loopback: copied, verified, limited, and resumable."""
 
+import contextlib
+import functools
 import hashlib
+import http.server
 import json
 import threading
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from moto.server import ThreadedMotoServer
 from freelight.pipeline import Lighting, Loader, Transform
 from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.shards.base import UnavailableError, store
+from freelight.shards.dataset import cache
 
 pytestmark = [
     # Third parties': datetime.utcnow in botocore, sessions that s3fs closes at exit.
@@ -149,6 +153,43 @@ def test_a_copy_that_stays_damaged_is_named_with_its_origin(server: Server, data
     again = r"is changed \(crc32 differs\); it was fetched again from s3://bucket/other: check the cache's disk"
     with pytest.raises(FreelightError, match=rf"{far.folder}/{shard['name']}: sample 00000001 .* {again}"):
         far.split("train").read(0)
+
+
+class Endless(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; its shards never end."""
+
+    def do_GET(self) -> None:
+        if not self.path.endswith(".tar"):
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(bytes(100_000))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_shard_that_never_ends_is_left_at_its_size(dataset: Dataset, tmp_path: Path) -> None:
+    handler = functools.partial(Endless, directory=str(dataset.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with (
+            file_limit(20_000_000),
+            pytest.raises(FreelightError, match=rf"{url}/train-000000\.tar is not what"),
+        ):
+            Dataset(url, cache=tmp_path).split("train").read(0)
+        server.shutdown()
+    assert not list(tmp_path.rglob("train-*.tar*"))
+
+
+def test_a_manifest_has_a_largest_size(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MAX_JSON", 1000)
+    with pytest.raises(FreelightError, match=r"dataset\.json has more than 1000 bytes"):
+        Dataset("s3://bucket/set", cache=tmp_path)
 
 
 def test_a_full_disk_of_the_cache_is_not_a_fault_of_the_server_nor_of_a_sample(
