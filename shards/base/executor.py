@@ -93,24 +93,24 @@ def _run_on_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str
                     "run the same command again with larger workers"
                 ) from error
             if isinstance(result, CancelledError):
-                logging.getLogger("distributed").setLevel(logging.CRITICAL)  # closing the client would log tracebacks
-                raise FreelightError(
-                    f"`cluster` {address}: the connection to the Dask scheduler is lost; run the same command again"
-                )
+                raise _lost(address)
             for task in itertools.islice(waiting, 1):
                 running.add(client.submit(function, task, pure=False))
             yield result
 
 
 def _wait_for_workers(client: Any, address: str) -> int:
-    """Return the number of the workers' threads; wait until there are any, and say so."""
+    """Return the number of the workers' threads; wait until there are any, and say so.
+
+    Raises `FreelightError` if there are none for `WORKERS_TIMEOUT`, or if the connection is lost.
+    """
     begin = time.monotonic()
     said = False
     while True:
         try:
             threads = int(sum(client.nthreads().values()))
-        except OSError:  # the connection is lost; the futures say it
-            return 0
+        except OSError:
+            raise _lost(address) from None
         if threads:
             return threads
         waited = time.monotonic() - begin
@@ -124,6 +124,13 @@ def _wait_for_workers(client: Any, address: str) -> int:
             )
             said = True
         time.sleep(0.5)
+
+
+def _lost(address: str) -> FreelightError:
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # closing the client would log tracebacks
+    return FreelightError(
+        f"`cluster` {address}: the connection to the Dask scheduler is lost; run the same command again"
+    )
 
 
 def _import_distributed() -> Any:
