@@ -156,7 +156,14 @@ def test_a_copy_that_stays_damaged_is_named_with_its_origin(server: Server, data
 
 
 class Endless(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; its shards never end."""
+    """Serves a folder; its shards never end, and have no declared length."""
+
+    def do_HEAD(self) -> None:
+        if not self.path.endswith(".tar"):
+            super().do_HEAD()
+            return
+        self.send_response(200)
+        self.end_headers()
 
     def do_GET(self) -> None:
         if not self.path.endswith(".tar"):
