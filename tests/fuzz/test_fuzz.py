@@ -131,8 +131,11 @@ def fuzzer() -> Iterator[Fuzzer]:
 
 @pytest.mark.slow
 def test_cases_that_once_failed_are_refused(fuzzer: Fuzzer) -> None:
-    fuzzer.run([json.loads(line) for line in REGRESSIONS.read_text().splitlines()])
+    cases = [json.loads(line) for line in REGRESSIONS.read_text().splitlines()]
+    fuzzer.run(cases)
     assert not fuzzer.failures, report(fuzzer.failures)
+    assert sum(count for (_, name), count in fuzzer.counts.items() if name == "inputs") == len(cases)
+    fuzzer.counts.clear()
 
 
 @pytest.mark.fuzz
