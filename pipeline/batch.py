@@ -25,9 +25,8 @@ class Batch(NamedTuple):
 
 def check_extras(extras: Sequence[str]) -> tuple[str, ...]:
     """Return `extras` in the order of a batch's fields. Raises `FreelightError` for an unknown one."""
-    for name in [extras] if isinstance(extras, str) else extras:
-        if name not in EXTRAS or isinstance(extras, str):
-            raise FreelightError(f"`extras` {extras!r} is not a tuple of names from: {', '.join(EXTRAS)}")
+    if not isinstance(extras, tuple | list) or any(name not in EXTRAS for name in extras):
+        raise FreelightError(f"`extras` {extras!r} is not a tuple of names from: {', '.join(EXTRAS)}")
     return tuple(name for name in EXTRAS if name in extras)
 
 

@@ -115,6 +115,8 @@ class Loader(IterableDataset[Any]):
         self.num_threads: Final = whole_number("num_threads", num_threads, least=1, most=MOST_THREADS)
         self.prefetch: Final = whole_number("prefetch", prefetch, most=MOST_PREFETCH)
         self.layout: Final[Layout] = layout
+        if group is not None and not hasattr(group, "rank"):
+            raise FreelightError(f"`group` (={group!r}) must be a process group")
         self.group: Final = group
         self.check_exchange: Final = instance_of(bool, "check_exchange", check_exchange)
         self.last: Final[Last] = last or "short"
