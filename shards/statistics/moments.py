@@ -20,18 +20,29 @@ _CONTRASTS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 2
 
 
 class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type information
-    """Sums over images of equal size; an estimator with scikit-learn's `partial_fit`.
+    """Sums over images of equal size: a scikit-learn estimator with `fit` and `partial_fit`.
 
     Attributes: `n_images_`; `sum_image_`, int64 (H, W, 3); `sum_products_`, int64 (3, 3), the sum over all pixels of
     RGB outer products. All in 0-255 units, exact.
+
+    It keeps scikit-learn's contract but for its input, which is uint8 images (n, H, W, 3) where other estimators take a
+    table of floats (n, features). It therefore has no `n_features_in_`, and is no step of a pipeline over tables.
     """
 
     n_images_: int
     sum_image_: npt.NDArray[np.int64]
     sum_products_: npt.NDArray[np.int64]
 
-    def partial_fit(self, images: npt.NDArray[np.uint8]) -> "RGBMoments":
-        """Add uint8 images (n, H, W, 3), 0-255; return self."""
+    def fit(self, X: npt.NDArray[np.uint8], y: object = None) -> "RGBMoments":  # noqa: N803  # scikit-learn's name
+        """Forget earlier images and add uint8 images (n, H, W, 3), 0-255; return self. y: ignored."""
+        _check_images(X)
+        for name in ("n_images_", "sum_image_", "sum_products_"):
+            vars(self).pop(name, None)
+        return self.partial_fit(X)
+
+    def partial_fit(self, X: npt.NDArray[np.uint8], y: object = None) -> "RGBMoments":  # noqa: N803
+        """Add uint8 images (n, H, W, 3), 0-255; return self. y: ignored. Raises `FreelightError` for other arrays."""
+        images = _check_images(X)
         count = images.shape[1] * images.shape[2]
         planes = np.zeros((3, -(-count // _CHUNK), _CHUNK), np.float32)  # of one image, padded with zeros
         for first in range(0, len(images), _CHUNK):
@@ -46,7 +57,12 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         return self
 
     def merge(self, other: "RGBMoments") -> "RGBMoments":
-        """Add the sums of another estimator; return self. Any order of merging gives the same bits."""
+        """Add the sums of another estimator; return self. Any order of merging gives the same bits.
+
+        An estimator without images adds nothing.
+        """
+        if not hasattr(other, "n_images_"):
+            return self
         return self._add(other.n_images_, other.sum_image_, other.sum_products_)
 
     def could_be_pixels(self) -> bool:
@@ -77,6 +93,15 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self.sum_image_ += sum_image
         self.sum_products_ += products
         return self
+
+
+def _check_images(images: object) -> npt.NDArray[np.uint8]:
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        kind = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+        raise FreelightError(f"images must be a NumPy array of uint8, 0-255, RGB; these are {kind}")
+    if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+        raise FreelightError(f"images must have the shape (n, H, W, 3), none of them 0; these have {images.shape}")
+    return images
 
 
 def fit_eigenbasis(mean: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64]) -> PCA:

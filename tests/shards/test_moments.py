@@ -1,6 +1,7 @@
 """Sums of pixels are exact, and the eigenbasis from them is that of all pixels."""
 
 import io
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,9 @@ import pytest
 from PIL import Image
 from sklearn.base import clone
 from sklearn.decomposition import PCA, IncrementalPCA
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import check_is_fitted
 
 from freelight.shards import Dataset, FreelightError, RGBMoments, Statistics
 
@@ -106,3 +110,67 @@ def test_images_of_another_size_are_an_error() -> None:
         FreelightError, match=r"images of shape \(5, 4, 3\) cannot be added to images of shape \(4, 4, 3\)"
     ):
         moments.partial_fit(np.zeros((1, 5, 4, 3), np.uint8))
+
+
+STATUSES = ("passed", "failed", "skipped")
+CHECKED = {
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimator_cloneable",
+    "check_estimator_repr",
+    "check_estimators_unfitted",
+    "check_fit1d",
+    "check_get_params_invariance",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_set_params",
+    "check_valid_tag_types",
+}
+
+
+def test_it_keeps_scikit_learns_contract_where_its_input_allows() -> None:
+    """`check_estimator`'s other checks fit tables of floats (n, features), which are no images: they are refused."""
+    results = check_estimator(RGBMoments(), on_fail=None, on_skip=None)
+    by_status = {status: {one["check_name"] for one in results if one["status"] == status} for status in STATUSES}
+    assert by_status["passed"] >= CHECKED
+    assert by_status["failed"] >= {"check_estimators_dtypes", "check_fit_idempotent"}, "tables of floats are accepted"
+
+
+def test_fit_forgets_what_was_added_before(images: npt.NDArray[np.uint8]) -> None:
+    moments = RGBMoments().fit(images, y=None)
+    check_is_fitted(moments)
+    expected = moments.sum_image_.copy()
+    assert np.array_equal(moments.fit(images).sum_image_, expected)
+    assert moments.n_images_ == len(images)
+    assert moments.partial_fit(images, None).n_images_ == 2 * len(images)
+    cloned = clone(moments)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(cloned)
+
+
+def test_merging_estimators_without_images_adds_nothing(images: npt.NDArray[np.uint8]) -> None:
+    moments = RGBMoments().merge(RGBMoments())
+    with pytest.raises(NotFittedError):
+        check_is_fitted(moments)
+    assert moments.merge(RGBMoments().fit(images)).merge(RGBMoments()).n_images_ == len(images)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.zeros((2, 4, 4, 3)), "must be a NumPy array of uint8, 0-255, RGB; these are float64"),
+        (np.zeros((2, 4, 4, 3), np.int8), "these are int8"),
+        ([[0]], "these are list"),
+        (np.zeros((4, 4, 3), np.uint8), r"must have the shape \(n, H, W, 3\), none of them 0; these have \(4, 4, 3\)"),
+        (np.zeros((2, 3, 4, 4), np.uint8), r"these have \(2, 3, 4, 4\)"),
+        (np.zeros((0, 4, 4, 3), np.uint8), r"these have \(0, 4, 4, 3\)"),
+    ],
+)
+def test_other_arrays_are_refused_and_leave_the_sums_as_they_were(
+    wrong: Any, message: str, images: npt.NDArray[np.uint8]
+) -> None:
+    """Float pixels of 0-1 gave sums of zero without a word."""
+    moments = RGBMoments().fit(images)
+    for add in (moments.fit, moments.partial_fit):
+        with pytest.raises(FreelightError, match=message):
+            add(wrong)
+    assert moments.n_images_ == len(images)
