@@ -286,15 +286,17 @@ class Loader(IterableDataset[Any]):
         self._stop()
         self._settle_ranks()
         self._cursor.begin(self._plan)
-        while steps := self._remaining():
+        while True:
+            steps = self._remaining()
             try:
                 for _, group in itertools.groupby(steps, attrgetter("permutation")):
-                    yield from self._iterate(list(group))
+                    yield from self._iterate(list(group), steps[-1])
+                return
             except UndecodableError as error:  # the pipeline cannot be used after it; a new one repeats the batch
                 self._reader.skip(error.sample, error)
 
-    def _iterate(self, steps: list[Step]) -> Iterator[Any]:
-        """Yield the batches of consecutive steps of one permutation."""
+    def _iterate(self, steps: list[Step], last: Step) -> Iterator[Any]:
+        """Yield the batches of consecutive steps of one permutation. last: the epoch's last step."""
         order, choices = self._draw(steps[0].permutation)
         samples_of = [order[step.first : step.stop] for step in steps]
         decoder = self._idle or self._define()
@@ -306,13 +308,15 @@ class Loader(IterableDataset[Any]):
             if self.group is not None:
                 batches = self._exchange(self.group).whole_batches(batches)
             start = time.perf_counter()
-            for step, images, samples in batches:
+            for returned, (step, images, samples) in enumerate(batches, 1):
                 batch = self._batch(images, samples)
                 self.wait_seconds += time.perf_counter() - start
                 self.global_size = len(step)
                 self._cursor.advance(len(step))
                 yield batch
                 if self._running is not decoder:
+                    if returned == len(steps) and steps[-1] == last:  # it had nothing left when the loader moved
+                        return
                     raise FreelightError(
                         "this iteration is over: another was started, or set_epoch, load_state_dict or a new transform "
                         "moved the loader; iterate again"

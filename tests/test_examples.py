@@ -19,9 +19,15 @@ PRINTED = {
 
 
 def test_every_example_is_tested() -> None:
-    """Here, or in a file of its own in tests/frameworks."""
-    elsewhere = [path for path in EXAMPLES.glob("*.py") if path.name not in PRINTED]
-    assert [path.name for path in elsewhere if not (FRAMEWORKS / f"test_{path.name}").exists()] == []
+    """Here, or in tests/frameworks."""
+    elsewhere = "".join(path.read_text() for path in FRAMEWORKS.glob("test_*.py"))
+    names = [path.name for path in EXAMPLES.glob("*.py") if path.name not in PRINTED]
+    assert [name for name in names if f'"{name}"' not in elsewhere] == []
+
+
+def test_an_example_of_a_framework_is_short() -> None:
+    names = [path for path in EXAMPLES.glob("*.py") if path.name not in PRINTED]
+    assert [path.name for path in names if len(path.read_text().splitlines()) > 60] == []
 
 
 @pytest.mark.parametrize("name", PRINTED)

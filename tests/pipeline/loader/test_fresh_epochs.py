@@ -79,6 +79,20 @@ def test_a_state_at_an_epochs_end_has_nothing_left_of_the_epoch_that_set_epoch_n
     assert seen_by(loader) == order(3), "without a named epoch, an iteration is never empty"
 
 
+@pytest.mark.parametrize("steps", [None, 3])
+def test_an_iterator_whose_last_batch_was_taken_ends_also_after_the_loader_moved(
+    steps: int | None, dataset: Dataset
+) -> None:
+    """Ignite takes the number of batches that it wants, names the next epoch, and asks the old iterator again."""
+    loader = make(dataset, steps_per_epoch=steps)
+    iterator = iter(loader)
+    for _ in range(len(loader)):
+        next(iterator)
+    loader.set_epoch(1)
+    assert next(iterator, "ended") == "ended"
+    assert seen_by(loader, steps=1) == (order(1)[:16] if steps is None else order(0)[48:])
+
+
 @pytest.mark.parametrize("steps", [2, 3, 4, 5, 9])
 def test_sub_epochs_continue_through_the_permutations(steps: int, dataset: Dataset) -> None:
     """An epoch of 60 samples has four steps of 16. Each sub-epoch is a function of its number alone."""
