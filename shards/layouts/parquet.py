@@ -7,8 +7,11 @@ from typing import Any
 from ..base import FreelightError, anything, check, list_of, nullable, parse_json, text
 from ..sources import Labelling, OrderedSource, scan_folder
 from .folders import SPLIT_OF
-from .parquet_rows import FEW_ROWS, RowGroup, import_parquet, open_parquet
+from .parquet_pages import Group, read_groups
+from .parquet_rows import RowGroup, import_parquet, open_parquet
 
+FEW_ROWS = 1000
+"""A file may declare so many rows however small it is. More need a byte each."""
 _SPLIT_WORD = re.compile(r"([a-z]+)[-_.]", re.IGNORECASE)
 _REMEDY = "fetch it again"
 
@@ -32,16 +35,16 @@ class Parquet:
         for split, path in _split_files(images):
             with open_parquet(path) as file:
                 _check_columns(file.schema_arrow, path)
-                rows, size = file.metadata.num_rows, path.stat().st_size
-                if rows > max(FEW_ROWS, size):
-                    raise FreelightError(f"{path} declares {rows} rows, but has {size} bytes; fetch it again")
+                groups = _declared_groups(path, file.num_row_groups)
                 found = _class_names(file.schema_arrow, path)
                 if found and names and found != names:
                     raise FreelightError(f"{path} has other class names than the files before it; fetch all again")
                 names = names or found
                 file_name = str(path.relative_to(root))
-                groups = range(file.num_row_groups)
-                pieces += [RowGroup(split, file_name, group, len(found), file.metadata) for group in groups]
+                pieces += [
+                    RowGroup(split, file_name, number, group, len(found), file.metadata)
+                    for number, group in enumerate(groups)
+                ]
         return OrderedSource(
             root=root, layout=self.name, pieces=tuple(pieces), class_names=tuple(names), labelling=labelling
         )
@@ -99,6 +102,20 @@ def _split_files(images: Path) -> list[tuple[str, Path]]:
     files = [*known.items(), *((path, "train") for path in unknown)]
     files += [(path, SPLIT_OF[name.lower()]) for name, paths in within.items() for path in paths]
     return sorted(((split, path) for path, split in files), key=lambda item: item[1])
+
+
+def _declared_groups(path: Path, count: int) -> list[Group]:
+    """Return the `count` row groups that a file declares. Raises `FreelightError` for more rows than it can hold."""
+    try:
+        groups = read_groups(path)
+    except ValueError as error:
+        raise FreelightError(f"{path} is damaged ({error}); fetch it again") from None
+    rows, size = sum(group.rows for group in groups), path.stat().st_size
+    if len(groups) != count or any(group.rows < 0 for group in groups):
+        raise FreelightError(f"{path} is damaged (its row groups do not fit each other); fetch it again")
+    if rows > max(FEW_ROWS, size):
+        raise FreelightError(f"{path} declares {rows} rows, but has {size} bytes; fetch it again")
+    return groups
 
 
 def _check_columns(schema: Any, path: Path) -> None:

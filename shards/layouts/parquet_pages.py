@@ -1,99 +1,123 @@
-"""Read the page headers of a parquet column, because pyarrow takes the memory that a header declares.
+"""Read what a parquet file declares, because pyarrow takes the memory that a page's header declares.
 
-A page of 16 kB can declare, and unpack to, 2 GB. A header is a struct in Thrift's compact protocol; its first fields
-are the type, the size unpacked and the size in the file. https://github.com/apache/parquet-format
+A page of 16 kB can declare, and unpack to, 2 GB. The footer is read here too: pyarrow ends the process for some damaged
+ones when it is asked for the place of a column. https://github.com/apache/parquet-format
 """
 
 import os
+from pathlib import Path
+from typing import NamedTuple
 
+from .thrift import STRUCT, Compact
+
+MAGIC = b"PAR1"
+MAX_FOOTER = 64 << 20
 MAX_HEADER = 1 << 20
 """Upper bound for a page's header, bytes: it may hold the smallest and the largest value."""
-_UNPACKED, _PACKED = 2, 3
 
 
-def largest_page(descriptor: int, start: int, length: int) -> int:
-    """Return the largest unpacked size that a page in `length` bytes from `start` declares, bytes.
+class Chunk(NamedTuple):
+    """The place in the file of the pages of one column of a row group, bytes."""
 
-    Raises ValueError if a header cannot be read.
+    start: int
+    length: int
+
+
+class Group(NamedTuple):
+    """A row group as the footer declares it."""
+
+    rows: int
+    chunks: tuple[Chunk, ...]
+
+
+def read_groups(path: Path) -> list[Group]:
+    """Return the row groups in the footer of a file. Raises ValueError if it cannot be read."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 8, 0))
+        tail = file.read(8)
+        length = int.from_bytes(tail[:4], "little")
+        if not tail.endswith(MAGIC) or length > min(size - 8, MAX_FOOTER):
+            raise ValueError("it has no footer")
+        file.seek(size - 8 - length)
+        footer = Compact(file.read(length))
+    groups: list[Group] = []
+    try:
+        for number, kind in footer.fields():
+            if (number, kind) == (4, 9):
+                groups = [_read_group(footer, item) for item in footer.items()]
+            else:
+                footer.skip(kind)
+    except IndexError:
+        raise ValueError("its footer is cut short") from None
+    return groups
+
+
+def largest_page(descriptor: int, chunk: Chunk) -> int:
+    """Return the largest unpacked size that a page of a column declares, bytes.
+
+    Raises ValueError if a page's header cannot be read.
     """
-    largest, position, end = 0, start, start + length
+    largest, position, end = 0, chunk.start, chunk.start + chunk.length
     while position < end:
-        header = _read_header(descriptor, position, end)
-        if header.unpacked < 0 or header.packed < 0:
-            raise ValueError(f"the page at byte {position} declares a negative size")
-        largest = max(largest, header.unpacked)
-        position += header.length + header.packed
+        unpacked, packed, length = _read_header(descriptor, position, end)
+        if unpacked < 0 or packed < 0:
+            raise ValueError(f"the page at byte {position} declares no size")
+        largest = max(largest, unpacked)
+        position += length + packed
     return largest
 
 
-class _Header:
-    """A page header at the beginning of `data`. Raises IndexError if `data` ends within it."""
+def _read_group(footer: Compact, kind: int) -> Group:
+    rows, chunks = -1, []
+    _require(kind == STRUCT)
+    for number, inner in footer.fields():
+        if (number, inner) == (1, 9):
+            chunks = [_read_chunk(footer, item) for item in footer.items()]
+        elif (number, inner) == (3, 6):
+            rows = footer.integer()
+        else:
+            footer.skip(inner)
+    return Group(rows, tuple(chunks))
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.length = 0
-        sizes = self._struct(0)
-        self.unpacked, self.packed = sizes.get(_UNPACKED, -1), sizes.get(_PACKED, -1)
 
-    def _byte(self) -> int:
-        self.length += 1
-        return self._data[self.length - 1]
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-            if shift > 63:
-                raise ValueError("a page header holds a number of more than 64 bits")
-
-    def _integer(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)
-
-    def _struct(self, depth: int) -> dict[int, int]:
-        """Pass over a struct, and return its integers by field."""
-        if depth > 4:
-            raise ValueError("a page header is nested too deeply")
-        integers: dict[int, int] = {}
-        field = 0
-        while head := self._byte():
-            field = field + (head >> 4) if head >> 4 else self._integer()
-            kind = head & 0x0F
-            if kind in (5, 6):
-                integers[field] = self._integer()
-            elif kind == 12:
-                self._struct(depth + 1)
+def _read_chunk(footer: Compact, kind: int) -> Chunk:
+    numbers = dict.fromkeys((7, 9, 11), 0)  # size in the file, first data page, dictionary
+    _require(kind == STRUCT)
+    for outer, outer_kind in footer.fields():
+        if (outer, outer_kind) != (3, STRUCT):
+            footer.skip(outer_kind)
+            continue
+        for number, inner in footer.fields():
+            if number in numbers and inner == 6:
+                numbers[number] = footer.integer()
             else:
-                self._skip(kind)
-        return integers
-
-    def _skip(self, kind: int) -> None:
-        """Pass over a value of another kind that page headers have: booleans, a byte, a short, a double, bytes."""
-        if kind in (3, 4):
-            self._varint()
-        elif kind == 7:
-            self.length += 8
-        elif kind == 8:
-            length = self._varint()
-            self.length += length
-        elif kind not in (1, 2):
-            raise ValueError(f"a page header holds a value of kind {kind}")
+                footer.skip(inner)
+    start = numbers[11] if 0 < numbers[11] < numbers[9] else numbers[9]
+    _require(start >= 0 and numbers[7] >= 0)
+    return Chunk(start, numbers[7])
 
 
-def _read_header(descriptor: int, position: int, end: int) -> _Header:
+def _read_header(descriptor: int, position: int, end: int) -> tuple[int, int, int]:
+    """Return a page's unpacked size, its size in the file (-1 if not declared), and the length of its header."""
     size = 4096
     while True:
         data = os.pread(descriptor, min(size, end - position), position)
+        header = Compact(data)
+        sizes = {2: -1, 3: -1}
         try:
-            header = _Header(data)
-            if header.length <= len(data):
-                return header
+            for number, kind in header.fields():
+                if number in sizes and kind == 5:
+                    sizes[number] = header.integer()
+                else:
+                    header.skip(kind)
+            return sizes[2], sizes[3], header.position
         except IndexError:
-            pass
-        if len(data) < size or size >= MAX_HEADER:
-            raise ValueError(f"the page header at byte {position} is cut short, or has over {MAX_HEADER} bytes")
+            if len(data) < size or size >= MAX_HEADER:
+                raise ValueError(f"the header of the page at byte {position} is cut short or too large") from None
         size *= 16
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise ValueError("its footer is damaged")

@@ -12,7 +12,7 @@ from ..base import FreelightError
 from ..images import MAX_PICTURE
 from ..sources import Picture, is_wanted
 from .huggingface import wnid_of
-from .parquet_pages import largest_page
+from .parquet_pages import Chunk, Group, largest_page
 
 BATCH_ROWS, BATCH_BYTES = 32, 64 << 20
 MAX_PAGE = 256 << 20
@@ -21,8 +21,6 @@ MAX_PATH = 4096
 """Upper bound for the path in a row, bytes."""
 LITTLE, MAX_RATIO = 512 << 20, 1000
 """Upper bound for an unpacked row group: so many bytes, or so many times the file's size if that is more."""
-FEW_ROWS = 1000
-"""A file may declare so many rows however small it is. More need a byte each."""
 COLUMNS = ("image.bytes", "image.path", "label")
 
 
@@ -30,13 +28,14 @@ COLUMNS = ("image.bytes", "image.path", "label")
 class RowGroup:
     """One row group of a parquet file.
 
-    classes: number of class names in the file; 0 if it has none. metadata: the file's, so that not every group reads it
-    again.
+    declared: what the footer says of it. classes: number of class names in the file; 0 if it has none. metadata: the
+    file's, so that not every group reads it again.
     """
 
     split: str
     file: str
     row_group: int
+    declared: Group
     classes: int = 0
     metadata: Any = field(default=None, compare=False)
     in_worker = True
@@ -49,8 +48,8 @@ class RowGroup:
         arrow = importlib.import_module("pyarrow")
         path = root / self.file
         with open_parquet(path, self.metadata) as file:
-            batch_rows = _check_sizes(path, file.metadata, self.row_group)
-            expected = file.metadata.row_group(self.row_group).num_rows
+            batch_rows = _rows_at_once(path, self.declared.chunks)
+            expected = self.declared.rows
             limit = max(LITTLE, MAX_RATIO * path.stat().st_size)
             rows = size = 0
             for batch in file.iter_batches(batch_rows, row_groups=[self.row_group], columns=list(COLUMNS)):
@@ -111,7 +110,7 @@ def open_parquet(path: Path, metadata: Any = None) -> Iterator[Any]:
         # Buffered and without prefetching: a column is read page by page, not whole.
         with parquet.ParquetFile(path, metadata=metadata, buffer_size=1 << 20, pre_buffer=False) as file:
             yield file
-    except (importlib.import_module("pyarrow").ArrowException, OSError) as error:
+    except (importlib.import_module("pyarrow").ArrowException, OSError, UnicodeDecodeError) as error:
         raise FreelightError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}); fetch it again") from error
 
 
@@ -123,24 +122,14 @@ def import_parquet() -> Any:
         raise FreelightError("parquet needs pyarrow; install it with: pip install 'freelight[parquet]'") from None
 
 
-def _check_sizes(path: Path, metadata: Any, row_group: int) -> int:
-    """Return how many rows of the group are to be read at once, so that these take some `BATCH_BYTES`.
+def _rows_at_once(path: Path, chunks: tuple[Chunk, ...]) -> int:
+    """Return how many rows of a group are to be read at once, so that these take some `BATCH_BYTES`.
 
-    Raises `FreelightError` if a page is too large, or if the group declares more rows than the file can hold.
+    Raises `FreelightError` if a page is too large.
     """
-    group = metadata.row_group(row_group)
-    size = path.stat().st_size
-    if group.num_rows > max(FEW_ROWS, size):
-        raise FreelightError(f"{path} declares {group.num_rows} rows, but has {size} bytes; fetch it again")
-    largest = 1
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for column in (group.column(index) for index in range(group.num_columns)):
-            if column.path_in_schema in COLUMNS:
-                start = column.data_page_offset
-                if column.has_dictionary_page and 0 < column.dictionary_page_offset < start:
-                    start = column.dictionary_page_offset
-                largest = max(largest, largest_page(descriptor, start, column.total_compressed_size))
+        largest = max([1, *(largest_page(descriptor, chunk) for chunk in chunks)])  # of all: pyarrow goes by place
     except ValueError as error:
         raise FreelightError(f"{path} is damaged ({error}); fetch it again") from None
     finally:

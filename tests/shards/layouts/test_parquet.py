@@ -155,6 +155,14 @@ def overwrite(path: Path) -> None:
     path.write_bytes(data[:4] + b"\xff" * 300 + data[304:])
 
 
+def change(old: bytes, new: bytes) -> Callable[[Path], object]:
+    def damage(path: Path) -> None:
+        assert old in path.read_bytes()
+        path.write_bytes(path.read_bytes().replace(old, new))
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -173,6 +181,9 @@ def overwrite(path: Path) -> None:
         (cut(0.5), "cannot be read ("),
         (cut(0.99), "cannot be read ("),
         (overwrite, "is damaged ("),
+        (change(b"bytes", b"byt\xffs"), "cannot be read ('utf-8' codec can't decode byte 0xff"),
+        # `bytes` becomes a required column. pyarrow ends the process when it is asked for the column's place.
+        (change(b"\x25\x02\x18\x05bytes", b"\x25\x00\x18\x05bytes"), "cannot be read ("),
     ],
 )
 def test_a_bad_file_is_one_line(damage: Callable[[Path], object], message: str, tmp_path: Path) -> None:
