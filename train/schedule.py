@@ -1,5 +1,6 @@
 """Learning rates over a run: by plateaus of the validation error (paper section 5), or by the epoch."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,10 @@ class LearningRates:
         recipe = self.recipe
         initial = recipe.bias_learning_rate if bias else recipe.learning_rate
         if recipe.schedule == "plateau":
-            return float(initial / recipe.plateau_factor**self.drops)
+            try:
+                return float(initial / recipe.plateau_factor**self.drops)
+            except ArithmeticError:  # the power is too large or too small for a float
+                return 0.0 if recipe.plateau_factor > 1 else math.inf
         if recipe.schedule == "exponential" and not bias:
             # Equal parts of the epochs, equal ratios between them; in the last, the first rate divided by the factor.
             part = min(epoch * recipe.exponential_steps // recipe.epochs, recipe.exponential_steps - 1)

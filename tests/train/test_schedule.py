@@ -1,5 +1,7 @@
 """Learning rates: by plateaus of the validation error, as in the paper, or by epoch, as in its authors' code."""
 
+import math
+
 import pytest
 
 from freelight.train import RECIPES, LearningRates, Recipe
@@ -109,3 +111,9 @@ def test_layers_have_rates_of_their_own_the_longest_name_first() -> None:
     schedule = LearningRates(Recipe().override(["layer_rates=conv:0.1,conv1:0.01,fc8:10"]))
     rates = {name: schedule.rate(name, 0) for name in ("conv1.weight", "conv2.bias", "fc6.weight", "fc8.weight")}
     assert rates == pytest.approx({"conv1.weight": 1e-4, "conv2.bias": 1e-3, "fc6.weight": 0.01, "fc8.weight": 0.1})
+
+
+def test_rates_that_no_float_can_hold_are_zero_or_infinite() -> None:
+    for factor, rate in ((1e308, 0.0), (1e-308, math.inf)):
+        schedule = LearningRates(Recipe(plateau_factor=factor), drops=3)
+        assert schedule.base_rate(9, bias=False) == rate
