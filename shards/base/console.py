@@ -1,13 +1,14 @@
 """What all commands share: errors, progress bars, text tables, and common options."""
 
 import functools
+import logging
 import os
 import re
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -52,7 +53,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with exits_on_sigterm():
+            with exits_on_sigterm(), _saying_warnings():
                 return command(*args, **kwargs)
         except BrokenPipeError:  # `| head`: click ends quietly
             raise
@@ -66,6 +67,23 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         sys.exit(2)
 
     return run
+
+
+class _Say(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            say(self.format(record), err=True)
+
+
+@contextmanager
+def _saying_warnings() -> Iterator[None]:
+    """Print what the library logs through `say`: it names files and URLs too."""
+    logger, handler = logging.getLogger(__name__.partition(".")[0]), _Say()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def name_options(message: str, parameters: Iterable[click.Parameter]) -> str:

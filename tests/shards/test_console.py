@@ -1,6 +1,7 @@
 """A library error names arguments; the command line shows the options that were typed."""
 
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_bytes_of_a_name_that_are_no_utf8_are_printed(capsys: pytest.CaptureFixt
 
 
 def test_commands_and_the_trainer_print_through_say_alone() -> None:
-    """Progress bars write their own control characters, and benchmarks write JSON to pipes."""
+    """Progress bars write their own control characters; benchmarks and the reader of synsets write JSON to pipes."""
     root = Path(__file__).parents[2]
     folders = [
         root / name for name in ("shards", "pipeline", "train", "tools/freelight/commands", "tools/freelight/claims")
@@ -98,5 +99,15 @@ def test_commands_and_the_trainer_print_through_say_alone() -> None:
         for line in path.read_text().splitlines()
         if re.search(r"\bclick\.echo\(|(?<![\w.])print\(|\.stdout\.write\(|\.stderr\.write\(", line)
     ]
-    own = ("shards/base/console.py", "train/progress.py")
+    own = ("shards/base/console.py", "train/progress.py", "shards/layouts/synsets_reader.py")
     assert [line for line in prints if not line.startswith(own)] == []
+
+
+def test_what_the_library_logs_is_printed_once_and_made_printable(capfd: pytest.CaptureFixture[str]) -> None:
+    @reports_errors
+    def function() -> None:
+        logging.getLogger("freelight.shards.base.store").warning("trying again: %s", HOSTILE)
+
+    function()
+    function()
+    assert capfd.readouterr().err == f"trying again: {SHOWN}\n" * 2

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image
 
+from ...shards.base.console import printable
 from .style import NARROW, WIDE, Style
 
 NARROW_BELOW = 640
@@ -42,9 +43,9 @@ def page(title: str, sections: Sequence[str]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta http-equiv="Content-Security-Policy" '
             "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
-            f'<title>{html.escape(title)}</title>\n<link rel="icon" href="data:,">',
+            f'<title>{_escape(title)}</title>\n<link rel="icon" href="data:,">',
             f"<style>{STYLE}</style>\n</head>\n<body>",
-            f"<h1>{html.escape(title)}</h1>",
+            f"<h1>{_escape(title)}</h1>",
             *sections,
             "</body>\n</html>\n",
         ]
@@ -53,12 +54,12 @@ def page(title: str, sections: Sequence[str]) -> str:
 
 def section(title: str, *parts: str) -> str:
     """Return a heading with `parts` below it."""
-    return f"<section>\n<h2>{html.escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+    return f"<section>\n<h2>{_escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
 def paragraph(text: str) -> str:
     """Return a paragraph."""
-    return f"<p>{html.escape(text)}</p>"
+    return f"<p>{_escape(text)}</p>"
 
 
 def table(rows: Sequence[Sequence[str]], *, numbers: int = 0, head: bool = True, bold: Sequence[int] = ()) -> str:
@@ -67,7 +68,7 @@ def table(rows: Sequence[Sequence[str]], *, numbers: int = 0, head: bool = True,
     for place, row in enumerate(rows):
         tag = "th" if head and place == 0 else "td"
         cells = (
-            f"<{tag}{' class=number' if column >= len(row) - numbers else ''}>{html.escape(cell)}</{tag}>"
+            f"<{tag}{' class=number' if column >= len(row) - numbers else ''}>{_escape(cell)}</{tag}>"
             for column, cell in enumerate(row)
         )
         lines.append(f"<tr{' class=bold' if place in bold else ''}>{''.join(cells)}</tr>")
@@ -82,8 +83,12 @@ def picture(draw: Callable[[Style], Image.Image], alt: str, *, photographs: bool
     (wide, size), (narrow, _) = (_encoded(draw(style), photographs) for style in (WIDE, NARROW))
     return (
         f'<picture><source media="(max-width: {NARROW_BELOW}px)" srcset="{narrow}">'
-        f'<img src="{wide}" width="{size[0]}" height="{size[1]}" alt="{html.escape(alt)}"></picture>'
+        f'<img src="{wide}" width="{size[0]}" height="{size[1]}" alt="{_escape(alt)}"></picture>'
     )
+
+
+def _escape(text: str) -> str:
+    return html.escape(printable(text))  # a class may be named by bytes that are no UTF-8
 
 
 def _encoded(drawn: Image.Image, photographs: bool) -> tuple[str, tuple[int, int]]:
