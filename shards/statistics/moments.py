@@ -37,7 +37,7 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """Forget earlier images and add uint8 images (n, H, W, 3), 0-255; return self. y: ignored."""
         _check_images(X)
         for name in ("n_images_", "sum_image_", "sum_products_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         return self.partial_fit(X)
 
     def partial_fit(self, X: npt.NDArray[np.uint8], y: object = None) -> "RGBMoments":  # noqa: N803
