@@ -12,8 +12,8 @@ T = TypeVar("T")
 
 PAUSES = (1.0, 4.0, 10.0)
 """Seconds before the second, third and fourth try."""
-S3_LIMITS = {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 1}}
-"""Seconds that one try on S3 may take. The configuration of fsspec (its "config_kwargs") goes before."""
+CONNECT, READ = 5, 15
+"""Seconds to wait for a connection, and for the next bytes, on S3 and HTTP. The configuration of fsspec goes before."""
 
 
 class _StoreError(Exception):
@@ -34,11 +34,18 @@ def open_store(url: str) -> tuple[Any, str]:
     import fsspec  # here, because folders do not need it and it takes long to import
 
     protocol = url.partition("://")[0]
-    if protocol not in ("s3", "s3a"):
-        files, root = fsspec.core.url_to_fs(url)
-    else:
-        chosen = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
-        files, root = fsspec.core.url_to_fs(url, config_kwargs={**S3_LIMITS, **chosen})
+    chosen = fsspec.config.conf.get(protocol, {})
+    options: dict[str, Any] = {}
+    if protocol in ("s3", "s3a"):
+        limits = {"connect_timeout": CONNECT, "read_timeout": READ, "retries": {"total_max_attempts": 1}}
+        options["config_kwargs"] = {**limits, **chosen.get("config_kwargs", {})}
+    elif protocol in ("http", "https"):
+        from aiohttp import ClientTimeout  # what fsspec reads HTTP with
+
+        limits = {"timeout": ClientTimeout(total=None, sock_connect=CONNECT, sock_read=READ)}
+        options["client_kwargs"] = {**limits, **chosen.get("client_kwargs", {})}
+    files, root = fsspec.core.url_to_fs(url, **options)
+    if protocol in ("s3", "s3a"):
         files.retries = 1  # s3fs would try again in silence
     return files, str(root).rstrip("/")
 
@@ -59,8 +66,8 @@ def ask_store(url: str, work: Callable[[Any, str], T], what: str, *, missing: st
 def retry(work: Callable[[], T], what: str, *, missing: str) -> T:
     """Return `work()`. Log an error that `asking_store` marked, and try again, four times in all.
 
-    The pauses take 15 s. So does a server that refuses connections; one of S3 that accepts them but never answers takes
-    75 s. Raises `UnavailableError` after the last try, `FreelightError` at once if trying again cannot help.
+    The pauses take 15 s. So does a server that refuses connections; one that accepts them but never answers takes 75 s.
+    Raises `UnavailableError` after the last try, `FreelightError` at once if trying again cannot help.
     """
     begin = time.monotonic()
     tries = len(PAUSES) + 1
@@ -68,7 +75,7 @@ def retry(work: Callable[[], T], what: str, *, missing: str) -> T:
         try:
             return work()
         except _StoreError as failed:
-            error = failed.__cause__
+            error = _root(failed)
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             if isinstance(error, FileNotFoundError):
                 raise FreelightError(missing) from None
@@ -87,3 +94,11 @@ def retry(work: Callable[[], T], what: str, *, missing: str) -> T:
             )
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")
+
+
+def _root(failed: _StoreError) -> BaseException | None:
+    """Return what a store raised. fsspec takes any failure of HTTP for a missing file; its cause is what happened."""
+    error = failed.__cause__
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
+    of_http = type(cause).__module__.partition(".")[0] == "aiohttp" or type(cause) is TimeoutError
+    return cause if of_http and getattr(cause, "status", None) != 404 else error

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_a_copy_that_stays_damaged_is_named_with_its_origin(server: Server, data
         far.split("train").read(0)
 
 
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Answers with a code."""
+
+    code = ""
+
+    def do_GET(self) -> None:
+        self.send_error(int(self.code))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 class Endless(http.server.SimpleHTTPRequestHandler):
     """Serves a folder; its shards never end, and have no declared length."""
 
@@ -232,6 +245,37 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
     loader.load_state_dict(loader.state_dict())
     go_on(stop_after=0)
     assert seen == list(range(len(loader.split))), "the restart continues after the last batch returned"
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (
+            "refuses",
+            r"cannot be read, after 3 tries in 0 s \(Cannot connect to host 127\.0\.0\.1:\d+.*\); check the server",
+        ),
+        ("silent", r"cannot be read, after 3 tries in \d s \(.*[Tt]imeout.*\); check the server"),
+        ("404", "is missing; copy the dataset there again"),
+        ("500", r"cannot be read, after 3 tries in 0 s \(500, .*\); check the server"),
+    ],
+)
+def test_a_failure_of_http_is_not_a_missing_file(
+    fault: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec calls every failure one."""
+    monkeypatch.setattr(store, "PAUSES", (0.05, 0.05))
+    monkeypatch.setattr(store, "READ", 0.2)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Code", (Answer,), {"code": fault})) as answering,
+    ):
+        threading.Thread(target=answering.serve_forever, daemon=True).start()
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            ports = {"refuses": closed.getsockname()[1], "silent": silent.getsockname()[1]}
+        url = f"http://127.0.0.1:{ports.get(fault, answering.server_port)}/set"
+        with pytest.raises(FreelightError, match=f"{url}/dataset.json {text}"):
+            Dataset(url, cache=tmp_path)
+        answering.shutdown()
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "escaped"])
