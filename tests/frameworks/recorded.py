@@ -1,15 +1,20 @@
 """Run an example while its loaders note each batch, and kill it at one: `recorded.py NOTES EXAMPLE ARGUMENT...`.
 
 NOTES/<process>.txt gets a line for each batch that the loader hands out: split, epoch, position before it, samples.
-KILL="train 1 114" kills the process with SIGKILL when that batch of rank 0 is due.
+KILL="train 1 114" kills the process with SIGKILL when that batch of rank 0 is due. PACKAGES is a folder of packages to
+add to those of the environment.
 """
 
 import os
 import runpy
 import signal
+import site
 import sys
 from pathlib import Path
 from typing import Any
+
+if "PACKAGES" in os.environ:
+    site.addsitedir(os.environ["PACKAGES"])
 
 from freelight.pipeline import Loader
 

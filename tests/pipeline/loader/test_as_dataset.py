@@ -1,6 +1,7 @@
 """The loader as torch's frameworks take it: an iterable dataset, a thing to copy, to pickle and to close."""
 
 import copy
+import itertools
 import os
 import pickle
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import torch
 from loading import SMALL, Seen, make, readers
 from torch.utils.data import DataLoader, IterableDataset
+from torchdata.stateful_dataloader import StatefulDataLoader
 
 from freelight.pipeline import draw_epoch
 from freelight.shards import Dataset, FreelightError
@@ -23,6 +25,23 @@ def test_a_torch_data_loader_hands_the_batches_on(dataset: Dataset, whole: Seen)
     assert len(outer) == len(loader) == 4
     assert Seen(outer) == whole
     assert list(Seen(outer)) == draw_epoch(60, seed=0, epoch=1).order.tolist()
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata's own
+@pytest.mark.parametrize("taken", [1, 3, 4])
+def test_a_stateful_data_loader_resumes_with_the_samples_not_yet_seen(taken: int, dataset: Dataset) -> None:
+    def outer() -> StatefulDataLoader[Any]:
+        return StatefulDataLoader(make(dataset), batch_size=None)
+
+    first = outer()
+    seen = [batch.samples.tolist() for _, batch in zip(range(taken), first, strict=False)]
+    second = outer()
+    second.load_state_dict(first.state_dict())
+    rest = [batch.samples.tolist() for batch in second]
+    if taken < 4:
+        assert [*itertools.chain(*seen, *rest)] == draw_epoch(60, seed=0, epoch=0).order.tolist()
+    else:
+        assert [*itertools.chain(*rest)] in ([], draw_epoch(60, seed=0, epoch=1).order.tolist())
 
 
 def test_a_worker_process_is_refused_with_the_reason(dataset: Dataset) -> None:

@@ -45,8 +45,8 @@ PEERS = {
     for peer in (
         Peer(
             name="torchvision",
-            installs=("torch==2.14.1 torchvision==0.29.1 webdataset",),
-            imports=("torchvision", "webdataset"),
+            installs=("torch==2.14.1 torchvision==0.29.1 webdataset timm",),
+            imports=("torchvision", "webdataset", "timm"),
         ),
         Peer(
             name="ffcv",
