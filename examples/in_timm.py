@@ -29,9 +29,7 @@ def train(folder: str, run: Path, *, name: str = "test_resnet", size: int = 64, 
     loader = Loader(dataset, "train", batch_size=16, transform=crops)
     val = Loader(dataset, "val", batch_size=16, transform=centre, order="sequential")
     optimizer = create_optimizer_v2(model, opt="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4)
-    scheduler, _ = create_scheduler_v2(
-        optimizer, num_epochs=epochs, step_on_epochs=False, updates_per_epoch=len(loader)
-    )
+    scheduler, _ = create_scheduler_v2(optimizer, num_epochs=epochs, updates_per_epoch=len(loader))
     ema, step = ModelEmaV3(model, decay=0.9), 0
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "ema": ema, "loader": loader}
     run.mkdir(parents=True, exist_ok=True)
