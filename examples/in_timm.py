@@ -46,10 +46,10 @@ def train(folder: str, run: Path, *, name: str = "test_resnet", size: int = 64, 
             loss.backward()
             optimizer.step()
             step += 1
-            scheduler.step_update(step)
             ema.update(model, step)
             torch.save({"step": step, **{key: part.state_dict() for key, part in parts.items()}}, f"{last}.new")
             os.replace(f"{last}.new", last)
+        scheduler.step(epoch + 1)
         with torch.no_grad():
             right = sum(accuracy(ema.module.eval()(x), y)[0] * len(y) / 100 for x, y in val)
         print(f"epoch {epoch}: {right:.0f} of {len(val.split)} right")
