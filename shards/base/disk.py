@@ -23,6 +23,8 @@ def naming_file(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def describe_os_error(error: OSError) -> str:
     """Return the error in one line; if a disk refuses to write, with the file, the disk and the remedy."""
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and (file := _file_within(error.filename)):
+        return f"{file} is a file, but a folder is needed there; name another path"
     if error.errno not in REFUSED:
         return str(error)
     if error.filename is None:  # of a stream: writers of files name them
@@ -39,6 +41,12 @@ def describe_os_error(error: OSError) -> str:
         errno.EROFS: (f"the disk mounted at {disk} is read-only", "make it writable or choose another folder"),
     }[error.errno]
     return f"{error.filename} cannot be written: {reason}; {remedy}, then run the same command again"
+
+
+def _file_within(path: object) -> Path | None:
+    """Return the file of which `path` treats the name as that of a folder."""
+    paths = (Path(path), *Path(path).parents) if isinstance(path, str) else ()
+    return next((place for place in paths if place.is_file()), None)
 
 
 def _free(disk: Path) -> str:

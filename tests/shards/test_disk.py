@@ -61,3 +61,14 @@ def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised, naming_file(tmp_path / "written"):
         (tmp_path / "read").read_bytes()
     assert describe_os_error(raised.value) == f"[Errno 2] No such file or directory: '{tmp_path}/read'"
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    said = f"{file} is a file, but a folder is needed there; name another path"
+    with pytest.raises(NotADirectoryError) as below:
+        (file / "a/b").read_bytes()
+    with pytest.raises(FileExistsError) as same:
+        file.mkdir(exist_ok=True)
+    assert describe_os_error(below.value) == describe_os_error(same.value) == said

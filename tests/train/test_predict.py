@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,9 @@ def test_a_file_that_is_no_picture_is_named_on_one_line(
     (tmp_path / "text.jpg").write_text("not a picture")
     with pytest.raises(FreelightError, match=r"text\.jpg: cannot decode: not a picture in a known format"):
         list(predict_files(trained, [tmp_path / "text.jpg"], views=1))
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(FreelightError, match=r"pipe\.jpg is not a regular file; give picture files"):
+        list(predict_files(trained, [tmp_path / "pipe.jpg"], views=1))
     missing = call("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg")
     assert missing.exit_code == 2
     assert missing.stderr == f"error: [Errno 2] No such file or directory: '{tmp_path}/none.jpg'\n"

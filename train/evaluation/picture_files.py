@@ -1,6 +1,7 @@
 """Classify picture files. They are rescaled first, as the training images were."""
 
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from ...pipeline import draw_epoch
 from ...shards import FreelightError, Rescaling, rescale_file
+from ...shards.base import open_regular
 from ...shards.images import check_picture_bytes
 from ..checkpoint import Checkpoint
 from ..evaluator import default_device, view_probabilities
@@ -80,12 +82,12 @@ def read_picture(path: Path, rescaling: Rescaling) -> Pixels:
 
     The JPEG compression of the sample is included. Raises `FreelightError`, naming the file, if it cannot be decoded.
     """
-    try:
-        check_picture_bytes(path.stat().st_size)
-        data = path.read_bytes()
-        return decode_sample(rescale_file(data, rescaling))
-    except FreelightError as error:
-        raise FreelightError(f"{path}: {error}") from None
+    with open_regular(path, remedy="give picture files") as file:
+        try:
+            check_picture_bytes(os.fstat(file.fileno()).st_size)
+            return decode_sample(rescale_file(file.read(), rescaling))
+        except FreelightError as error:
+            raise FreelightError(f"{path}: {error}") from None
 
 
 def decode_sample(jpeg: bytes) -> Pixels:
