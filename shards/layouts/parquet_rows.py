@@ -15,7 +15,7 @@ from .huggingface import wnid_of
 from .parquet_pages import Chunk, Group, largest_page
 
 BATCH_ROWS, BATCH_BYTES = 32, 64 << 20
-MAX_PAGE = 256 << 20
+MAX_PAGE = 192 << 20
 """Upper bound for an unpacked page, bytes."""
 MAX_PATH = 4096
 """Upper bound for the path in a row, bytes."""
