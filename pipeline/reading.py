@@ -1,6 +1,5 @@
 """Read the samples of an epoch ahead of their use, check them, and skip damaged ones on request."""
 
-import io
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ..shards import FreelightError, Split
 from ..shards.base import whole_number
@@ -31,17 +29,20 @@ class UndecodableError(FreelightError):
 class SampleReader:
     """Read batches of JPEGs of a split. `bytes_read` counts; `skipped` maps each skipped sample to the reason.
 
-    on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them.
+    image_size: side of the images, pixels; the first sample is decoded to check it. on_error: `raise` an error for a
+    damaged sample, or `skip` up to `max_skipped` of them.
     """
 
-    def __init__(self, split: Split, *, on_error: OnError = "raise", max_skipped: int = 0) -> None:
+    def __init__(self, split: Split, *, image_size: int, on_error: OnError = "raise", max_skipped: int = 0) -> None:
         if on_error not in get_args(OnError):
             raise FreelightError(f"`on_error` {on_error!r} is not one of {', '.join(get_args(OnError))}")
         self.split = split
+        self.image_size = image_size
         self.on_error = on_error
         self.max_skipped = whole_number("max_skipped", max_skipped)
         self.bytes_read = 0
         self.skipped: dict[int, str] = {}
+        self._first_decoded = False
 
     def announce(self, share: Share) -> None:
         """Ask the storage to fetch `share` ahead. Errors are left for `read` to report."""
@@ -55,7 +56,11 @@ class SampleReader:
             if sample in self.skipped:
                 continue
             try:
-                jpegs[sample] = self.split.read(sample)
+                data = self.split.read(sample)
+                if not self._first_decoded:  # crops of pictures of another size are other crops, without an error
+                    self.split.decode(sample, data, self.image_size)
+                    self._first_decoded = True
+                jpegs[sample] = data
             except UnavailableError:
                 raise
             except FreelightError as error:
@@ -77,17 +82,17 @@ class SampleReader:
             ) from error
 
     def prove_decodable(self, share: Share, cause: Exception) -> None:
-        """Raise `UndecodableError` for the first sample of `share` that does not decode.
+        """Raise `UndecodableError` for the first sample of `share` that does not decode, or has another size.
 
         cause: DALI's error, which names the failed operator but not the sample.
         """
         for sample in share.tolist():
             try:
-                with Image.open(io.BytesIO(self.split.read(sample)), formats=["JPEG"]) as image:
-                    image.load()
-            except (OSError, SyntaxError, ValueError) as error:
-                message = f"{self.split.describe(sample)} does not decode ({error}); make the dataset again"
-                raise UndecodableError(message, sample) from cause
+                self.split.decode(sample, self.split.read(sample), self.image_size)
+            except UnavailableError:
+                raise
+            except FreelightError as error:
+                raise UndecodableError(str(error), sample) from cause
 
 
 class ReadAhead:

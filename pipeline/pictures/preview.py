@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ...shards import Dataset, FreelightError, Split, Statistics
+from ...shards.sources import ClassInfo
 from ...shards.statistics import PUBLISHED_ROOTS
 from ..draws import draw_epoch
 from ..ops import CenterCrop, Lighting, LightingMode, RandomCrop
@@ -70,15 +71,18 @@ def _draws_section(
     samples: npt.NDArray[np.int32],
 ) -> Image.Image:
     """Draw a row for each image: as stored, then as in each epoch."""
-    jpegs = [split.read(index) for index in samples.tolist()]
     size = dataset.image_size
+    jpegs = [split.read(index) for index in samples.tolist()]
+    for index, jpeg in zip(samples.tolist(), jpegs, strict=True):
+        split.decode(index, jpeg, size)  # DALI's errors do not name the sample
     plain = Transform(crop=CenterCrop(size=size), mean="none", dtype="uint8", lighting=Lighting(mode="off"))
     all_draws = [draw_epoch(len(split), seed=preview.seed, epoch=epoch) for epoch in range(preview.draws)]
     originals = render(plain, all_draws[0], samples, jpegs, image_size=size, statistics=None)
     views = [render(transform, draws, samples, jpegs, image_size=size, statistics=statistics) for draws in all_draws]
     rows = []
     for row, sample in enumerate(samples.tolist()):
-        info = dataset.manifest.classes[int(split.samples["label"][sample])]
+        label = int(split.samples["label"][sample])
+        info = dataset.manifest.classes[label] if label >= 0 else ClassInfo("no label", "no label")
         name = info.name if info.name.isascii() else info.id
         boxes = [_captioned(tile(originals[row], _TILE), f"{name}\nas stored")]
         for epoch, (draws, pictures) in enumerate(zip(all_draws, views, strict=True)):

@@ -96,7 +96,10 @@ def _read_array(
 ) -> npt.NDArray[Any]:
     """Return the array in `file`, which has `size` bytes."""
     header = _read_header(file, size, expected, lengths, where, remedy)
-    data = bytearray(size - header.offset)  # unlike bytes, it gives arrays that can be written
+    try:
+        data = bytearray(size - header.offset)  # unlike bytes, it gives arrays that can be written
+    except MemoryError:
+        raise FreelightError(f"{where} has {size} bytes, which do not fit into memory; {remedy}") from None
     view, done = memoryview(data), len(header.rest)
     view[:done] = header.rest
     while done < len(data):  # without a seek, after which zipfile does not check the crc

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import io
 import os
 import zlib
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from ..base import FreelightError, open_descriptor
 from .cache import ShardCache
@@ -83,6 +85,21 @@ class Split:
         if len(data) != length:
             return data, f"cut short ({len(data)} of {length} bytes)"
         return data, None if zlib.crc32(data) == row["crc32"] else "changed (crc32 differs)"
+
+    def decode(self, index: int, jpeg: bytes, size: int) -> Image.Image:
+        """Return the picture of sample `index`, decoded by Pillow from the bytes that `read` returned.
+
+        Raises `FreelightError` unless it is RGB of size x size.
+        """
+        try:
+            picture = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
+            if (picture.mode, picture.size) == ("RGB", (size, size)):
+                picture.load()
+                return picture
+            fault = f"is {picture.mode} of {picture.size}, not RGB of {size}x{size}"
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            fault = f"does not decode ({error})"
+        raise FreelightError(f"{self.describe(index)} {fault}; make the dataset again")
 
     def describe(self, index: int) -> str:
         """Return a sample's shard, key and source path, for messages; without what cannot be read."""

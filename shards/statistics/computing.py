@@ -1,7 +1,6 @@
 """Compute a split's statistics in one pass over its shards, on any number of workers; resume after a stop."""
 
 import functools
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ..base import Array, FreelightError, atomic_write, lock_file, read_arrays, run_tasks
-from ..dataset import Dataset, Split
+from ..dataset import Dataset
 from .moments import RGBMoments
 from .statistics import STATISTICS, TRAINING_SPLIT, Statistics, unfinished_path
 
@@ -123,27 +121,12 @@ def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArr
     for first in range(0, len(samples), _BATCH):
         batch = samples[first : first + _BATCH].tolist()
         for place, index in enumerate(batch):
-            picture = _open(opened, index, size)
+            picture = opened.decode(index, opened.read(index), size)
             if not len(images):  # memory is taken after a first picture has the size that the manifest says
                 images = np.empty((min(_BATCH, len(samples)), size, size, 3), np.uint8)
             images[place] = np.asarray(picture)
         yield images[: len(batch)]
     opened.close()
-
-
-def _open(split: Split, index: int, size: int) -> Image.Image:
-    """Return a decoded sample. Raises `FreelightError` unless it is an RGB JPEG of this size."""
-    try:
-        picture = Image.open(io.BytesIO(split.read(index)), formats=["JPEG"])
-        if (picture.mode, picture.size) == ("RGB", (size, size)):
-            picture.load()
-            return picture
-        fault = f"is {picture.mode} of {picture.size}, not RGB of {size}x{size}"
-    except FreelightError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        fault = f"does not decode ({error})"
-    raise FreelightError(f"{split.describe(index)} {fault}; make the dataset again")
 
 
 @dataclass

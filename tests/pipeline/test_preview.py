@@ -117,6 +117,21 @@ def test_fewer_images_than_rows_and_no_lighting_are_drawn_too(dataset: Dataset, 
 # The boxes.
 
 
+def test_images_of_another_size_than_the_manifest_says_are_an_error(
+    dataset_copy: Dataset, statistics: Statistics
+) -> None:
+    object.__setattr__(dataset_copy.manifest, "image_size", 300)
+    with pytest.raises(FreelightError, match=r"tar: sample \d{8} .* is RGB of \(256, 256\), not RGB of 300x300; make"):
+        draw_preview(dataset_copy, dataset_copy.split("train"), statistics, Preview(rows=1, draws=1))
+
+
+def test_a_split_without_labels_and_classes_is_drawn(dataset_copy: Dataset, statistics: Statistics) -> None:
+    split = dataset_copy.split("val")
+    split.samples["label"] = -1
+    object.__setattr__(dataset_copy.manifest, "classes", ())
+    assert draw_preview(dataset_copy, split, statistics, Preview(rows=1, draws=1)).width
+
+
 def test_text_is_not_cut_off_on_any_side() -> None:
     """Letters with long parts on all sides have a margin around them."""
     for size in (11, 13, 22, 40):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import struct
 import tracemalloc
 import zipfile
@@ -250,3 +251,18 @@ def test_any_flipped_byte_of_an_archive_is_found_or_harmless(tmp_path: Path) -> 
             else:
                 assert (found["it"] == 1).all()
     assert refused > len(sound)
+
+
+def test_an_array_that_does_not_fit_into_memory_is_one_line(tmp_path: Path) -> None:
+    """A sparse file of 192 GiB whose header is right."""
+    path = tmp_path / "a.npy"
+    path.write_bytes(declare(HEADER.format(f"({2**33}, 3)")))
+    size = path.stat().st_size + 24 * 2**33
+    os.truncate(path, size)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**36, before[1]))
+    try:
+        with pytest.raises(FreelightError, match=rf"a\.npy has {size} bytes, which do not fit into memory; R"):
+            read_array(path, F8, remedy="R")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

@@ -164,3 +164,10 @@ def test_an_io_error_names_the_sample(dataset: Dataset, monkeypatch: pytest.Monk
         FreelightError, match=r"train-.*: sample \d{8} \(from .*\) cannot be read \(Input/output error\)"
     ):
         list(loader)
+
+
+def test_images_of_another_size_than_the_manifest_says_are_an_error(dataset_copy: Dataset) -> None:
+    """Crops of them would be other crops, without an error; or DALI's error, which names no sample."""
+    object.__setattr__(dataset_copy.manifest, "image_size", 300)
+    with pytest.raises(FreelightError, match=r"tar: sample \d{8} .* is RGB of \(256, 256\), not RGB of 300x300; make"):
+        next(iter(make(dataset_copy)))
