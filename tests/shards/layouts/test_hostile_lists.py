@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from miniatures import meta_mat, tar_of
 
-from freelight.shards import FreelightError, list_images
+from freelight.shards import FreelightError, ShardSettings, list_images, make_shards
 from freelight.shards.layouts import read_devkit
 
 MAT = meta_mat(2012, [(1, "n02119789", "kit fox", 0), (2, "n03126707", "crane", 0), (3, "n00001740", "entity", 2)])
@@ -132,3 +132,12 @@ def test_kaggles_lists_are_checked(name: str, damage: Callable[[Path], object], 
     damage(kaggle / name)
     with pytest.raises(FreelightError, match=rf"{re.escape(name)}.*{message}"):
         list_images(kaggle)
+
+
+def test_class_names_that_are_not_utf_8_are_one_line_also_for_a_source_read_in_order(tmp_path: Path) -> None:
+    (tmp_path / "names.tsv").write_bytes(b"n00000001\t\xff\n")
+    inner = tar_of([("n00000001_1.JPEG", b"not read")])
+    (tmp_path / "fall11_whole.tar.gz").write_bytes(gzip.compress(tar_of([("n00000001.tar", inner)])))
+    source = list_images(tmp_path / "fall11_whole.tar.gz", class_names=tmp_path / "names.tsv")
+    with pytest.raises(FreelightError, match=r"names\.tsv is not UTF-8 text"):
+        make_shards(source, tmp_path / "out", ShardSettings())
