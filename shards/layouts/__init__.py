@@ -1,13 +1,14 @@
 """The layouts of the copies of ImageNet that people have. Each is recognised by its files."""
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 from ..base import FreelightError
 from ..sources import Labelling, OrderedSource, Source, label_images
 from .devkit import DEVKITS, Devkit, read_devkit
 from .fall2011 import Fall2011
-from .folders import Folders
+from .folders import Folders, unused_splits
 from .huggingface import HuggingFace
 from .ilsvrc2010 import Ilsvrc2010
 from .ilsvrc2012 import Ilsvrc2012
@@ -60,6 +61,9 @@ def list_images(
     gc.disable()  # a listing makes a million tuples and no cycles; searching for cycles takes a fifth of the time
     try:
         found = chosen.list_source(images, labelling)
+        if chosen in LAYOUTS[:-1]:
+            files = found.files() if isinstance(found, OrderedSource) else []
+            found = replace(found, notes=[*found.notes, *unused_splits(images, files)])
         return found if isinstance(found, OrderedSource) else label_images(found, labelling)
     finally:
         if collecting:

@@ -175,5 +175,13 @@ def list_flat_folder(listing: Listing, folder: Path, split: str) -> list[SourceI
     return images
 
 
+def unused_splits(images: Path, files: list[str]) -> list[str]:
+    """Return notes on the split folders in `images` that hold none of `files`, for the layouts of archives."""
+    used = {file.partition("/")[0] for file in files}
+    found = [name for name in _subfolders(images) if name.lower() in SPLIT_OF] if images.is_dir() else []
+    unused = [f"{name}/" for name in found if name not in used]
+    return [f"not used: {_first(unused)}, because the layout is not {Folders.name}"] if unused else []
+
+
 def _subfolders(folder: Path) -> list[str]:
     return [e.name for e in scan_folder(folder) if os.path.isdir(e.path) and not ignored_folder(e.name)]

@@ -6,7 +6,7 @@
 import gzip
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
@@ -66,6 +66,7 @@ class OrderedSource:
     """A source that can only be read in order.
 
     labelling: applied when all pictures are known. class_names: names of the classes by number, if the files hold them.
+    notes: lines for the summary.
     """
 
     root: Path
@@ -73,6 +74,7 @@ class OrderedSource:
     pieces: tuple[OrderedPiece, ...]
     labelling: Labelling
     class_names: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
     def files(self) -> list[str]:
         """Return the files of all pieces, sorted."""

@@ -141,7 +141,7 @@ def _rescale_segment(
 
 def _list_segments(source: OrderedSource, folder: Path) -> Source:
     """List the pictures of all segments under their paths in the original source, and label them."""
-    listing = Listing(root=folder, layout=source.layout, splits={})
+    listing = Listing(root=folder, layout=source.layout, splits={}, notes=list(source.notes))
     for number, piece in enumerate(source.pieces):
         by_class: ByClass = listing.splits.setdefault(piece.split, {})
         for index in sorted(folder.glob(f"{number:06d}-*.json")):

@@ -51,6 +51,7 @@ def summarize_source(source: Source | OrderedSource, settings: ShardSettings) ->
     if isinstance(source, OrderedSource):
         for file in source.files():
             yield f"  {file}, {(source.root / file).stat().st_size / 1e6:.1f} MB"
+        yield from source.notes
         yield "this layout can only be read in order; its images are counted and labelled when the dataset is made"
         return
     tasks = deal_shards(source, settings)

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 import scipy.io
 
-from freelight.shards import FreelightError, ShardSettings, Source, list_images, make_shards, summarize_dataset
+from freelight.shards import (
+    FreelightError,
+    ShardSettings,
+    Source,
+    list_images,
+    make_shards,
+    summarize_dataset,
+    summarize_source,
+)
 from freelight.shards.images import Rescaling
 
 Contents = dict[str, list[tuple[str | None, bytes]]]
@@ -202,3 +210,21 @@ def test_of_members_that_stand_twice_the_last_counts_and_the_summary_says_so(
     lines = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
     assert sorted(line["path"] for line in lines) == sorted(f"{path.name}/{name}" for name in doubled)
     assert {line["reason"] for line in lines} == {"stands again later in the archive"}
+
+
+def test_a_split_folder_beside_archives_is_named_as_not_used(ilsvrc2012: Path) -> None:
+    """People unpack the validation archive there."""
+    (ilsvrc2012 / "ILSVRC2012_img_val.tar").unlink()
+    (ilsvrc2012 / "Validation").mkdir()
+    source = listed(ilsvrc2012)
+    assert source.notes == ("not used: Validation/, because the layout is not folders",)
+    assert list(source.splits) == ["train", "test"]
+
+
+def test_a_split_folder_beside_an_archive_read_in_order_is_named_too(mini: Any, tar: Tar, tmp_path: Path) -> None:
+    (tmp_path / "fall11_whole.tar.gz").write_bytes(gzip.compress(tar(mini.class_tars())))
+    (tmp_path / "val").mkdir()
+    note = "not used: val/, because the layout is not folders"
+    source = list_images(tmp_path)
+    assert note in list(summarize_source(source, TINY))
+    assert make_shards(source, tmp_path / "out", TINY).source["notes"] == [note]
