@@ -1,10 +1,13 @@
 """What all faults share: small data, a shell for the installed commands, and the count of the faults."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from jobs import Inject, Shell
+from runs import training
+from small_disk import SmallDisk
 
 from freelight.demo.drawing import draw_pictures
 
@@ -42,6 +45,16 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     shell.close()
 
 
+@pytest.fixture
+def disk(shell: Shell, tmp_path: Path) -> Iterator[SmallDisk]:
+    """A small disk, which the commands of `shell` see."""
+    disk = SmallDisk(tmp_path / "disk")
+    shell.prefix = disk.prefix
+    yield disk
+    shell.close()
+    disk.close()
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn pictures that make 30 shards of eight."""
@@ -58,3 +71,16 @@ def made(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shell.succeed("make_shards", "--images", images, "--out", folder / "dataset", "--samples-per-shard", 8)
     shell.succeed("compute_pca", "--shards", folder / "dataset")
     return folder / "dataset"
+
+
+@pytest.fixture(scope="session")
+def trained(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """The folder of a run of two epochs on so many columns, to which nothing happened: read only."""
+    folder = tmp_path_factory.mktemp("trained")
+
+    @cache
+    def run(columns: int) -> Path:
+        Shell(folder / f"shell-{columns}").succeed(*training(made, folder / f"run-{columns}", columns))
+        return folder / f"run-{columns}"
+
+    return run

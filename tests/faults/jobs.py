@@ -17,8 +17,8 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 PATIENCE = 10.0
 """Seconds until every process of a job that ended or was killed must be gone."""
-WORKER = "LokyProcess"
-"""Pattern of the command line of a worker of make_shards, compute_pca and verify_shards."""
+WORKER, RANK = "LokyProcess", "spawn_main"
+"""Patterns of the command lines of a worker of make_shards and of a rank of train."""
 LIMIT = 120.0
 """Seconds that no job of these small datasets may take."""
 MARK = "FREELIGHT_JOB"
@@ -99,11 +99,15 @@ class Job:
         return Ended(code, self.stdout.read_text(errors="replace"), self.stderr.read_text(errors="replace"))
 
     def hurt(self, who: str, number: signal.Signals) -> None:
-        """Send a signal to the `command` alone, to the `group` as Ctrl-C does, or to the first process like `who`."""
+        """Send a signal to the `command` alone, to the `group` as Ctrl-C does, to a `worker`, or to `rank 0` or 1."""
         if who == "group":
             os.killpg(self.process.pid, number)
+        elif who == "command":
+            os.kill(self.process.pid, number)
+        elif who == "worker":
+            os.kill(self.children(WORKER)[0], number)
         else:
-            os.kill(self.process.pid if who == "command" else self.children(who)[0], number)
+            os.kill(self.children(RANK)[int(who.removeprefix("rank "))], number)
 
     def kill_all(self) -> None:
         """Kill what is left."""
@@ -149,9 +153,16 @@ class Shell:
         return ended
 
     def assert_no_leftover(self, *folders: Path) -> None:
-        """Fail if `folders` or the folder for temporary files hold anything temporary."""
+        """Fail if `folders` or the folder for temporary files hold anything temporary.
+
+        After SIGKILL, nothing can remove the folder of Python's `tempfile`; the system does.
+        """
         left = [path for folder in folders for path in folder.rglob("*") if path.name.endswith((".tmp", ".partial"))]
-        assert not left + list(self.temporary.iterdir())
+        killed = any(job.process.returncode == -signal.SIGKILL for job in self.jobs)
+        left += [
+            path for path in self.temporary.iterdir() if not (killed and path.name.startswith(("tmp", "freelight-")))
+        ]
+        assert not left, f"left behind: {left}"
 
     def close(self) -> None:
         """Kill what is left of the jobs."""

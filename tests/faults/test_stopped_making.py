@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jobs import WORKER, Inject, Shell, assert_no_traceback, assert_one_line, assert_stopped, files
+from jobs import Inject, Shell, assert_no_traceback, assert_one_line, assert_stopped, files
 
 Moment = Callable[[Path], bool]
 
@@ -115,7 +115,7 @@ def test_a_worker_that_dies_ends_the_command_and_the_same_command_gives_the_same
     moment = moment_of(stage, rng, sum(name.endswith(".tar") for name in whole[source]))
     job = shell.begin(*make(source, out, 2))
     job.wait_until(lambda: moment(out))
-    job.hurt(WORKER, number)
+    job.hurt("worker", number)
     inject(f"{number.name} to a worker of make_shards while {stage}")
     ended = job.end()
     if number == signal.SIGINT:

@@ -36,7 +36,7 @@ def stop(job: Job, moment: Callable[[], object], who: str, number: signal.Signal
     job.wait_until(moment)
     job.hurt(who, number)
     ended = job.end()
-    if who != WORKER:
+    if who != "worker":
         assert_stopped(ended, number)
     elif number == signal.SIGKILL:
         assert_one_line(ended, "a worker process was killed", "run the same command again")

@@ -139,6 +139,9 @@ def _spawn(work: Work, processes: int, columns: int, backend: str, remedy: str) 
                 # A rank that the forwarded signal ended before it had its handler has done nothing yet: no failure.
                 if not stop.number or error.exit_code not in (-signal.SIGTERM, -signal.SIGINT):
                     raise FreelightError(f"rank {error.error_index} ended ({error.msg}); {remedy}") from None
+            finally:
+                for path in context.error_files:  # torch leaves the traceback of a failed rank in its folder
+                    Path(path).unlink(missing_ok=True)
         if stop.number is None and (Path(folder) / STOPPED).exists():  # a signal reached the ranks but not this process
             stop.number = int((Path(folder) / STOPPED).read_text())
         return stop
