@@ -142,9 +142,7 @@ class Loader(IterableDataset[Any]):
                 f"a global order reads all of {split}'s {split_bytes} bytes at random, but the cache holds "
                 f"{cache.limit}: give cache_bytes={split_bytes}, or order='sequential'"
             )
-        self._reader = SampleReader(
-            self.split, image_size=self.dataset.image_size, on_error=on_error, max_skipped=max_skipped
-        )
+        self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
         # One reader thread for all epochs: a new one per epoch makes glibc open new arenas, which keep old JPEGs.
         self._thread = _reader_thread()
         # A finished epoch leaves its decoder idle, for the next one; an unfinished one drops it.

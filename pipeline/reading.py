@@ -29,20 +29,17 @@ class UndecodableError(FreelightError):
 class SampleReader:
     """Read batches of JPEGs of a split. `bytes_read` counts; `skipped` maps each skipped sample to the reason.
 
-    image_size: side of the images, pixels; the first sample is decoded to check it. on_error: `raise` an error for a
-    damaged sample, or `skip` up to `max_skipped` of them.
+    on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them.
     """
 
-    def __init__(self, split: Split, *, image_size: int, on_error: OnError = "raise", max_skipped: int = 0) -> None:
+    def __init__(self, split: Split, *, on_error: OnError = "raise", max_skipped: int = 0) -> None:
         if on_error not in get_args(OnError):
             raise FreelightError(f"`on_error` {on_error!r} is not one of {', '.join(get_args(OnError))}")
         self.split = split
-        self.image_size = image_size
         self.on_error = on_error
         self.max_skipped = whole_number("max_skipped", max_skipped)
         self.bytes_read = 0
         self.skipped: dict[int, str] = {}
-        self._first_decoded = False
 
     def announce(self, share: Share) -> None:
         """Ask the storage to fetch `share` ahead. Errors are left for `read` to report."""
@@ -56,11 +53,7 @@ class SampleReader:
             if sample in self.skipped:
                 continue
             try:
-                data = self.split.read(sample)
-                if not self._first_decoded:  # crops of pictures of another size are other crops, without an error
-                    self.split.decode(sample, data, self.image_size)
-                    self._first_decoded = True
-                jpegs[sample] = data
+                jpegs[sample] = self.split.read(sample)
             except UnavailableError:
                 raise
             except FreelightError as error:
@@ -82,13 +75,13 @@ class SampleReader:
             ) from error
 
     def prove_decodable(self, share: Share, cause: Exception) -> None:
-        """Raise `UndecodableError` for the first sample of `share` that does not decode, or has another size.
+        """Raise `UndecodableError` for the first sample of `share` that does not decode.
 
         cause: DALI's error, which names the failed operator but not the sample.
         """
         for sample in share.tolist():
             try:
-                self.split.decode(sample, self.split.read(sample), self.image_size)
+                self.split.decode(sample, self.split.read(sample))
             except UnavailableError:
                 raise
             except FreelightError as error:

@@ -74,7 +74,7 @@ def _draws_section(
     size = dataset.image_size
     jpegs = [split.read(index) for index in samples.tolist()]
     for index, jpeg in zip(samples.tolist(), jpegs, strict=True):
-        split.decode(index, jpeg, size)  # DALI's errors do not name the sample
+        split.decode(index, jpeg)  # DALI's errors do not name the sample
     plain = Transform(crop=CenterCrop(size=size), mean="none", dtype="uint8", lighting=Lighting(mode="off"))
     all_draws = [draw_epoch(len(split), seed=preview.seed, epoch=epoch) for epoch in range(preview.draws)]
     originals = render(plain, all_draws[0], samples, jpegs, image_size=size, statistics=None)

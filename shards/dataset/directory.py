@@ -50,4 +50,4 @@ class Dataset:
         if name not in self.manifest.splits:
             raise FreelightError(f"{self.folder} has no split {name!r}; it has: {', '.join(self.manifest.splits)}")
         info, classes = self.manifest.splits[name], len(self.manifest.classes)
-        return Split(self.folder, name, info, classes=classes, cache=self.cache)
+        return Split(self.folder, name, info, classes=classes, image_size=self.image_size, cache=self.cache)

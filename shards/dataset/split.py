@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..base import FreelightError, open_descriptor
 from .cache import ShardCache
+from .frames import read_frame
 from .manifest import ShardInfo, SplitInfo, samples_name, sources_name
 from .schema import REMEDY
 from .tables import read_keys, read_samples, read_sources
@@ -27,11 +28,19 @@ class Split:
     """One split of a dataset: `samples` is its table (dtype `SAMPLE`), `read(i)` the checked JPEG bytes of sample i."""
 
     def __init__(
-        self, folder: Path, name: str, info: SplitInfo, *, classes: int, cache: ShardCache | None = None
+        self,
+        folder: Path,
+        name: str,
+        info: SplitInfo,
+        *,
+        classes: int,
+        image_size: int,
+        cache: ShardCache | None = None,
     ) -> None:
         self.folder = folder
         self.name = name
         self.info = info
+        self.image_size = image_size
         self.cache = cache
         if cache is not None:
             for file, sha256 in info.files.items():
@@ -59,7 +68,10 @@ class Split:
         return read_keys((self.folder / info.name).with_suffix(".idx"), info.samples)[index - first]
 
     def read(self, index: int) -> bytes:
-        """Return the JPEG bytes of sample `index`. Raises `FreelightError` if the shard is cut short or changed.
+        """Return the JPEG bytes of sample `index`.
+
+        Raises `FreelightError` if the shard is cut short or changed, or if the JPEG declares another size: a decoder
+        takes memory for what a header declares.
 
         If it is the copy of a remote dataset's shard that is damaged, the shard is fetched again first.
         """
@@ -84,22 +96,22 @@ class Split:
         data = os.pread(self._descriptor(int(row["shard"])), length, int(row["offset"]))
         if len(data) != length:
             return data, f"cut short ({len(data)} of {length} bytes)"
-        return data, None if zlib.crc32(data) == row["crc32"] else "changed (crc32 differs)"
+        if zlib.crc32(data) != row["crc32"]:
+            return data, "changed (crc32 differs)"
+        size, frame = self.image_size, read_frame(data)
+        if frame != (size, size, 3):
+            declared = "no size" if frame is None else "{} x {} pixels of {} components".format(*frame)
+            return data, f"no RGB JPEG of {size} x {size} pixels (it declares {declared})"
+        return data, None
 
-    def decode(self, index: int, jpeg: bytes, size: int) -> Image.Image:
-        """Return the picture of sample `index`, decoded by Pillow from the bytes that `read` returned.
-
-        Raises `FreelightError` unless it is RGB of size x size.
-        """
+    def decode(self, index: int, jpeg: bytes) -> Image.Image:
+        """Return the RGB picture of sample `index`, decoded by Pillow from the bytes that `read` returned."""
         try:
             picture = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
-            if (picture.mode, picture.size) == ("RGB", (size, size)):
-                picture.load()
-                return picture
-            fault = f"is {picture.mode} of {picture.size}, not RGB of {size}x{size}"
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            fault = f"does not decode ({error})"
-        raise FreelightError(f"{self.describe(index)} {fault}; make the dataset again")
+            picture.load()
+            return picture
+        except (OSError, SyntaxError, ValueError) as error:
+            raise FreelightError(f"{self.describe(index)} does not decode ({error}); make the dataset again") from None
 
     def describe(self, index: int) -> str:
         """Return a sample's shard, key and source path, for messages; without what cannot be read."""

@@ -121,7 +121,7 @@ def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArr
     for first in range(0, len(samples), _BATCH):
         batch = samples[first : first + _BATCH].tolist()
         for place, index in enumerate(batch):
-            picture = opened.decode(index, opened.read(index), size)
+            picture = opened.decode(index, opened.read(index))
             if not len(images):  # memory is taken after a first picture has the size that the manifest says
                 images = np.empty((min(_BATCH, len(samples)), size, size, 3), np.uint8)
             images[place] = np.asarray(picture)

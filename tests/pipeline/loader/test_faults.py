@@ -1,5 +1,8 @@
 """A damaged sample raises an error that names it, or is skipped within the limit; all others are returned."""
 
+import hashlib
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,5 +172,23 @@ def test_an_io_error_names_the_sample(dataset: Dataset, monkeypatch: pytest.Monk
 def test_images_of_another_size_than_the_manifest_says_are_an_error(dataset_copy: Dataset) -> None:
     """Crops of them would be other crops, without an error; or DALI's error, which names no sample."""
     object.__setattr__(dataset_copy.manifest, "image_size", 300)
-    with pytest.raises(FreelightError, match=r"tar: sample \d{8} .* is RGB of \(256, 256\), not RGB of 300x300; make"):
+    with pytest.raises(FreelightError, match=r"sample \d{8} .* is no RGB JPEG of 300 x 300 pixels \(it declares 256 x"):
         next(iter(make(dataset_copy)))
+
+
+def test_a_sample_that_declares_a_huge_size_is_named_before_memory_is_taken_for_it(dataset_copy: Dataset) -> None:
+    """Its checksums are right: 520 million pixels would be 1.6 GB."""
+    folder = Path(dataset_copy.folder)
+    row = dataset_copy.split("val").samples[3]
+    start, length = int(row["offset"]), int(row["length"])
+    data = bytearray((folder / "val-000000.tar").read_bytes())
+    frame = data.index(b"\xff\xc0", start)
+    data[frame + 5 : frame + 9] = (8000).to_bytes(2) + (65_000).to_bytes(2)
+    (folder / "val-000000.tar").write_bytes(data)
+    table = np.load(folder / "val.samples.npy")
+    table["crc32"][3] = zlib.crc32(data[start : start + length])
+    np.save(folder / "val.samples.npy", table)
+    changed = hashlib.sha256((folder / "val.samples.npy").read_bytes()).hexdigest()
+    dataset_copy.manifest.splits["val"].files["val.samples.npy"] = changed
+    with pytest.raises(FreelightError, match=r"val-000000\.tar: sample \d{8} .* \(it declares 8000 x 65000 pixels"):
+        list(make(dataset_copy, "val", order="sequential"))
