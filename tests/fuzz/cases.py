@@ -87,7 +87,7 @@ def prepare(case: Case, corpus: Path, folder: Path) -> bool:
                 shutil.copy2(source, folder / "in" / source.name)
     (folder / "in" / case["file"]).write_bytes(data)
     if case.get("corrected"):
-        _correct(folder / "in" / "dataset", Path(case["file"]).name, crcs=case["corrected"] == CRCS)
+        _correct((folder / "in" / case["file"]).parent, Path(case["file"]).name, crcs=case["corrected"] == CRCS)
     return data != sound
 
 

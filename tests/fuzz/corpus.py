@@ -61,6 +61,11 @@ class Corpus:
         names = "--class-names images/class-names.tsv"
         self.run(f"freelight make-shards --images images --out dataset {SIZE} {names} --max-rejected 0.5")
         self.run("freelight compute-pca --shards dataset")
+        damaged = Path(shutil.copytree(self.folder / "dataset", self.folder / "damaged"))
+        for shard in damaged.glob("*-000000.tar"):
+            data = shard.read_bytes()
+            at = data.index(b"\xff\xda") + 20  # within the first picture's pixels
+            shard.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
         summing = Path(shutil.copytree(self.folder / "dataset", self.folder / "summing"))
         (summing / "statistics.npz").unlink()
         shard = summing / "train-000001.tar"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from archive_forms import GZIPPED_BYTES, GZIPPED_TAR_HEADER, TAR_HEADER, within_member
 from corpus import SIZE, TRAIN
 from forms import BYTES, COMMAS, JSON, JSON_LINES, NPY, NPZ, TABS, WORDS, Form
-from picture_forms import PICTURE, PNG_SIZE
+from picture_forms import JPEG_FRAME, PICTURE, PNG_SIZE, SAMPLE_PICTURE
 from table_forms import META_TABLE, PARQUET
 from tensor_forms import TENSOR, TORCH, ZIP_ENTRY
 
@@ -30,6 +30,8 @@ FORMS: dict[str, Form] = {
     "parquet": PARQUET,
     "picture": PICTURE,
     "png size": PNG_SIZE,
+    "jpeg frame": JPEG_FRAME,
+    "sample": SAMPLE_PICTURE,
 }
 
 
@@ -52,6 +54,10 @@ COMMANDS = {
     "verify": Command("freelight verify-shards --shards dataset --level crc", reports=True),
     "decode": Command("freelight verify-shards --shards dataset --level decode", reports=True),
     "pca": Command("freelight compute-pca --shards dataset --out ../out/x.npz"),
+    "verify damaged": Command("freelight verify-shards --shards damaged --level crc", reports=True),
+    "decode damaged": Command("freelight verify-shards --shards damaged --level decode", reports=True),
+    "damaged pca": Command("freelight compute-pca --shards damaged --out ../out/x.npz"),
+    "evaluate damaged": Command("freelight evaluate --checkpoint run/last.pt --shards damaged --views 1"),
     "own pca": Command("freelight compute-pca --shards dataset", tuple(f"dataset/{name}" for name in STATISTICS)),
     "resumed pca": Command("freelight compute-pca --shards summing", tuple(f"summing/{name}" for name in STATISTICS)),
     "preview": Command("freelight preview --shards dataset --out ../out/x.png --rows 1 --draws 1"),
@@ -132,7 +138,17 @@ KINDS = {
     "index": Kind(
         {f"dataset/{split}-000000.idx": ("words", "words", "bytes") for split in ("train", "val")}, READERS, True
     ),
-    "shard": Kind(dict.fromkeys(SHARDS, ("tar header", "bytes", "bytes")), READERS, True),
+    "index of a damaged shard": Kind(
+        {
+            **{f"damaged/{split}-000000.idx": ("words", "words", "bytes") for split in ("train", "val")},
+            **{f"damaged/{split}.sources.txt": ("words", "bytes") for split in ("train", "val")},
+        },
+        ("verify damaged", "decode damaged", "damaged pca", "evaluate damaged"),
+        True,
+    ),
+    "shard": Kind(
+        dict.fromkeys(SHARDS, ("tar header", "bytes", "bytes", "jpeg frame", "jpeg frame", "sample")), READERS, True, 2
+    ),
     "sources list": Kind(
         {f"dataset/{split}.sources.txt": ("words", "words", "bytes") for split in ("train", "val")},
         ("verify", "evaluate", "full report", "find", "preview", "submission"),
@@ -214,9 +230,12 @@ KINDS = {
     "lists of classes": Kind(
         {"tree/names.tsv": ("tabs", "bytes"), "tree/classes.txt": ("words", "bytes")}, ("make named",)
     ),
-    "picture": Kind({"photo.JPEG": ("picture", "picture", "bytes")}, ("predict",), weight=2),
+    "picture": Kind({"photo.JPEG": ("picture", "picture", "bytes", "jpeg frame")}, ("predict",), weight=2),
     "pictures of a source": Kind(
-        {"tree/class0/1.JPEG": ("picture", "picture", "bytes"), "tree/class0/6.png": ("png size", "bytes")},
+        {
+            "tree/class0/1.JPEG": ("picture", "picture", "bytes", "jpeg frame"),
+            "tree/class0/6.png": ("png size", "bytes"),
+        },
         ("make",),
         weight=2,
     ),

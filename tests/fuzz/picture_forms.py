@@ -1,6 +1,8 @@
 """The forms of picture files: another format, kind of pixels or size, or a header that declares another size."""
 
 import io
+import re
+import tarfile
 import warnings
 import zlib
 
@@ -83,5 +85,48 @@ def _apply_chunk(data: bytes, edit: Edit, outside: str) -> bytes:
     return data[:12] + chunk + zlib.crc32(chunk).to_bytes(4) + data[33:]
 
 
+FRAME = re.compile(rb"\xff\xc0\x00[\x0b\x11\x14]\x08")
+"""Beginning of a baseline JPEG's frame header; height, width and the number of components follow."""
+
+
+def _draw_frame(data: bytes) -> Strategy:
+    frames = [found.end() for found in FRAME.finditer(data)]
+    side = st.sampled_from([0, 1, 67, 8_000, 65_500])
+    return st.builds(
+        lambda at, height, width, parts: {"at": at, "size": [height, width], "parts": parts},
+        st.sampled_from(frames),
+        side,
+        side,
+        st.sampled_from([0, 1, 2, 3, 3, 3, 4, 255]),
+    )
+
+
+def _apply_frame(data: bytes, edit: Edit, outside: str) -> bytes:
+    """Give a JPEG, alone or in a tar, another size or number of components than its data has."""
+    start = edit["at"]
+    height, width = edit["size"]
+    frame = height.to_bytes(2) + width.to_bytes(2) + bytes([edit["parts"]])
+    return data[:start] + frame + data[start + 5 :]
+
+
+def _draw_sample(data: bytes) -> Strategy:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        samples = [(member.offset_data, member.size) for member in tar if member.name.endswith(".jpg")]
+    return st.builds(
+        lambda place, edit: {"at": place[0], "length": place[1], "picture": edit},
+        st.sampled_from(samples),
+        _draw_format(b""),
+    )
+
+
+def _apply_sample(data: bytes, edit: Edit, outside: str) -> bytes:
+    """Put a picture of another format, mode or size in the place of a sample's JPEG, as far as there is room."""
+    at, length = edit["at"], edit["length"]
+    picture = _apply_format(data[at : at + length], edit["picture"], outside)
+    return data[:at] + picture[:length].ljust(length, b"\0") + data[at + length :]
+
+
 PICTURE = Form(_draw_format, _apply_format)
 PNG_SIZE = Form(_draw_chunk, _apply_chunk)
+JPEG_FRAME = Form(_draw_frame, _apply_frame)
+SAMPLE_PICTURE = Form(_draw_sample, _apply_sample)
