@@ -46,7 +46,8 @@ def write_statistics(
                 dataset, split, workers=workers, cluster=cluster, record=unfinished_path(path), watch=watch
             )
             found.save(path)
-    unfinished_path(path).unlink(missing_ok=True)
+    if unfinished_path(path).exists():  # finished statistics may lie in a folder that can only be read
+        unfinished_path(path).unlink(missing_ok=True)
     return found
 
 
