@@ -18,7 +18,7 @@ OTHER = "its own files"
 LEVELS = {
     "shards": (("base",), ("images",), ("sources",), ("dataset", "layouts"), ("statistics", "writing"), (OTHER,)),
     "pipeline": (("draws",), ("ops",), (OTHER,), ("pictures",)),
-    "train": (("parallel",), ("network",), ("recipes",), (OTHER,), ("evaluation",), ("inspection",)),
+    "train": (("parallel",), ("network",), ("recipes",), (OTHER,), ("evaluation", "exporting"), ("inspection",)),
     "tools/freelight": (("lazy_group",), ("benchmarks", "demo"), ("claims",), ("commands",), (OTHER,)),
 }
 """The folders and files of a package by level, the lowest first. Each may import itself and lower levels.

@@ -36,7 +36,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def test_every_tool_is_an_executable_that_the_virtual_environment_runs() -> None:
-    names = "make_shards verify_shards compute_pca preview evaluate predict find_similar report demo"
+    names = "make_shards verify_shards compute_pca preview evaluate predict find_similar export report demo"
     for path in map(TOOLS.joinpath, names.split()):
         assert os.access(path, os.X_OK), f"chmod +x {path}"
         assert path.read_text().startswith("#!/usr/bin/env python3\n")

@@ -5,15 +5,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..shards import Dataset, FreelightError, Rescaling, Statistics
-from ..shards.base import atomic_write, check, record
+from ..shards.base import check, record
 from .checkpoint_content import FRAME, LATER, content_of
-from .checkpoint_file import REMEDY, read_content
+from .checkpoint_file import REMEDY, read_content, write_content
 from .network.network import Network
 from .parallel.columns import Columns
 from .recipes import Recipe, load_recipe
@@ -53,14 +53,7 @@ class Checkpoint:
             name: torch.as_tensor(value) if isinstance(value, np.ndarray) else value
             for name, value in vars(self.statistics).items()
         }
-        with atomic_write(path) as file:
-            remembering = _RememberingFile(file)
-            try:
-                torch.save({"format": FORMAT, **content}, cast(IO[bytes], remembering))
-            except RuntimeError:
-                if remembering.error is None:
-                    raise
-                raise remembering.error from None
+        write_content(path, {"format": FORMAT, **content})
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -111,24 +104,6 @@ class Checkpoint:
             where = "the checkpoint" if different in own else f"the dataset {dataset.folder}"
             raise FreelightError(f"the classes differ: only {where} has {different!r}")
         return torch.tensor([own[class_id] for class_id in theirs])
-
-
-class _RememberingFile:
-    """A file for `torch.save`, which raises a `RuntimeError` of its own after a failed write. `error`: the cause."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:

@@ -1,15 +1,16 @@
-"""Read the file of a checkpoint: nothing in it is executed, and no size that it declares is believed."""
+"""Read and write files of torch: nothing in them is executed, and no size that they declare is believed."""
 
 import os
 import pickletools
 import re
 from pathlib import Path
+from typing import IO, cast
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 
 from ..shards import FreelightError
-from ..shards.base import open_regular
+from ..shards.base import atomic_write, open_regular
 
 REMEDY = "name another file"
 USED = re.compile(r"collections OrderedDict|torch \w+Storage|torch\._utils _rebuild_tensor_v2")
@@ -49,3 +50,33 @@ def _check_archive(archive: ZipFile, size: int) -> None:
         foreign = operation.name == "GLOBAL" and not USED.fullmatch(str(argument))
         if foreign or (isinstance(argument, int) and not -(2**63) <= argument < 2**63):
             raise BadZipFile
+
+
+def write_content(path: Path, content: object) -> None:
+    """Write tensors and plain values atomically, as `torch.save` does. Raises the `OSError` of a full disk."""
+    with atomic_write(path) as file:
+        remembering = _RememberingFile(file)
+        try:
+            torch.save(content, cast(IO[bytes], remembering))
+        except RuntimeError:
+            if remembering.error is None:
+                raise
+            raise remembering.error from None
+
+
+class _RememberingFile:
+    """A file for `torch.save`, which raises a `RuntimeError` of its own after a failed write. `error`: the cause."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()

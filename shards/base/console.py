@@ -115,20 +115,20 @@ def with_cache(command: Callable[P, R]) -> Callable[P, R]:
 class OutputFile(click.Path):
     """A file that a command will write. Checked before the work begins: its folder must exist.
 
-    suffix: required ending of its name; "" allows any.
+    suffixes: the endings that its name may have; without one, any.
     """
 
     name = "file"
 
-    def __init__(self, suffix: str = "") -> None:
+    def __init__(self, *suffixes: str) -> None:
         super().__init__(dir_okay=False, path_type=Path)
-        self.suffix = suffix
+        self.suffixes = suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path. Raises `click.BadParameter` for another suffix or a missing folder."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if path.suffix != self.suffix and self.suffix:
-            self.fail(f"{path} must end in {self.suffix}", param, ctx)
+        if self.suffixes and path.suffix not in self.suffixes:
+            self.fail(f"{path} must end in {' or '.join(self.suffixes)}", param, ctx)
         if not path.parent.is_dir():
             self.fail(f"{path}: there is no folder {path.parent}; make it first", param, ctx)
         return path

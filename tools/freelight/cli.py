@@ -14,6 +14,7 @@ SHORT_HELPS = {
     "evaluate": "Measure the errors of trained networks on a split",
     "predict": "Print the five most probable classes of picture files",
     "find-similar": "Find the images that a network finds most similar to others",
+    "export": "Write a trained network as a file for other software",
     "report": "Write a report of a run as one HTML page",
     "reproduce": "Run the experiment behind a claim of the paper",
     "benchmark": "Measure Freelight's speed against bare loops and other software",

@@ -1,0 +1,34 @@
+"""Write a trained network as a file for other software.
+
+The ending of --out decides the format. All hold the network as at test, in float32, with its classes and mean image.
+
+\b
+.safetensors  Weights by name. [needs freelight[export]]
+.pt           A state_dict for torch.load(..., weights_only=True), and beside it
+              a .py with the network in plain PyTorch.
+"""
+
+from pathlib import Path
+
+import click
+
+from freelight.shards.base import OutputFile, reports_errors, say
+from freelight.train import Checkpoint
+from freelight.train.exporting import SUFFIXES, export_network
+
+
+@click.command(name="export", help=__doc__)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Checkpoint of the network, such as RUN/best.pt.",
+)
+@click.option("--out", type=OutputFile(*SUFFIXES), required=True, help="The file to write.")
+@reports_errors
+def command(checkpoint: Path, out: Path) -> None:
+    trained = Checkpoint.load(checkpoint)
+    written = export_network(trained, out)
+    names = " and ".join(map(str, written.files))
+    classes = len(trained.class_ids)
+    say(f"{names}: {written.parameters:,} parameters, {classes} classes, recipe {trained.recipe.name}")
