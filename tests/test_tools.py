@@ -127,7 +127,7 @@ def test_help_names_every_option(tool: str) -> None:
         ),
         ("--images {pictures} --out {tmp}/out --class-names {tmp}/none", "No such file or directory: '{tmp}/none'"),
         ("--images {pictures} --out {tmp}/out --class-names /bin/true", "/bin/true is not UTF-8 text"),
-        ("--images {pictures} --out {tmp}/file", "Not a directory: '{tmp}/file"),
+        ("--images {pictures} --out {tmp}/file", "{tmp}/file is a file, but a folder is needed there"),
         ("--images {pictures} --out {tmp}/out --workers 0", "--workers (=0) must be at least 1"),
         ("--images {pictures} --out {tmp}/out --size 0", "--size (=0) must be at least 1 pixel"),
         ("--images {pictures} --out {tmp}/out --quality 101", "--quality (=101) must lie in 1..100"),
