@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..shards import FreelightError, Split
-from ..shards.base import whole_number
-from ..shards.base.errors import UnavailableError
+from ..shards.base import UnavailableError, whole_number
 
 OnError = Literal["raise", "skip"]
 Share = npt.NDArray[np.int32]

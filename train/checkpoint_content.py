@@ -21,7 +21,7 @@ from ..shards.base import (
     sha256_text,
     text,
 )
-from ..shards.images.encoding import MAX_SIDE
+from ..shards.images import MAX_SIDE
 from .network.architectures import NetworkConfig
 from .network.network import Network
 from .recipes import ByLayer, Header, PublishedError, Recipe

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..shards import Dataset
-from ..shards.base.console import reports_errors, say, with_cache
+from ..shards.base import reports_errors, say, with_cache
 from .config import TrainingConfig
 from .describe import describe
 from .fit import fit

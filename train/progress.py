@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..shards import FreelightError
-from ..shards.base.console import say
-from ..shards.base.disk import naming_file
+from ..shards.base import naming_file, say
 from .metrics import EpochMetrics, RunMetrics, StepMetrics
 
 

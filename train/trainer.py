@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..pipeline import Batch
 from ..pipeline.pictures import save_png
 from ..shards import FreelightError
-from ..shards.base.console import say
+from ..shards.base import say
 from .checkpoint import Checkpoint
 from .config import TrainingConfig
 from .divergence import check_losses, check_weights

@@ -10,7 +10,7 @@ from nvidia.dali import types
 
 from ...shards import FreelightError
 from ...shards.base import check_fields
-from ...shards.images.encoding import MAX_SIDE
+from ...shards.images import MAX_SIDE
 from ..draws import EpochDraws
 from .context import Context, GraphContext
 from .op import Arrays, Feed

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from ...shards.base.atomic import atomic_write
+from ...shards.base import atomic_write
 
 PAPER, INK, FAINT = (255, 255, 255), (25, 25, 25), (110, 110, 110)
 

@@ -21,6 +21,7 @@ from .executor import run_tasks
 from .file_names import as_file_name, as_text
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
+from .processes import exit_with_parent
 from .store import ask_store, asking_store, open_store, retry
 from .validation import (
     MAX_JSON,
@@ -68,6 +69,7 @@ __all__ = [
     "counting_images",
     "cpu_model",
     "describe_os_error",
+    "exit_with_parent",
     "flag",
     "format_table",
     "fsync_folder",

@@ -18,8 +18,8 @@ from ..base import (
     sha256_text,
     text,
 )
-from ..images.encoding import MAX_SIDE
-from ..sources.labelling import LABEL_ORDERS
+from ..images import MAX_SIDE
+from ..sources import LABEL_ORDERS
 
 REMEDY = "copy it back, or make the dataset again"
 MAX_SAMPLES = 2**31 - 1

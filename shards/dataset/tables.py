@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base import Array, FreelightError, read_array, read_limited
-from ..images.opening import MAX_PICTURE
+from ..images import MAX_PICTURE
 from .manifest import SAMPLE, SplitInfo
 from .schema import REMEDY
 

@@ -1,7 +1,7 @@
 """One picture file to one JPEG: decoding, rescaling, encoding."""
 
 from .decoding import GZIP_MAGIC, decode_picture, finds_damage, jpeg_decoder
-from .encoding import encode_jpeg
+from .encoding import MAX_SIDE, encode_jpeg
 from .opening import MAX_PICTURE, MAX_PIXELS, check_picture_bytes, picture_formats
 from .picture import Rescaled, rescale_file, rescale_picture
 from .rescaling import RESAMPLINGS, Rescaling, rescale
@@ -10,6 +10,7 @@ __all__ = [
     "GZIP_MAGIC",
     "MAX_PICTURE",
     "MAX_PIXELS",
+    "MAX_SIDE",
     "RESAMPLINGS",
     "Rescaled",
     "Rescaling",

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import PIL
 from PIL import ExifTags, Image, ImageChops
 
-from ..base.errors import FreelightError
+from ..base import FreelightError
 from .opening import MAX_PICTURE, MAX_PIXELS, check_picture_bytes, open_picture
 
 Pixels = npt.NDArray[np.uint8]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ..base.errors import FreelightError
+from ..base import FreelightError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 """The formats that are opened, under Pillow's names. Others run more code: for EPS, Pillow starts Ghostscript."""

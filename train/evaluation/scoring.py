@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...shards.base.console import format_table
+from ...shards.base import format_table
 from ..evaluator import Errors, count_errors, label_ranks
 
 Probabilities = npt.NDArray[np.float32]

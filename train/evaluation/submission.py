@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...shards import Dataset, FreelightError, Split
-from ...shards.base.atomic import atomic_write
+from ...shards.base import atomic_write
 from ...shards.layouts import DEVKITS, read_devkit
 
 

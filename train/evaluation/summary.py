@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...shards import Dataset
-from ...shards.sources.listing import ClassInfo
+from ...shards.sources import ClassInfo
 from .ensembles import Ensemble, Weights, format_weights
 from .launching import EvaluationConfig
 from .passes import RankPass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image
 
-from ...shards.base.console import printable
+from ...shards.base import printable
 from .style import NARROW, WIDE, Style
 
 NARROW_BELOW = 640

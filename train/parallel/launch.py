@@ -15,9 +15,7 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, ProcessExitedException, spawn
 
 from ...shards import FreelightError
-from ...shards.base import atomic_write, whole_number
-from ...shards.base.disk import describe_os_error
-from ...shards.base.processes import exit_with_parent
+from ...shards.base import atomic_write, describe_os_error, exit_with_parent, whole_number
 from .mesh import Mesh
 from .signals import StopRequest
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ...pipeline import CenterCrop, Lighting, LightingMode, Order, RandomCrop, TenCrop, Transform
 from ...shards import FreelightError
 from ...shards.base import check_fields
-from ...shards.images.encoding import MAX_SIDE
+from ...shards.images import MAX_SIDE
 from ..network.architectures import NetworkConfig
 from .by_layer import ByLayer
 from .header import Header
