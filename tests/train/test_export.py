@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -109,6 +111,52 @@ def check_logits(path: Path, checkpoint: Checkpoint) -> None:
     assert largest_difference(expected[:1], expected[1:2]) > 1e-3, "so that the comparison says something"
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_onnxruntime_gives_the_same_logits_for_any_number_of_images(
+    name: str, trained: Checkpoint, tmp_path: Path
+) -> None:
+    """From pixels of 0-255: the graph subtracts the centre of the mean image."""
+    checkpoint = with_recipe(trained, VARIANTS[name])
+    written = export_network(checkpoint, tmp_path / "net.onnx")
+    assert written.difference is not None
+    assert written.difference <= 1e-5
+    onnx.checker.check_model(tmp_path / "net.onnx", full_check=True)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    images = torch.rand(5, 3, 256, 256, generator=torch.Generator().manual_seed(1)) * 255
+    crop = checkpoint.recipe.crop_size
+    window = (256 - crop) // 2 + torch.arange(crop)
+    pixels = images[:, :, window][..., window]
+    less_mean = images - torch.as_tensor(trained.statistics.mean_image).permute(2, 0, 1)
+    with torch.no_grad():
+        expected = checkpoint.network().float()(less_mean[:, :, window][..., window])
+    for count in (1, 5):
+        (logits,) = session.run(None, {"images": pixels[:count].numpy()})
+        assert largest_difference(torch.from_numpy(logits), expected[:count]) <= 1e-5
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_ids"]) == checkpoint.class_ids
+    assert metadata["input"].endswith("RGB, 0-255; the graph subtracts the mean image's centre crop")
+
+
+def test_an_onnx_file_is_written_only_if_onnxruntime_gives_the_networks_logits(
+    run: Path, trained: Checkpoint, call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the weights overflow, it does not."""
+    checkpoint = with_recipe(trained, VARIANTS["cifar-19pct"])
+    checkpoint.weights["conv1.weight"].fill_(1e38)
+    with pytest.raises(FreelightError, match=r"net\.onnx is not written: onnxruntime's logits differ"):
+        export_network(checkpoint, tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+    words = ["export", "--checkpoint", run / "last.pt", "--out", tmp_path / "net.onnx"]
+    compared = call(*words)
+    assert compared.exit_code == 0, compared.output
+    assert re.fullmatch(
+        r"onnxruntime's logits differ from the network's by at most \d\.\de-0[67] of the largest",
+        compared.stdout.splitlines()[1],
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert call(*words).stdout.splitlines()[1].startswith("not compared with the network, because there is no onnxrun")
+
+
 def python_blocks() -> list[str]:
     """Return the Python blocks of the how-to document."""
     return re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
@@ -132,20 +180,27 @@ def test_the_lines_in_the_document_use_the_papers_network(trained: Checkpoint, t
 def test_a_picture_is_classified_as_the_document_says(
     trained: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """By plain PyTorch and by ONNX."""
     checkpoint = with_recipe(trained, VARIANTS["paper"])
-    export_network(checkpoint, tmp_path / "alexnet.pt")
     Image.linear_gradient("L").convert("RGB").resize((500, 400)).save(tmp_path / "picture.jpg")
-    (tmp_path / "classify.py").write_text(python_blocks()[1])
     (expected,) = predict_files(checkpoint, [tmp_path / "picture.jpg"], views=1)
+    for suffix in (".pt", ".onnx"):
+        export_network(checkpoint, tmp_path / f"alexnet{suffix}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "freelight", None)
-    runpy.run_path("classify.py")
+    for block in python_blocks()[1:]:
+        Path("classify.py").write_text(block)
+        runpy.run_path("classify.py")
     monkeypatch.delitem(sys.modules, "alexnet")
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [class_id for class_id, _, _ in printed] == [top.class_id for top in expected.top_classes]
+    best = [top.class_id for top in expected.top_classes]
+    assert [class_id for class_id, _, _ in printed] == [*best, *best]
     probabilities = [top.probability for top in expected.top_classes]
-    assert [float(probability) for _, _, probability in printed] == pytest.approx(probabilities, abs=0.02)
+    assert [float(number) for _, _, number in printed[:5]] == pytest.approx(probabilities, abs=0.02)
+    logits = torch.tensor([float(number) for _, _, number in printed[5:]])
+    ratios = torch.tensor(probabilities).log().diff()
+    assert logits.diff().tolist() == pytest.approx(ratios.tolist(), abs=0.1)
 
 
 def test_safetensors_hold_the_weights_the_mean_image_and_what_their_use_needs(
@@ -203,12 +258,15 @@ def test_another_ending_and_a_missing_package_are_one_line(
     words = ["export", "--checkpoint", run / "last.pt", "--out"]
     refused = call(*words, tmp_path / "net.h5")
     assert refused.exit_code == 2
-    assert refused.stderr.endswith(f"{tmp_path}/net.h5 must end in .safetensors or .pt\n")
+    assert refused.stderr.endswith(f"{tmp_path}/net.h5 must end in .safetensors or .pt or .onnx\n")
     with pytest.raises(FreelightError, match=r"net\.h5 must end in"):
         export_network(trained, tmp_path / "net.h5")
-    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    out = tmp_path / "net.safetensors"
-    missing = call(*words, out)
-    assert missing.exit_code == 2
-    assert missing.stderr == f"error: {out} needs the package safetensors: pip install 'freelight[export]'\n"
+    for module, name in (("safetensors.torch", "net.safetensors"), ("onnx", "net.onnx")):
+        monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.delitem(sys.modules, "freelight.train.exporting.onnx_file", raising=False)
+        monkeypatch.delitem(sys.modules, "freelight.train.exporting.onnx_graph", raising=False)
+        missing = call(*words, tmp_path / name)
+        package = module.partition(".")[0]
+        expected = f"error: {tmp_path / name} needs the package {package}: pip install 'freelight[export]'\n"
+        assert (missing.exit_code, missing.stderr) == (2, expected)
     assert list(tmp_path.iterdir()) == []

@@ -16,15 +16,20 @@ from ..checkpoint_file import write_content
 from ..network.network import Network
 from .plain_torch import HEADING, plain_torch
 
-SUFFIXES = (".safetensors", ".pt")
+SUFFIXES = (".safetensors", ".pt", ".onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written. files: the paths. parameters: number of weights and biases."""
+    """What was written. files: the paths. parameters: number of weights and biases.
+
+    difference: of onnxruntime's logits from the network's, at most, relative to the largest logit; None if they were
+    not compared.
+    """
 
     files: tuple[Path, ...]
     parameters: int
+    difference: float | None = None
 
 
 def export_network(trained: Checkpoint, path: Path) -> Exported:
@@ -32,34 +37,47 @@ def export_network(trained: Checkpoint, path: Path) -> Exported:
 
     `.safetensors`: weights by name and `mean_image` (3, S, S); the rest as text in the metadata. `.pt`: a dict for
     `torch.load(path, weights_only=True)` with `state_dict`, `mean_image` and the rest as plain values; beside it
-    `.py`, a module of plain PyTorch with that network.
+    `.py`, a module of plain PyTorch with that network. `.onnx`: a graph that also subtracts the mean's centre crop; it
+    is compared with the network first if onnxruntime is installed.
 
     Each file is written atomically. Raises `FreelightError` for another ending, a missing package, weights too large
-    for float32, or a `.pt` or `.py` that something else wrote.
+    for float32, a `.pt` or `.py` that something else wrote, or an ONNX graph that differs by more than 1e-5.
     """
     if path.suffix not in SUFFIXES:
         raise FreelightError(f"`out` {path} must end in {' or '.join(SUFFIXES)}")
     network = trained.network().float()
     if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
         raise FreelightError("the network has weights that are too large for float32; name another checkpoint")
-    write = _write_torch if path.suffix == ".pt" else _write_safetensors
-    files = write(trained, network, path)
-    return Exported(files=files, parameters=sum(weight.numel() for weight in network.parameters()))
-
-
-def _write_safetensors(trained: Checkpoint, network: Network, path: Path) -> tuple[Path, ...]:
+    parameters = sum(weight.numel() for weight in network.parameters())
+    if path.suffix == ".pt":
+        return Exported(files=_write_torch(trained, network, path), parameters=parameters)
     try:
-        from safetensors.torch import save
-    except ImportError:
-        raise FreelightError(f"{path} needs the package safetensors: pip install 'freelight[export]'") from None
-    metadata = {
-        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for name, value in _description(trained).items()
-    }
-    data = save({**network.state_dict(), "mean_image": _mean_image(trained)}, metadata)
+        if path.suffix == ".onnx":
+            difference = _write_onnx(trained, network, path)
+            return Exported(files=(path,), parameters=parameters, difference=difference)
+        _write_safetensors(trained, network, path)
+    except ModuleNotFoundError as error:
+        name = str(error.name).partition(".")[0]
+        raise FreelightError(f"{path} needs the package {name}: pip install 'freelight[export]'") from None
+    return Exported(files=(path,), parameters=parameters)
+
+
+def _write_safetensors(trained: Checkpoint, network: Network, path: Path) -> None:
+    from safetensors.torch import save
+
+    data = save({**network.state_dict(), "mean_image": _mean_image(trained)}, _as_text(_description(trained)))
     with atomic_write(path) as file:
         file.write(data)
-    return (path,)
+
+
+def _write_onnx(trained: Checkpoint, network: Network, path: Path) -> float | None:
+    from .onnx_file import write_onnx
+
+    crop = trained.recipe.crop_size
+    start = (trained.image_size - crop) // 2
+    mean = _mean_image(trained)[:, start : start + crop, start : start + crop].numpy()
+    own = f"images, float32 (N, 3, {crop}, {crop}): RGB, 0-255; the graph subtracts the mean image's centre crop"
+    return write_onnx(network, crop, mean, _as_text({**_description(trained), "input": own}), path)
 
 
 def _write_torch(trained: Checkpoint, network: Network, path: Path) -> tuple[Path, ...]:
@@ -105,3 +123,8 @@ def _description(trained: Checkpoint) -> dict[str, Any]:
         "recipe": trained.recipe.name,
         "freelight": __version__,
     }
+
+
+def _as_text(description: dict[str, Any]) -> dict[str, str]:
+    """Return a description for metadata, which are texts: other values as JSON."""
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in description.items()}

@@ -6,6 +6,8 @@ The ending of --out decides the format. All hold the network as at test, in floa
 .safetensors  Weights by name. [needs freelight[export]]
 .pt           A state_dict for torch.load(..., weights_only=True), and beside it
               a .py with the network in plain PyTorch.
+.onnx         A graph that also subtracts the mean. onnxruntime must give
+              the network's logits. [needs freelight[export]]
 """
 
 from pathlib import Path
@@ -32,3 +34,7 @@ def command(checkpoint: Path, out: Path) -> None:
     names = " and ".join(map(str, written.files))
     classes = len(trained.class_ids)
     say(f"{names}: {written.parameters:,} parameters, {classes} classes, recipe {trained.recipe.name}")
+    if written.difference is not None:
+        say(f"onnxruntime's logits differ from the network's by at most {written.difference:.1e} of the largest")
+    elif out.suffix == ".onnx":
+        say("not compared with the network, because there is no onnxruntime: pip install 'freelight[export]'")
