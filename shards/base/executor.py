@@ -5,6 +5,8 @@ import importlib
 import itertools
 import logging
 import os
+import pickle
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -12,6 +14,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+from .disk import naming_file
 from .errors import FreelightError
 from .processes import exit_with_parent
 
@@ -41,28 +44,48 @@ def run_tasks(
     if cluster is not None:
         yield from _run_on_cluster(function, tasks, cluster)
         return
+    if workers == 1:
+        yield from map(function, tasks)
+        return
     from joblib import Parallel, delayed  # here, because --help needs no executor and joblib takes long to import
 
     try:
-        run = delayed(functools.partial(_run_in_worker, function, os.getpid()))
-        results = Parallel(n_jobs=workers, return_as="generator_unordered")(run(task) for task in tasks)
-        try:
-            for result in results:  # noqa: UP028 - `yield from` would close `results` before the filter is set
-                yield result
-        finally:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of tasks that are cancelled: the caller stopped, and says why
-                results.close()
+        with tempfile.TemporaryDirectory(prefix="freelight-") as folder:
+            run = delayed(functools.partial(_run_in_worker, function, os.getpid(), folder))
+            paths = Parallel(n_jobs=workers, return_as="generator_unordered")(run(task) for task in tasks)
+            try:
+                for path in paths:
+                    yield _take_result(path)
+            finally:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of tasks that are cancelled: the caller stopped, and says why
+                    paths.close()
     except BrokenProcessPool as error:
         raise LostWorkerError(
             "a worker process was killed (out of memory?); run the same command again, or with fewer `workers`"
         ) from error
 
 
-def _run_in_worker(function: Callable[[T], R], parent: int, task: T) -> R:
-    if os.getpid() != parent:
-        exit_with_parent(parent)  # joblib's workers otherwise wait 300 s for another task
-    return function(task)
+def _run_in_worker(function: Callable[[T], R], parent: int, folder: str, task: T) -> str:
+    """Return the path of a file that holds the result.
+
+    All workers send through one pipe. One that is killed while it sends a large result leaves half of it there, and
+    joblib would wait for the rest for ever; a path is sent whole or not at all.
+    """
+    exit_with_parent(parent)  # joblib's workers otherwise wait 300 s for another task
+    result = function(task)
+    descriptor, path = tempfile.mkstemp(dir=folder)
+    with naming_file(path), open(descriptor, "wb") as file:
+        pickle.dump(result, file, pickle.HIGHEST_PROTOCOL)
+    return path
+
+
+def _take_result(path: str) -> Any:
+    """Read a result and delete its file."""
+    with open(path, "rb") as file:
+        result = pickle.load(file)
+    os.unlink(path)
+    return result
 
 
 def _run_on_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Iterator[R]:

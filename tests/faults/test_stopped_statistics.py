@@ -1,7 +1,9 @@
 """compute_pca and verify_shards whose command or worker gets a signal: the next start finishes, or finds the same."""
 
+import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +66,26 @@ def test_a_stopped_compute_pca_goes_on_and_gives_the_same_bits(
         stop(shell.begin(*words), lambda: finished_shards(bare) >= shards, who, number)  # noqa: B023
         inject(f"{number.name} to the {who} of compute_pca after {shards} shards")
         assert finished_shards(bare) >= shards
+    shell.succeed(*words)
+    assert files(bare) == files(made)
+    shell.assert_no_leftover(bare)
+
+
+def test_workers_killed_while_they_send_their_results_end_the_command(
+    made: Path, bare: Path, shell: Shell, inject: Inject
+) -> None:
+    """The command is suspended until both workers have results to send, so that half of one is in the pipe."""
+    words = ["compute_pca", "--shards", bare, "--workers", 2]
+    job = shell.begin(*words)
+    job.wait_until(lambda: finished_shards(bare) >= 1)
+    workers = job.children(WORKER)
+    job.hurt("command", signal.SIGSTOP)
+    time.sleep(1)
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    inject("SIGKILL to both workers of a suspended compute_pca")
+    job.hurt("command", signal.SIGCONT)
+    assert_one_line(job.end(), "a worker process was killed", "run the same command again")
     shell.succeed(*words)
     assert files(bare) == files(made)
     shell.assert_no_leftover(bare)
