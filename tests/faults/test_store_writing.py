@@ -1,0 +1,102 @@
+"""An object store that fails while make_shards writes to it: one line, and the same command then ends the same."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Inject, Shell, assert_no_traceback, assert_one_line, files
+from stores import FaultyStore, Objects
+
+pytest.importorskip("moto")
+pytest.importorskip("s3fs")
+
+
+def make(images: Path, out: object, workers: int = 1) -> list[object]:
+    words = ["make_shards", "--images", images, "--out", out, "--workers", workers]
+    return [*words, "--size", 48, "--samples-per-shard", 40]
+
+
+@pytest.fixture(scope="module")
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files that a local job writes."""
+    folder = tmp_path_factory.mktemp("whole")
+    Shell(folder / "shell").succeed(*make(images, folder / "out"))
+    return files(folder / "out")
+
+
+@pytest.fixture(scope="module")
+def objects() -> Iterator[Objects]:
+    """An empty bucket."""
+    objects = Objects()
+    yield objects
+    objects.close()
+
+
+@pytest.fixture
+def store(objects: Objects, shell: Shell, tmp_path: Path) -> Iterator[FaultyStore]:
+    """The store as the commands of `shell` see it."""
+    store = FaultyStore(objects, tmp_path / "proxy")
+    shell.environment |= store.environment
+    yield store
+    store.die()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "workers"),
+    [
+        ("reset", "plan.json", 1),
+        ("503", "train-000001.tar", 1),
+        ("403", "train-000003.record", 2),
+        ("500", "dataset.json", 1),
+    ],
+)
+def test_a_fault_that_stays_is_one_line_and_the_next_start_ends_the_same(
+    kind: str,
+    name: str,
+    workers: int,
+    images: Path,
+    whole: dict[str, bytes],
+    store: FaultyStore,
+    shell: Shell,
+    inject: Inject,
+) -> None:
+    out = f"{kind}-{name.partition('.')[0]}-{workers}"
+    store.plan(kind, f"PUT .*{out}/.*{name}")
+    assert_one_line(shell.run(*make(images, f"s3://bucket/{out}", workers)), f"s3://bucket/{out} cannot be written")
+    inject(f"{kind} of writing {name} for ever, {workers} workers")
+    assert store.faults
+    assert "dataset.json" not in store.objects.get(out)
+    store.behave()
+    shell.succeed(*make(images, f"s3://bucket/{out}", workers))
+    assert store.objects.get(out) == whole
+    shell.assert_no_leftover()
+
+
+@pytest.mark.parametrize("kind", ["500", "503", "reset", "slow"])
+def test_a_fault_that_passes_ends_the_same(
+    kind: str, images: Path, whole: dict[str, bytes], store: FaultyStore, shell: Shell, inject: Inject
+) -> None:
+    """Two shards fail once, and are sent again."""
+    out = f"once-{kind}"
+    store.plan(kind, f"PUT .*{out}/train-00000[02].tar", times=1)
+    assert_no_traceback(shell.succeed(*make(images, f"s3://bucket/{out}")))
+    assert store.objects.get(out) == whole
+    for fault in store.faults:
+        inject(f"{fault} once")
+    shell.assert_no_leftover()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_store_that_dies_while_it_is_written(
+    workers: int, images: Path, whole: dict[str, bytes], store: FaultyStore, shell: Shell, inject: Inject
+) -> None:
+    out = f"died-{workers}"
+    job = shell.begin(*make(images, f"s3://bucket/{out}", workers))
+    job.wait_until(lambda: "train-000000.tar" in store.objects.names(out))
+    store.die()
+    inject(f"the store dies while {workers} workers write")
+    assert_one_line(job.end(), f"s3://bucket/{out}")
+    store.start()
+    shell.succeed(*make(images, f"s3://bucket/{out}", workers))
+    assert store.objects.get(out) == whole
+    shell.assert_no_leftover()
