@@ -1,5 +1,6 @@
 """The life of a DALI pipeline: defined once, fed by reads, run batch by batch, reset at the end of each epoch."""
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -83,7 +84,12 @@ class Decoder:
                     (output,) = self._pipeline.run(torch.cuda.current_stream())
         except RuntimeError as error:
             self._reader.prove_decodable(samples, error)
-            raise
+            if not re.search(r"operator `[\w.]*decoders\.", str(error)):
+                raise
+            raise FreelightError(
+                f"DALI decodes not all of the samples from {self._reader.split.describe(int(samples[0]))} to "
+                f"{self._reader.split.describe(int(samples[-1]))}, though Pillow does; make the dataset again"
+            ) from error
         # No copy: DALI's executor reuses a buffer only after its tensor is gone.
         images: torch.Tensor = from_dlpack(output.as_tensor())
         return images.to(self._dtype)  # a copy for bfloat16 only, which DALI does not have

@@ -5,16 +5,26 @@ import struct
 _FRAME = struct.Struct(">HHB").unpack_from
 # Markers of frames: C0 to CF, but for those of tables (C4, CC) and extensions (C8).
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN = 0xDA
 
 
 def read_frame(jpeg: bytes) -> tuple[int, int, int] | None:
-    """Return height, width and number of components; None if the segments before the pixels hold no frame header."""
+    """Return height, width and number of components; None unless all segments up to the pixels are in order.
+
+    Decoders differ in what they make of others: libjpeg looks for the next marker, DALI's ends the pipeline.
+    """
     if jpeg[:2] != b"\xff\xd8":
         return None
+    frame: tuple[int, int, int] | None = None
     at, end = 2, len(jpeg) - 10
     while at <= end and jpeg[at] == 0xFF:
-        if jpeg[at + 1] in _FRAMES:
+        marker = jpeg[at + 1]
+        if marker == _SCAN:
+            return frame
+        if marker in _FRAMES:
+            if frame is not None:
+                return None
             height, width, components = _FRAME(jpeg, at + 5)
-            return height, width, components
+            frame = height, width, components
         at += 2 + (jpeg[at + 2] << 8 | jpeg[at + 3])
     return None

@@ -100,8 +100,8 @@ class Split:
             return data, "changed (crc32 differs)"
         size, frame = self.image_size, read_frame(data)
         if frame != (size, size, 3):
-            declared = "no size" if frame is None else "{} x {} pixels of {} components".format(*frame)
-            return data, f"no RGB JPEG of {size} x {size} pixels (it declares {declared})"
+            found = "its header is damaged" if frame is None else "it declares {} x {} of {} components".format(*frame)
+            return data, f"no RGB JPEG of {size} x {size} pixels ({found})"
         return data, None
 
     def decode(self, index: int, jpeg: bytes) -> Image.Image:

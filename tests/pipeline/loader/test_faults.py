@@ -176,19 +176,28 @@ def test_images_of_another_size_than_the_manifest_says_are_an_error(dataset_copy
         next(iter(make(dataset_copy)))
 
 
-def test_a_sample_that_declares_a_huge_size_is_named_before_memory_is_taken_for_it(dataset_copy: Dataset) -> None:
-    """Its checksums are right: 520 million pixels would be 1.6 GB."""
+@pytest.mark.parametrize(
+    ("marker", "shift", "written", "message"),
+    [
+        (b"\xff\xc0", 5, (8000).to_bytes(2) + (65_000).to_bytes(2), "it declares 8000 x 65000 of 3"),  # 1.6 GB
+        (b"\xff\xc4", 0, b"\x00\x00", "its header is damaged"),  # Pillow decodes it, DALI does not
+    ],
+)
+def test_a_sample_with_a_hostile_header_is_named_before_it_is_decoded(
+    marker: bytes, shift: int, written: bytes, message: str, dataset_copy: Dataset
+) -> None:
+    """Its checksums are right."""
     folder = Path(dataset_copy.folder)
     row = dataset_copy.split("val").samples[3]
     start, length = int(row["offset"]), int(row["length"])
     data = bytearray((folder / "val-000000.tar").read_bytes())
-    frame = data.index(b"\xff\xc0", start)
-    data[frame + 5 : frame + 9] = (8000).to_bytes(2) + (65_000).to_bytes(2)
+    place = data.index(marker, start) + shift
+    data[place : place + len(written)] = written
     (folder / "val-000000.tar").write_bytes(data)
     table = np.load(folder / "val.samples.npy")
     table["crc32"][3] = zlib.crc32(data[start : start + length])
     np.save(folder / "val.samples.npy", table)
     changed = hashlib.sha256((folder / "val.samples.npy").read_bytes()).hexdigest()
     dataset_copy.manifest.splits["val"].files["val.samples.npy"] = changed
-    with pytest.raises(FreelightError, match=r"val-000000\.tar: sample \d{8} .* \(it declares 8000 x 65000 pixels"):
+    with pytest.raises(FreelightError, match=rf"val-000000\.tar: sample \d{{8}} .* \({message}"):
         list(make(dataset_copy, "val", order="sequential"))
