@@ -10,8 +10,8 @@ installed script (`bin/freelight` or `bin/train`) as its main program, with a li
 `EXECUTED`th case, and the first case of each fault, runs as a typed command instead: the child executes the script.
 
 What may happen: success, without NaN in what is printed; or one line on stderr and exit code 2; for a verification also
-exit code 1. Nothing is written beside the results. At least half of the edits come with right hashes and sizes, so that
-they pass the checksums.
+exit code 1. A damaged JPEG in a shard may add lines of libjpeg's own. Nothing is written beside the results. At least
+half of the edits come with right hashes and sizes, so that they pass the checksums.
 
 `regressions.jsonl` holds cases that once failed. They also run with the slow tests.
 """
