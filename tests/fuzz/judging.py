@@ -90,7 +90,9 @@ def _fault(case: Case, result: dict[str, Any], stdout: str, stderr: str, *, miss
             return f"printed on stderr: {lines[0]}"
         if code == 0 and missed:
             return "found nothing, although a file was changed"
-        return f"printed {found[0]}" if (found := NOT_FINITE.search(stdout)) else ""
+        if code == 0 and (found := NOT_FINITE.search(stdout)):
+            return f"printed {found[0]}"
+        return ""
     if code != 2:
         return f"ended with exit code {code}"
     if len(lines) != 1 or not lines[0].startswith("error: "):
