@@ -16,6 +16,7 @@ from ..shards.base import atomic_write, cpu_model, mapping, memory_gb, read_json
 
 ENVIRONMENT = "environment.json"
 MAX_BYTES = 1 << 20
+"""Maximum size of the file, bytes."""
 
 
 def describe_environment() -> dict[str, str]:

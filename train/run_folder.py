@@ -26,6 +26,7 @@ LAST, BEST = "last.pt", "best.pt"
 METRICS = "metrics.jsonl"
 LOCK = "lock"
 MAX_LINE = 1 << 16
+"""Maximum size of a line of metrics, bytes."""
 PATIENCE = 5.0
 """Seconds to wait for the lock: ranks whose parent was killed end within one."""
 

@@ -125,7 +125,10 @@ class ShardCache:
 
         content = ask_store(self.url, read, **self._texts(name))
         if len(content) > MAX_JSON:
-            raise FreelightError(f"{self.url}/{name} has more than {MAX_JSON} bytes, the limit of such a file")
+            raise FreelightError(
+                f"{self.url}/{name} has more than {MAX_JSON} bytes, the limit of such a file; "
+                "copy the dataset there again"
+            )
         return content
 
     def _download(self, name: str, path: Path, sha256: str | None, limit: int) -> None:

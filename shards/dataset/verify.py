@@ -141,7 +141,7 @@ def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
                 if (image.format, image.mode, image.size) != ("JPEG", "RGB", (size, size)):
                     return f"is a {image.format} of {image.mode}, {image.size}, not a JPEG of RGB, {size}x{size}"
                 image.load()
-        except Exception as error:
+        except Exception as error:  # Pillow's readers raise errors of any type; the other samples are checked too
             return f"does not decode ({error})"
     return None
 

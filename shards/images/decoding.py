@@ -168,7 +168,7 @@ def _make_upright(pixels: Pixels, image: Image.Image) -> Pixels:
         return pixels
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:
+    except Exception:  # Pillow's reader of EXIF raises errors of any type
         return pixels
     return _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
 

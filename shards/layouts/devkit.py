@@ -20,6 +20,7 @@ MAX_DEVKIT = 64 << 20
 MAX_TRUTH = 4 << 20
 """Upper bound for a ground truth, bytes. The largest, for the 150,000 pictures of 2010's test, has 0.6 MB."""
 TIMEOUT = 20
+"""Seconds after which the reader of `meta.mat` is ended; `synsets_reader` limits its own CPU time and memory."""
 _REMEDY = "fetch the devkit again"
 _CLASSES = list_of(record({"number": integer(least=1), "wnid": text(empty=False), "words": text()}))
 
@@ -65,7 +66,8 @@ def read_numbers(text: str, where: object) -> tuple[int, ...]:
     for place, word in enumerate(words, 1):
         if not re.fullmatch(r"[0-9]{1,9}", word):
             raise FreelightError(
-                f"{where}: the ground truth does not have one class number per line: number {place} is {word[:80]!r}"
+                f"{where}: the ground truth does not have one class number per line: number {place} is {word[:80]!r}; "
+                "fetch it again"
             )
     return tuple(map(int, words))
 
@@ -98,7 +100,9 @@ def _read_synsets(mat: bytes, year: int, path: Path) -> tuple[tuple[str, ...], d
     except subprocess.TimeoutExpired:
         raise FreelightError(f"{where} is damaged: it takes over {TIMEOUT} s to read; {_REMEDY}") from None
     if run.returncode:
-        raise FreelightError(f"{where} is damaged: its reader ended with {run.returncode}; {_REMEDY}")
+        raise FreelightError(
+            f"{where} is damaged: its reader ended with {run.returncode} (a signal if negative); {_REMEDY}"
+        )
     if run.stdout.startswith(b'{"fault"'):
         fault = parse_json(run.stdout, record({"fault": text()}), where=where, remedy=_REMEDY)["fault"]
         raise FreelightError(f"{where} cannot be read ({fault}); {_REMEDY}")

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from .thrift import STRUCT, Compact
+from .thrift import INT32, INT64, LIST, STRUCT, Compact
 
 MAGIC = b"PAR1"
 MAX_FOOTER = 64 << 20
@@ -44,7 +44,7 @@ def read_groups(path: Path) -> list[Group]:
     groups: list[Group] = []
     try:
         for number, kind in footer.fields():
-            if (number, kind) == (4, 9):
+            if (number, kind) == (4, LIST):
                 groups = [_read_group(footer, item) for item in footer.items()]
             else:
                 footer.skip(kind)
@@ -72,9 +72,9 @@ def _read_group(footer: Compact, kind: int) -> Group:
     rows, chunks = -1, []
     _require(kind == STRUCT)
     for number, inner in footer.fields():
-        if (number, inner) == (1, 9):
+        if (number, inner) == (1, LIST):
             chunks = [_read_chunk(footer, item) for item in footer.items()]
-        elif (number, inner) == (3, 6):
+        elif (number, inner) == (3, INT64):
             rows = footer.integer()
         else:
             footer.skip(inner)
@@ -89,7 +89,7 @@ def _read_chunk(footer: Compact, kind: int) -> Chunk:
             footer.skip(outer_kind)
             continue
         for number, inner in footer.fields():
-            if number in numbers and inner == 6:
+            if number in numbers and inner == INT64:
                 numbers[number] = footer.integer()
             else:
                 footer.skip(inner)
@@ -107,7 +107,7 @@ def _read_header(descriptor: int, position: int, end: int) -> tuple[int, int, in
         sizes = {2: -1, 3: -1}
         try:
             for number, kind in header.fields():
-                if number in sizes and kind == 5:
+                if number in sizes and kind == INT32:
                     sizes[number] = header.integer()
                 else:
                     header.skip(kind)

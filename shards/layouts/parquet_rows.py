@@ -19,8 +19,8 @@ MAX_PAGE = 192 << 20
 """Upper bound for an unpacked page, bytes."""
 MAX_PATH = 4096
 """Upper bound for the path in a row, bytes."""
-LITTLE, MAX_RATIO = 512 << 20, 1000
-"""Upper bound for an unpacked row group: so many bytes, or so many times the file's size if that is more."""
+MAX_GROUP, MAX_RATIO = 512 << 20, 1000
+"""Upper bound for an unpacked row group: bytes, or a multiple of the file's size if that is more."""
 COLUMNS = ("image.bytes", "image.path", "label")
 
 
@@ -50,7 +50,7 @@ class RowGroup:
         with open_parquet(path, self.metadata) as file:
             batch_rows = _rows_at_once(path, self.declared.chunks)
             expected = self.declared.rows
-            limit = max(LITTLE, MAX_RATIO * path.stat().st_size)
+            limit = max(MAX_GROUP, MAX_RATIO * path.stat().st_size)
             rows = size = 0
             for batch in file.iter_batches(batch_rows, row_groups=[self.row_group], columns=list(COLUMNS)):
                 size += batch.nbytes
@@ -80,7 +80,7 @@ class RowGroup:
         """Return the picture of a row. content: a pyarrow scalar, whose bytes are not copied before their check."""
         name, fault = f"{self.row_group:06d}-{row:06d}", ""
         if len(path) > MAX_PATH or b"\n" in path or b"\0" in path:
-            fault = "its path has a line break, a zero byte or more than 4096 bytes"
+            fault = f"its path has a line break, a zero byte or more than {MAX_PATH} bytes"
         elif path:
             name = path.decode(errors="surrogateescape")
         number = -1 if label is None else label

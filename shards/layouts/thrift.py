@@ -6,8 +6,9 @@ https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.m
 from collections.abc import Iterator
 
 MAX_DEPTH = 16
-_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
-_INTEGERS = (4, 5, 6)
+INT32, INT64, LIST, STRUCT = 5, 6, 9, 12
+"""Kinds of values."""
+_TRUE, _FALSE, _BYTE, _INT16, _DOUBLE, _BINARY, _SET = 1, 2, 3, 4, 7, 8, 10
 
 
 class Compact:
@@ -50,14 +51,14 @@ class Compact:
         """Pass over a value. The value of a boolean field is in its kind."""
         if depth > MAX_DEPTH:
             raise ValueError("nested too deeply")
-        if kind in _INTEGERS:
+        if kind in (_INT16, INT32, INT64):
             self._varint()
         elif kind == _BINARY:
             self.binary()
         elif kind == STRUCT:
             for _, inner in self.fields():
                 self.skip(inner, depth + 1)
-        elif kind in (_LIST, _SET):
+        elif kind in (LIST, _SET):
             for inner in self.items():
                 self.skip(_BYTE if inner in (_TRUE, _FALSE) else inner, depth + 1)
         elif kind == _BYTE:

@@ -171,7 +171,7 @@ class Statistics:
         yield (self.images >= 1, f"images (={self.images}) must be at least 1")
         yield (
             self.pixels == self.images * self.mean_image[..., 0].size,
-            f"pixels (={self.pixels}) are not the images'",
+            f"pixels (={self.pixels}) must be those of {self.images} images of this size",
         )
         yield (_within(self.mean_image, 255) and _within(self.mean, 255), "mean_image and mean must lie in 0..255")
         yield (np.allclose(self.covariance, self.covariance.T), "covariance must be symmetric")

@@ -144,8 +144,7 @@ def write_shard(
 
     A sample is `<key>.cls` (the label in five ASCII digits, or -1 for none) and `<key>.jpg`. Pictures that cannot be
     decoded are left out and recorded with the reason, so keys may have gaps. note: gets the path of each picture before
-    it is decoded. Raises `FreelightError` if the source
-    changed since it was listed.
+    it is decoded. Raises `FreelightError` if the source changed since it was listed.
     """
     samples: list[WrittenSample] = []
     rejected: list[dict[str, str]] = []

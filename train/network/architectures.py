@@ -25,6 +25,7 @@ PoolingSize = Literal["3/2", "2/2"]
 ActivationName = Literal["relu", "tanh"]
 
 MAX_WIDTH = 100
+"""Limit: a wider network is a mistake, or a hostile checkpoint, and would take the machine's memory."""
 REMOVABLE = ("conv2", "conv3", "conv4", "conv5")
 
 
