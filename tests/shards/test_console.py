@@ -103,7 +103,12 @@ def test_commands_and_the_trainer_print_through_say_alone() -> None:
     assert [line for line in prints if not line.startswith(own)] == []
 
 
-def test_what_the_library_logs_is_printed_once_and_made_printable(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_the_library_logs_is_printed_once_and_made_printable(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pytest would keep the raw text for its report, which xdist cannot send: it is not UTF-8.
+    monkeypatch.setattr(logging.getLogger("freelight"), "propagate", False)
+
     @reports_errors
     def function() -> None:
         logging.getLogger("freelight.shards.base.store").warning("trying again: %s", HOSTILE)
