@@ -184,8 +184,13 @@ def assert_one_line(ended: Ended, *parts: str | Path, code: int = 2) -> str:
 
 
 def assert_stopped(ended: Ended, number: signal.Signals) -> None:
-    """Fail unless the signal ended the command: without a word, or after Ctrl-C with the word that it was aborted."""
-    assert_no_traceback(ended)
+    """Fail unless the signal ended the command: without a word, or after Ctrl-C with the word that it was aborted.
+
+    After SIGKILL, joblib's tracker of resources outlives the command and warns of what it deletes.
+    """
+    assert "Traceback" not in ended.stderr, ended.stderr
+    if number != signal.SIGKILL:
+        assert_no_traceback(ended)
     assert ended.returncode in ((1, 128 + number) if number == signal.SIGINT else (-number, 128 + number)), ended
 
 

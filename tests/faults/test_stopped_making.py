@@ -66,6 +66,8 @@ def moment_of(stage: str, rng: random.Random, shards: int) -> Moment:
         (1, "command", signal.SIGKILL),
         (1, "command", signal.SIGTERM),
         (1, "group", signal.SIGINT),
+        (2, "command", signal.SIGKILL),
+        (2, "command", signal.SIGTERM),
         (2, "command", signal.SIGINT),
         (2, "group", signal.SIGINT),
     ],

@@ -51,6 +51,11 @@ CASES = [
     (1, "command", signal.SIGKILL),
     (1, "command", signal.SIGTERM),
     (1, "group", signal.SIGINT),
+    (2, "command", signal.SIGKILL),
+    (2, "command", signal.SIGTERM),
+    (2, "command", signal.SIGINT),
+    (2, "worker", signal.SIGKILL),
+    (2, "worker", signal.SIGTERM),
 ]
 
 
