@@ -92,7 +92,7 @@ def test_features_that_do_not_fit_leave_no_file(run: Path, dataset: Dataset, dis
     assert not list(disk.iterdir())
 
 
-@pytest.mark.parametrize("name", ["predictions", "report", "preview"])
+@pytest.mark.parametrize("name", ["predictions", "report", "preview", "safetensors", "onnx"])
 def test_a_file_that_does_not_fit_is_not_there(name: str, run: Path, dataset: Dataset, disk: Path) -> None:
     data = ["--shards", dataset.folder]
     predictions = ["--checkpoint", run / "last.pt", "--views", "1", "--predictions", disk / "file.npz"]
@@ -100,6 +100,10 @@ def test_a_file_that_does_not_fit_is_not_there(name: str, run: Path, dataset: Da
         "predictions": tool("evaluate", *data, *predictions),
         "report": tool("report", "--run", run, "--out", disk / "file.html"),
         "preview": tool("preview", *data, "--out", disk / "file.png"),
+        **{
+            suffix: tool("export", "--checkpoint", run / "last.pt", "--out", disk / f"file.{suffix}")
+            for suffix in ("safetensors", "onnx")
+        },
     }
     (disk / "other").write_bytes(bytes(4096))
     must_name(disk, r"file\..*", "4k", words[name])

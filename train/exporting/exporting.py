@@ -85,6 +85,7 @@ def _write_torch(trained: Checkpoint, network: Network, path: Path) -> tuple[Pat
     for file in (path, module):  # `train.py` and a run's `best.pt` are no exports
         if file.exists() and not _is_exported(module):
             raise FreelightError(f"{file} exists and is no export; choose another `out`")
+    # The module first: by it an export that was killed in between is known, and replaced.
     with atomic_write(module) as lines:
         lines.write(plain_torch(network, trained.recipe.crop_size).encode())
     content = {"state_dict": network.state_dict(), "mean_image": _mean_image(trained), **_description(trained)}
