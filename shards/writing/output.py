@@ -1,5 +1,7 @@
 """Where a dataset is written: a folder, or the URL of an object store, to which each finished file is uploaded."""
 
+import functools
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..base import FreelightError, ask_store, naming_file
+from ..base import MAX_JSON, FreelightError, ask_store, naming_file
 from ..dataset import MANIFEST
 from .plan import PARTIAL, PLAN
 
@@ -16,6 +18,9 @@ T = TypeVar("T")
 
 BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss")
 """Protocols whose first folder is a bucket. To make folders there would create a bucket whose name was mistyped."""
+
+# A store may list any name, also one with "..": no other is copied to this machine.
+_UNFINISHED = re.compile(re.escape(PARTIAL) + r"/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -94,15 +99,26 @@ def open_output(out: Path | str) -> Iterator[Output]:
     with tempfile.TemporaryDirectory(prefix="freelight-") as temporary:
         folder = Path(temporary) / url.rpartition("/")[2]
         found = _ask(url, _find)
-        wanted = [name for name in found if name == MANIFEST or name.startswith(f"{PARTIAL}/")]
+        wanted = [name for name in found if name == MANIFEST or _UNFINISHED.fullmatch(name)]
         if found and not {MANIFEST, f"{PARTIAL}/{PLAN}"} & set(wanted):
             raise FreelightError(f"`out` {url} is not empty and was not started by make_shards; choose another")
         for name in wanted:
-            content = _ask(url, lambda files, root, name=name: files.cat_file(f"{root}/{name}"))  # type: ignore[misc]
+            content = _ask(url, functools.partial(_read, name))
+            if len(content) > MAX_JSON:
+                raise FreelightError(
+                    f"{url}/{name} has more than {MAX_JSON} bytes, the limit of such a file; delete it"
+                )
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with naming_file(folder / name):
                 (folder / name).write_bytes(content)
         yield Output(folder, url)
+
+
+def _read(name: str, files: Any, root: str) -> bytes:
+    """Return the content of a file; of one that is too large, a byte more than `MAX_JSON`."""
+    with files.open(f"{root}/{name}", "rb") as source:
+        content: bytes = source.read(MAX_JSON + 1)
+        return content
 
 
 def _find(files: Any, root: str) -> list[str]:

@@ -191,3 +191,24 @@ def test_a_url_that_holds_something_else_or_means_nothing_is_refused(pictures: P
         make_shards(list_images(pictures), f"file://{tmp_path}/other", ShardSettings())
     with pytest.raises(FreelightError, match=r"nonsense://x cannot be written"):
         make_shards(list_images(pictures), "nonsense://x", ShardSettings())
+
+
+def test_no_name_that_a_store_lists_leaves_the_folder(pictures: Path, tmp_path: Path) -> None:
+    """An object store allows any key, and a stranger may have put one there."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.pipe("/set/.partial/plan.json", b"{}")
+    memory.pipe("/set/.partial/" + "../" * 9 + f"{tmp_path}/outside", b"hostile")
+    with pytest.raises(FreelightError, match="started with other settings"):
+        make_shards(list_images(pictures), "memory://set", ShardSettings())
+    memory.store.clear()
+    assert not (tmp_path / "outside").exists()
+
+
+def test_an_unfinished_datasets_files_in_a_store_have_a_limit(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "set/.partial").mkdir(parents=True)
+    (tmp_path / "set/.partial/plan.json").write_bytes(b"")
+    os.truncate(tmp_path / "set/.partial/plan.json", 1 << 27)
+    with pytest.raises(
+        FreelightError, match=r"plan\.json has over 67108864 bytes, .*; delete it$"
+    ):
+        make_shards(list_images(pictures), f"file://{tmp_path}/set", ShardSettings())
