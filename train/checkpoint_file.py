@@ -16,6 +16,9 @@ REMEDY = "name another file"
 USED = re.compile(r"collections OrderedDict|torch \w+Storage|torch\._utils _rebuild_tensor_v2")
 """What the pickle of a checkpoint refers to. torch allows more, some of which takes memory for a declared size."""
 
+_END, _LOCATOR, _END_64 = 22, 20, 56
+"""Bytes of a zip's last records: its end, the locator of the 64-bit end before it, and that end."""
+
 
 def read_content(path: Path) -> object:
     """Return what a checkpoint holds: tensors on the CPU and plain values, which are still to be checked.
@@ -26,6 +29,7 @@ def read_content(path: Path) -> object:
     try:
         with open_regular(path, remedy=REMEDY) as file, ZipFile(file) as archive:
             _check_archive(archive, os.fstat(file.fileno()).st_size)
+            _check_ends(archive, file)
         return torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise FreelightError(f"there is no checkpoint {path}") from None
@@ -38,6 +42,8 @@ def read_content(path: Path) -> object:
 def _check_archive(archive: ZipFile, size: int) -> None:
     """Raise `BadZipFile` unless this is an undamaged archive as torch writes it, with at most `size` bytes in all."""
     members = archive.infolist()
+    if any(member.filename.endswith("/constants.pkl") for member in members):  # TorchScript's: torch would warn
+        raise BadZipFile
     names = {member.filename.lower() for member in members}
     # Stored members have their bytes in the file; a compressed one may be larger than memory.
     stored = all(member.compress_type == ZIP_STORED for member in members)
@@ -50,6 +56,20 @@ def _check_archive(archive: ZipFile, size: int) -> None:
         foreign = operation.name == "GLOBAL" and not USED.fullmatch(str(argument))
         if foreign or (isinstance(argument, int) and not -(2**63) <= argument < 2**63):
             raise BadZipFile
+
+
+def _check_ends(archive: ZipFile, file: IO[bytes]) -> None:
+    """Raise `BadZipFile` if torch could find anything else in the file than `zipfile` does.
+
+    torch reads a file that does not begin with a member as a plain pickle, whatever follows. It looks for the list of
+    members where the last record says, which may be another place than the one where `zipfile` looks.
+    """
+    end = file.seek(-_END, os.SEEK_END)
+    file.seek(end - _LOCATOR - _END_64)
+    locator = file.read(_END_64 + _LOCATOR)[_END_64:]
+    pointed = locator.startswith(b"PK\x06\x07") and int.from_bytes(locator[8:16], "little") != end - _LOCATOR - _END_64
+    if archive.comment or pointed or min(member.header_offset for member in archive.infolist()) > 0:
+        raise BadZipFile
 
 
 def write_content(path: Path, content: object) -> None:

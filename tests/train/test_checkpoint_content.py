@@ -3,6 +3,7 @@
 import copy
 import math
 import os
+import pickle
 import resource
 import zipfile
 from pathlib import Path
@@ -167,3 +168,24 @@ def test_steps_that_do_not_match_epoch_and_position_do_not_resume(whole: Content
         f"error: the checkpoint in {tmp_path} has done 7 steps, but its epoch 2 and position 0 make 8; it is damaged, "
         "use another --out\n"
     )
+
+
+@pytest.mark.parametrize("kind", ["pickle-before", "comment", "locator", "script"])
+def test_what_is_checked_is_what_torch_reads(kind: str, whole: Content, tmp_path: Path) -> None:
+    """torch and `zipfile` may find two contents in one file. torch also warns of an archive of TorchScript."""
+    path = tmp_path / "x.pt"
+    torch.save(whole, path, _use_new_zipfile_serialization=kind != "pickle-before")
+    data = path.read_bytes()
+    if kind == "pickle-before":
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+    elif kind == "comment":
+        path.write_bytes(data[:-2] + len(data).to_bytes(4, "little")[:2] + bytes(len(data) & 0xFFFF))
+    elif kind == "locator":
+        place = data.rindex(b"PK\x06\x07") + 8
+        path.write_bytes(data[:place] + bytes(8) + data[place + 8 :])
+    else:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("x/constants.pkl", pickle.dumps(0, 2))
+    with pytest.raises(FreelightError, match=r"x\.pt is damaged or not a checkpoint; name another file"):
+        Checkpoint.load(path)
