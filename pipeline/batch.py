@@ -5,6 +5,8 @@ from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..shards import FreelightError
@@ -33,6 +35,13 @@ def check_extras(extras: Sequence[str]) -> tuple[str, ...]:
 def make_batch(extras: tuple[str, ...], values: Sequence[Any]) -> Any:
     """Return a batch with the further fields `extras`; `Batch` without any."""
     return _batch_type(extras)._make(values)
+
+
+def to_device(values: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    """Return a tensor of `values` on `device`; the copy to a GPU does not wait."""
+    tensor = torch.from_numpy(values)
+    # Pinned memory: copying from other memory waits for all work that is queued on the device.
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 @functools.cache

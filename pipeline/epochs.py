@@ -151,6 +151,9 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any], plan: EpochPla
         whole_number("position", state["position"], most=most)
         is_inside = state["position"] > 0 and plan.steps(state["epoch"], state["position"])
         different = ["transform"] if is_inside and state["transform"] != own["transform"] else []
-    for key in different:
-        then, now = state.get(key), own.get(key)
-        raise FreelightError(f"the loader's state is for another {key}: {then!r}, not {now!r}")
+    if different:
+        key = different[0]
+        raise FreelightError(
+            f"the loader's state is for another {key}: {state.get(key)!r}, not {own.get(key)!r}; "
+            "make the loader with the same settings and data, or do not load the state"
+        )

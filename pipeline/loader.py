@@ -5,36 +5,33 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..shards import Dataset, FreelightError, Statistics
 from ..shards.base import instance_of, whole_number
-from .batch import check_extras, make_batch
+from .batch import check_extras, make_batch, to_device
 from .decoder import Decoder, resolve_device
 from .draws import Order, draw_epoch, share_of
 from .epochs import Cursor, EpochPlan, Last, Step, check_state
 from .exchange import Exchange
 from .graph import Layout, graph_feed
 from .ops import Arrays
-from .ranks import check_launched, known_ranks, warn_of_shares
-from .reading import OnError, SampleReader, Share, UndecodableError
+from .ranks import check_group, check_launched, known_ranks, warn_of_shares
+from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
+from .sampler import EpochSampler
 from .transform import Transform
 
 _READ_ONLY = {
     *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "num_threads", "prefetch", "layout"),
     *("group", "check_exchange", "last", "steps_per_epoch", "extras"),
 }
-
-
 MOST_THREADS, MOST_PREFETCH = 4096, 1024
 """Limits: more are a mistake, and would take the machine's memory."""
 
@@ -115,9 +112,7 @@ class Loader(IterableDataset[Any]):
         self.num_threads: Final = whole_number("num_threads", num_threads, least=1, most=MOST_THREADS)
         self.prefetch: Final = whole_number("prefetch", prefetch, most=MOST_PREFETCH)
         self.layout: Final[Layout] = layout
-        if group is not None and not hasattr(group, "rank"):
-            raise FreelightError(f"`group` (={group!r}) must be a process group")
-        self.group: Final = group
+        self.group: Final = check_group(group)
         self.check_exchange: Final = instance_of(bool, "check_exchange", check_exchange)
         self.last: Final[Last] = last or "short"
         self.steps_per_epoch: Final = (
@@ -135,16 +130,10 @@ class Loader(IterableDataset[Any]):
         self._cursor = Cursor()
         self._is_closed = False
         self._drawn: tuple[int, Share, Arrays] | None = None
-        split_bytes = sum(shard.bytes for shard in self.split.info.shards)
-        cache = self.dataset.cache
-        if cache is not None and order == "global" and cache.limit < split_bytes:
-            raise FreelightError(
-                f"a global order reads all of {split}'s {split_bytes} bytes at random, but the cache holds "
-                f"{cache.limit}: give cache_bytes={split_bytes}, or order='sequential'"
-            )
+        check_cache(self.split, order)
         self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
         # One reader thread for all epochs: a new one per epoch makes glibc open new arenas, which keep old JPEGs.
-        self._thread = _reader_thread()
+        self._thread = reader_thread()
         # A finished epoch leaves its decoder idle, for the next one; an unfinished one drops it.
         self._idle: Decoder | None = self._define()
         self._running: Decoder | None = None
@@ -196,9 +185,9 @@ class Loader(IterableDataset[Any]):
         return self._ranks.world_size
 
     @property
-    def sampler(self) -> "EpochSampler":
+    def sampler(self) -> EpochSampler:
         """The order of samples, with `set_epoch`, for frameworks that look for it."""
-        return EpochSampler(self)
+        return EpochSampler(len(self.split), self.set_epoch)
 
     @property
     def transform(self) -> Transform:
@@ -207,7 +196,8 @@ class Loader(IterableDataset[Any]):
 
     @transform.setter
     def transform(self, transform: Transform) -> None:
-        if self.position and (self._running is not None or (self._cursor.continues and self._remaining())):
+        continues = self._cursor.continues and self._plan.steps(self.epoch, self.position)
+        if self.position and (self._running is not None or continues):
             raise FreelightError("the transform may change at an epoch's boundary, not inside an epoch; see set_epoch")
         instance_of(Transform, "transform", transform)
         self._stop()
@@ -287,7 +277,7 @@ class Loader(IterableDataset[Any]):
         self._settle_ranks()
         self._cursor.begin(self._plan)
         while True:
-            steps = self._remaining()
+            steps = self._plan.steps(self.epoch, self.position)
             try:
                 for _, group in itertools.groupby(steps, attrgetter("permutation")):
                     yield from self._iterate(list(group), steps[-1])
@@ -332,15 +322,11 @@ class Loader(IterableDataset[Any]):
     def _batch(self, images: torch.Tensor, samples: Share) -> Any:
         extras = {"samples": samples.astype(np.int64)} if self.extras else {}
         values = (self._labels[samples], *(extras[name] for name in self.extras))
-        return make_batch(self.extras, (images, *map(self._to_device, values)))
+        return make_batch(self.extras, (images, *(to_device(value, self.device) for value in values)))
 
     def _exchange(self, group: dist.ProcessGroup) -> Exchange:
         may_skip = self._reader.on_error == "skip"
         return Exchange(group, rank=self.rank, world_size=self.world_size, may_skip=may_skip, check=self.check_exchange)
-
-    def _remaining(self) -> list[Step]:
-        """Return the steps that are left of the epoch."""
-        return self._plan.steps(self.epoch, self.position)
 
     def _draw(self, permutation: int) -> tuple[Share, Arrays]:
         """Return a permutation's order, and what the transform does to each sample."""
@@ -378,7 +364,7 @@ class Loader(IterableDataset[Any]):
         """End the running iteration, if any. Batches decoded ahead are dropped with its pipeline."""
         if self._running is not None:
             decoder, self._running = self._running, None
-            thread, self._thread = self._thread, _reader_thread()
+            thread, self._thread = self._thread, reader_thread()
             try:
                 thread.shutdown(cancel_futures=True)
             finally:  # also when Ctrl-C ends the wait for a slow read
@@ -404,16 +390,6 @@ class Loader(IterableDataset[Any]):
         share, jpegs = self._reader.read(share)
         return share, graph_feed(choices, share, jpegs)
 
-    def _to_device(self, values: npt.NDArray[np.int64]) -> torch.Tensor:
-        tensor = torch.from_numpy(values)
-        # Pinned memory: copying from other memory waits for all work that is queued on the device.
-        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
-
-
-def _reader_thread() -> ThreadPoolExecutor:
-    """Return an executor whose one thread starts with the first read."""
-    return ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
-
 
 def _restore(settings: dict[str, Any], skipped: dict[int, str], cursor: Cursor) -> Loader:
     """Make a loader from what `Loader.__reduce__` kept."""
@@ -421,18 +397,3 @@ def _restore(settings: dict[str, Any], skipped: dict[int, str], cursor: Cursor) 
     loader.skipped.update(skipped)
     loader._cursor = dataclasses.replace(cursor)
     return loader
-
-
-class EpochSampler:
-    """The order of a loader's samples, as a sampler: frameworks call its `set_epoch` before each epoch."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def __len__(self) -> int:
-        """Return the number of samples of the split."""
-        return len(self._loader.split)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Name the epoch of the loader's next iteration."""
-        self._loader.set_epoch(epoch)

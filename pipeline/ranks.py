@@ -35,6 +35,13 @@ def known_ranks(rank: int | None, world_size: int | None) -> Ranks:
     return Ranks(0, 1)
 
 
+def check_group(group: dist.ProcessGroup | None) -> dist.ProcessGroup | None:
+    """Return `group`. Raises `FreelightError` unless it is None or a process group."""
+    if group is not None and not hasattr(group, "rank"):
+        raise FreelightError(f"`group` (={group!r}) must be a process group")
+    return group
+
+
 def check_launched(rank: int | None, world_size: int | None) -> None:
     """Raise `FreelightError` if this is one of several processes whose ranks are neither given nor in a process group.
 

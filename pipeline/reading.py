@@ -12,9 +12,27 @@ import numpy.typing as npt
 
 from ..shards import FreelightError, Split
 from ..shards.base import UnavailableError, whole_number
+from .draws import Order
 
 OnError = Literal["raise", "skip"]
 Share = npt.NDArray[np.int32]
+
+
+def reader_thread() -> ThreadPoolExecutor:
+    """Return an executor whose one thread starts with the first read."""
+    return ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
+
+
+def check_cache(split: Split, order: Order) -> None:
+    """Raise `FreelightError` if the cache of a remote dataset is too small to read a split in a global order."""
+    if split.cache is None or order != "global":
+        return
+    size = sum(shard.bytes for shard in split.info.shards)
+    if split.cache.limit < size:
+        raise FreelightError(
+            f"a global order reads all of {split.name}'s {size} bytes at random, but the cache holds "
+            f"{split.cache.limit}: give cache_bytes={size}, or order='sequential'"
+        )
 
 
 class UndecodableError(FreelightError):

@@ -65,7 +65,9 @@ class Checkpoint:
         content: Any = read_content(path)
         written = content.pop("format", None) if isinstance(content, dict) else None
         if not isinstance(written, int) or written != FORMAT:
-            raise FreelightError(f"{path} is not a checkpoint of format {FORMAT}, the only one that this version reads")
+            raise FreelightError(
+                f"{path} is not a checkpoint of format {FORMAT}, the only one that this version reads; {REMEDY}"
+            )
         check(content, record(FRAME, LATER), where=path, remedy=REMEDY)
         size, classes = content["image_size"], len(content["class_ids"])
         try:

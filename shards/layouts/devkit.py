@@ -40,7 +40,9 @@ class Devkit:
     def class_ids(self, numbers: tuple[int, ...], where: object) -> list[str]:
         """Return the class ids of class numbers. Raises `FreelightError`, naming `where`, for a number out of range."""
         if wrong := [number for number in numbers if not 1 <= number <= len(self.order)]:
-            raise FreelightError(f"{where} holds {wrong[0]}, but the devkit's classes are 1 to {len(self.order)}")
+            raise FreelightError(
+                f"{where} holds {wrong[0]}, but the devkit's classes are 1 to {len(self.order)}; fetch both again"
+            )
         return [self.order[number - 1] for number in numbers]
 
 
