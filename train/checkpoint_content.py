@@ -162,6 +162,8 @@ def tensor(dtype: torch.dtype, shape: tuple[int, ...]) -> Check:
             raise must_be(value, field, wanted)
         if (value.dtype, tuple(value.shape), value.layout) != (dtype, shape, torch.strided):
             raise Mismatch(f"{field} is a tensor of {value.dtype} with the shape {tuple(value.shape)}, not {wanted}")
+        if value.untyped_storage().nbytes() < value.nbytes:  # a stride of 0 makes a tensor of any size from one number
+            raise Mismatch(f"{field} has fewer bytes than its shape {shape} needs")
         if not all(map(math.isfinite, torch.aminmax(value))):
             raise Mismatch(f"{field} has values that are not finite (NaN or infinity)")
 

@@ -189,3 +189,12 @@ def test_what_is_checked_is_what_torch_reads(kind: str, whole: Content, tmp_path
             archive.writestr("x/constants.pkl", pickle.dumps(0, 2))
     with pytest.raises(FreelightError, match=r"x\.pt is damaged or not a checkpoint; name another file"):
         Checkpoint.load(path)
+
+
+@pytest.mark.parametrize("entry", ["weights/conv2.weight", "statistics/mean_image"])
+def test_a_tensor_that_repeats_its_bytes_is_refused(entry: str, whole: Content, tmp_path: Path) -> None:
+    """One number can declare a tensor of any size, which checks and copies then take the memory of."""
+    part, name = entry.split("/")
+    repeated = torch.zeros(1).expand(whole[part][name].shape)
+    message = error_of(changed(whole, entry, repeated), tmp_path / "x.pt")
+    assert message == f"{part}.{name} has fewer bytes than its shape {tuple(repeated.shape)} needs"
