@@ -53,9 +53,14 @@ def flag(value: object, field: str) -> None:
         raise must_be(value, field, "true or false")
 
 
+def is_plain_name(name: str) -> bool:
+    """Tell whether a file name cannot leave its folder."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) is not None
+
+
 def plain_name(value: object, field: str) -> None:
     """Accept a file name that cannot leave its folder."""
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", value):
+    if not isinstance(value, str) or not is_plain_name(value):
         wanted = "a name of letters, digits, '.', '_' and '-', without a leading dot: do not trust this file"
         raise must_be(value, field, wanted)
 

@@ -1,7 +1,6 @@
 """Where a dataset is written: a folder, or the URL of an object store, to which each finished file is uploaded."""
 
 import functools
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..base import MAX_JSON, FreelightError, ask_store, naming_file
+from ..base import MAX_JSON, FreelightError, ask_store, is_plain_name, naming_file
 from ..dataset import MANIFEST
 from .plan import PARTIAL, PLAN
 
@@ -18,9 +17,6 @@ T = TypeVar("T")
 
 BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss")
 """Protocols whose first folder is a bucket. To make folders there would create a bucket whose name was mistyped."""
-
-# A store may list any name, also one with "..": no other is copied to this machine.
-_UNFINISHED = re.compile(re.escape(PARTIAL) + r"/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,8 @@ def open_output(out: Path | str) -> Iterator[Output]:
     with tempfile.TemporaryDirectory(prefix="freelight-") as temporary:
         folder = Path(temporary) / url.rpartition("/")[2]
         found = _ask(url, _find)
-        wanted = [name for name in found if name == MANIFEST or _UNFINISHED.fullmatch(name)]
+        # A store may list any name, also one with "..": no other is copied to this machine.
+        wanted = [name for name in found if name == MANIFEST or _is_unfinished(name)]
         if found and not {MANIFEST, f"{PARTIAL}/{PLAN}"} & set(wanted):
             raise FreelightError(f"`out` {url} is not empty and was not started by make_shards; choose another")
         for name in wanted:
@@ -112,6 +109,12 @@ def open_output(out: Path | str) -> Iterator[Output]:
             with naming_file(folder / name):
                 (folder / name).write_bytes(content)
         yield Output(folder, url)
+
+
+def _is_unfinished(name: str) -> bool:
+    """Tell whether a name is that of a file in `PARTIAL`."""
+    folder, _, file = name.partition("/")
+    return folder == PARTIAL and is_plain_name(file)
 
 
 def _read(name: str, files: Any, root: str) -> bytes:
