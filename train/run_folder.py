@@ -117,7 +117,7 @@ class RunFolder:
     def write(self, metrics: StepMetrics | EpochMetrics) -> None:
         """Add a line of metrics."""
         path = self.path / METRICS
-        with naming_file(path), open(path, "a", encoding="utf-8") as file:
+        with naming_file(path), open(path, "a", encoding="utf-8", opener=_open_no_link) as file:
             file.write(json.dumps(metrics.asdict()) + "\n")
 
     def metrics(self) -> RunMetrics:
@@ -150,6 +150,10 @@ class RunFolder:
                         yield text, FreelightError(f"{self.path / METRICS}: line {number} is damaged ({error})")
                 else:
                     yield text.rstrip(b"\n") + b"\n", line
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)  # a link would lead to a file elsewhere
 
 
 def _link(source: Path, target: Path) -> None:

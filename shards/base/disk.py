@@ -25,6 +25,8 @@ def describe_os_error(error: OSError) -> str:
     """Return the error in one line; if a disk refuses to write, with the file, the disk and the remedy."""
     if error.errno in (errno.ENOTDIR, errno.EEXIST) and (file := _file_within(error.filename)):
         return f"{file} is a file, but a folder is needed there; name another path"
+    if error.errno == errno.ELOOP:
+        return f"{error.filename} is a symbolic link, or leads through a loop of them; remove it"
     if error.errno not in REFUSED:
         return str(error)
     if error.filename is None:  # of a stream: writers of files name them

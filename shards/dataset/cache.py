@@ -192,6 +192,10 @@ class ShardCache:
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
         """Hold the lock `name`, which one thread of one process has at a time."""
-        with open(self.folder / f".{name}.lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        # A link would create, or empty, a file elsewhere.
+        lock = os.open(self.folder / f".{name}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)

@@ -234,3 +234,16 @@ def test_a_rotten_sample_stops_the_statistics(bare: Dataset) -> None:
     with pytest.raises(FreelightError, match=r"train-000003\.tar: sample .* is changed"):
         write_statistics(bare)
     assert not (bare.folder / "statistics.npz").exists()
+
+
+def test_a_link_in_the_place_of_the_lock_makes_no_file_elsewhere(bare: Dataset, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (bare.folder / ".statistics.npz.lock").symlink_to(outside)
+    words = [sys.executable, "-m", "freelight", "compute-pca", "--shards", str(bare.folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    (bare.folder / ".statistics.npz.lock").unlink()
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "/.statistics.npz.lock is a symbolic link, or leads through a loop of them; remove it\n"
+    )
+    assert not outside.exists()

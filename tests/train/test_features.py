@@ -103,6 +103,17 @@ def test_features_of_another_network_or_dataset_are_refused(
         extract_features(trained, dataset, "val", tmp_path, space="fc6")  # type: ignore[arg-type]
 
 
+def test_a_link_in_the_place_of_unfinished_rows_is_not_written_through(
+    trained: Checkpoint, dataset: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "other").write_text("do not lose me")
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features/val.pixels.npy.partial").symlink_to(tmp_path / "other")
+    with pytest.raises(FreelightError, match=r"val\.pixels\.npy\.partial is a symbolic link; delete it"):
+        extract_features(trained, dataset, "val", tmp_path / "features", space="pixels")
+    assert (tmp_path / "other").read_text() == "do not lose me"
+
+
 def test_a_file_that_is_no_array_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes(b"not an array")
     with pytest.raises(FreelightError, match=r"x\.npy is not an array of numpy.save; delete it"):

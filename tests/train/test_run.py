@@ -182,3 +182,16 @@ def test_a_run_folder_given_by_a_relative_path_outlives_a_change_of_folder(
     save(run, checkpoint, 5)
     monkeypatch.chdir("/")
     assert run.load() is not None
+
+
+def test_nothing_is_written_through_a_link_that_a_run_holds(tmp_path: Path) -> None:
+    """A link may lead anywhere, and a run may come from a stranger."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("metrics.jsonl", "lock"):
+        (folder / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match=rf"symbolic links: '{folder}/metrics.jsonl'"):
+        RunFolder(folder).write(EpochMetrics(step=5, epoch=0, val_top1=0.5, val_top5=0.1))
+    with pytest.raises(OSError, match=rf"symbolic links: '{folder}/lock'"), RunFolder(folder).locked():
+        pass
+    assert not (tmp_path / "outside").exists()

@@ -101,6 +101,8 @@ def _extract(trained: Checkpoint, loader: Loader, path: Path, origin: dict[str, 
     """Write the rows from `done` on, then give the file its name; yield the sample count of each batch."""
     encode = _encoder(trained, origin["space"], str(loader.device))
     partial = _partial(path)
+    if partial.is_symlink():  # it would lead to a file elsewhere
+        raise FreelightError(f"{partial} is a symbolic link; {REMEDY}")
     loader.load_state_dict({**loader.state_dict(), "position": done})
     rows: np.memmap[Any, np.dtype[np.float32]] | None = None
     if done:
