@@ -52,6 +52,9 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # the caller closed it (`>&-`), but joblib needs one
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # open until the process ends
         try:
             with exits_on_sigterm(), _saying_warnings():
                 return command(*args, **kwargs)

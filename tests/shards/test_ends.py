@@ -109,3 +109,10 @@ def test_an_error_while_workers_run_is_one_line_and_leaves_no_temporary_folder(i
     assert error.startswith("error: 1 images are rejected")
     wait_until(lambda: not living(job.pid), 10)
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_workers_need_no_standard_output(images: Path, tmp_path: Path) -> None:
+    words = f"{sys.executable} {TOOL} --images {images} --out {tmp_path}/out --size 16 --workers 2 >&-"
+    done = subprocess.run(words, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
