@@ -52,7 +52,7 @@ _SETTINGS = record(
 _SHARD = record(
     {
         "name": _tar_name,
-        "samples": integer(most=MAX_SAMPLES),
+        "samples": integer(least=1, most=MAX_SAMPLES),
         "bytes": integer(least=1, most=MAX_BYTES),
         "sha256": sha256_text,
     }

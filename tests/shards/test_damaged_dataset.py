@@ -76,6 +76,7 @@ SHARD = ("splits", "val", "shards", 1)
         (put(None, "splits", "val"), r"splits\.val \(=None\) must be an object"),
         (drop("splits", "val", "kinds"), r"splits\.val\.kinds is missing"),
         (put(2**31, "splits", "val", "samples"), r"splits\.val\.samples \(=2147483648\) must be an integer"),
+        (put(0, "splits", "val", "shards", 0, "samples"), r"shards\[0\]\.samples \(=0\) must be an integer in 1\.\."),
         (put(21, "splits", "val", "samples"), r"splits\.val\.samples \(=21\) must be 20, the sum over its shards"),
         (put({"colour": 3}, "splits", "val", "kinds"), r"splits\.val\.samples \(=20\) must be 3, .* its kinds"),
         (put("yes", "splits", "val", "labelled"), r"splits\.val\.labelled \(='yes'\) must be true or false"),
