@@ -25,6 +25,8 @@ CLUSTER_TIMEOUT = 10
 """How long to wait for a Dask scheduler to answer, seconds."""
 WORKERS_NOTICE, WORKERS_TIMEOUT = 5, 120
 """After how long without any worker of a Dask scheduler that is said, and is an error, seconds."""
+WORKERS_PER_CORE = 16
+"""Limit of `workers`. Reading from slow storage may need more than one per core; thousands would stall the machine."""
 
 
 class LostWorkerError(FreelightError):
@@ -44,6 +46,9 @@ def run_tasks(
     if cluster is not None:
         yield from _run_on_cluster(function, tasks, cluster)
         return
+    cores = len(os.sched_getaffinity(0))
+    if workers > WORKERS_PER_CORE * cores:  # joblib starts them all at once
+        raise FreelightError(f"`workers` (={workers}) must be at most {WORKERS_PER_CORE * cores} on {cores} cores")
     if workers == 1:
         yield from map(function, tasks)
         return

@@ -22,6 +22,9 @@ from .errors import FreelightError
 MAX_JSON = 1 << 26
 """Maximum size of a JSON file, bytes. The manifest of Fall 2011, the largest known, has 4 MB."""
 
+MAX_DEPTH = 32
+"""Maximum number of levels of lists and objects where the content is free."""
+
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 80
 
@@ -44,7 +47,18 @@ An empty field is the whole content.
 
 
 def anything(value: object, field: str) -> None:
-    """Accept every value."""
+    """Accept every value of at most `MAX_DEPTH` levels: Python cannot copy or write much deeper ones."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise must_be(value, field, f"at most {MAX_DEPTH} levels deep")
 
 
 def flag(value: object, field: str) -> None:

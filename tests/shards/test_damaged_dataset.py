@@ -58,6 +58,14 @@ def drop(*place: str | int) -> Callable[[Content], None]:
 SHARD = ("splits", "val", "shards", 1)
 
 
+def deep(levels: int) -> list[Any]:
+    """Return a list in a list in a list."""
+    nested: list[Any] = []
+    for _ in range(levels):
+        nested = [nested]
+    return nested
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -72,6 +80,7 @@ SHARD = ("splits", "val", "shards", 1)
         (put(10**9, "image_size"), r"image_size \(=1000000000\) must be an integer"),
         (put([], "made_with"), r"made_with \(=\[\]\) must be an object"),
         (put("90", "made_with", "quality"), r"made_with\.quality \(='90'\) must be an integer in 1\.\.100"),
+        (put(deep(900), "made_with", "x"), r"made_with \(=.*\) must be at most 32 levels deep"),
         (drop("made_with", "limit"), r"made_with\.limit is missing"),
         (put(None, "splits", "val"), r"splits\.val \(=None\) must be an object"),
         (drop("splits", "val", "kinds"), r"splits\.val\.kinds is missing"),

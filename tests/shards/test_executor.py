@@ -25,6 +25,13 @@ def test_no_workers_is_an_error() -> None:
         list(run_tasks(abs, [1], workers=0))
 
 
+def test_more_workers_than_a_machine_can_start_are_an_error() -> None:
+    """100,000 of them kept a machine busy for a minute without a word."""
+    cores = len(os.sched_getaffinity(0))
+    with pytest.raises(FreelightError, match=rf"`workers` \(=100000\) must be at most {16 * cores} on {cores} cores"):
+        next(run_tasks(abs, [1], workers=100_000))
+
+
 @pytest.mark.slow
 def test_a_killed_worker_is_an_error_with_the_remedy() -> None:
     with pytest.raises(FreelightError, match=r"a worker process was killed .* fewer `workers`"):
