@@ -17,12 +17,12 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 demo: install
 	PATH="$(abspath $(BIN)):$$PATH" tools/demo
 
-# Two processes share the default tests; one thread each for torch's own loops.
+# Two processes share the tests; one thread each for torch's own loops.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: install
-	$(BIN)/pytest -m "slow and not gpu and not faults and not fuzz"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "slow and not gpu and not faults and not fuzz"
 
 test-gpu: install
 	$(BIN)/pytest -m gpu

@@ -29,7 +29,7 @@ def bare(dataset_copy: Dataset) -> Dataset:
 
 
 def saved(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*statistics*"))}
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*statistics*")) if path.suffix != ".lock"}
 
 
 def stop_after(shards: int) -> Callable[[Iterable[RGBMoments], int], Iterator[RGBMoments]]:

@@ -20,17 +20,18 @@ def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> 
     given = dataset.split(split)
     rows = np.sort(np.arange(samples) % len(given))
     folder.mkdir(parents=True)
-    for shard in given.info.shards:
-        (folder / shard.name).symlink_to((dataset.folder / shard.name).absolute())
     np.save(folder / f"{split}.samples.npy", given.samples[rows])
     sources = "".join(f"{given.sources[row]}\n" for row in rows.tolist())
     (folder / f"{split}.sources.txt").write_text(sources, encoding="utf-8", errors="surrogateescape")
     tables = (f"{split}.samples.npy", f"{split}.sources.txt")
     files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tables}
-    counts = np.bincount(given.samples["shard"][rows], minlength=len(given.info.shards)).tolist()
+    # The first shards: the rest has no sample if there are fewer samples than in `given`.
+    counts = np.bincount(given.samples["shard"][rows]).tolist()
     shards = tuple(
-        dataclasses.replace(shard, samples=count) for shard, count in zip(given.info.shards, counts, strict=True)
+        dataclasses.replace(shard, samples=count) for shard, count in zip(given.info.shards, counts, strict=False)
     )
+    for shard in shards:
+        (folder / shard.name).symlink_to((dataset.folder / shard.name).absolute())
     info = dataclasses.replace(given.info, samples=samples, kinds={"repeated": samples}, shards=shards, files=files)
     dataclasses.replace(dataset.manifest, splits={split: info}).save(folder)
     repeated = Dataset(folder)
