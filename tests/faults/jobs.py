@@ -39,7 +39,7 @@ class Job:
     def __init__(
         self, words: Sequence[str], output: Path, environment: dict[str, str], limit: Callable[[], None] | None
     ) -> None:
-        self.mark = uuid.uuid4().hex
+        self.mark, self.began = uuid.uuid4().hex, time.time()
         # Not pipes: an orphan would keep them open.
         self.stdout, self.stderr = (output / f"{self.mark}.{name}" for name in ("stdout", "stderr"))
         with self.stdout.open("w") as stdout, self.stderr.open("w") as stderr:
@@ -92,10 +92,13 @@ class Job:
         while left := self.living():
             assert time.monotonic() < end, f"orphans: {left}"
             time.sleep(0.05)
+        # Process numbers return after 32,768 processes: what another process of that number left is older.
         left_in_memory = [
-            path for path in Path("/dev/shm").iterdir() if re.search(rf"[-_]{self.process.pid}[-_]", path.name)
+            path
+            for path in Path("/dev/shm").iterdir()
+            if re.search(rf"[-_]{self.process.pid}[-_]", path.name) and path.stat().st_mtime >= self.began
         ]
-        assert not left_in_memory
+        assert left_in_memory == []
         return Ended(code, self.stdout.read_text(errors="replace"), self.stderr.read_text(errors="replace"))
 
     def hurt(self, who: str, number: signal.Signals) -> None:
