@@ -114,8 +114,11 @@ class Cursor:
         A loaded state at the end of an epoch continues with the next one too, unless `set_epoch` named the finished
         one: then nothing is left of it.
         """
-        is_finished = not self.is_named and not plan.steps(self.epoch, self.position)
-        if is_finished if self.continues else self.position:
+        if self.continues:
+            leaves = not self.is_named and not plan.steps(self.epoch, self.position)
+        else:
+            leaves = self.position > 0
+        if leaves:
             self.leave()
 
     def advance(self, samples: int) -> None:
