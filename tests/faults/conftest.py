@@ -8,6 +8,7 @@ import pytest
 from jobs import Inject, Shell
 from runs import training
 from small_disk import SmallDisk
+from stores import FaultyStore, Objects
 
 from freelight.demo.drawing import draw_pictures
 
@@ -53,6 +54,15 @@ def disk(shell: Shell, tmp_path: Path) -> Iterator[SmallDisk]:
     yield disk
     shell.close()
     disk.close()
+
+
+@pytest.fixture
+def store(objects: Objects, shell: Shell, tmp_path: Path) -> Iterator[FaultyStore]:
+    """The store that holds a test file's `objects`, as the commands of `shell` see it."""
+    store = FaultyStore(objects, tmp_path / "proxy")
+    shell.environment |= store.environment
+    yield store
+    store.die()
 
 
 @pytest.fixture(scope="session")

@@ -26,15 +26,6 @@ def objects(made: Path) -> Iterator[Objects]:
     objects.close()
 
 
-@pytest.fixture
-def store(objects: Objects, shell: Shell, tmp_path: Path) -> Iterator[FaultyStore]:
-    """The store as the commands of `shell` see it."""
-    store = FaultyStore(objects, tmp_path / "proxy")
-    shell.environment |= store.environment
-    yield store
-    store.die()
-
-
 def evaluate(trained: Callable[[int], Path], shards: Path | str, *more: object) -> list[object]:
     words = ["evaluate", "--checkpoint", trained(1) / "last.pt", "--shards", shards, "--views", 1, "--json"]
     return [*words, *more]

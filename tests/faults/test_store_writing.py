@@ -32,15 +32,6 @@ def objects() -> Iterator[Objects]:
     objects.close()
 
 
-@pytest.fixture
-def store(objects: Objects, shell: Shell, tmp_path: Path) -> Iterator[FaultyStore]:
-    """The store as the commands of `shell` see it."""
-    store = FaultyStore(objects, tmp_path / "proxy")
-    shell.environment |= store.environment
-    yield store
-    store.die()
-
-
 @pytest.mark.parametrize(
     ("kind", "name", "workers"),
     [
