@@ -333,7 +333,7 @@ class Loader(IterableDataset[Any]):
         if self._drawn is None or self._drawn[0] != permutation:
             self._drawn = None  # before the next draws are made, so that memory holds one epoch's
             draws = draw_epoch(len(self.split), seed=self.seed, epoch=permutation, order=self.order)
-            choices = self.transform.choose(draws, self.dataset.image_size, self.statistics)
+            choices = self.transform.choose(draws, self.dataset.require_squares(), self.statistics)
             self._drawn = permutation, draws.order, choices
         return self._drawn[1:]
 
@@ -375,7 +375,7 @@ class Loader(IterableDataset[Any]):
         return Decoder(
             self.transform,
             self._reader,
-            image_size=self.dataset.image_size,
+            image_size=self.dataset.require_squares(),
             statistics=self.statistics,
             share_size=min(-(-self.batch_size // self.world_size), len(self.split)),
             num_threads=self.num_threads,

@@ -92,8 +92,8 @@ class TrainingState:
             velocity=self.network.whole(self.optimizer.velocity),
             class_ids=[info.id for info in classes],
             class_names=[info.name for info in classes],
-            image_size=self.dataset.image_size,
-            rescaling=rescaling_of(self.dataset.manifest.made_with, self.dataset.image_size),
+            image_size=self.dataset.require_squares(),
+            rescaling=rescaling_of(self.dataset.manifest.made_with, self.dataset.require_squares()),
             fingerprint=self.dataset.fingerprint,
             statistics=self.statistics,
             progress={

@@ -38,7 +38,7 @@ class Preview:
 
 def draw_preview(dataset: Dataset, split: Split, statistics: Statistics, preview: Preview) -> Image.Image:
     """Draw the contact sheet. The crop is 7/8 of an image's side: the paper's 224 of 256."""
-    size = dataset.image_size
+    size = dataset.require_squares()
     transform = Transform(crop=RandomCrop(size=max(1, size * 7 // 8)), mean="none", lighting=preview.lighting)
     title = (
         f"{dataset.folder.resolve().name}: {len(split)} images of {split.name}, {size} x {size} pixels, "
@@ -71,7 +71,7 @@ def _draws_section(
     samples: npt.NDArray[np.int32],
 ) -> Image.Image:
     """Draw a row for each image: as stored, then as in each epoch."""
-    size = dataset.image_size
+    size = dataset.require_squares()
     jpegs = [split.read(index) for index in samples.tolist()]
     for index, jpeg in zip(samples.tolist(), jpegs, strict=True):
         split.decode(index, jpeg)  # DALI's errors do not name the sample

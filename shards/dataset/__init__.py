@@ -1,10 +1,12 @@
 """The dataset directory: manifest, samples, shard format, cache for remote shards, verification."""
 
 from .directory import Dataset
+from .frames import read_frame
 from .manifest import (
     MANIFEST,
     REJECTED,
     SAMPLE,
+    SCHEMA,
     SUSPECT,
     Manifest,
     ShardInfo,
@@ -14,7 +16,9 @@ from .manifest import (
     shard_name,
     sources_name,
 )
+from .sizes import common_side, summarize_sizes
 from .split import Split
+from .tables import to_schema_1
 from .tarfiles import TarWriter, label_text
 from .verify import ShardCheck, verify_dataset
 
@@ -22,6 +26,7 @@ __all__ = [
     "MANIFEST",
     "REJECTED",
     "SAMPLE",
+    "SCHEMA",
     "SUSPECT",
     "Dataset",
     "Manifest",
@@ -30,10 +35,14 @@ __all__ = [
     "Split",
     "SplitInfo",
     "TarWriter",
+    "common_side",
     "index_name",
     "label_text",
+    "read_frame",
     "samples_name",
     "shard_name",
     "sources_name",
+    "summarize_sizes",
+    "to_schema_1",
     "verify_dataset",
 ]

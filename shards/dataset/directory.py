@@ -36,9 +36,18 @@ class Dataset:
         self.manifest = Manifest.load(self.folder)
 
     @property
-    def image_size(self) -> int:
-        """Side of the square images, pixels."""
+    def image_size(self) -> int | None:
+        """Side of the images, pixels, if all are squares of one size, else None."""
         return self.manifest.image_size
+
+    def require_squares(self) -> int:
+        """Return `image_size`. Raises `FreelightError` if the images are not squares of one size."""
+        if self.image_size is None:
+            raise FreelightError(
+                f"{self.folder} has images of several sizes, but squares are needed; make it with: make_shards "
+                "--geometry square"
+            )
+        return self.image_size
 
     @property
     def fingerprint(self) -> str:

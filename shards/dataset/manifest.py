@@ -18,10 +18,13 @@ from .schema import REMEDY, check_manifest
 
 MANIFEST = "dataset.json"
 REJECTED, SUSPECT = "rejected.jsonl", "suspect.jsonl"
-SCHEMA = 1
+SCHEMA, SCHEMAS = 2, (1, 2)
+"""The schema of new datasets, and those that are read. Schema 1 is that of version 0.1."""
 
-# One row per sample: its shard's number, where its JPEG lies in the shard (bytes), its label, and the JPEG's crc32.
-SAMPLE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("label", "<i4"), ("crc32", "<u4")])
+# One row per sample: its shard's number, where its JPEG lies in the shard (bytes), its label, the JPEG's crc32, and the
+# size of the upright picture (pixels), which schema 1 did not have: all its pictures are squares of one size.
+SAMPLE_1 = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("label", "<i4"), ("crc32", "<u4")])
+SAMPLE = np.dtype([*SAMPLE_1.descr, ("height", "<u4"), ("width", "<u4")])
 
 
 def shard_name(split: str, shard: int) -> str:
@@ -60,7 +63,8 @@ class SplitInfo:
 
     samples, rejected: counts. labelled: False if the labels are -1. per_class: min, max and mean number of samples of
     a class, None without labels. kinds: counts of samples by the kind of their source file, "colour", "greyscale" or
-    "cmyk". files: sha256 by name of the split's files other than tars.
+    "cmyk". files: sha256 by name of the split's files other than tars. sizes: min, median and max of the samples'
+    "height" and "width", pixels; None in schema 1.
     """
 
     samples: int
@@ -70,6 +74,7 @@ class SplitInfo:
     kinds: dict[str, int]
     shards: tuple[ShardInfo, ...]
     files: dict[str, str]
+    sizes: dict[str, dict[str, float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,18 @@ class Manifest:
     """The contents of `dataset.json`.
 
     classes: in label order. label_order: "wnid" (sorted ids) or "ilsvrc" (the devkit's order). image_size: side of the
-    square images, pixels. made_with: settings and library versions. source: layout, name and hash of the source.
-    files: sha256 by name of the files that belong to no split.
+    images, pixels, if all are squares of one size, else None. made_with: settings and library versions. source: layout,
+    name and hash of the source. files: sha256 by name of the files that belong to no split.
     """
 
     classes: tuple[ClassInfo, ...]
     label_order: str
-    image_size: int
+    image_size: int | None
     made_with: dict[str, Any]
     source: dict[str, Any]
     splits: dict[str, SplitInfo]
     files: dict[str, str]
+    schema: int = SCHEMA
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -103,7 +109,10 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return the contents of `dataset.json`. They include their own hash, so that any changed byte is noticed."""
-        content = {"schema": SCHEMA, **asdict(self)}
+        content = {"schema": self.schema, **asdict(self)}
+        if self.schema == 1:
+            for split in content["splits"].values():
+                del split["sizes"]
         content["sha256"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
         return (json.dumps(content, indent=1) + "\n").encode()
 
@@ -117,9 +126,10 @@ class Manifest:
             raise FreelightError(
                 f"{folder} is not a finished dataset (no {MANIFEST}); make it with: make_shards --out {folder}"
             ) from None
-        if content.pop("schema", None) != SCHEMA:
+        if content.get("schema") not in SCHEMAS:
             raise FreelightError(
-                f"{path} does not have schema {SCHEMA}, the only one that this version reads; make the dataset again"
+                f"{path} has schema {content.get('schema')!r}, but this version reads only 1 and {SCHEMA}; "
+                "use a newer version, or make the dataset again"
             )
         content.pop("sha256", None)  # `verify_dataset` checks it
         check(content, check_manifest, where=path, remedy=REMEDY)

@@ -57,6 +57,7 @@ _SHARD = record(
         "sha256": sha256_text,
     }
 )
+_RANGE = record({name: number(least=1) for name in ("min", "median", "max")})
 _SPLIT = record(
     {
         "samples": integer(least=1, most=MAX_SAMPLES),
@@ -66,13 +67,15 @@ _SPLIT = record(
         "kinds": mapping(integer()),
         "shards": list_of(_SHARD),
         "files": mapping(sha256_text, keys=plain_name),
-    }
+    },
+    {"sizes": record({"height": _RANGE, "width": _RANGE})},
 )
 _MANIFEST = record(
     {
         "classes": list_of(record({"id": text(empty=False), "name": text()})),
         "label_order": one_of(*LABEL_ORDERS),
-        "image_size": integer(least=1, most=MAX_SIDE),
+        "schema": integer(),
+        "image_size": nullable(integer(least=1, most=MAX_SIDE)),
         "made_with": _SETTINGS,
         "source": mapping(anything),
         "splits": mapping(_SPLIT, keys=plain_name),
@@ -82,12 +85,16 @@ _MANIFEST = record(
 
 
 def check_manifest(content: Any, field: str) -> None:
-    """Accept the content of a manifest without `schema` and `sha256`: types, ranges, sums and unique names."""
+    """Accept the content of a manifest without `sha256`: types, ranges, sums and unique names."""
     _MANIFEST(content, field)
+    if content["schema"] == 1 and content["image_size"] is None:
+        raise must_be(None, "image_size", "a number in schema 1")
     _check_unique((f"classes[{index}].id", info["id"]) for index, info in enumerate(content["classes"]))
     names = [("files", name) for name in content["files"]]
     for split_name, split in content["splits"].items():
         place = f"splits.{split_name}"
+        if ("sizes" in split) != (content["schema"] > 1):
+            raise must_be(split.get("sizes"), f"{place}.sizes", "absent in schema 1, and present in later ones")
         for counted in ("shards", "kinds"):
             counts = split["kinds"].values() if counted == "kinds" else (shard["samples"] for shard in split["shards"])
             if (total := sum(counts)) != split["samples"]:

@@ -34,19 +34,18 @@ class Split:
         info: SplitInfo,
         *,
         classes: int,
-        image_size: int,
+        image_size: int | None,
         cache: ShardCache | None = None,
     ) -> None:
         self.folder = folder
         self.name = name
         self.info = info
-        self.image_size = image_size
         self.cache = cache
         if cache is not None:
             for file, sha256 in info.files.items():
                 cache.fetch(file, sha256=sha256)
         path = folder / samples_name(name)
-        self.samples = read_samples(path, info, classes)
+        self.samples = read_samples(path, info, classes, image_size)
         if hashlib.sha256(path.read_bytes()).hexdigest() != info.files.get(path.name):
             raise FreelightError(f"{path} was changed after it was written; {REMEDY}")
         self._descriptors: dict[int, int] = {}  # by shard
@@ -98,10 +97,10 @@ class Split:
             return data, f"cut short ({len(data)} of {length} bytes)"
         if zlib.crc32(data) != row["crc32"]:
             return data, "changed (crc32 differs)"
-        size, frame = self.image_size, read_frame(data)
-        if frame != (size, size, 3):
+        height, width, frame = int(row["height"]), int(row["width"]), read_frame(data)
+        if frame not in ((height, width, 3), (height, width, 1)):
             found = "its header is damaged" if frame is None else "it declares {} x {} of {} components".format(*frame)
-            return data, f"no RGB JPEG of {size} x {size} pixels ({found})"
+            return data, f"no RGB or grey JPEG of {height} x {width} pixels ({found})"
         return data, None
 
     def decode(self, index: int, jpeg: bytes) -> Image.Image:

@@ -11,26 +11,37 @@ import numpy.typing as npt
 
 from ..base import Array, FreelightError, read_array, read_limited
 from ..images import MAX_PICTURE
-from .manifest import SAMPLE, SplitInfo
+from .manifest import SAMPLE, SAMPLE_1, SplitInfo
 from .schema import REMEDY
 
 FIRST_PICTURE = 3 * BLOCKSIZE
 """Offset of the first JPEG in a shard: the label, its header and the JPEG's header lie before it."""
-_INDEX_LINE = re.compile(r"cls [0-9]+ [0-9]+ ([0-9]+)\.cls jpg [0-9]+ [0-9]+ \1\.jpg")
+_INDEX_LINE = re.compile(r"cls [0-9]+ [0-9]+ (\S+)\.cls jpg [0-9]+ [0-9]+ \1\.jpg")
 # Limits of a line, bytes. A source path may name an archive and a member in it.
 _INDEX_BYTES, _SOURCE_BYTES = 256, 1 << 14
 
 
-def read_samples(path: Path, info: SplitInfo, classes: int) -> npt.NDArray[np.void]:
+def read_samples(path: Path, info: SplitInfo, classes: int, image_size: int | None) -> npt.NDArray[np.void]:
     """Return the samples table of a split: dtype `SAMPLE`, (samples,).
 
+    image_size: side of the images if all are squares of one size, which fills the columns that schema 1 did not have.
+
     Raises `FreelightError` if a row does not fit the manifest: shards in order and with the manifest's numbers of
-    samples, JPEGs within their shards, labels within the classes, or -1 in a split without labels.
+    samples, JPEGs within their shards, labels within the classes, or -1 in a split without labels, and sizes within the
+    manifest's.
     """
     try:
-        table: npt.NDArray[np.void] = read_array(path, Array(SAMPLE, (info.samples,)), remedy=REMEDY)
+        dtype = SAMPLE_1 if info.sizes is None else SAMPLE
+        found: npt.NDArray[np.void] = read_array(path, Array(dtype, (info.samples,)), remedy=REMEDY)
     except FileNotFoundError:
         raise FreelightError(f"{path} is missing; {REMEDY}") from None
+    if info.sizes is None:
+        table = np.empty(info.samples, SAMPLE)
+        for column in SAMPLE_1.names or ():
+            table[column] = found[column]
+        table["height"] = table["width"] = image_size
+    else:
+        table = found
     counts = [shard.samples for shard in info.shards]
     shards = np.repeat(np.arange(len(counts)), counts)
     room = np.repeat(np.array([shard.bytes for shard in info.shards]), counts) - table["length"]
@@ -40,7 +51,18 @@ def read_samples(path: Path, info: SplitInfo, classes: int) -> npt.NDArray[np.vo
     _check_rows(path, table, "length", (table["length"] < 1) | (table["length"] > MAX_PICTURE), 1, MAX_PICTURE)
     _check_rows(path, table, "offset", (offsets < FIRST_PICTURE) | (offsets > room), FIRST_PICTURE, room)
     _check_rows(path, table, "label", (table["label"] < least) | (table["label"] >= classes), least, classes - 1)
+    for column, sizes in (info.sizes or {}).items():
+        least, most = (image_size or int(sizes[name]) for name in ("min", "max"))
+        _check_rows(path, table, column, (table[column] < least) | (table[column] > most), least, most)
     return table
+
+
+def to_schema_1(table: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return a samples table as schema 1 has it: dtype `SAMPLE_1`."""
+    older = np.empty(len(table), SAMPLE_1)
+    for column in SAMPLE_1.names or ():
+        older[column] = table[column]
+    return older
 
 
 def _check_rows(

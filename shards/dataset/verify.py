@@ -81,7 +81,7 @@ def verify_dataset(
         bounds = np.searchsorted(opened.samples["shard"], np.arange(len(split.shards) + 1))
         for info, first, last in zip(split.shards, bounds[:-1], bounds[1:], strict=True):
             tasks.append(_Task(info, opened.samples[first:last], sources[first:last]))
-    check = functools.partial(_check_shard, folder, level, manifest.image_size)
+    check = functools.partial(_check_shard, folder, level)
     for found in watch(run_tasks(check, tasks, workers=workers), sum(len(task.rows) for task in tasks)):
         problems += found.problems
     listed = {shard.name for split in manifest.splits.values() for shard in split.shards}
@@ -100,7 +100,7 @@ def _check_files(folder: Path, files: dict[str, str]) -> Iterator[str]:
                 yield f"{path} was changed after it was written"
 
 
-def _check_shard(folder: Path, level: str, size: int, task: _Task) -> ShardCheck:
+def _check_shard(folder: Path, level: str, task: _Task) -> ShardCheck:
     path = folder / task.info.name
     if not path.is_file():
         return ShardCheck(len(task.rows), (f"{path} is missing",))
@@ -111,7 +111,7 @@ def _check_shard(folder: Path, level: str, size: int, task: _Task) -> ShardCheck
     problems: list[str] = []
     if not unchanged or level != "hash":
         for row, source in zip(task.rows, task.sources, strict=True):
-            if fault := _fault(data, row, size, decode=level == "decode"):
+            if fault := _fault(data, row, decode=level == "decode"):
                 problems.append(f"{path}: the sample from {source} {fault}")
     if not unchanged and not problems:
         problems = list(_changes_around_pictures(data, path, task))
@@ -124,7 +124,7 @@ def _check_shard(folder: Path, level: str, size: int, task: _Task) -> ShardCheck
     return ShardCheck(len(task.rows), tuple(problems))
 
 
-def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
+def _fault(data: bytes, row: np.void, *, decode: bool) -> str | None:
     """Return what is wrong with a sample, or None."""
     offset, length = int(row["offset"]), int(row["length"])
     jpeg = data[offset : offset + length]
@@ -138,8 +138,10 @@ def _fault(data: bytes, row: np.void, size: int, *, decode: bool) -> str | None:
     if decode:
         try:
             with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
-                if (image.format, image.mode, image.size) != ("JPEG", "RGB", (size, size)):
-                    return f"is a {image.format} of {image.mode}, {image.size}, not a JPEG of RGB, {size}x{size}"
+                width, height = int(row["width"]), int(row["height"])
+                if image.format != "JPEG" or image.mode not in ("RGB", "L") or image.size != (width, height):
+                    found = f"a {image.format} of {image.mode}, {image.width}x{image.height}"
+                    return f"is {found}, not a JPEG of RGB or grey, {width}x{height}"
                 image.load()
         except Exception as error:  # Pillow's readers raise errors of any type; the other samples are checked too
             return f"does not decode ({error})"

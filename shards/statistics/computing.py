@@ -117,7 +117,7 @@ def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArr
     """
     opened = dataset.split(split)
     samples = np.flatnonzero(opened.samples["shard"] == shard)
-    size = dataset.image_size
+    size = dataset.require_squares()
     images = np.empty((0, size, size, 3), np.uint8)
     for first in range(0, len(samples), _BATCH):
         batch = samples[first : first + _BATCH].tolist()
@@ -165,7 +165,7 @@ class _Finished:
         done, moments = found["shards"], RGBMoments()
         moments.n_images_ = found["n_images_"].item()
         moments.sum_image_, moments.sum_products_ = found["sum_image_"], found["sum_products_"]
-        size = dataset.image_size
+        size = dataset.require_squares()
         images = sum(shard.samples for shard, is_done in zip(shards, done.tolist(), strict=False) if is_done)
         if (len(done), moments.n_images_, len(moments.sum_image_)) != (len(shards), images, size) or not (
             moments.could_be_pixels()

@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 
 from ..base import FreelightError, atomic_write
-from ..dataset import MANIFEST, REJECTED, SAMPLE, SUSPECT, Manifest, ShardInfo, SplitInfo, samples_name, sources_name
+from ..dataset import (
+    MANIFEST,
+    REJECTED,
+    SAMPLE,
+    SUSPECT,
+    Manifest,
+    ShardInfo,
+    SplitInfo,
+    common_side,
+    samples_name,
+    sources_name,
+    summarize_sizes,
+    to_schema_1,
+)
 from ..sources import Source
 from .dealing import ShardTask
 from .output import Output
@@ -44,7 +57,10 @@ def finish_dataset(
     }
     lists = {REJECTED: _to_lines(rejected)} | ({SUSPECT: _to_lines(suspect)} if suspect else {})
     classes = len(source.classes)
-    splits = {split: _finish_split(output, split, found, rejected[split], classes) for split, found in by_split.items()}
+    splits = {
+        split: _finish_split(output, split, found, rejected[split], classes, settings.schema)
+        for split, found in by_split.items()
+    }
     for name, lines in lists.items():
         with atomic_write(output.folder / name) as file:
             file.write(lines)
@@ -54,11 +70,12 @@ def finish_dataset(
     manifest = Manifest(
         classes=source.classes,
         label_order=source.label_order,
-        image_size=settings.rescaling.size,
+        image_size=settings.rescaling.size if settings.schema == 1 else common_side(splits.values()),
         made_with=settings.made_with(),
         source={**described, **found_out},
         splits=splits,
         files={name: hashlib.sha256(lines).hexdigest() for name, lines in lists.items()},
+        schema=settings.schema,
     )
     manifest.save(output.folder)
     output.publish(*lists, MANIFEST)
@@ -70,7 +87,7 @@ def _to_lines(by_split: dict[str, list[dict[str, str]]]) -> bytes:
 
 
 def _finish_split(
-    output: Output, split: str, records: list[ShardRecord], rejected: list[dict[str, str]], classes: int
+    output: Output, split: str, records: list[ShardRecord], rejected: list[dict[str, str]], classes: int, schema: int
 ) -> SplitInfo:
     """Write the samples table and the list of sources of a split; delete shards without samples."""
     kept = [record for record in records if record.samples]
@@ -81,13 +98,13 @@ def _finish_split(
             output.remove(record.name)
             output.remove(record.index_name)
     rows = [
-        (shard, sample.offset, sample.length, sample.label, sample.crc32)
+        (shard, sample.offset, sample.length, sample.label, sample.crc32, sample.height, sample.width)
         for shard, record in enumerate(kept)
         for sample in record.samples
     ]
     table = np.array(rows, dtype=SAMPLE)
     with atomic_write(output.folder / samples_name(split)) as file:
-        np.save(file, table)
+        np.save(file, table if schema > 1 else to_schema_1(table))
     paths = "".join(f"{sample.path}\n" for record in kept for sample in record.samples)
     with atomic_write(output.folder / sources_name(split)) as file:
         file.write(paths.encode(errors="surrogateescape"))
@@ -103,4 +120,5 @@ def _finish_split(
         kinds=dict(sorted(Counter(sample.kind for record in kept for sample in record.samples).items())),
         shards=tuple(ShardInfo(record.name, len(record.samples), record.bytes, record.sha256) for record in kept),
         files=files,
+        sizes=summarize_sizes(table) if schema > 1 else None,
     )

@@ -97,7 +97,7 @@ class _Job:
         with lock_output(output.folder) as partial:
             plan_settings = settings if isinstance(source, OrderedSource) else settings.resolve(source)
             plan = {**plan_settings.made_with(), **described, "times": source_times(source)}
-            save_or_check_plan(output.folder, plan)
+            settings = replace(settings, schema=save_or_check_plan(output.folder, plan))
             output.publish(f"{PARTIAL}/{PLAN}")
             segments = partial / SEGMENTS
             if isinstance(source, OrderedSource):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base import TEMPORARY_SUFFIX, FreelightError, anything, as_text, atomic_write, lock_file, mapping, read_json
+from ..dataset import SCHEMA
 from ..sources import OrderedSource, Source, read_list
 from .settings import NOT_IN_0_1
 
@@ -85,11 +86,15 @@ def describe_changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     )
 
 
-def save_or_check_plan(out: Path, plan: dict[str, Any]) -> None:
-    """Write the plan into `out`. If there is one, of a stopped run, raise `FreelightError` unless it is the same."""
+def save_or_check_plan(out: Path, plan: dict[str, Any]) -> int:
+    """Write the plan into `out`. If there is one, of a stopped run, raise `FreelightError` unless it is the same.
+
+    Returns the schema in which the dataset was begun.
+    """
     path = out / PARTIAL / PLAN
     if path.exists():
         begun = {**NOT_IN_0_1, **read_json(path, mapping(anything), remedy=f"delete {out} and start again")}
+        schema: int = begun.pop("schema", 1)
         if begun != plan:
             raise FreelightError(
                 f"{out} was started with other settings or another source "
@@ -99,9 +104,10 @@ def save_or_check_plan(out: Path, plan: dict[str, Any]) -> None:
         for folder in (out, out / PARTIAL):
             for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
                 leftover.unlink(missing_ok=True)
-        return
+        return schema
     with atomic_write(path) as file:
-        file.write(json.dumps(plan, indent=1).encode())
+        file.write(json.dumps({"schema": SCHEMA, **plan}, indent=1).encode())
+    return SCHEMA
 
 
 @contextmanager

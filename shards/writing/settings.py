@@ -9,6 +9,7 @@ from PIL import features
 
 from ... import __version__
 from ..base import FreelightError
+from ..dataset import SCHEMA
 from ..images import MAX_PIXELS, Rescaling, finds_damage, jpeg_decoder
 from ..sources import Source
 
@@ -23,7 +24,8 @@ class ShardSettings:
     samples_per_shard: None means a 32nd of the largest split, within 100..2000: a small dataset still keeps all workers
     busy, and ImageNet's 641 shards can all be open at once (the usual limit is 1,024 files). seed: of the shuffle.
     limit: maximum number of images per split, taken after the shuffle. reject_suspect: leave out JPEGs whose data are
-    damaged though they decode, which only simplejpeg notices.
+    damaged though they decode, which only simplejpeg notices. schema: of the dataset directory; `make_shards` finishes
+    what an earlier version began in its schema.
     """
 
     rescaling: Rescaling = field(default_factory=Rescaling)
@@ -31,6 +33,7 @@ class ShardSettings:
     seed: int = 0
     limit: int | None = None
     reject_suspect: bool = False
+    schema: int = SCHEMA
 
     def __post_init__(self) -> None:
         for name, value, least in (

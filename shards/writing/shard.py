@@ -22,8 +22,8 @@ from ..base import (
     sha256_text,
     text,
 )
-from ..dataset import TarWriter, index_name, label_text, shard_name
-from ..images import MAX_PICTURE, check_picture_bytes, rescale_picture
+from ..dataset import TarWriter, index_name, label_text, read_frame, shard_name
+from ..images import MAX_PICTURE, MAX_SIDE, check_picture_bytes, rescale_picture
 from ..sources import Source, read_blob
 from .dealing import ShardTask
 from .settings import ShardSettings
@@ -36,7 +36,7 @@ class WrittenSample(NamedTuple):
     """A sample of a written shard.
 
     offset, length: of its JPEG in the tar, bytes. crc32: of the JPEG. kind: of the source file, "colour", "greyscale"
-    or "cmyk". path: of the source.
+    or "cmyk". path: of the source. height, width: of the picture, pixels.
     """
 
     offset: int
@@ -45,10 +45,17 @@ class WrittenSample(NamedTuple):
     crc32: int
     kind: str
     path: str
+    height: int = 0
+    width: int = 0
 
 
 _UINT32 = integer(most=2**32 - 1)
-_SAMPLE = items(integer(), _UINT32, integer(least=-1), _UINT32, one_of("colour", "greyscale", "cmyk"), text())
+_SIDE = integer(least=1, most=MAX_SIDE)
+# The last two are new in schema 2.
+_SAMPLE = items(
+    *(integer(), _UINT32, integer(least=-1), _UINT32, one_of("colour", "greyscale", "cmyk"), text(), _SIDE, _SIDE),
+    least=6,
+)
 _LISTED = list_of(record({"split": text(), "path": text(), "reason": text()}))
 _RECORD = record(
     {
@@ -167,11 +174,13 @@ def write_shard(
                 continue
             if damage:
                 suspect.append({"split": task.split, "path": image.path, "reason": damage})
-            name = f"{key:08d}"
+            name = f"{key:08d}" if settings.schema == 1 else f"{task.split}-{key:08d}"
             label_at, jpeg_at = tar.add_sample(name, image.label, jpeg)
             label_length = len(label_text(image.label))
             index_lines.append(f"cls {label_at} {label_length} {name}.cls jpg {jpeg_at} {len(jpeg)} {name}.jpg\n")
-            samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), kind, image.path))
+            height, width, _ = read_frame(jpeg) or (0, 0, 0)
+            crc32 = zlib.crc32(jpeg)
+            samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, crc32, kind, image.path, height, width))
         tar.close()
     index = f"v1.2 {len(samples)}\n{''.join(index_lines)}".encode()
     with atomic_write(folder / task.index_name, sync_folder=False) as file:

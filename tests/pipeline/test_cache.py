@@ -152,7 +152,7 @@ def test_a_copy_that_stays_damaged_is_named_with_its_origin(server: Server, data
     s3.pipe_file("bucket/other/dataset.json", json.dumps(manifest).encode())
     far = Dataset("s3://bucket/other", cache=tmp_path)
     again = r"is changed \(crc32 differs\); it was fetched again from s3://bucket/other: check the cache's disk"
-    with pytest.raises(FreelightError, match=rf"{far.folder}/{shard['name']}: sample 00000001 .* {again}"):
+    with pytest.raises(FreelightError, match=rf"{far.folder}/{shard['name']}: sample train-00000001 .* {again}"):
         far.split("train").read(0)
 
 

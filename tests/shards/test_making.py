@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import tarfile
 from dataclasses import replace
@@ -98,10 +99,10 @@ def test_a_splits_order_depends_on_its_own_pictures_and_name_alone(source: Sourc
     assert order("val", {"train": images, "val": images}) != alone
 
 
-def test_keys_are_places_in_the_shuffled_split_in_eight_digits_with_gaps_at_rejects(dataset: Dataset) -> None:
+def test_keys_are_the_split_and_the_place_in_it_in_eight_digits_with_gaps_at_rejects(dataset: Dataset) -> None:
     split = dataset.split("train")
-    keys = [split.key(index) for index in range(TRAIN)]
-    assert all(len(key) == 8 and key.isdigit() for key in keys)
+    assert all(re.fullmatch(r"train-\d{8}", split.key(index)) for index in range(TRAIN))
+    keys = [split.key(index).removeprefix("train-") for index in range(TRAIN)]
     assert keys == sorted(keys)
     assert len(set(range(TRAIN + REJECTED)) - {int(key) for key in keys}) == REJECTED
     assert [int(key) // 16 for key in keys] == split.samples["shard"].tolist(), "16 places a shard"
@@ -132,8 +133,10 @@ def test_the_manifest_says_every_file_with_its_bytes_and_hash(dataset: Dataset) 
 
 def test_the_manifest_says_what_was_made_and_how(pictures: Path, dataset: Dataset) -> None:
     content = json.loads((dataset.folder / "dataset.json").read_text())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["image_size"] == 256
+    sides = {"min": 256, "median": 256, "max": 256}
+    assert [split["sizes"] for split in content["splits"].values()] == [{"height": sides, "width": sides}] * 2
     assert [f"{info['id']}\t{info['name']}" for info in content["classes"]] == (
         (pictures / "class-names.tsv").read_text().splitlines()
     )

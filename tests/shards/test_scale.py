@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from freelight.shards import Dataset, Manifest
-from freelight.shards.dataset import SAMPLE, ShardInfo, SplitInfo
+from freelight.shards.dataset import SAMPLE, ShardInfo, SplitInfo, summarize_sizes
 from freelight.shards.sources import ClassInfo
 
 
@@ -19,13 +19,14 @@ def test_the_table_and_manifest_of_imagenets_size_load_in_a_second(tmp_path: Pat
     table = np.zeros(1_281_167, SAMPLE)
     place = np.arange(len(table))
     table["shard"], table["label"], table["length"] = place // 2000, place % 1000, 50_000
+    table["height"] = table["width"] = 256
     table["offset"] = 1536 + place % 2000 * 51_712
     np.save(tmp_path / "train.samples.npy", table)
     digest = hashlib.sha256((tmp_path / "train.samples.npy").read_bytes()).hexdigest()
     counts = np.bincount(table["shard"]).tolist()
     shards = tuple(ShardInfo(f"train-{k:06d}.tar", count, 2 * 10**8, "0" * 64) for k, count in enumerate(counts))
     files = {f"train-{k:06d}.idx": "0" * 64 for k in range(641)} | {"train.samples.npy": digest}
-    split = SplitInfo(len(table), True, 0, None, {"colour": len(table)}, shards, files)
+    split = SplitInfo(len(table), True, 0, None, {"colour": len(table)}, shards, files, summarize_sizes(table))
     classes = tuple(ClassInfo(f"n{k:08d}", "a name, and another") for k in range(1000))
     Manifest(classes, "wnid", 256, made_with, {}, {"train": split}, {}).save(tmp_path)
     start = time.process_time()

@@ -132,7 +132,7 @@ def evaluation_loader(
     device: str = "cpu",
 ) -> Loader:
     """Return a loader of the split in the order written, with the transform of the checkpoint's recipe."""
-    if dataset.image_size != trained.image_size:
+    if dataset.require_squares() != trained.image_size:
         raise FreelightError(
             f"{dataset.folder} has images of {dataset.image_size} pixels, the network was trained on "
             f"{trained.image_size}; make the dataset again with make_shards --size {trained.image_size}"

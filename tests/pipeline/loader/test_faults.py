@@ -48,7 +48,7 @@ def test_a_shard_cut_short_or_missing_is_an_error(dataset_copy: Dataset) -> None
     whole = path.read_bytes()
     loader = make(dataset_copy)
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FreelightError, match=r"train-000001\.tar: sample \d{8} \(from .*\) is cut short"):
+    with pytest.raises(FreelightError, match=r"train-000001\.tar: sample train-\d{8} \(from .*\) is cut short"):
         list(loader)
     path.unlink()
     with pytest.raises(FreelightError, match=r"train-000001\.tar is missing"):
@@ -164,7 +164,7 @@ def test_an_io_error_names_the_sample(dataset: Dataset, monkeypatch: pytest.Monk
     loader = make(dataset)
     monkeypatch.setattr("os.pread", fails)
     with pytest.raises(
-        FreelightError, match=r"train-.*: sample \d{8} \(from .*\) cannot be read \(Input/output error\)"
+        FreelightError, match=r"train-.*: sample train-\d{8} \(from .*\) cannot be read \(Input/output error\)"
     ):
         list(loader)
 
@@ -172,7 +172,7 @@ def test_an_io_error_names_the_sample(dataset: Dataset, monkeypatch: pytest.Monk
 def test_images_of_another_size_than_the_manifest_says_are_an_error(dataset_copy: Dataset) -> None:
     """Crops of them would be other crops, without an error; or DALI's error, which names no sample."""
     object.__setattr__(dataset_copy.manifest, "image_size", 300)
-    with pytest.raises(FreelightError, match=r"sample \d{8} .* is no RGB JPEG of 300 x 300 pixels \(it declares 256 x"):
+    with pytest.raises(FreelightError, match=r"train\.samples\.npy: row 0: height \(=256\) must be 300"):
         next(iter(make(dataset_copy)))
 
 
@@ -199,5 +199,5 @@ def test_a_sample_with_a_hostile_header_is_named_before_it_is_decoded(
     np.save(folder / "val.samples.npy", table)
     changed = hashlib.sha256((folder / "val.samples.npy").read_bytes()).hexdigest()
     dataset_copy.manifest.splits["val"].files["val.samples.npy"] = changed
-    with pytest.raises(FreelightError, match=rf"val-000000\.tar: sample \d{{8}} .* \({message}"):
+    with pytest.raises(FreelightError, match=rf"val-000000\.tar: sample val-\d{{8}} .* \({message}"):
         list(make(dataset_copy, "val", order="sequential"))

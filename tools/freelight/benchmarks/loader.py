@@ -74,9 +74,9 @@ def command(shards: Path, batch_size: int, epochs: int, memory_epochs: int, peer
     """
     machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
     dataset, statistics = Dataset(shards), Statistics.load(shards)
-    if dataset.image_size < 224:
+    if dataset.require_squares() < 224:
         raise FreelightError(
-            f"`shards` {shards} has images of {dataset.image_size} pixels; a crop of 224 needs at least 224"
+            f"`shards` {shards} has images of {dataset.require_squares()} pixels; a crop of 224 needs at least 224"
         )
     jpegs = read_jpegs(dataset)
     means = tuple(map(str, statistics.mean.tolist()))

@@ -42,11 +42,11 @@ def own_graph(
 ) -> Callable[[], Iterator[Any]]:
     """Return an epoch of the loader's own graph of `transform`, over `jpegs`."""
     draws = draw_epoch(len(jpegs), seed=0, epoch=0)
-    arguments = transform.choose(draws, dataset.image_size, statistics)
+    arguments = transform.choose(draws, dataset.require_squares(), statistics)
     pipeline = define_pipeline(
         transform,
         source=Feed(jpegs, arguments, batch_size),
-        image_size=dataset.image_size,
+        image_size=dataset.require_squares(),
         statistics=statistics,
         batch_size=batch_size,
         num_threads=2,

@@ -26,7 +26,7 @@ def measure_start(folder: str) -> dict[str, float]:
     samples = len(loader.split)
     tracemalloc.start()  # counts numpy's arrays; the process's own peak may already include free memory
     draws = draw_epoch(samples, seed=0, epoch=1)
-    kept = Transform().windows(draws, dataset.image_size), Transform().flips(draws)
+    kept = Transform().windows(draws, dataset.require_squares()), Transform().flips(draws)
     return {"seconds": seconds, "draws_mb": tracemalloc.get_traced_memory()[1] / 1e6, "samples": len(kept[0])}
 
 
