@@ -1,6 +1,7 @@
 """A miniature ImageNet: four classes, from which each test builds one layout in its real format."""
 
 import io
+import json
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -193,3 +194,30 @@ def write_kaggle(mini: Miniature, folder: Path) -> Path:
 @pytest.fixture
 def kaggle(mini: Miniature, tmp_path: Path) -> Path:
     return write_kaggle(mini, tmp_path / "kaggle")
+
+
+def write_webdataset(mini: Miniature, folder: Path) -> Path:
+    """Three tars a split, as timm's imagenet-1k-wds: keys of train begin with the wnid, labels are sorted wnids'."""
+    folder.mkdir()
+    train = [
+        (path.removesuffix(".JPEG"), wnid, data) for wnid, files in mini.train.items() for path, data in files.items()
+    ]
+    val = [(f"ILSVRC2012_val_{number:08d}", wnid, data) for number, (wnid, data) in enumerate(mini.val, 1)]
+    for split, samples in (("train", train[::2] + train[1::2]), ("validation", val)):
+        for shard in range(3):
+            members = [
+                member
+                for key, wnid, data in samples[shard::3]
+                for member in (
+                    (f"{key}.cls", str(WNIDS.index(wnid)).encode()),
+                    (f"{key}.jpg", data),
+                    (f"{key}.json", json.dumps({"label": WNIDS.index(wnid), "filename": f"{key}.JPEG"}).encode()),
+                )
+            ]
+            (folder / f"imagenet1k-{split}-{shard:04d}.tar").write_bytes(tar_of(members))
+    return folder
+
+
+@pytest.fixture
+def webdataset(mini: Miniature, tmp_path: Path) -> Path:
+    return write_webdataset(mini, tmp_path / "webdataset")

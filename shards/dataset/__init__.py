@@ -18,7 +18,7 @@ from .manifest import (
 )
 from .sizes import common_side, summarize_sizes
 from .split import Split
-from .tables import to_schema_1
+from .tables import read_keys, to_schema_1
 from .tarfiles import TarWriter, label_text
 from .verify import ShardCheck, verify_dataset
 
@@ -39,6 +39,7 @@ __all__ = [
     "index_name",
     "label_text",
     "read_frame",
+    "read_keys",
     "samples_name",
     "shard_name",
     "sources_name",

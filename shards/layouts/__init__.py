@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ..base import FreelightError
 from ..sources import Labelling, OrderedSource, Source, label_images
+from .archives import is_archive
+from .class_tars import ClassTars
 from .devkit import DEVKITS, Devkit, read_devkit
 from .fall2011 import Fall2011
 from .folders import Folders, unused_splits
@@ -15,6 +17,8 @@ from .ilsvrc2012 import Ilsvrc2012
 from .kaggle import Kaggle
 from .layout import Layout
 from .parquet import Parquet
+from .webdataset import WebDataset
+from .winter2021 import Winter2021
 
 __all__ = ["DEVKITS", "LAYOUTS", "Devkit", "Layout", "list_images", "read_devkit", "recognise_layout"]
 
@@ -22,9 +26,12 @@ LAYOUTS: tuple[Layout, ...] = (
     Ilsvrc2012(),
     Ilsvrc2010(),
     Kaggle(),
+    WebDataset(),
     Parquet(),
     HuggingFace(),
+    Winter2021(),
     Fall2011(),
+    ClassTars(),
     Folders(),
 )
 """The layouts that come with Freelight, in the order in which they are tried. Any other folder has class folders."""
@@ -62,8 +69,7 @@ def list_images(
     try:
         found = chosen.list_source(images, labelling)
         if chosen in LAYOUTS[:-1]:
-            files = found.files() if isinstance(found, OrderedSource) else []
-            found = replace(found, notes=[*found.notes, *unused_splits(images, files)])
+            found = replace(found, notes=[*found.notes, *unused_splits(images, found)])
         return found if isinstance(found, OrderedSource) else label_images(found, labelling)
     finally:
         if collecting:
@@ -75,6 +81,11 @@ def recognise_layout(images: Path) -> Layout:
     for layout in LAYOUTS:
         if layout.recognises(images):
             return layout
+    if is_archive(images):
+        raise FreelightError(
+            f"`images` {images} holds neither class tars (n01440764.tar) nor samples of a WebDataset (<key>.jpg with "
+            "<key>.cls or .json); unpack it and give the folder"
+        )
     if not images.exists():
         raise FreelightError(f"`images` {images} is not a folder or an archive: it does not exist")
     raise FreelightError(f"`images` {images} has no known layout; expected {LAYOUTS[-1].expected}")

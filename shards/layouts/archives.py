@@ -1,12 +1,33 @@
 """List tars of class tars and flat tars of pictures, for the layouts that consist of archives."""
 
+import gzip
 import re
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
-from ..base import FreelightError
-from ..sources import UNLABELLED, ByClass, Listing, SourceImage, ignored_member, keep_last, open_tar, walk_tar
+from ..base import FreelightError, open_regular
+from ..images import GZIP_MAGIC
+from ..sources import (
+    UNLABELLED,
+    ByClass,
+    ForwardReader,
+    Labelling,
+    Listing,
+    OrderedSource,
+    SourceImage,
+    TarGzPiece,
+    ignored_member,
+    keep_last,
+    open_tar,
+    walk_tar,
+)
 
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+FIRST_MEMBERS = 16
+"""Members by which an archive is recognised."""
 CLASS_TAR = re.compile(r"(?:^|/)(n\d{8})\.tar$")
 
 
@@ -14,6 +35,51 @@ def class_tar_id(name: str) -> str | None:
     """Return the wnid of a member `n01440764.tar`, None for any other."""
     match = CLASS_TAR.search(name)
     return match.group(1) if match else None
+
+
+def class_of_path(path: str) -> str | None:
+    """Return the wnid of a picture in a class tar by its path, `n01440764.tar/n01440764_1.JPEG`."""
+    tar, found, _ = path.partition(".tar/")
+    return class_tar_id(f"{tar}.tar") if found else None
+
+
+def is_archive(path: Path) -> bool:
+    """Tell whether the path is a file with the name of a tar or tar.gz."""
+    return path.name.endswith(ARCHIVE_SUFFIXES) and path.is_file()
+
+
+def first_members(archive: Path) -> Iterator[str]:
+    """Yield the names of the first members of a tar or tar.gz. Raises `FreelightError` if it is damaged there."""
+    with open_forward(archive) as stream:
+        for member in islice(walk_tar(stream.read_at, archive, skips_links=True), FIRST_MEMBERS):
+            yield member.name
+
+
+@contextmanager
+def open_forward(archive: Path) -> Iterator[ForwardReader]:
+    """Open a tar or tar.gz to be read from beginning to end.
+
+    What gzip raises for damaged data becomes a `FreelightError` that names the file.
+    """
+    with open_regular(archive, remedy="fetch it again") as file:
+        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+        try:
+            yield ForwardReader(gzip.GzipFile(fileobj=file) if compressed else file, archive)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise FreelightError(f"{archive} is damaged or cut short ({error}); fetch it again") from error
+
+
+def list_whole(archive: Path, layout: str, labelling: Labelling) -> Listing | OrderedSource:
+    """List a release that is one archive of class tars: a tar in place; a tar.gz can only be read in order."""
+    with archive.open("rb") as opened:
+        compressed = opened.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    if compressed:
+        piece = TarGzPiece("train", archive.name, class_of_path)
+        return OrderedSource(root=archive.parent, layout=layout, pieces=(piece,), labelling=labelling)
+    listing = Listing(root=archive.parent, layout=layout, splits={})
+    listing.splits["train"] = list_class_tars(listing, archive.name, "train")
+    return listing
 
 
 def is_ignored(listing: Listing, member: str) -> bool:

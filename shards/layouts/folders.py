@@ -11,6 +11,7 @@ from ..sources import (
     Labelling,
     LeftOut,
     Listing,
+    OrderedSource,
     SourceImage,
     folders_above,
     ignored_file,
@@ -175,11 +176,18 @@ def list_flat_folder(listing: Listing, folder: Path, split: str) -> list[SourceI
     return images
 
 
-def unused_splits(images: Path, files: list[str]) -> list[str]:
-    """Return notes on the split folders in `images` that hold none of `files`, for the layouts of archives."""
+def unused_splits(images: Path, found: Listing | OrderedSource) -> list[str]:
+    """Return notes on the split folders in `images` of which nothing is used, for the layouts of archives."""
+    folders = [name for name in _subfolders(images) if name.lower() in SPLIT_OF] if images.is_dir() else []
+    if not folders:
+        return []
+    if isinstance(found, OrderedSource):
+        files = iter(found.files())
+    else:
+        lists = (pictures for by_class in found.splits.values() for pictures in by_class.values())
+        files = (picture.file for pictures in lists for picture in pictures)
     used = {file.partition("/")[0] for file in files}
-    found = [name for name in _subfolders(images) if name.lower() in SPLIT_OF] if images.is_dir() else []
-    unused = [f"{name}/" for name in found if name not in used]
+    unused = [f"{name}/" for name in folders if name not in used]
     return [f"not used: {_first(unused)}, because the layout is not {Folders.name}"] if unused else []
 
 

@@ -5,7 +5,7 @@ from .labelling import LABEL_ORDERS, Labelling, label_images, read_class_names, 
 from .listing import UNLABELLED, ByClass, ClassInfo, LeftOut, Listing, Source, SourceImage, keep_last
 from .ordered import ForwardReader, OrderedPiece, OrderedSource, Picture, TarGzPiece, is_wanted
 from .segments import RescaledSegment, read_blob, rescale_in_order
-from .tarwalk import open_tar, walk_tar
+from .tarwalk import Member, ReadAt, open_tar, walk_tar
 from .treewalk import folders_above, list_below, relative_path, scan_folder, usable_entries
 
 __all__ = [
@@ -17,9 +17,11 @@ __all__ = [
     "Labelling",
     "LeftOut",
     "Listing",
+    "Member",
     "OrderedPiece",
     "OrderedSource",
     "Picture",
+    "ReadAt",
     "RescaledSegment",
     "Source",
     "SourceImage",

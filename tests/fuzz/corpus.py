@@ -8,7 +8,17 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 from forkserver import ForkServer
-from miniatures import NAMES, Miniature, draw_mini, tar_of, write_ilsvrc2010, write_ilsvrc2012, write_kaggle
+from miniatures import (
+    NAMES,
+    WNIDS,
+    Miniature,
+    draw_mini,
+    tar_of,
+    write_ilsvrc2010,
+    write_ilsvrc2012,
+    write_kaggle,
+    write_webdataset,
+)
 from PIL import Image
 
 SIZE = "--size 66 --samples-per-shard 12"
@@ -31,6 +41,8 @@ class Corpus:
         write_ilsvrc2012(mini, folder / "ilsvrc2012")
         write_ilsvrc2010(mini, folder / "ilsvrc2010")
         write_kaggle(mini, folder / "kaggle")
+        write_webdataset(mini, folder / "webdataset")
+        (folder / "webdataset" / "classes.json").write_text(json.dumps([{"id": i, "name": NAMES[i]} for i in WNIDS]))
         self._compressed(mini)
         self._parquet(mini)
         self._unfinished()

@@ -103,8 +103,9 @@ COMMANDS = {
     "plan": Command("freelight reproduce table1 --data nothing --out claim", ("claim",)),
     **{
         f"make {name}": Command(f"{MAKE} --images {name}")
-        for name in ("ilsvrc2012", "ilsvrc2010", "kaggle", "huggingface", "fall2011", "parquet")
+        for name in ("ilsvrc2012", "ilsvrc2010", "kaggle", "huggingface", "fall2011", "parquet", "webdataset")
     },
+    "make from dataset": Command(f"{MAKE} --images dataset"),
     "make ilsvrc order": Command(f"{MAKE} --images ilsvrc2012 --label-order ilsvrc --dry-run"),
 }
 
@@ -226,6 +227,26 @@ KINDS = {
     "kaggle's texts": Kind(
         {"kaggle/LOC_val_solution.csv": ("commas", "bytes"), "kaggle/LOC_synset_mapping.txt": ("words", "bytes")},
         ("make kaggle",),
+    ),
+    "webdataset": Kind(
+        {
+            **{
+                f"webdataset/imagenet1k-train-000{number}.tar": ("tar header", "tar header", "bytes")
+                for number in (0, 1)
+            },
+            "webdataset/classes.json": ("json", "bytes"),
+        },
+        ("make webdataset",),
+    ),
+    "dataset as a source": Kind(
+        {
+            "dataset/dataset.json": ("json", "json", "bytes"),
+            "dataset/train.samples.npy": ("npy", "npy", "bytes"),
+            "dataset/train-000000.idx": ("words", "words", "bytes"),
+            "dataset/train-000000.tar": ("bytes", "jpeg frame"),
+        },
+        ("make from dataset",),
+        True,
     ),
     "lists of classes": Kind(
         {"tree/names.tsv": ("tabs", "bytes"), "tree/classes.txt": ("words", "bytes")}, ("make named",)

@@ -143,6 +143,36 @@ def test_fall_2011_is_a_tar_of_class_tars_split_half_and_half(mini: Any, tar: Ta
         ]
 
 
+@pytest.mark.parametrize("name", ["winter21_whole.tar.gz", "winter21_whole.tar"])
+def test_winter_2021_is_a_tar_of_class_tars_in_a_folder(name: str, mini: Any, tar: Tar, tmp_path: Path) -> None:
+    """Read in order from tar.gz, in place from tar, to the same shards."""
+    members = [("winter21_whole/", b""), *((f"winter21_whole/{tar}", data) for tar, data in mini.class_tars())]
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(tar(members)) if name.endswith("gz") else tar(members))
+    manifest = make_shards(list_images(tmp_path), tmp_path / "out", TINY)
+    assert manifest.source["layout"] == list_images(path).layout == "winter2021"
+    assert [info.id for info in manifest.classes] == sorted(mini.train)
+    assert manifest.splits["train"].samples == 12
+    source = (tmp_path / "out" / "train.sources.txt").read_text().split()[0]
+    assert source.startswith(f"{name}/winter21_whole/n0")
+
+
+def test_a_folder_of_class_tars_is_read_in_place(
+    mini: Any, expected: Contents, contents_of: Reader, tmp_path: Path
+) -> None:
+    for name, data in mini.class_tars():
+        (tmp_path / name).write_bytes(data)
+    source = listed(tmp_path)
+    assert source.layout == "class-tars"
+    assert contents_of(source) == {"train": expected["train"]}
+    assert source.splits["train"][0].path == "n01440764.tar/n01440764_10.JPEG"
+    (tmp_path / "classes.txt").write_text("n02119789\n")
+    (tmp_path / "n01440764.tar").write_bytes(b"not looked at")
+    assert {image.file for image in listed(tmp_path, classes=tmp_path / "classes.txt").splits["train"]} == {
+        "n02119789.tar"
+    }
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -1,7 +1,7 @@
 """Rescale labelled images and write them as WebDataset shards.
 
-Reads every known layout of ImageNet, or a folder per class. Run the same command again to continue after a stop; the
-bytes are the same.
+Reads every known layout of ImageNet, a folder per class, WebDataset tars, or a dataset made before. Run the same
+command again to continue after a stop; the bytes are the same.
 """
 
 from pathlib import Path
@@ -22,7 +22,8 @@ PATH = click.Path(path_type=Path)
 )
 @click.option(
     "--layout",
-    help="Layout of --images: folders, ilsvrc2012, parquet, ... (an unknown name lists all). [default: detected]",
+    help="Layout of --images: folders, ilsvrc2012, parquet, webdataset, ... (an unknown name lists all). [default: "
+    "detected]",
 )
 @click.option("--workers", default=1, show_default=True, help="Worker processes. The bytes do not depend on it.")
 @click.option("--cluster", help="Run on the workers of this Dask scheduler: tcp://host:8786.")

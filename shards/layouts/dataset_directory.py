@@ -1,0 +1,52 @@
+"""A finished dataset of Freelight as a source: its tables say where each picture lies, so no tar is walked."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..base import FreelightError
+from ..dataset import MANIFEST, Dataset, read_keys, samples_name
+from ..sources import UNLABELLED, ByClass, Listing, SourceImage
+
+UNFINISHED = ".partial"
+"""The folder of a dataset that is not finished."""
+
+
+def is_dataset(folder: Path) -> bool:
+    """Tell whether a folder is a finished dataset, by its files' names."""
+    return (folder / MANIFEST).is_file() and any(folder.glob(samples_name("*")))
+
+
+def list_dataset(folder: Path, layout: str) -> Listing:
+    """List the pictures of a dataset, each as `<tar>/<key>.jpg`, with the dataset's classes and names.
+
+    Raises `FreelightError` if a table is missing or damaged, or if a shard is missing or has another size.
+    """
+    dataset = Dataset(folder)
+    classes = dataset.manifest.classes
+    listing = Listing(root=folder, layout=layout, splits={}, names={info.id: info.name for info in classes})
+    if dataset.manifest.label_order != "wnid":
+        listing.devkit_order = tuple(info.id for info in classes)
+    for name, info in dataset.manifest.splits.items():
+        table = dataset.split(name).samples
+        # Every class of train, or one without a picture there would be missing in silence, and change later labels.
+        found: ByClass = {info.id: [] for info in classes} if name == "train" else {}
+        ends = np.cumsum([shard.samples for shard in info.shards])
+        for shard, rows in zip(info.shards, np.split(table, ends[:-1]), strict=True):
+            mtime = _mtime(folder / shard.name, shard.bytes)
+            keys = read_keys(folder / f"{Path(shard.name).stem}.idx", shard.samples)
+            for key, (offset, length, label) in zip(keys, rows[["offset", "length", "label"]].tolist(), strict=True):
+                image = SourceImage(f"{shard.name}/{key}.jpg", UNLABELLED, shard.name, offset, length, mtime)
+                found.setdefault(classes[label].id if label >= 0 else None, []).append(image)
+        listing.splits[name] = found
+    return listing
+
+
+def _mtime(shard: Path, size: int) -> int:
+    """Return when a shard was written. Raises `FreelightError` if it is missing, or does not have `size` bytes."""
+    if not shard.is_file():
+        raise FreelightError(f"{shard} is missing, though the manifest lists it; copy it back")
+    status = shard.stat()
+    if status.st_size != size:
+        raise FreelightError(f"{shard} has {status.st_size} bytes, but {size} in the manifest; copy it back")
+    return status.st_mtime_ns
