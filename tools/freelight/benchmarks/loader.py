@@ -129,9 +129,9 @@ def command(shards: Path, batch_size: int, epochs: int, memory_epochs: int, peer
 # The goal for uint8 was 0.70. The EPYC virtual machine reaches 0.674 at JPEG quality 90, and 0.689-0.721 at 95, where
 # decoding takes longer. Flips and planar colours (NCHW) cost 0.14 ms of thread time per image, for any JPEG.
 GRAPH_FLOORS = {"uint8": 0.65, "channel mean": 0.55, "centre window": 0.45, "mean image": 0.33}
-# These depend on the processor. FFCV, float32 (floor formerly 1.7): 1.62-1.90 on one EPYC virtual machine; 1.51, 1.58 on
-# another (CPU family 26, model 2; two idle cores, 9 rounds, quality 90), where revision 4f50cc1 has 1.64. webdataset
-# (floor formerly 3.0): 3.6 on the first machine, 2.70 and 2.77 on the other.
+# These depend on the processor. FFCV, float32 (floor formerly 1.7): 1.62-1.90 on one EPYC virtual machine; 1.51 and
+# 1.58 on another (CPU family 26, model 2; two idle cores, 9 rounds, quality 90), where revision 4f50cc1 has 1.64.
+# webdataset (floor formerly 3.0): 3.6 on the first machine, 2.70 and 2.77 on the other.
 PEER_FLOORS = (
     ("loader, uint8, NHWC", FFCV["uint8"], 1.4),
     ("loader, channel mean, NHWC", FFCV["float32"], 1.4),
