@@ -1,21 +1,27 @@
 """Contender: FFCV, run by its own environment.
 
-Arguments: dataset, mode, batch size, epochs per round, three channel means.
+Arguments: dataset, crop, batch size, mode, means and std of the three channels (0-255 units), epochs per round.
 
-Modes: `uint8` and `float32` read the dataset's own JPEGs; `raw` reads uint8 pixels, stored uncompressed. All crop 224
-pixels at a random place, flip, and end in a torch tensor, on two threads.
+Crops of 224 pixels: `random` is at a random place of a square, `resized` is FFCV's own random resized crop. Modes:
+`uint8` and `float32` read the dataset's own JPEGs; `raw` reads uint8 pixels, stored uncompressed. All flip and end in a
+torch tensor, on two threads.
 """
 
 import io
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ffcv.fields import IntField, RGBImageField, rgb_image  # type: ignore[import-not-found]  # in its own environment
 from ffcv.fields.decoders import IntDecoder  # type: ignore[import-not-found]
-from ffcv.fields.rgb_image import ResizedCropRGBImageDecoder  # type: ignore[import-not-found]
+from ffcv.fields.rgb_image import (  # type: ignore[import-not-found]
+    RandomResizedCropRGBImageDecoder,
+    ResizedCropRGBImageDecoder,
+)
 from ffcv.loader import Loader, OrderOption  # type: ignore[import-not-found]
 from ffcv.transforms import (  # type: ignore[import-not-found]
     NormalizeImage,
@@ -70,20 +76,23 @@ class RandomCrop(ResizedCropRGBImageDecoder):  # type: ignore[misc]
     get_crop_generator = staticmethod(place)
 
 
-def main() -> None:
-    """Write the pictures to an FFCV file, then load them in each round."""
-    folder, mode, batch, epochs, *means = sys.argv[1:]
+CROPS = {"random": RandomCrop, "resized": RandomResizedCropRGBImageDecoder}
+
+
+@contextmanager
+def open_loader(folder: str, crop: str, batch: str, mode: str, *constants: str) -> Iterator[Any]:
+    """Write the pictures to an FFCV file, and yield its loader: batches of images and labels, epoch after epoch."""
     # Otherwise its writer would encode the pixels again, at another quality; all contenders decode the same JPEGs.
     rgb_image.encode_jpeg = lambda picture, quality: picture.jpeg
-    pictures = Pictures(Path(folder))
+    means, std = np.array(constants, np.float32).reshape(2, 3)
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as made:
         path = str(Path(made, "train.beton"))
         fields = {"image": RGBImageField(write_mode="raw" if mode == "raw" else "jpg"), "label": IntField()}
-        DatasetWriter(path, fields, num_workers=1).from_indexed_dataset(pictures)
-        steps = [RandomCrop((224, 224)), RandomHorizontalFlip()]
+        DatasetWriter(path, fields, num_workers=1).from_indexed_dataset(Pictures(Path(folder)))
+        steps = [CROPS[crop]((224, 224)), RandomHorizontalFlip()]
         if mode == "float32":
-            steps.append(NormalizeImage(np.array(means, np.float32), np.ones(3, np.float32), np.float32))
-        loader = Loader(
+            steps.append(NormalizeImage(means, std, np.float32))
+        yield Loader(
             path,
             batch_size=int(batch),
             num_workers=2,
@@ -92,6 +101,12 @@ def main() -> None:
             drop_last=False,
             pipelines={"image": [*steps, ToTensor(), ToTorchImage()], "label": [IntDecoder(), ToTensor()]},
         )
+
+
+def main() -> None:
+    """Load the pictures in each round."""
+    *given, epochs = sys.argv[1:]
+    with open_loader(*given) as loader:
 
         def load() -> int:
             return sum(len(images) for _ in range(int(epochs)) for images, _ in loader)

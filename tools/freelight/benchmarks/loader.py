@@ -79,7 +79,7 @@ def command(shards: Path, batch_size: int, epochs: int, memory_epochs: int, peer
             f"`shards` {shards} has images of {dataset.require_squares()} pixels; a crop of 224 needs at least 224"
         )
     jpegs = read_jpegs(dataset)
-    means = tuple(map(str, statistics.mean.tolist()))
+    constants = tuple(map(str, (*statistics.mean.tolist(), 1, 1, 1)))
     contenders: list[Contender] = [_contender(BARE, bare_graph(jpegs, batch_size), epochs)]
     for name, transform in TRANSFORMS.items():
         graph = own_graph(transform, dataset, jpegs, statistics, batch_size)
@@ -94,13 +94,13 @@ def command(shards: Path, batch_size: int, epochs: int, memory_epochs: int, peer
         )
         contenders.append(_contender(f"loader, {name}, NHWC", partial(_images, loader), epochs))
     with ExitStack() as stack:
-        given = (str(shards), str(batch_size), str(epochs), *means)
+        given, rest = (str(shards), "random", str(batch_size)), (*constants, str(epochs))
         enter = stack.enter_context
         contenders.append(
-            enter(_peer(WEBDATASET, "torchvision", "freelight.benchmarks.webdataset_loader", given, peers))
+            enter(_peer(WEBDATASET, "torchvision", "freelight.benchmarks.webdataset_loader", (*given, *rest), peers))
         )
         for mode, name in FFCV.items():
-            words = (str(shards), mode, *given[1:])
+            words = (*given, mode, *rest)
             contenders.append(enter(_peer(name, "ffcv", "freelight.benchmarks.ffcv_loader", words, peers)))
         timings = interleave(contenders, rounds=rounds)
     memory = _probe("memory", shards, 256, memory_epochs)

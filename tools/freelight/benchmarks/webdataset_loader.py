@@ -1,10 +1,13 @@
 """Contender: webdataset with torchvision's v2 transforms, run by their own environment.
 
-Arguments: dataset, batch size, epochs per round, three channel means. Two worker processes; random crop, flip, channel
-means, float32.
+Arguments: dataset, crop, batch size, means and std of the three channels (0-255 units), epochs per round. Two worker
+processes; a crop of 224 pixels (`random`: at a random place; `resized`: a random resized crop), flip, means and std,
+float32.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +18,41 @@ from torchvision.transforms import v2  # type: ignore[import-not-found]
 
 from freelight.benchmarks.protocol import serve
 
+CROPS = {"random": v2.RandomCrop, "resized": v2.RandomResizedCrop}
 
-def main() -> None:
-    """Load the dataset, all epochs in each round."""
-    folder, batch, epochs, *means = sys.argv[1:]
+
+@contextmanager
+def open_loader(folder: str, crop: str, batch: str, *constants: str) -> Iterator[Any]:
+    """Yield a loader of the dataset: batches of images and labels, epoch after epoch."""
+    numbers = [float(number) for number in constants]
     augment = v2.Compose(
         [
-            v2.RandomCrop(224),
+            CROPS[crop](224),
             v2.RandomHorizontalFlip(),
             v2.ToDtype(torch.float32),
-            v2.Normalize([float(mean) for mean in means], [1.0, 1.0, 1.0]),
+            v2.Normalize(numbers[:3], numbers[3:]),
         ]
     )
 
     def decode(sample: tuple[bytes, bytes]) -> tuple[Any, int]:
-        return augment(decode_jpeg(torch.frombuffer(bytearray(sample[0]), dtype=torch.uint8))), int(sample[1])
-
-    shards = [str(path) for path in sorted(Path(folder).glob("train-*.tar"))]
-    dataset = webdataset.WebDataset(shards, shardshuffle=len(shards)).shuffle(500).to_tuple("jpg", "cls").map(decode)
-    loader = torch.utils.data.DataLoader(dataset, batch_size=int(batch), num_workers=2, persistent_workers=True)
-
-    def load() -> int:
-        return sum(len(images) for _ in range(int(epochs)) for images, _ in loader)
+        picture = decode_jpeg(torch.frombuffer(bytearray(sample[0]), dtype=torch.uint8), mode="RGB")
+        return augment(picture), int(sample[1])
 
     torch.set_num_threads(1)
-    serve(load, ("webdataset", "torchvision", "torch"))
+    shards = [str(path) for path in sorted(Path(folder).glob("train-*.tar"))]
+    dataset = webdataset.WebDataset(shards, shardshuffle=len(shards)).shuffle(500).to_tuple("jpg", "cls").map(decode)
+    yield torch.utils.data.DataLoader(dataset, batch_size=int(batch), num_workers=2, persistent_workers=True)
+
+
+def main() -> None:
+    """Load the dataset, all epochs in each round."""
+    *given, epochs = sys.argv[1:]
+    with open_loader(*given) as loader:
+
+        def load() -> int:
+            return sum(len(images) for _ in range(int(epochs)) for images, _ in loader)
+
+        serve(load, ("webdataset", "torchvision", "torch"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+"""The peers' loaders, in their own environments: each sample once an epoch, cropped, normalised, of the right type."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from freelight.benchmarks.peers import HOME, find_peer
+from freelight.benchmarks.process import freelight_alone
+from freelight.shards import ShardSettings, list_images, make_shards
+
+pytestmark = [pytest.mark.slow, pytest.mark.peers]
+COUNT = 24
+MEANS, STD = (120.0, 110.0, 100.0), (50.0, 60.0, 70.0)
+SHOW = """
+import json, sys
+from freelight.benchmarks.{module} import open_loader
+if __name__ == "__main__":
+    with open_loader(*sys.argv[1:]) as loader:
+        for epoch in range(2):
+            for images, labels in loader:
+                low, high = images.amin((2, 3)), images.amax((2, 3))
+                print(json.dumps([epoch, str(images.dtype), list(images.shape[1:]), labels.flatten().tolist(),
+                                  low.tolist(), high.tolist()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def colours() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (COUNT, 3))
+
+
+@pytest.fixture(scope="module")
+def folder(colours: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of pictures of one colour each, one per class, in two shards: any crop of one has its colour."""
+    top = tmp_path_factory.mktemp("colours")
+    for number, colour in enumerate(colours):
+        path = top / "pictures" / "train" / f"n{number:08d}" / "0.JPEG"
+        path.parent.mkdir(parents=True)
+        pixels = np.broadcast_to(colour.astype(np.uint8), (230 + 10 * number, 500 - 10 * number, 3))
+        Image.fromarray(np.ascontiguousarray(pixels)).save(path, quality=95)
+    made = top / "dataset"
+    make_shards(list_images(top / "pictures", val_fraction=None), made, ShardSettings(samples_per_shard=COUNT // 2))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("peer", "crop", "mode"),
+    [
+        ("ffcv", "random", "uint8"),
+        ("ffcv", "random", "raw"),
+        ("ffcv", "resized", "float32"),
+        ("torchvision", "random", "float32"),
+        ("torchvision", "resized", "float32"),
+    ],
+)
+def test_a_peer_loads_every_sample_once_an_epoch_with_its_own_pixels(
+    peer: str, crop: str, mode: str, folder: Path, colours: np.ndarray, tmp_path: Path
+) -> None:
+    """Within two grey levels of its colour, so a swapped channel, mean or divisor would show."""
+    python = find_peer(peer, HOME)
+    if python is None:
+        pytest.skip(f"the environment is absent; make it with: tools/benchmark peers {peer}")
+    module = "ffcv_loader" if peer == "ffcv" else "webdataset_loader"
+    script = tmp_path / "show.py"
+    script.write_text(SHOW.format(module=module))
+    words = [str(folder), crop, "10", *([mode] if peer == "ffcv" else []), *map(str, (*MEANS, *STD))]
+    with freelight_alone() as environment:
+        done = subprocess.run(
+            [str(python), str(script), *words], env=environment, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    batches = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    is_float = mode == "float32"
+    seen: list[list[int]] = [[], []]
+    for epoch, dtype, shape, labels, low, high in batches:
+        assert (dtype, shape) == ("torch.float32" if is_float else "torch.uint8", [3, 224, 224])
+        seen[epoch] += labels
+        expected = (colours[labels] - MEANS) / STD if is_float else colours[labels]
+        bound = 2 / np.array(STD) if is_float else 2
+        assert (np.abs(np.array([low, high]) - expected) <= bound).all()
+    assert [sorted(labels) for labels in seen] == [list(range(COUNT))] * 2
+    assert seen[0] != seen[1], "each epoch has its own order"
