@@ -49,12 +49,13 @@ def test_pictures_to_shards_to_eigenbasis_as_typed(pictures: Path, dataset: Data
     words = ["--images", pictures, "--out", out, "--class-names", pictures / "class-names.tsv"]
     made = run("make_shards", *words, "--samples-per-shard", "16")
     assert made.returncode == 0, made.stderr
-    train, val, rejects, last = made.stdout.splitlines()
+    train, val, sizes, rejects, last = made.stdout.splitlines()
     spread = r"6 to 6 a class, mean 6\.0; 1 cmyk, 1 greyscale in the source"
     assert re.fullmatch(rf"train: 60 samples of 10 classes in 4 shards, \d+\.\d MB, 3 rejected; {spread}", train)
     assert re.fullmatch(
         r"val: 20 samples of 10 classes in 2 shards, \d+\.\d MB, 0 rejected; 2 to 2 a class, mean 2\.0", val
     )
+    assert sizes == "geometry square, size 256; train: height 256, width 256; val: height 256, width 256"
     assert rejects == f"rejected images and the reasons: {out}/rejected.jsonl"
     assert last == f"dataset {out}, labels in wnid order, fingerprint {dataset.fingerprint[:12]}"
     assert len(made.stderr.splitlines()) <= 1, "off a terminal the progress bar is one line at most"
@@ -240,10 +241,11 @@ def test_a_dry_run_says_what_would_be_made_and_writes_nothing(pictures: Path, tm
         "make_shards", "--images", pictures, "--out", tmp_path / "out", "--dry-run", "--samples-per-shard", 16
     )
     assert result.exit_code == 0, result.output
-    first, train, val = result.stdout.splitlines()
+    first, train, val, sizes = result.stdout.splitlines()
     assert first == f"{pictures}: layout folders"
     assert re.fullmatch(r"train: 63 images of 10 classes, \d+\.\d MB; 6 to 9 a class, mean 6\.3; 4 shards", train)
     assert re.fullmatch(r"val: 20 images of 10 classes, \d+\.\d MB; 2 to 2 a class, mean 2\.0; 2 shards", val)
+    assert sizes == "geometry square, size 256"
     assert not (tmp_path / "out").exists()
 
 

@@ -120,7 +120,8 @@ def load_network(path: str | os.PathLike[str]) -> Network:
 def rescaling_of(made_with: Mapping[str, Any], size: int) -> Rescaling:
     """Return how images were made, from a manifest's `made_with` or a checkpoint; default values where it says nothing.
 
-    size: side of the images, pixels. Keys that are no setting of `Rescaling` are ignored.
+    size: side of the images, pixels; the trainer has squares, whatever their geometry was. Keys that are no setting of
+    `Rescaling` are ignored.
     """
-    names = (field.name for field in dataclasses.fields(Rescaling))
+    names = {field.name for field in dataclasses.fields(Rescaling)} - {"geometry", "enlarge"}
     return Rescaling(**{**{name: made_with[name] for name in names if name in made_with}, "size": size})

@@ -1,7 +1,6 @@
 """The dataset directory: manifest, samples, shard format, cache for remote shards, verification."""
 
 from .directory import Dataset
-from .frames import read_frame
 from .manifest import (
     MANIFEST,
     REJECTED,
@@ -38,7 +37,6 @@ __all__ = [
     "common_side",
     "index_name",
     "label_text",
-    "read_frame",
     "read_keys",
     "samples_name",
     "shard_name",

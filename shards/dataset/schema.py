@@ -18,7 +18,7 @@ from ..base import (
     sha256_text,
     text,
 )
-from ..images import MAX_SIDE
+from ..images import GEOMETRIES, MAX_SIDE
 from ..sources import LABEL_ORDERS
 
 REMEDY = "copy it back, or make the dataset again"
@@ -41,6 +41,8 @@ _SETTINGS = record(
         "jpeg_decoder": text(),
     },
     {
+        "geometry": one_of(*GEOMETRIES),
+        "enlarge": flag,
         "size": integer(least=1, most=MAX_SIDE),
         "quality": integer(least=1, most=100),
         "resampling": text(),

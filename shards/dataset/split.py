@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..base import FreelightError, open_descriptor
+from ..images import read_frame
 from .cache import ShardCache
-from .frames import read_frame
 from .manifest import ShardInfo, SplitInfo, samples_name, sources_name
 from .schema import REMEDY
 from .tables import read_keys, read_samples, read_sources

@@ -1,17 +1,21 @@
 """One picture file to one JPEG: decoding, rescaling, encoding."""
 
-from .decoding import GZIP_MAGIC, decode_picture, finds_damage, jpeg_decoder
+from .decoding import GZIP_MAGIC, decode_picture, finds_damage, jpeg_decoder, picture_size
 from .encoding import MAX_SIDE, encode_jpeg
+from .frames import read_frame
 from .opening import MAX_PICTURE, MAX_PIXELS, check_picture_bytes, picture_formats
 from .picture import Rescaled, rescale_file, rescale_picture
-from .rescaling import RESAMPLINGS, Rescaling, rescale
+from .rescaling import GEOMETRIES, ORIGINAL, RESAMPLINGS, SQUARE, Rescaling, rescale
 
 __all__ = [
+    "GEOMETRIES",
     "GZIP_MAGIC",
     "MAX_PICTURE",
     "MAX_PIXELS",
     "MAX_SIDE",
+    "ORIGINAL",
     "RESAMPLINGS",
+    "SQUARE",
     "Rescaled",
     "Rescaling",
     "check_picture_bytes",
@@ -20,6 +24,8 @@ __all__ = [
     "finds_damage",
     "jpeg_decoder",
     "picture_formats",
+    "picture_size",
+    "read_frame",
     "rescale",
     "rescale_file",
     "rescale_picture",

@@ -8,23 +8,20 @@ import importlib
 import io
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import PIL
-from PIL import ExifTags, Image, ImageChops
+from PIL import Image, ImageChops
 
 from ..base import FreelightError
 from .opening import MAX_PICTURE, MAX_PIXELS, check_picture_bytes, open_picture
-
-Pixels = npt.NDArray[np.uint8]
+from .upright import Pixels, find_turn, surely_upright
 
 GZIP_MAGIC = b"\x1f\x8b"
-# A larger EXIF block is not read. A JPEG segment holds a quarter of it.
-_MAX_EXIF = 256 << 10
 # How libjpeg's warnings of damaged pixels begin. It warns of other things too, such as an unknown revision of JFIF.
 _DAMAGED = ("Corrupt JPEG data", "Inconsistent progression", "Premature end")
 # Pixels that are converted at a time, so that a large picture is never held twice.
@@ -35,24 +32,14 @@ class Decoded(NamedTuple):
     """A decoded picture.
 
     pixels: uint8 (H, W, 3), RGB, possibly not contiguous. kind: of the file, "colour", "greyscale" or "cmyk". damage:
-    the JPEG decoder's warning that some pixels are probably wrong; "" if there is none, or without simplejpeg.
+    the JPEG decoder's warning that some pixels are probably wrong; "" if there is none, or without simplejpeg. plain:
+    whether the file is a sound RGB or grey JPEG that every reader shows as these pixels, upright.
     """
 
     pixels: Pixels
     kind: str
     damage: str
-
-
-# EXIF orientation -> the view of the pixels that is upright. Orientation 1 is upright.
-_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.transpose(1, 0, 2),
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda pixels: np.rot90(pixels),
-}
+    plain: bool
 
 
 def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -67,24 +54,51 @@ def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 def decode_pixels(data: bytes, max_pixels: int) -> Decoded:
     """Decode a picture file as `decode_picture` does."""
-    if not data:
-        raise FreelightError("cannot decode: the file is empty")
-    check_picture_bytes(len(data))
-    data = _unzip(data)
+    with _explaining():
+        data, image = _open(data, max_pixels)
+        kind = _kind(image.mode)
+        pixels, damage = _decode_jpeg(data, image) if image.format in ("JPEG", "MPO") else (None, "")
+        plain = image.format == "JPEG" and image.mode in ("RGB", "L") and (pixels is not None or not finds_damage())
+        if pixels is None:
+            image.load()
+            pixels = _to_rgb(image)
+        turn = find_turn(image)
+        return Decoded(turn(pixels) if turn else pixels, kind, damage, plain and surely_upright(image))
+
+
+def picture_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return the height and width of a picture file, upright, pixels. Its pixels are not decoded.
+
+    Raises `FreelightError` as `decode_picture` does, but not for damaged pixels.
+    """
+    with _explaining():
+        _, image = _open(data, max_pixels)
+        turn = find_turn(image)
+        stored = np.empty((image.height, image.width, 0), np.uint8)
+        height, width = (turn(stored) if turn else stored).shape[:2]
+        return height, width
+
+
+@contextmanager
+def _explaining() -> Iterator[None]:
+    """Raise every error as a `FreelightError` with the reason."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings are about metadata; damaged pixels raise errors
-            image = open_picture(data, max_pixels)
-            kind = _kind(image.mode)
-            pixels, damage = _decode_jpeg(data, image) if image.format in ("JPEG", "MPO") else (None, "")
-            if pixels is None:
-                image.load()
-                pixels = _to_rgb(image)
-            return Decoded(_make_upright(pixels, image), kind, damage)
+            yield
     except FreelightError:
         raise
     except Exception as error:  # Pillow's readers raise errors of any type; one bad file must not stop a million
         raise FreelightError(f"cannot decode: {str(error) or type(error).__name__}") from error
+
+
+def _open(data: bytes, max_pixels: int) -> tuple[bytes, Image.Image]:
+    """Open a picture file. Return its bytes without gzip, and the image, whose pixels are not decoded yet."""
+    if not data:
+        raise FreelightError("cannot decode: the file is empty")
+    check_picture_bytes(len(data))
+    data = _unzip(data)
+    return data, open_picture(data, max_pixels)
 
 
 def prove_decodable(jpeg: bytes) -> None:
@@ -157,20 +171,6 @@ def _kind(mode: str) -> str:
     if mode == "CMYK":
         return "cmyk"
     return "greyscale" if mode in ("1", "L", "LA", "La", "F") or mode.startswith("I") else "colour"
-
-
-def _make_upright(pixels: Pixels, image: Image.Image) -> Pixels:
-    """Apply the EXIF orientation of `image`. Ignore a corrupt EXIF block: some ImageNet pictures have one.
-
-    `ImageOps.exif_transpose` is not used: it also rewrites the block, and fails on a damaged one.
-    """
-    if len(image.info.get("exif", b"")) > _MAX_EXIF:
-        return pixels
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # Pillow's reader of EXIF raises errors of any type
-        return pixels
-    return _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
 
 
 def _to_rgb(image: Image.Image) -> Pixels:

@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from .decoding import Pixels
+from .upright import Pixels
 
 QUALITY = 95
 """Default JPEG quality, 1-100: the authors'."""

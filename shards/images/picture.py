@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from .decoding import decode_pixels, prove_decodable
 from .encoding import encode_jpeg
-from .rescaling import Rescaling, rescale_pixels
+from .frames import read_frame
+from .rescaling import ORIGINAL, Rescaling, rescale_pixels
 
 
 class Rescaled(NamedTuple):
@@ -18,11 +19,15 @@ class Rescaled(NamedTuple):
 def rescale_picture(data: bytes, rescaling: Rescaling) -> Rescaled:
     """Turn the bytes of a picture file into the rescaled JPEG, proven to decode.
 
+    With the geometry `original`, a plain JPEG stays as it is.
+
     Raises `FreelightError` with the reason if the picture is damaged.
     """
-    pixels, kind, damage = decode_pixels(data, rescaling.max_pixels)
-    square = rescale_pixels(pixels, rescaling.size, rescaling.resampling)
-    jpeg = encode_jpeg(square, rescaling.quality, rescaling.subsampling)
+    pixels, kind, damage, plain = decode_pixels(data, rescaling.max_pixels)
+    frame = read_frame(data) if plain and rescaling.geometry == ORIGINAL else None
+    if frame is not None and frame[:2] == pixels.shape[:2]:
+        return Rescaled(data, kind)
+    jpeg = encode_jpeg(rescale_pixels(pixels, rescaling), rescaling.quality, rescaling.subsampling)
     prove_decodable(jpeg)
     return Rescaled(jpeg, kind, damage)
 

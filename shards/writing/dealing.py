@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..base import FreelightError, is_plain_name
 from ..dataset import index_name, shard_name
 from ..sources import Source, SourceImage
 from .settings import ShardSettings
+
+LONGEST_SPLIT = 100 - len("-00000000.json")
+"""Longest name of a split. A member's name, `<split>-<8 digits>.<extension>`, has 100 bytes in the header of a tar."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ def deal_shards(source: Source, settings: ShardSettings) -> list[ShardTask]:
     size = settings.resolve(source).samples_per_shard
     assert size is not None
     for split, images in source.splits.items():
+        if len(split) > LONGEST_SPLIT or not is_plain_name(split):
+            raise FreelightError(
+                f"{source.root}: the split {split!r} must have a name of at most {LONGEST_SPLIT} letters, digits, '.', "
+                "'_' and '-', without a leading dot, because the keys of its samples begin with it; rename it"
+            )
         order = np.random.Generator(np.random.Philox((settings.seed, *split.encode()))).permutation(len(images))
         order = order[: settings.limit]
         for shard, first in enumerate(range(0, len(order), size)):

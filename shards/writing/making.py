@@ -19,7 +19,7 @@ from .finishing import finish_dataset
 from .output import Output, open_output
 from .plan import PARTIAL, PLAN, describe_changes, describe_source, lock_output, save_or_check_plan, source_times
 from .rejects import RejectLimit
-from .settings import NOT_IN_0_1, ShardSettings
+from .settings import NOT_IN_0_1, ShardSettings, as_in_0_1
 from .shard import ShardRecord, write_shard
 
 SEGMENTS = "staged"  # folder within PARTIAL; the name is that of version 0.1, whose unfinished datasets are resumed
@@ -148,7 +148,7 @@ def _segments_in(staging: Path | None, source: OrderedSource, output: Output, pl
             f"layout {source.layout} can only be read in order, so it cannot be written to {output.url} directly; "
             "give `staging`, a local folder for its rescaled pictures, and give the same folder again to resume"
         )
-    job = json.dumps([output.url or str(output.folder), plan])
+    job = json.dumps([output.url or str(output.folder), as_in_0_1(plan)])
     return staging.absolute() / hashlib.sha256(job.encode()).hexdigest()[:16]
 
 

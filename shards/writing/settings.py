@@ -10,11 +10,16 @@ from PIL import features
 from ... import __version__
 from ..base import FreelightError
 from ..dataset import SCHEMA
-from ..images import MAX_PIXELS, Rescaling, finds_damage, jpeg_decoder
+from ..images import MAX_PIXELS, SQUARE, Rescaling, finds_damage, jpeg_decoder
 from ..sources import Source
 
-NOT_IN_0_1 = {"max_pixels": MAX_PIXELS, "reject_suspect": False}
+NOT_IN_0_1 = {"max_pixels": MAX_PIXELS, "reject_suspect": False, "geometry": SQUARE, "enlarge": False}
 """Settings that version 0.1 did not record, and the values with which its datasets are continued."""
+
+
+def as_in_0_1(made_with: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as version 0.1 recorded them: without those of `NOT_IN_0_1` that have their values."""
+    return {name: value for name, value in made_with.items() if NOT_IN_0_1.get(name, ...) != value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ class ShardSettings:
 
     def made_with(self) -> dict[str, Any]:
         """Return the settings for the manifest, and the versions of the libraries that decide the pixels."""
-        return {
+        made_with = {
             **asdict(self.rescaling),
             "seed": self.seed,
             "limit": self.limit,
@@ -64,3 +69,4 @@ class ShardSettings:
             "jpeg_decoder": jpeg_decoder(),
             "libjpeg": features.version("libjpeg_turbo") or features.version("jpg"),
         }
+        return as_in_0_1(made_with) if self.schema == 1 else made_with

@@ -22,8 +22,8 @@ from ..base import (
     sha256_text,
     text,
 )
-from ..dataset import TarWriter, index_name, label_text, read_frame, shard_name
-from ..images import MAX_PICTURE, MAX_SIDE, check_picture_bytes, rescale_picture
+from ..dataset import TarWriter, index_name, label_text, shard_name
+from ..images import MAX_PICTURE, MAX_SIDE, check_picture_bytes, read_frame, rescale_picture
 from ..sources import Source, read_blob
 from .dealing import ShardTask
 from .settings import ShardSettings

@@ -1,15 +1,23 @@
 """Summarize a dataset, or the source of a dry run, in a few lines of text."""
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset import REJECTED, SUSPECT, Manifest
+from ..base import FreelightError
+from ..dataset import REJECTED, SUSPECT, Manifest, summarize_sizes
+from ..images import MAX_PICTURE, ORIGINAL, SQUARE, Rescaling, picture_size
 from ..sources import OrderedSource, Source
-from .dealing import deal_shards
-from .settings import ShardSettings
+from .dealing import ShardTask, deal_shards
+from .settings import NOT_IN_0_1, ShardSettings
+
+LOOKED_AT = 100
+"""Number of images per split whose sizes a dry run looks at."""
 
 
 def count_per_class(labels: npt.NDArray[Any], classes: int) -> dict[str, float] | None:
@@ -21,7 +29,7 @@ def count_per_class(labels: npt.NDArray[Any], classes: int) -> dict[str, float] 
 
 
 def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
-    """Yield a line for each split of the dataset at `out`, one for the rejects, and one for the whole dataset."""
+    """Yield a line for each split of the dataset at `out`, others for sizes and rejects, and one for the dataset."""
     for name, split in manifest.splits.items():
         megabytes = sum(shard.bytes for shard in split.shards) / 1e6
         kinds = ", ".join(f"{count} {kind}" for kind, count in split.kinds.items() if kind != "colour")
@@ -30,6 +38,9 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
             f"{megabytes:.1f} MB, {split.rejected} rejected; {_describe_counts(split.per_class)}"
             + (f"; {kinds} in the source" if kinds else "")
         )
+    yield _describe_geometry(
+        {**NOT_IN_0_1, **manifest.made_with}, {name: split.sizes for name, split in manifest.splits.items()}
+    )
     yield from _warn_and_note(len(manifest.classes), manifest.source.get("notes", ()))
     if any(split.rejected for split in manifest.splits.values()):
         yield f"rejected images and the reasons: {out}/{REJECTED}"
@@ -51,6 +62,7 @@ def summarize_source(source: Source | OrderedSource, settings: ShardSettings) ->
     if isinstance(source, OrderedSource):
         for file in source.files():
             yield f"  {file}, {(source.root / file).stat().st_size / 1e6:.1f} MB"
+        yield _describe_geometry(asdict(settings.rescaling), {})
         yield from source.notes
         yield "this layout can only be read in order; its images are counted and labelled when the dataset is made"
         return
@@ -63,9 +75,45 @@ def summarize_source(source: Source | OrderedSource, settings: ShardSettings) ->
             f"{_describe_counts(count_per_class(labels, len(source.classes)))}; "
             f"{sum(task.split == name for task in tasks)} shards"
         )
+    whole = settings.rescaling.geometry != SQUARE
+    looked = {name: _look_at_sizes(source, name, tasks, settings.rescaling) for name in source.splits} if whole else {}
+    yield _describe_geometry(asdict(settings.rescaling), looked) + (
+        f"; from the headers of at most {LOOKED_AT} images a split, chosen at random" if whole else ""
+    )
     yield from _warn_and_note(len(source.classes), source.notes)
     for left in source.left_out:
         yield f"left out: {left.path} ({left.reason})"
+
+
+def _look_at_sizes(
+    source: Source, split: str, tasks: Iterable[ShardTask], rescaling: Rescaling
+) -> dict[str, dict[str, float]] | None:
+    """Return the sizes that some images of a split will have, from their headers; None if none can be read."""
+    images = itertools.chain.from_iterable(task.images for task in tasks if task.split == split)
+    found = []
+    for image in itertools.islice(images, LOOKED_AT):
+        data = source.read(image) if image.bytes <= MAX_PICTURE else b""
+        with contextlib.suppress(FreelightError):  # make_shards will list it with the reason
+            found.append(tuple(axis.kept for axis in rescaling.axes(*picture_size(data, rescaling.max_pixels))))
+    return summarize_sizes(np.array(found, [("height", "<u4"), ("width", "<u4")])) if found else None
+
+
+def _describe_geometry(made_with: dict[str, Any], sizes: dict[str, dict[str, dict[str, float]] | None]) -> str:
+    """Return a line on the geometry and, by split, the sizes of the images. A size may be unknown: None."""
+    line = f"geometry {made_with['geometry']}"
+    if made_with["geometry"] != ORIGINAL:
+        line += f", size {made_with['size']}"
+    if made_with["geometry"] not in (SQUARE, ORIGINAL):
+        line += ", smaller images enlarged" if made_with["enlarge"] else ", smaller images not enlarged"
+    return "; ".join([line, *(f"{name}: {_describe_sizes(found)}" for name, found in sizes.items() if found)])
+
+
+def _describe_sizes(sizes: dict[str, dict[str, float]]) -> str:
+    return ", ".join(
+        f"{side} {span['min']:g}"
+        + (f" to {span['max']:g} (median {span['median']:g})" if span["min"] < span["max"] else "")
+        for side, span in sizes.items()
+    )
 
 
 def _warn_and_note(classes: int, notes: Iterable[str]) -> Iterator[str]:

@@ -7,47 +7,17 @@ import struct
 import numpy as np
 import numpy.typing as npt
 import pytest
+from oracles import Pixels, area_scaled, decoded, encoded, noisy
 from PIL import Image, ImageChops, JpegImagePlugin
 
 from freelight.demo.drawing import draw_picture
 from freelight.shards import FreelightError, Rescaling, rescale_file
 from freelight.shards.images import decode_picture, rescale, rescale_picture
 
-Pixels = npt.NDArray[np.uint8]
-
-
-def noisy(width: int, height: int, seed: int = 0) -> Pixels:
-    """Noise on a gradient, uint8 (height, width, 3): shows a shift of a hundredth of a pixel, and a mirrored
-    picture."""
-    slope = np.linspace(0, 120, width)[None, :, None] + np.linspace(0, 60, height)[:, None, None]
-    return (slope + np.random.default_rng(seed).uniform(0, 75, (height, width, 3))).astype(np.uint8)
-
-
-def encoded(image: Image.Image | Pixels, format: str, **options: object) -> bytes:  # noqa: A002 - Pillow's word
-    buffer = io.BytesIO()
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    picture.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def decoded(jpeg: bytes) -> npt.NDArray[np.int16]:
-    """Decode with Pillow alone, to int16 so that differences have a sign."""
-    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")).astype(np.int16)
-
 
 def scaled_sides(width: int, height: int, size: int) -> tuple[int, int]:
     short = min(width, height)
     return round(size * width / short), round(size * height / short)
-
-
-def area_scaled(pixels: npt.NDArray[np.float64], length: int) -> npt.NDArray[np.float64]:
-    """Scale axis 0 to `length`: the mean over each new pixel's span, from the running integral, in float64."""
-    old = len(pixels)
-    integral = np.concatenate([np.zeros((1, *pixels.shape[1:])), np.cumsum(pixels, axis=0)])
-    edges = np.arange(length + 1) * (old / length)
-    whole = np.minimum(edges.astype(np.int64), old - 1)
-    part = (edges - whole).reshape(-1, *[1] * (pixels.ndim - 1))
-    return np.diff(integral[whole] + part * (integral[whole + 1] - integral[whole]), axis=0) / (old / length)
 
 
 def area_oracle(pixels: Pixels, size: int) -> npt.NDArray[np.float64]:

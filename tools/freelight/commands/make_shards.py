@@ -1,4 +1,4 @@
-"""Rescale labelled images and write them as WebDataset shards.
+"""Rescale labelled images, or keep them whole, and write them as WebDataset shards.
 
 Reads every known layout of ImageNet, a folder per class, WebDataset tars, or a dataset made before. Run the same
 command again to continue after a stop; the bytes are the same.
@@ -38,7 +38,21 @@ PATH = click.Path(path_type=Path)
     help="Samples per shard. [default: a 32nd of the largest split, limited to 100..2000]",
 )
 @click.option("--quality", default=Rescaling.quality, show_default=True, help="JPEG quality, 1..100.")
-@click.option("--size", default=Rescaling.size, show_default=True, help="Side of the square images, in pixels.")
+@click.option(
+    "--geometry",
+    default=Rescaling.geometry,
+    show_default=True,
+    help="square (shorter side to --size, then the central square), shorter (shorter side to --size, aspect kept), "
+    "longer (longer side to --size), or original (the file's own bytes where it is a sound, upright RGB or grey JPEG; "
+    "any other is encoded at its own size).",
+)
+@click.option(
+    "--size",
+    default=Rescaling.size,
+    show_default=True,
+    help="Side of the square, shorter side, or longer side, in pixels; --geometry original has none.",
+)
+@click.option("--enlarge", is_flag=True, help="Enlarge smaller images too, with --geometry shorter or longer.")
 @click.option(
     "--resampling",
     default="authors",
@@ -87,7 +101,9 @@ def command(
     staging: Path | None,
     samples_per_shard: int | None,
     quality: int,
+    geometry: str,
     size: int,
+    enlarge: bool,
     resampling: str,
     max_pixels: int,
     seed: int,
@@ -97,7 +113,9 @@ def command(
     dry_run: bool,
     **listing: Any,
 ) -> None:
-    rescaling = Rescaling(size=size, quality=quality, resampling=resampling, max_pixels=max_pixels)
+    rescaling = Rescaling(
+        geometry=geometry, size=size, enlarge=enlarge, quality=quality, resampling=resampling, max_pixels=max_pixels
+    )
     settings = ShardSettings(
         rescaling=rescaling,
         samples_per_shard=samples_per_shard,
