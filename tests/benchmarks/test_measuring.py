@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def test_the_record_holds_everything(tmp_path: Path) -> None:
     assert record["notes"] == ["drawn pictures"]
     machine = record["machine"]
     facts = "cpu cores memory_gb load_average system python versions revision date"
-    assert set(machine) == set(facts.split())
+    assert set(machine) == {*facts.split(), "load_average_at_end", "other_work_percent", "busy"}
     assert all(machine[key] not in (None, "") for key in machine)
     assert machine["versions"]["numpy"] == np.__version__
     assert {"freelight", "numpy"} == set(machine["versions"])
@@ -186,6 +187,23 @@ def test_the_record_holds_everything(tmp_path: Path) -> None:
     assert record["floors"][1].items() >= {"value": 301.0, "unit": "MB", "at_most": 300, "at_least": None}.items()
     assert record["floors"][2]["because"] == "ffcv is absent (not made)"
     assert [figure["name"] for figure in record["figures"]] == ["ours / theirs"]
+
+
+def test_a_busy_machine_is_marked(tmp_path: Path) -> None:
+    """Half of the cores and one more are busy, so at least a third of all is, more than the 15 % that count as busy."""
+    burn = [sys.executable, "-Sc", "print(flush=True)\nwhile True: pass"]
+    path = tmp_path / "record.json"
+    with ExitStack() as stack:
+        for _ in range((os.cpu_count() or 1) // 2 + 1):
+            process = stack.enter_context(subprocess.Popen(burn, stdout=subprocess.PIPE))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            process.stdout.readline()
+        result = call(toy(MET), "--record", path)
+    machine = json.loads(path.read_text())["machine"]
+    assert machine["busy"]
+    assert all(15 < percent <= 100 for percent in machine["other_work_percent"])
+    assert re.search(r"^load .* at the end; other work used .*: A BUSY MACHINE", result.stdout, re.MULTILINE)
 
 
 def test_bad_input_exits_2_before_anything_is_measured(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """Make a benchmark a command: the options, output and exit codes that all benchmarks share."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from freelight.benchmarks.machine import BUSY_PERCENT, other_work
 from freelight.benchmarks.report import Report
 from freelight.shards.base import OutputFile, reports_errors, say
 
@@ -30,7 +33,18 @@ def benchmark(name: str) -> Callable[[Callable[..., Report]], click.Command]:
         @reports_errors
         @functools.wraps(function)
         def run(*, record: Path | None, **options: Any) -> None:
+            before = other_work()
             report = function(**options)
+            after = other_work()
+            report = replace(
+                report,
+                machine={
+                    **report.machine,
+                    "load_average_at_end": round(os.getloadavg()[0], 2),
+                    "other_work_percent": [before, after],
+                    "busy": max(before, after) > BUSY_PERCENT,
+                },
+            )
             say(report.table())
             if record:
                 report.save(record)

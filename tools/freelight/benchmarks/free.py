@@ -54,7 +54,7 @@ def command(shards: Path, batch_size: int, steps: int, rounds: int) -> Report:
     return Report(
         benchmark="free",
         item="images",
-        settings={"shards": shards, "batch size": batch_size, "steps": steps},
+        settings={"shards": shards, "batch size": batch_size, "steps": steps, "threads": 2},
         machine=machine,
         timings=timings,
         floors=tuple(

@@ -1,8 +1,9 @@
-"""What a measurement depends on: machine, versions, revision and date."""
+"""What a measurement depends on: machine, versions, revision, date and other work."""
 
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -30,6 +31,28 @@ def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
         "revision": _revision(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+BUSY_PERCENT = 15
+"""Other work that uses more of the processors before or after a measurement can disturb it."""
+
+
+def other_work(seconds: float = 0.15) -> float:
+    """Return the share of all processors' time that is used while this process sleeps, %.
+
+    The load average cannot tell: it still has this process's own work of the last minute.
+    """
+    before = _processor_times()
+    time.sleep(seconds)
+    busy, total = (after - start for after, start in zip(_processor_times(), before, strict=True))
+    return round(100 * busy / max(total, 1), 1)
+
+
+def _processor_times() -> tuple[int, int]:
+    """Return the time used and all time of the processors since the start of the system, in clock ticks."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]  # idle, and waiting for a disk
+    return sum(ticks) - idle, sum(ticks)
 
 
 def _revision() -> str:

@@ -95,8 +95,9 @@ class Report:
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items() if value is not None)
         parts = [
             f"benchmark {self.benchmark}: {settings}",
-            f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, load {machine['load_average']} at "
-            f"the start; Python {machine['python']}, {versions}; revision {machine['revision']}; {machine['date']}",
+            f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB; Python {machine['python']}, "
+            f"{versions}; revision {machine['revision']}; {machine['date']}",
+            self._other_work(),
             *self.notes,
             f"{rounds} interleaved rounds after a warm-up; medians; ratios are medians of each round's own",
             "",
@@ -107,6 +108,15 @@ class Report:
             self._last_line(),
         ]
         return "\n".join(parts)
+
+    def _other_work(self) -> str:
+        machine = self.machine
+        before, after = machine["other_work_percent"]
+        line = (
+            f"load {machine['load_average']} at the start, {machine['load_average_at_end']} at the end; other work "
+            f"used {before:.0f} % of the cores before, {after:.0f} % after"
+        )
+        return f"{line}: A BUSY MACHINE, measure again on an idle one" if machine["busy"] else line
 
     def _contender_rows(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = []

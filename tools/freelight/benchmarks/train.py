@@ -77,7 +77,7 @@ def command(batch_size: int, peers: Path, rounds: int) -> Report:
     return Report(
         benchmark="train",
         item="images",
-        settings={"batch size": batch_size},
+        settings={"batch size": batch_size, "threads": 2},
         machine=machine,
         timings=timings,
         floors=(
