@@ -1,10 +1,11 @@
-"""Files of release 0.1 are still read: a dataset, a run that was stopped inside an epoch, and predictions.
+"""Files of release 0.1 are still read: two datasets, one half-made, a run stopped inside an epoch, and predictions.
 
 `data/release-0.1/README.md` says how revision 2ff501f made them. A test that writes takes a copy.
 """
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from freelight.demo.drawing import draw_pictures
 from freelight.pipeline import Lighting, Loader, RandomCrop, Transform
-from freelight.shards import Dataset, Rescaling, Statistics, verify_dataset
+from freelight.shards import (
+    Dataset,
+    Manifest,
+    Rescaling,
+    ShardSettings,
+    Source,
+    Statistics,
+    list_images,
+    make_shards,
+    verify_dataset,
+)
 from freelight.train import Checkpoint, Predictions, predict_split
 from freelight.train.cli import main
 from freelight.train.inspection import extract_features, report
@@ -35,6 +47,28 @@ def run(tmp_path: Path) -> Path:
     return Path(shutil.copytree(FILES / "run", tmp_path / "run"))
 
 
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    """The pictures of both datasets, drawn again; skip if other libraries would give other bytes."""
+    plan = json.loads((FILES / "half-made" / ".partial" / "plan.json").read_text())
+    now = ShardSettings().made_with()
+    for library in ("pillow", "jpeg_decoder", "libjpeg"):
+        if plan[library] != now[library]:
+            pytest.skip(f"made with {library} {plan[library]}, not {now[library]}")
+    draw_pictures(tmp_path / "pictures", train_per_class=2, val_per_class=1)
+    for path in (tmp_path / "pictures").rglob("*"):
+        os.utime(path, (0, 0))
+    return list_images(tmp_path / "pictures", class_names=tmp_path / "pictures" / "class-names.tsv")
+
+
+def settings(samples_per_shard: int) -> ShardSettings:
+    return ShardSettings(rescaling=Rescaling(size=66, quality=20), samples_per_shard=samples_per_shard)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
 def lines(path: Path) -> list[dict[str, Any]]:
     """Read metrics without times."""
     found = [json.loads(line) for line in path.read_text().splitlines()]
@@ -45,6 +79,33 @@ def test_the_dataset_verifies_and_keeps_its_fingerprint(dataset: Dataset) -> Non
     assert verify_dataset(dataset.folder, level="decode") == []
     assert dataset.fingerprint.startswith("095ca99e96d6")
     assert Statistics.load(dataset.folder).is_of(dataset, "train")
+
+
+def test_the_dataset_is_accepted_as_it_is_by_the_command_that_made_it(source: Source, tmp_path: Path) -> None:
+    copy = shutil.copytree(FILES / "dataset", tmp_path / "copy")
+    assert make_shards(source, copy, settings(12)) == Manifest.load(FILES / "dataset")
+    assert hashes(copy) == hashes(FILES / "dataset")
+
+
+def test_squares_have_the_pixels_labels_and_order_of_0_1(source: Source, dataset: Dataset, tmp_path: Path) -> None:
+    """Apart from the keys, which schema 2 changed."""
+    made = make_shards(source, tmp_path / "made", settings(12))
+    assert made.schema == 2
+    for name in dataset.manifest.splits:
+        before, now = dataset.split(name), Dataset(tmp_path / "made").split(name)
+        for column in ("shard", "label", "crc32"):
+            assert np.array_equal(now.samples[column], before.samples[column])
+        assert now.sources == before.sources
+        assert [now.read(index) for index in range(len(now))] == [before.read(index) for index in range(len(before))]
+
+
+def test_a_dataset_that_0_1_left_half_made_is_finished_with_its_bytes(source: Source, tmp_path: Path) -> None:
+    out = shutil.copytree(FILES / "half-made", tmp_path / "out")
+    written = (out / "train-000000.tar").stat().st_mtime_ns
+    assert make_shards(source, out, settings(6)).schema == 1
+    expected = dict(line.split()[::-1] for line in (FILES / "half-made.sha256").read_text().splitlines())
+    assert hashes(out) == expected
+    assert (out / "train-000000.tar").stat().st_mtime_ns == written, "a finished shard was made again"
 
 
 def test_the_loader_gives_the_batch_that_it_gave(dataset: Dataset) -> None:
