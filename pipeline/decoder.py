@@ -35,7 +35,7 @@ class Decoder:
         transform: Transform,
         reader: SampleReader,
         *,
-        image_size: int,
+        image_size: int | None,
         statistics: Statistics | None,
         share_size: int,
         num_threads: int,

@@ -33,7 +33,7 @@ def define_pipeline(
     transform: Transform,
     *,
     source: Callable[[], Sequence[Any]],
-    image_size: int,
+    image_size: int | None,
     statistics: Statistics | None,
     batch_size: int,
     num_threads: int,
@@ -44,8 +44,9 @@ def define_pipeline(
     """Define (not build) the DALI pipeline of `transform`.
 
     source: called for each batch; returns one list or array for each of `graph_inputs(transform)`, or raises
-    `StopIteration`. image_size: side of the encoded images, pixels. device_id: the GPU, or None for the CPU.
-    batch_size: the largest batch. prefetch: batches in flight. DALI checks devices and arguments during this call.
+    `StopIteration`. image_size: side of the encoded images, pixels; None if they are not squares of one size.
+    device_id: the GPU, or None for the CPU. batch_size: the largest batch. prefetch: batches in flight. DALI checks
+    devices and arguments during this call.
     """
     if layout not in get_args(Layout):
         raise FreelightError(f"`layout` {layout!r} is not one of {', '.join(get_args(Layout))}")

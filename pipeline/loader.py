@@ -22,7 +22,7 @@ from .draws import Order, draw_epoch, share_of
 from .epochs import Cursor, EpochPlan, Last, Step, check_state
 from .exchange import Exchange
 from .graph import Layout, graph_feed
-from .ops import Arrays
+from .ops import Arrays, side_of
 from .ranks import check_group, check_launched, known_ranks, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
 from .sampler import EpochSampler
@@ -333,7 +333,7 @@ class Loader(IterableDataset[Any]):
         if self._drawn is None or self._drawn[0] != permutation:
             self._drawn = None  # before the next draws are made, so that memory holds one epoch's
             draws = draw_epoch(len(self.split), seed=self.seed, epoch=permutation, order=self.order)
-            choices = self.transform.choose(draws, self.dataset.require_squares(), self.statistics)
+            choices = self.transform.choose(draws, self.split.sizes, self.statistics)
             self._drawn = permutation, draws.order, choices
         return self._drawn[1:]
 
@@ -372,10 +372,11 @@ class Loader(IterableDataset[Any]):
                 self.split.close()
 
     def _define(self) -> Decoder:
+        self.transform.check(self.split.sizes, self.statistics)
         return Decoder(
             self.transform,
             self._reader,
-            image_size=self.dataset.require_squares(),
+            image_size=side_of(self.split.sizes),
             statistics=self.statistics,
             share_size=min(-(-self.batch_size // self.world_size), len(self.split)),
             num_threads=self.num_threads,

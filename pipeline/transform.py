@@ -15,7 +15,7 @@ import torch
 from ..shards import FreelightError, Statistics
 from ..shards.base import check_fields
 from .draws import EpochDraws, OpStream
-from .ops import RGB, Context, Crop, DType, Feed, Flip, Lighting, Mean, Normalize, Op, RandomCrop, Stage
+from .ops import RGB, Context, Crop, DType, Feed, Flip, Lighting, Mean, Normalize, Op, RandomCrop, Sizes, Stage, side_of
 from .ops.normalize import as_rgb, check_units
 from .ops.op import Arrays
 from .ops.subtract_mean import SubtractMean
@@ -58,7 +58,7 @@ class Transform:
         Flip(probability=self.flip_probability)
         if self.dtype == "uint8" and (self.mean != "none" or self.shifts_light or self.std):
             raise FreelightError("transform: uint8 allows only crop and flip; set mean='none', lighting off and no std")
-        if mean.is_image and not self.crop.allows_mean_image:
+        if mean.is_image and self.crop.resizes:
             raise FreelightError("transform: a mean image does not fit resized crops; set mean='channel', or numbers")
         if not isinstance(self.ops, tuple | list):
             raise FreelightError(f"transform: `ops` (={self.ops!r}) must be a tuple of ops")
@@ -123,14 +123,18 @@ class Transform:
         by_ops = any(op.needs_statistics for op in self.ops)
         return SubtractMean(mean=self.mean).needs_statistics or self.shifts_light or by_ops
 
-    def context(self, image_size: int, statistics: Statistics | None) -> Context:
+    def context(self, image_size: int | None, statistics: Statistics | None) -> Context:
         """Return what the ops can read about the dataset."""
         return Context(image_size=image_size, crop_size=self.crop.size, statistics=statistics)
 
-    def check(self, image_size: int, statistics: Statistics | None) -> None:
-        """Raise `FreelightError` if the transform does not fit a dataset's images or statistics."""
-        self.crop.check_fits(image_size)
-        context = self.context(image_size, statistics)
+    def check(self, sizes: Sizes | None, statistics: Statistics | None) -> None:
+        """Raise `FreelightError` if the transform does not fit a dataset's images or statistics.
+
+        sizes: None leaves out the check that the crop fits images of several sizes.
+        """
+        if sizes is not None:
+            self.crop.check_fits(sizes)
+        context = self.context(None if sizes is None else side_of(sizes), statistics)
         if self.needs_statistics:
             assert context.required_statistics
         SubtractMean(mean=self.mean).check(context)
@@ -139,9 +143,12 @@ class Transform:
         """Yield the ops of a stage, with their indices in `ops`."""
         return ((place, op) for place, op in enumerate(self.ops) if op.stage == stage)
 
-    def windows(self, draws: EpochDraws, image_size: int) -> npt.NDArray[np.int32]:
-        """Return the random windows of all samples: (n, 4) top, left, height, width, pixels."""
-        return self.crop.windows(draws, image_size)
+    def windows(self, draws: EpochDraws, sizes: Sizes) -> npt.NDArray[np.int32]:
+        """Return the random windows of all samples: (n, 4) top, left, height, width, pixels.
+
+        sizes: of all samples: the side of squares, or (n, 2) heights and widths.
+        """
+        return self.crop.windows(draws, sizes)
 
     def flips(self, draws: EpochDraws) -> npt.NDArray[np.int32]:
         """Return whether each sample's random crop is flipped: (n,), 0 or 1."""
@@ -150,18 +157,21 @@ class Transform:
     def feeds(self) -> dict[str, Feed]:
         """Return the type of each graph input besides the JPEGs, in order."""
         feeds: dict[str, Feed] = {}
-        for part in self._random_parts():
+        for part in (self.crop, *self._light_parts()):
             feeds.update(part.feeds())
         for place, op in enumerate(self.ops):
             for view in range(self.views):
                 feeds.update({fed_name(op, place, view, name): feed for name, feed in op.feeds().items()})
         return feeds
 
-    def choose(self, draws: EpochDraws, image_size: int, statistics: Statistics | None) -> Arrays:
-        """Turn an epoch's draws into graph inputs: one array over all samples for each of `feeds`, in that order."""
-        context = self.context(image_size, statistics)
-        chosen: Arrays = {}
-        for part in self._random_parts():
+    def choose(self, draws: EpochDraws, sizes: Sizes, statistics: Statistics | None) -> Arrays:
+        """Turn an epoch's draws into graph inputs: one array over all samples for each of `feeds`, in that order.
+
+        sizes: of all samples: the side of squares, or (n, 2) heights and widths.
+        """
+        context = self.context(side_of(sizes), statistics)
+        chosen = self.crop.choose(draws, sizes)
+        for part in self._light_parts():
             chosen.update(part.choose(draws, context))
         for place, op in enumerate(self.ops):
             for view in range(self.views):
@@ -171,25 +181,35 @@ class Transform:
                 chosen.update({fed_name(op, place, view, name): array for name, array in values.items()})
         return {name: chosen[name] for name in self.feeds()}
 
-    def _random_parts(self) -> list[Crop | Flip | Lighting]:
-        """Return the graph inputs that come from the epoch's draws."""
+    def _light_parts(self) -> list[Flip | Lighting]:
+        """Return the flip and the lighting of random crops."""
         if not self.is_random:
             return []
-        return [self.crop, self.flip, *([self.lighting] if self.shifts_light else [])]
+        return [self.flip, *([self.lighting] if self.shifts_light else [])]
 
     def apply(
-        self, image: npt.NDArray[np.uint8], draws: EpochDraws, sample: int, statistics: Statistics | None
+        self,
+        image: npt.NDArray[np.uint8],
+        draws: EpochDraws,
+        sample: int,
+        statistics: Statistics | None,
+        sizes: Sizes | None = None,
     ) -> npt.NDArray[Any]:
-        """Transform one decoded image, uint8 (S, S, 3), in numpy: the reference of the DALI graph.
+        """Transform one decoded image, uint8 (H, W, 3), in numpy: the reference of the DALI graph.
 
-        Returns (3, size, size), or (10, 3, size, size) for ten views; uint8 or float64.
+        sizes: of all samples, as for `choose`; by default all are squares like this one. Returns (3, size, size), or
+        (10, 3, size, size) for ten views; uint8 or float64.
         """
-        context = self.context(image.shape[0], statistics)
+        if sizes is None:
+            if image.shape[0] != image.shape[1]:
+                raise FreelightError("transform: an image that is no square needs the `sizes` of all samples")
+            sizes = image.shape[0]
+        context = self.context(side_of(sizes), statistics)
         light = None
         if self.shifts_light:
             light = self.lighting.shifts(draws.lighting[[sample]], context.required_statistics)[0]
         views = []
-        for view, (pixels, window) in enumerate(self.crop.reference(image, draws, sample)):
+        for view, (pixels, window) in enumerate(self.crop.reference(image, draws, sample, sizes)):
             if self.is_random:
                 window = window._replace(flip=bool(self.flips(draws)[sample]))
             values: npt.NDArray[Any] = self._apply_ops("pixels", pixels, draws, sample, view, context)

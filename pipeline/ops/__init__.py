@@ -7,8 +7,10 @@ from .flip import Flip
 from .lighting import Lighting, LightingMode
 from .normalize import DType, Normalize
 from .op import Arrays, Feed, Op, Stage
+from .placed_crop import PlacedCrop
 from .random_crop import RandomCrop
 from .random_resized_crop import RandomResizedCrop
+from .resizing import Interpolation, Sizes, side_of
 from .subtract_mean import RGB, Mean, SubtractMean
 
 __all__ = [
@@ -22,16 +24,20 @@ __all__ = [
     "FixedViews",
     "Flip",
     "GraphContext",
+    "Interpolation",
     "Lighting",
     "LightingMode",
     "Mean",
     "Normalize",
     "Op",
+    "PlacedCrop",
     "RandomCrop",
     "RandomResizedCrop",
+    "Sizes",
     "Stage",
     "SubtractMean",
     "TenCrop",
     "View",
     "Window",
+    "side_of",
 ]

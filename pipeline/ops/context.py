@@ -12,9 +12,11 @@ from ...shards import FreelightError, Statistics
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """image_size, crop_size: sides of the dataset's images and of a crop, pixels. statistics: of the training set."""
+    """image_size: side of the dataset's images, pixels; None if they are not squares of one size. crop_size: side of a
+    crop, pixels. statistics: of the training set.
+    """
 
-    image_size: int
+    image_size: int | None
     crop_size: int
     statistics: Statistics | None
 

@@ -1,6 +1,7 @@
 """The base class of crops, which decode only the part of an image that is used, as one view or several."""
 
 import abc
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,8 +13,12 @@ from ...shards import FreelightError
 from ...shards.base import check_fields
 from ...shards.images import MAX_SIDE
 from ..draws import EpochDraws
-from .context import Context, GraphContext
+from .context import GraphContext
 from .op import Arrays, Feed
+from .resizing import Interpolation, Sizes, filters
+
+LATER_FIELDS = ("interpolation", "resize", "crop_pct")
+"""Fields that version 0.1 did not have. A repr shows them if they differ from the default: loader states hold it."""
 
 
 class Window(NamedTuple):
@@ -51,19 +56,20 @@ class View(NamedTuple):
         return context.crop_mirror_normalize(self.image, mirror=self.flip, dtype=types.UINT8, **self.place)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Crop(abc.ABC):
-    """size: side of the square output, pixels.
+    """size: side of the square output, pixels. interpolation: of crops that are resized; `random` draws one of the two
+    for each sample.
 
     views: views of each image. is_random: whether each epoch draws new places; only then does the transform flip and
-    add lighting noise. allows_mean_image: whether the same window can be cut out of the mean image.
+    add lighting noise.
     """
 
     views: ClassVar[int] = 1
     is_random: ClassVar[bool] = True
-    allows_mean_image: ClassVar[bool] = True
 
     size: int = 224
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -72,22 +78,28 @@ class Crop(abc.ABC):
                 f"transform: crop `size` (={self.size}) must be at least 1 pixel and at most {MAX_SIDE}, JPEG's limit"
             )
 
+    def __repr__(self) -> str:
+        shown = [
+            spec.name
+            for spec in dataclasses.fields(self)
+            if spec.name not in LATER_FIELDS or getattr(self, spec.name) != spec.default
+        ]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+    @property
+    def resizes(self) -> bool:
+        """Whether the crop is resized. The mean image then fits no crop."""
+        return False
+
     @property
     def flips_shared_by(self) -> int:
         """The number of consecutive samples, in written order, that share one flip."""
         return 1
 
-    def span(self, image_size: int) -> int:
-        """Return the largest offset of a crop in an image of side `image_size`: offsets are 0..span on each axis."""
-        if self.size > image_size:
-            raise FreelightError(f"a crop of {self.size} pixels does not fit the dataset's images of {image_size}")
-        return image_size - self.size
+    def check_fits(self, sizes: Sizes) -> None:  # noqa: B027  # a resized crop fits any picture
+        """Raise `FreelightError` if a picture is too small for the crop."""
 
-    def check_fits(self, image_size: int) -> None:
-        """Raise `FreelightError` if images of side `image_size` are too small for the crop."""
-        self.span(image_size)
-
-    def windows(self, draws: EpochDraws, image_size: int) -> npt.NDArray[np.int32]:
+    def windows(self, draws: EpochDraws, sizes: Sizes) -> npt.NDArray[np.int32]:
         """Return the drawn windows of all samples: (n, 4) top, left, height, width, pixels."""
         raise FreelightError(f"{type(self).__name__} has no random windows")
 
@@ -95,20 +107,43 @@ class Crop(abc.ABC):
         """Return the type of each argument of the graph."""
         return {}
 
-    def choose(self, draws: EpochDraws, context: Context) -> Arrays:
+    def choose(self, draws: EpochDraws, sizes: Sizes) -> Arrays:
         """Return the arguments that `feeds` names, for all samples."""
         return {}
 
-    @abc.abstractmethod
+    def filter_feeds(self) -> dict[str, Feed]:
+        """Return the type of each sample's filter, if it is drawn."""
+        return {"filter": Feed("int32")} if self.interpolation == "random" else {}
+
+    def choose_filters(self, draws: EpochDraws) -> Arrays:
+        """Return the argument that `filter_feeds` names."""
+        return {"filter": filters(self.interpolation, draws)} if self.interpolation == "random" else {}
+
     def nodes(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
         """Decode a node of JPEG bytes into `views` views. fed: a node for each of `feeds`, and "flip" if random."""
+        image = self.decoded(jpeg, fed, context)
+        return self.cut_views(self.resized(image, fed) if self.resizes else image, fed, context)
+
+    @abc.abstractmethod
+    def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
+        """Decode as much of the picture as the views need: uint8 "HWC" node."""
+
+    def resized(self, image: Any, fed: dict[str, Any]) -> Any:
+        """Resize what `decoded` returned, for crops that are resized."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def cut_views(self, image: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
+        """Return the views of the decoded, and resized, image."""
 
     @abc.abstractmethod
     def reference(
-        self, image: npt.NDArray[np.uint8], draws: EpochDraws, sample: int
+        self, image: npt.NDArray[np.uint8], draws: EpochDraws, sample: int, sizes: Sizes
     ) -> list[tuple[npt.NDArray[np.uint8], Window]]:
-        """Cut the views out of one decoded image (S, S, 3) in numpy: the pixels before any flip, and their window."""
+        """Cut the views out of one decoded picture (H, W, 3) in numpy and Pillow: the pixels before any flip, and
+        their window in a mean image.
+        """
 
     def cut(self, image: npt.NDArray[Any], window: Window) -> npt.NDArray[Any]:
-        """Cut the window out of an (S, S, 3) array, not flipped: (size, size, 3)."""
+        """Cut the window out of an (H, W, 3) array, not flipped: (size, size, 3)."""
         return image[window.top : window.top + self.size, window.left : window.left + self.size]

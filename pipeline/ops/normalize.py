@@ -49,7 +49,10 @@ class Normalize:
             mean = context.constant(self.mean.pixels(self.crop, Window(0, 0, False), context))
             return self._scale(lit - mean, context, dtype)
         std = list(self.divisors or (1.0, 1.0, 1.0))
-        return context.crop_mirror_normalize(view.image, mirror=view.flip, mean=shift, std=std, dtype=DALI_TYPES[dtype])
+        place = {} if view.is_cut else view.place
+        return context.crop_mirror_normalize(
+            view.image, mirror=view.flip, mean=shift, std=std, dtype=DALI_TYPES[dtype], **place
+        )
 
     def _scale(self, values: Any, context: GraphContext, dtype: DType) -> Any:
         """Divide a float32 node, and cast it."""

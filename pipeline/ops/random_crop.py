@@ -9,17 +9,20 @@ from nvidia.dali import fn
 
 from ...shards import FreelightError
 from ..draws import EpochDraws, shared
-from .context import Context, GraphContext
-from .crop import Crop, View, Window
+from .context import GraphContext
+from .crop import View, Window
 from .op import Arrays, Feed
+from .placed_crop import PlacedCrop
+from .resizing import Sizes
 
 
-@dataclass(frozen=True, kw_only=True)
-class RandomCrop(Crop):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RandomCrop(PlacedCrop):
     """A square at a random place, every offset equally likely (paper section 4.1).
 
-    shared_by: the number of consecutive samples, in written order, that share one place and one flip (the 2012 code:
-    32). centered: always use the central square; only flip and lighting are random.
+    resize: first resize the shorter side to this many pixels; by default the picture's own pixels are cut. shared_by:
+    the number of consecutive samples, in written order, that share one place and one flip (the 2012 code: 32).
+    centered: always use the central square; only flip and lighting are random.
     """
 
     shared_by: int = 1
@@ -35,34 +38,48 @@ class RandomCrop(Crop):
         """The number of consecutive samples, in written order, that share one flip."""
         return self.shared_by
 
-    def windows(self, draws: EpochDraws, image_size: int) -> npt.NDArray[np.int32]:
-        """Return the windows of all samples: (n, 4) top, left, height, width, pixels."""
+    def offsets(self, draws: EpochDraws, sizes: Sizes) -> npt.NDArray[np.int32]:
+        """Return top and left of the crop of all samples: (n, 2), pixels."""
         if self.centered:
-            middle = self.span(image_size) // 2
-            return np.tile(np.array([middle, middle, self.size, self.size], np.int32), (len(draws.crop), 1))
-        offsets = (shared(draws.crop, self.shared_by) * (self.span(image_size) + 1)).astype(np.int32)
+            return np.broadcast_to(self.middles(sizes), draws.crop.shape).astype(np.int32)
+        drawn = shared(draws.crop, self.shared_by) * (self.spans(sizes) + 1).astype(np.float32)
+        return drawn.astype(np.int32)
+
+    def windows(self, draws: EpochDraws, sizes: Sizes) -> npt.NDArray[np.int32]:
+        """Return the windows of all samples: (n, 4) top, left, height, width, pixels; after `resize`, if given."""
+        offsets = self.offsets(draws, sizes)
         return np.concatenate([offsets, np.full_like(offsets, self.size)], axis=1)
 
     def feeds(self) -> dict[str, Feed]:
         """Return the types of the place: top and left, as fractions of the largest offset."""
-        return {"top": Feed("float32"), "left": Feed("float32")}
+        return super().feeds() if self.resizes else {"top": Feed("float32"), "left": Feed("float32")}
 
-    def choose(self, draws: EpochDraws, context: Context) -> Arrays:
+    def choose(self, draws: EpochDraws, sizes: Sizes) -> Arrays:
         """Return the places. DALI rounds fraction * largest offset to the nearest pixel: the drawn offset."""
-        offsets = self.windows(draws, context.image_size)[:, :2].astype(np.float32)
-        offsets /= max(1, self.span(context.image_size))
-        return {"top": offsets[:, 0].copy(), "left": offsets[:, 1].copy()}
+        if self.resizes:
+            return super().choose(draws, sizes)
+        places = self.offsets(draws, sizes).astype(np.float32)
+        places /= np.maximum(1, self.spans(sizes))
+        return {"top": places[:, 0].copy(), "left": places[:, 1].copy()}
 
-    def nodes(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
+    def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
         """Decode the window only; the pixels are those of decoding the whole image and cropping it."""
-        place = {"crop": [self.size, self.size], "crop_pos_y": fed["top"], "crop_pos_x": fed["left"]}
-        image = fn.decoders.image_crop(jpeg, **context.decoding, **place)
+        if self.resizes:
+            return super().decoded(jpeg, fed, context)
+        return fn.decoders.image_crop(jpeg, **context.decoding, **self._place(fed))
+
+    def cut_views(self, image: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
+        """Return the one view, which is already cut."""
+        place = {} if self.resizes else self._place(fed)
         return [View(image, fed["flip"], place, window=None, is_cut=True)]
 
+    def _place(self, fed: dict[str, Any]) -> dict[str, Any]:
+        return {"crop": [self.size, self.size], "crop_pos_y": fed["top"], "crop_pos_x": fed["left"]}
+
     def reference(
-        self, image: npt.NDArray[np.uint8], draws: EpochDraws, sample: int
+        self, image: npt.NDArray[np.uint8], draws: EpochDraws, sample: int, sizes: Sizes
     ) -> list[tuple[npt.NDArray[np.uint8], Window]]:
-        """Cut the sample's window out of one decoded image (S, S, 3)."""
-        top, left, _, _ = self.windows(draws, image.shape[0])[sample].tolist()
+        """Cut the sample's window out of one decoded picture (H, W, 3)."""
+        top, left = self.offsets(draws, sizes)[sample].tolist()
         window = Window(top, left, False)
-        return [(self.cut(image, window), window)]
+        return [(self.cut(self.placed_picture(image, draws, sample), window), window)]

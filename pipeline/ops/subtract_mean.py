@@ -42,7 +42,14 @@ class SubtractMean:
 
     def check(self, context: Context) -> None:
         """Raise `FreelightError` if the statistics are missing, or come from images of another size."""
-        if self.is_image and (side := context.required_statistics.mean_image.shape[0]) != context.image_size:
+        if not self.is_image:
+            return
+        if context.image_size is None:
+            raise FreelightError(
+                "transform: a mean image is for squares of one size, but the dataset's images differ in size; set "
+                "mean='channel', or numbers"
+            )
+        if (side := context.required_statistics.mean_image.shape[0]) != context.image_size:
             raise FreelightError(
                 f"the mean image has side {side}, the dataset's images {context.image_size}; "
                 "run compute_pca on this dataset"
@@ -58,8 +65,9 @@ class SubtractMean:
         """Return what is subtracted from a crop in this window: (size, size, 3), or (1, 1, 3) for channel means."""
         if not self.is_image:
             return self.channels(context)[None, None]
+        mean_image = context.required_statistics.mean_image
         if self.mean == "center window":
-            middle = crop.span(context.image_size) // 2
+            middle = (mean_image.shape[0] - crop.size) // 2
             window = Window(middle, middle, False)
-        pixels = crop.cut(context.required_statistics.mean_image, window)
+        pixels = crop.cut(mean_image, window)
         return pixels[:, ::-1] if window.flip else pixels

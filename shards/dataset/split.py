@@ -58,6 +58,11 @@ class Split:
         """The source path of each sample, in sample order."""
         return read_sources(self.folder / sources_name(self.name), len(self))
 
+    @functools.cached_property
+    def sizes(self) -> npt.NDArray[np.int32]:
+        """Height and width of each sample's picture: (n, 2), pixels."""
+        return np.stack([self.samples[side].astype(np.int32) for side in ("height", "width")], axis=1)
+
     def key(self, index: int) -> str:
         """Return the WebDataset key of sample `index`, as its shard's `.idx` has it."""
         index = range(len(self))[index]
