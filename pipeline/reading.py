@@ -24,7 +24,8 @@ def reader_thread() -> ThreadPoolExecutor:
 
 
 def check_cache(split: Split, order: Order) -> None:
-    """Raise `FreelightError` if the cache of a remote dataset is too small to read a split in a global order."""
+    """Raise `FreelightError` if remote shards have no cache, or too small a one to read a split in a global order."""
+    split.require_cache()
     if split.cache is None or order != "global":
         return
     size = sum(shard.bytes for shard in split.info.shards)

@@ -6,6 +6,7 @@ from . import statistics
 from .base import FreelightError
 from .dataset import Dataset, Manifest, ShardCheck, Split, verify_dataset
 from .images import Rescaling, rescale_file
+from .indexing import TarSource, index_shards, list_tars, summarize_tars
 from .layouts import Layout, list_images
 from .sources import OrderedSource, Source
 from .statistics import Statistics
@@ -28,12 +29,16 @@ __all__ = [
     "Source",
     "Split",
     "Statistics",
+    "TarSource",
     "compute_statistics",
+    "index_shards",
     "list_images",
+    "list_tars",
     "make_shards",
     "rescale_file",
     "summarize_dataset",
     "summarize_source",
+    "summarize_tars",
     "verify_dataset",
     "write_statistics",
 ]

@@ -6,9 +6,18 @@ import signal
 from pathlib import Path
 
 import pytest
+from foreign_tars import sample, write_tars
 
 from freelight.demo.drawing import draw_pictures
-from freelight.shards import Dataset, ShardSettings, compute_statistics, list_images, make_shards
+from freelight.shards import (
+    Dataset,
+    ShardSettings,
+    compute_statistics,
+    index_shards,
+    list_images,
+    list_tars,
+    make_shards,
+)
 
 TRAIN_PER_CLASS, VAL_PER_CLASS, SAMPLES_PER_SHARD = 6, 2, 16
 
@@ -49,3 +58,28 @@ def dataset(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset
 def dataset_copy(dataset: Dataset, tmp_path: Path) -> Dataset:
     """The same dataset, to be damaged."""
     return Dataset(shutil.copytree(dataset.folder, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def foreign_tars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tars of other people: 3 of train with 11 samples each, and 3 of validation with 3."""
+    folder = tmp_path_factory.mktemp("foreign") / "tars"
+    write_tars(folder, "imagenet1k-train", [sample(number) for number in range(33)], 11)
+    write_tars(folder, "imagenet1k-validation", [sample(number) for number in range(100, 109)], 3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def indexed(foreign_tars: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The dataset that index_shards makes of `foreign_tars`."""
+    out = tmp_path_factory.mktemp("indexed") / "dataset"
+    index_shards(
+        list_tars(
+            [
+                f"train={foreign_tars}/imagenet1k-train-{{0000..0002}}.tar",
+                f"validation={foreign_tars}/imagenet1k-validation-*.tar",
+            ]
+        ),
+        out,
+    )
+    return Dataset(out)

@@ -16,7 +16,16 @@ PACKAGES = ("shards", "pipeline", "train")
 
 OTHER = "its own files"
 LEVELS = {
-    "shards": (("base",), ("images",), ("sources",), ("dataset",), ("layouts",), ("statistics", "writing"), (OTHER,)),
+    "shards": (
+        ("base",),
+        ("images",),
+        ("sources",),
+        ("dataset",),
+        ("layouts",),
+        ("statistics", "writing"),
+        ("indexing",),
+        (OTHER,),
+    ),
     "pipeline": (("draws",), ("ops",), (OTHER,), ("pictures",)),
     "train": (("parallel",), ("network",), ("recipes",), (OTHER,), ("evaluation", "exporting"), ("inspection",)),
     "tools/freelight": (("lazy_group",), ("benchmarks", "demo"), ("claims",), ("commands",), (OTHER,)),

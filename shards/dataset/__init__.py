@@ -3,6 +3,7 @@
 from .directory import Dataset
 from .manifest import (
     MANIFEST,
+    METADATA,
     REJECTED,
     SAMPLE,
     SCHEMA,
@@ -11,18 +12,21 @@ from .manifest import (
     ShardInfo,
     SplitInfo,
     index_name,
+    metadata_name,
     samples_name,
     shard_name,
     sources_name,
 )
+from .schema import is_base
 from .sizes import common_side, summarize_sizes
 from .split import Split
-from .tables import read_keys, to_schema_1
+from .tables import index_line, read_keys, to_schema_1
 from .tarfiles import TarWriter, label_text
 from .verify import ShardCheck, verify_dataset
 
 __all__ = [
     "MANIFEST",
+    "METADATA",
     "REJECTED",
     "SAMPLE",
     "SCHEMA",
@@ -35,8 +39,11 @@ __all__ = [
     "SplitInfo",
     "TarWriter",
     "common_side",
+    "index_line",
     "index_name",
+    "is_base",
     "label_text",
+    "metadata_name",
     "read_keys",
     "samples_name",
     "shard_name",

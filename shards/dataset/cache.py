@@ -35,23 +35,34 @@ class ShardCache:
     """Local copies of the files at `url` (any that fsspec reads), in `folder`, which a machine's processes may share.
 
     limit: maximum bytes of shards to keep, not counting downloads in progress; the least recently used are deleted
-    first. manifest: the file whose content identifies the dataset. optional: files to fetch if they exist; they may
-    change, so they are fetched again every time.
+    first. manifest: the file there whose content identifies the dataset; without one, `identity` does. optional: files
+    to fetch if they exist; they may change, so they are fetched again every time.
     """
 
-    def __init__(self, url: str, folder: Path, limit: int, *, manifest: str, optional: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        limit: int,
+        *,
+        manifest: str | None = None,
+        identity: bytes = b"",
+        optional: Sequence[str] = (),
+    ) -> None:
         self.url = url.rstrip("/")
         self.limit = limit
+        self._remedy = "copy the dataset there again" if manifest else "put it back there, or index the tars again"
         self._prefetchers: ThreadPoolExecutor | None = None
         self._prefetches: dict[str, Future[None]] = {}
         # Each dataset has its own folder below `folder`; a dataset that was made again gets a new one.
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        content = self._read_manifest(manifest)
+        content = self._read_manifest(manifest) if manifest else identity
         self.folder = folder / hashlib.sha256(self.url.encode() + content).hexdigest()[:16]
         self.folder.mkdir(exist_ok=True)
-        with self._lock(manifest), atomic_write(self.folder / manifest) as file:
-            file.write(content)
+        if manifest:
+            with self._lock(manifest), atomic_write(self.folder / manifest) as file:
+                file.write(content)
         for name in optional:
             with contextlib.suppress(FreelightError):
                 self.fetch(name, fresh=True)
@@ -142,8 +153,8 @@ class ShardCache:
                 return
             except _DamagedError:
                 if last:
-                    fault = "is not what the manifest says (sha256 differs); copy the dataset there again"
-                    raise FreelightError(f"{self.url}/{name} {fault}") from None
+                    fault = "is not what the manifest says (sha256 differs)"
+                    raise FreelightError(f"{self.url}/{name} {fault}; {self._remedy}") from None
 
     def _copy(self, name: str, path: Path, sha256: str | None, limit: int) -> None:
         """Copy a file from the store. Errors of the local disk are raised as they are."""
@@ -174,7 +185,7 @@ class ShardCache:
     def _texts(self, name: str) -> dict[str, str]:
         """Return the texts of errors of reading a file from the store."""
         file = f"{self.url}/{name}"
-        return {"what": f"{file} cannot be read", "missing": f"{file} is missing; copy the dataset there again"}
+        return {"what": f"{file} cannot be read", "missing": f"{file} is missing; {self._remedy}"}
 
     def _make_room(self, size: int) -> None:
         """Delete the least recently used shards until `size` more bytes fit. Files that are open stay readable."""

@@ -14,7 +14,8 @@ class Dataset:
 
     folder: a path, or a URL that fsspec reads (s3://...). Shards of a URL are copied into the local folder `cache`
     before they are needed; it keeps at most `cache_bytes` of them. Read such a dataset in `sequential` order, or make
-    the cache as large as the dataset: a global order needs every shard at any time.
+    the cache as large as the dataset: a global order needs every shard at any time. A split of `index_shards` whose
+    tars lie behind a URL has a part of the cache to itself, of the same size.
     """
 
     def __init__(
@@ -34,6 +35,15 @@ class Dataset:
             )
             self.folder = self.cache.folder
         self.manifest = Manifest.load(self.folder)
+        self._cache_place = None if cache is None else Path(cache).absolute()
+        self._cache_bytes = cache_bytes
+        for name, split in self.manifest.splits.items():
+            # It is no safer than its sender: it could make this machine read any address.
+            if self.cache is not None and split.base is not None:
+                raise FreelightError(
+                    f"{folder}: the split {name!r} has its shards at another place ({split.base}), which only a "
+                    "manifest on this machine may say; copy the shards beside the manifest"
+                )
 
     @property
     def image_size(self) -> int | None:
@@ -59,4 +69,8 @@ class Dataset:
         if name not in self.manifest.splits:
             raise FreelightError(f"{self.folder} has no split {name!r}; it has: {', '.join(self.manifest.splits)}")
         info, classes = self.manifest.splits[name], len(self.manifest.classes)
-        return Split(self.folder, name, info, classes=classes, image_size=self.image_size, cache=self.cache)
+        cache = self.cache
+        if info.base is not None and self._cache_place is not None:
+            hashes = "".join(shard.sha256 for shard in info.shards)
+            cache = ShardCache(info.base, self._cache_place, self._cache_bytes, identity=hashes.encode())
+        return Split(self.folder, name, info, classes=classes, image_size=self.image_size, cache=cache)

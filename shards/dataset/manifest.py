@@ -25,6 +25,8 @@ SCHEMA, SCHEMAS = 2, (1, 2)
 # size of the upright picture (pixels), which schema 1 did not have: all its pictures are squares of one size.
 SAMPLE_1 = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("label", "<i4"), ("crc32", "<u4")])
 SAMPLE = np.dtype([*SAMPLE_1.descr, ("height", "<u4"), ("width", "<u4")])
+# One row per sample: where its `.json` lies in the shard (bytes); length 0 if it has none.
+METADATA = np.dtype([("offset", "<u8"), ("length", "<u4")])
 
 
 def shard_name(split: str, shard: int) -> str:
@@ -47,6 +49,11 @@ def sources_name(split: str) -> str:
     return f"{split}.sources.txt"
 
 
+def metadata_name(split: str) -> str:
+    """Return the file name of the table that says where each sample's `.json` lies in its shard (dtype `METADATA`)."""
+    return f"{split}.metadata.npy"
+
+
 @dataclass(frozen=True)
 class ShardInfo:
     """A shard as the manifest lists it: file name, number of samples, and bytes and sha256 of the tar."""
@@ -64,7 +71,8 @@ class SplitInfo:
     samples, rejected: counts. labelled: False if the labels are -1. per_class: min, max and mean number of samples of
     a class, None without labels. kinds: counts of samples by the kind of their source file, "colour", "greyscale" or
     "cmyk". files: sha256 by name of the split's files other than tars. sizes: min, median and max of the samples'
-    "height" and "width", pixels; None in schema 1.
+    "height" and "width", pixels; None in schema 1. indexed: the tars are other people's, so only what the samples table
+    says of them is known. base: URL of the folder of the shards; None if they lie in the dataset's own folder.
     """
 
     samples: int
@@ -75,15 +83,23 @@ class SplitInfo:
     shards: tuple[ShardInfo, ...]
     files: dict[str, str]
     sizes: dict[str, dict[str, float]] | None = None
+    indexed: bool = False
+    base: str | None = None
+
+    def index_name(self, split: str, shard: int) -> str:
+        """Return the file name of a shard's DALI index. split: this split's name."""
+        # Shards behind a URL have names of their own, which another split may have too.
+        return index_name(split, shard) if self.base else f"{self.shards[shard].name.removesuffix('.tar')}.idx"
 
 
 @dataclass(frozen=True)
 class Manifest:
     """The contents of `dataset.json`.
 
-    classes: in label order. label_order: "wnid" (sorted ids) or "ilsvrc" (the devkit's order). image_size: side of the
-    images, pixels, if all are squares of one size, else None. made_with: settings and library versions. source: layout,
-    name and hash of the source. files: sha256 by name of the files that belong to no split.
+    classes: in label order. label_order: "wnid" (sorted ids), "ilsvrc" (the devkit's order) or "shards" (the labels in
+    indexed shards). image_size: side of the images, pixels, if all are squares of one size, else None. made_with:
+    settings and library versions. source: layout, name and hash of the source. files: sha256 by name of the files that
+    belong to no split.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -110,9 +126,10 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """Return the contents of `dataset.json`. They include their own hash, so that any changed byte is noticed."""
         content = {"schema": self.schema, **asdict(self)}
-        if self.schema == 1:
-            for split in content["splits"].values():
-                del split["sizes"]
+        for split in content["splits"].values():
+            for name in ("sizes", "indexed", "base"):
+                if not split[name]:
+                    del split[name]
         content["sha256"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
         return (json.dumps(content, indent=1) + "\n").encode()
 

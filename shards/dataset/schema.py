@@ -1,5 +1,6 @@
 """What a manifest must contain. A manifest may be damaged, or come from a stranger, and its names become paths."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,6 +27,18 @@ MAX_SAMPLES = 2**31 - 1
 """Maximum number of samples of a split. The loader's orders are int32."""
 MAX_BYTES = 2**50
 """Maximum size of a shard, bytes. Sums of sizes then fit into 64 bits."""
+
+
+def is_base(url: str) -> bool:
+    """Tell whether a text is a URL of one file system, without a query."""
+    return (
+        len(url) <= 2048 and re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s?#]*[^\s?#/]", url) is not None and "::" not in url
+    )
+
+
+def _base(value: object, field: str) -> None:
+    if not isinstance(value, str) or not is_base(value):
+        raise must_be(value, field, "a URL of a folder, without a slash at its end")
 
 
 def _tar_name(value: object, field: str) -> None:
@@ -70,12 +83,12 @@ _SPLIT = record(
         "shards": list_of(_SHARD),
         "files": mapping(sha256_text, keys=plain_name),
     },
-    {"sizes": record({"height": _RANGE, "width": _RANGE})},
+    {"sizes": record({"height": _RANGE, "width": _RANGE}), "indexed": flag, "base": _base},
 )
 _MANIFEST = record(
     {
         "classes": list_of(record({"id": text(empty=False), "name": text()})),
-        "label_order": one_of(*LABEL_ORDERS),
+        "label_order": one_of(*LABEL_ORDERS, "shards"),
         "schema": integer(),
         "image_size": nullable(integer(least=1, most=MAX_SIDE)),
         "made_with": _SETTINGS,
@@ -97,12 +110,20 @@ def check_manifest(content: Any, field: str) -> None:
         place = f"splits.{split_name}"
         if ("sizes" in split) != (content["schema"] > 1):
             raise must_be(split.get("sizes"), f"{place}.sizes", "absent in schema 1, and present in later ones")
+        if split.get("indexed") and content["schema"] == 1:
+            raise must_be(True, f"{place}.indexed", "absent in schema 1")
+        if "base" in split and not split.get("indexed"):
+            raise must_be(split["base"], f"{place}.base", "absent unless the split is indexed")
         for counted in ("shards", "kinds"):
             counts = split["kinds"].values() if counted == "kinds" else (shard["samples"] for shard in split["shards"])
             if (total := sum(counts)) != split["samples"]:
                 raise must_be(split["samples"], f"{place}.samples", f"{total}, the sum over its {counted}")
         names += [(f"{place}.files", name) for name in split["files"]]
-        names += [(f"{place}.shards[{index}].name", shard["name"]) for index, shard in enumerate(split["shards"])]
+        shards = [(f"{place}.shards[{index}].name", shard["name"]) for index, shard in enumerate(split["shards"])]
+        if "base" in split:  # not in the dataset's own folder
+            _check_unique(shards)
+        else:
+            names += shards
     _check_unique(names)
 
 

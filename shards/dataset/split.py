@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..base import FreelightError, open_descriptor
-from ..images import read_frame
+from ..images import decode_picture, read_frame, read_header
 from .cache import ShardCache
 from .manifest import ShardInfo, SplitInfo, samples_name, sources_name
 from .schema import REMEDY
@@ -41,7 +41,7 @@ class Split:
         self.name = name
         self.info = info
         self.cache = cache
-        if cache is not None:
+        if cache is not None and info.base is None:
             for file, sha256 in info.files.items():
                 cache.fetch(file, sha256=sha256)
         path = folder / samples_name(name)
@@ -69,7 +69,8 @@ class Split:
         shard = int(self.samples["shard"][index])
         first = int(np.searchsorted(self.samples["shard"], shard))
         info = self.info.shards[shard]
-        return read_keys((self.folder / info.name).with_suffix(".idx"), info.samples)[index - first]
+        path = self.folder / self.info.index_name(self.name, shard)
+        return read_keys(path, info.samples, indexed=self.info.indexed)[index - first]
 
     def read(self, index: int) -> bytes:
         """Return the JPEG bytes of sample `index`.
@@ -103,18 +104,25 @@ class Split:
         if zlib.crc32(data) != row["crc32"]:
             return data, "changed (crc32 differs)"
         height, width, frame = int(row["height"]), int(row["width"]), read_frame(data)
-        if frame not in ((height, width, 3), (height, width, 1)):
-            found = "its header is damaged" if frame is None else "it declares {} x {} of {} components".format(*frame)
-            return data, f"no RGB or grey JPEG of {height} x {width} pixels ({found})"
-        return data, None
+        if frame in ((height, width, 3), (height, width, 1)):
+            return data, None
+        if self.info.indexed:
+            return data, _fault_of_header(data, height, width)
+        found = "its header is damaged" if frame is None else "it declares {} x {} of {} components".format(*frame)
+        return data, f"no RGB or grey JPEG of {height} x {width} pixels ({found})"
 
     def decode(self, index: int, jpeg: bytes) -> Image.Image:
-        """Return the RGB picture of sample `index`, decoded by Pillow from the bytes that `read` returned."""
+        """Return the RGB picture of sample `index`, decoded by Pillow from the bytes that `read` returned.
+
+        It is upright, and RGB or grey.
+        """
         try:
+            if self.info.indexed:
+                return decode_picture(jpeg)
             picture = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
             picture.load()
             return picture
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, FreelightError) as error:
             raise FreelightError(f"{self.describe(index)} does not decode ({error}); make the dataset again") from None
 
     def describe(self, index: int) -> str:
@@ -125,10 +133,11 @@ class Split:
             key = self.key(index)
         with contextlib.suppress(FreelightError, OSError):
             source = self.sources[index]
-        return f"{self.folder / shard}: sample {key} (from {source})"
+        return f"{self.info.base or self.folder}/{shard}: sample {key} (from {source})"
 
     def prefetch(self, indices: npt.NDArray[np.int32]) -> None:
         """Ask the kernel, or the cache of a remote dataset, to fetch these samples in the background."""
+        self.require_cache()
         if self.cache is not None:
             for shard in np.unique(self.samples["shard"][indices]).tolist():
                 info = self.info.shards[shard]
@@ -136,6 +145,13 @@ class Split:
             return
         for shard, offset, length in self.samples[["shard", "offset", "length"]][indices].tolist():
             os.posix_fadvise(self._descriptor(shard), offset, length, os.POSIX_FADV_WILLNEED)
+
+    def require_cache(self) -> None:
+        """Raise `FreelightError` if the shards lie behind a URL of their own, and no cache was given."""
+        if self.info.base is not None and self.cache is None:
+            raise FreelightError(
+                f"the tars of {self.name} lie at {self.info.base}; give `cache`, a local folder for copies of them"
+            )
 
     def close(self) -> None:
         """Close the shards' file descriptors and end background fetches. A later `read` opens the shards again."""
@@ -154,11 +170,12 @@ class Split:
     def _open(self, info: ShardInfo) -> int:
         if self.cache is not None:
             return self.cache.open_shard(info.name, info.bytes, info.sha256)
+        self.require_cache()
         path = self.folder / info.name
         try:
             return open_descriptor(path, remedy="copy it back")
         except FileNotFoundError:
-            raise FreelightError(f"{path} is missing, though the manifest lists it; copy it back") from None
+            raise FreelightError(f"{describe_missing(path)}, though the manifest lists it; copy it back") from None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_descriptors": {}}  # the same number is another file in another process
@@ -166,3 +183,20 @@ class Split:
     def __del__(self) -> None:
         if hasattr(self, "_descriptors"):
             self.close()
+
+
+def describe_missing(path: Path) -> str:
+    """Say that a shard is missing, and where it was if the dataset holds a link to it."""
+    where = f", a link to {os.readlink(path)}," if path.is_symlink() else ""
+    return f"{path}{where} is missing"
+
+
+def _fault_of_header(data: bytes, height: int, width: int) -> str | None:
+    """Return what is wrong with a picture that must have this size upright, pixels, or None."""
+    try:
+        found = read_header(data)
+    except FreelightError as error:
+        return f"no picture of {height} x {width} pixels ({error})"
+    if (found.height, found.width) != (height, width):
+        return f"no picture of {height} x {width} pixels (it declares {found.height} x {found.width})"
+    return None

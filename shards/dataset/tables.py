@@ -1,10 +1,11 @@
 """The tables of a split, read with checks: its samples, their sources, and the keys in a shard's index."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tarfile import BLOCKSIZE
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,14 @@ from .manifest import SAMPLE, SAMPLE_1, SplitInfo
 from .schema import REMEDY
 
 FIRST_PICTURE = 3 * BLOCKSIZE
-"""Offset of the first JPEG in a shard: the label, its header and the JPEG's header lie before it."""
+"""Offset of the first JPEG in a shard: the label, its header and the JPEG's header lie before it. In an indexed shard
+the picture's header alone may.
+"""
 _INDEX_LINE = re.compile(r"cls [0-9]+ [0-9]+ (\S+)\.cls jpg [0-9]+ [0-9]+ \1\.jpg")
 # Limits of a line, bytes. A source path may name an archive and a member in it.
 _INDEX_BYTES, _SOURCE_BYTES = 256, 1 << 14
+_ESCAPED = re.compile(r"[\s%]")
+_INDEXED_LINE = re.compile(r"\S+ [0-9]+ [0-9]+ \S+(?: \S+ [0-9]+ [0-9]+ \S+)*")
 
 
 def read_samples(path: Path, info: SplitInfo, classes: int, image_size: int | None) -> npt.NDArray[np.void]:
@@ -47,9 +52,10 @@ def read_samples(path: Path, info: SplitInfo, classes: int, image_size: int | No
     room = np.repeat(np.array([shard.bytes for shard in info.shards]), counts) - table["length"]
     offsets = table["offset"].astype(np.int64)  # a value too large becomes negative
     least = 0 if info.labelled else -1
+    first = BLOCKSIZE if info.indexed else FIRST_PICTURE
     _check_rows(path, table, "shard", table["shard"] != shards, shards, shards)
     _check_rows(path, table, "length", (table["length"] < 1) | (table["length"] > MAX_PICTURE), 1, MAX_PICTURE)
-    _check_rows(path, table, "offset", (offsets < FIRST_PICTURE) | (offsets > room), FIRST_PICTURE, room)
+    _check_rows(path, table, "offset", (offsets < first) | (offsets > room), first, room)
     _check_rows(path, table, "label", (table["label"] < least) | (table["label"] >= classes), least, classes - 1)
     for column, sizes in (info.sizes or {}).items():
         least, most = (image_size or int(sizes[name]) for name in ("min", "max"))
@@ -85,18 +91,39 @@ def read_sources(path: Path, samples: int) -> list[str]:
     return lines[:-1]
 
 
-def read_keys(path: Path, samples: int) -> Sequence[str]:
-    """Return the WebDataset keys in the index of a shard. Raises `FreelightError` if it is not DALI's index v1.2."""
-    head, *lines = _read_text(path, (1 + samples) * _INDEX_BYTES).split("\n")
+def read_keys(path: Path, samples: int, *, indexed: bool = False) -> Sequence[str]:
+    """Return the WebDataset keys in the index of a shard. Raises `FreelightError` if it is not DALI's index v1.2.
+
+    indexed: the shard is of other people, so its samples have any members, and `index_line` wrote the lines.
+    """
+    head, *lines = _read_text(path, (1 + samples) * (_SOURCE_BYTES if indexed else _INDEX_BYTES)).split("\n")
     if head != f"v1.2 {samples}" or len(lines) != samples + 1 or lines[-1]:
         raise FreelightError(f"{path} is not an index of {samples} samples; {REMEDY}")
     keys = []
     for number, line in enumerate(lines[:-1], 2):
-        found = _INDEX_LINE.fullmatch(line)
+        found = (_INDEXED_LINE if indexed else _INDEX_LINE).fullmatch(line)
         if found is None:
             raise FreelightError(f"{path}:{number}: {line[:80]!r} is not a line of DALI's index v1.2; {REMEDY}")
-        keys.append(found[1])
+        keys.append(_key_of(line) if indexed else found[1])
     return keys
+
+
+def index_line(members: Iterable[tuple[str, int, int, str]]) -> str:
+    """Return a sample's line in DALI's index. members: extension, offset and length (bytes), and name of each.
+
+    White space ends a word there, so it is percent-encoded in extensions and names, as is the percent sign.
+    """
+    return " ".join(f"{_escape(kind)} {at} {size} {_escape(name)}" for kind, at, size, name in members) + "\n"
+
+
+def _escape(name: str) -> str:
+    return _ESCAPED.sub(lambda found: quote(found[0], safe=""), name)
+
+
+def _key_of(line: str) -> str:
+    """Return the key in a line of `index_line`: a member's name up to the first dot of its last part."""
+    folder, slash, base = line.rpartition(" ")[2].rpartition("/")
+    return unquote(f"{folder}{slash}{base.partition('.')[0]}", errors="surrogateescape")
 
 
 def _read_text(path: Path, limit: int) -> str:

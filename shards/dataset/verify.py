@@ -6,18 +6,20 @@ import io
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tarfile import BLOCKSIZE
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base import FreelightError, run_tasks
+from ..base import FreelightError, UnavailableError, ask_store, run_tasks
+from ..images import decode_picture
 from .directory import Dataset
-from .manifest import MANIFEST, ShardInfo, sources_name
+from .manifest import MANIFEST, ShardInfo, SplitInfo, sources_name
+from .split import describe_missing
 from .tables import read_keys
 from .tarfiles import TarWriter, label_text
 
@@ -36,6 +38,8 @@ class _Task:
     info: ShardInfo
     rows: npt.NDArray[np.void]
     sources: list[str]
+    index: str
+    split: SplitInfo
 
 
 def verify_dataset(
@@ -79,8 +83,10 @@ def verify_dataset(
             except FreelightError as error:
                 problems.append(str(error))
         bounds = np.searchsorted(opened.samples["shard"], np.arange(len(split.shards) + 1))
-        for info, first, last in zip(split.shards, bounds[:-1], bounds[1:], strict=True):
-            tasks.append(_Task(info, opened.samples[first:last], sources[first:last]))
+        bare = replace(split, shards=(), files={})
+        for shard, (info, first, last) in enumerate(zip(split.shards, bounds[:-1], bounds[1:], strict=True)):
+            index = split.index_name(name, shard)
+            tasks.append(_Task(info, opened.samples[first:last], sources[first:last], index, bare))
     check = functools.partial(_check_shard, folder, level)
     for found in watch(run_tasks(check, tasks, workers=workers), sum(len(task.rows) for task in tasks)):
         problems += found.problems
@@ -101,30 +107,56 @@ def _check_files(folder: Path, files: dict[str, str]) -> Iterator[str]:
 
 
 def _check_shard(folder: Path, level: str, task: _Task) -> ShardCheck:
-    path = folder / task.info.name
-    if not path.is_file():
-        return ShardCheck(len(task.rows), (f"{path} is missing",))
-    with path.open("rb") as file:
-        found = os.fstat(file.fileno()).st_size
-        data = file.read(min(task.info.bytes, found) + 1)  # a longer file differs already
+    indexed, base = task.split.indexed, task.split.base
+    path = f"{base or folder}/{task.info.name}"
+    if base is None:
+        if not Path(path).is_file():
+            return ShardCheck(len(task.rows), (describe_missing(Path(path)),))
+        with open(path, "rb") as file:
+            found = os.fstat(file.fileno()).st_size
+            data = file.read(min(task.info.bytes, found) + 1)  # a longer file differs already
+    else:
+        try:
+            data = _fetch(base, task.info)
+        except UnavailableError:
+            raise
+        except FreelightError as error:
+            return ShardCheck(len(task.rows), (str(error),))
+        found = len(data)
     unchanged = found == task.info.bytes and hashlib.sha256(data).hexdigest() == task.info.sha256
     problems: list[str] = []
     if not unchanged or level != "hash":
         for row, source in zip(task.rows, task.sources, strict=True):
-            if fault := _fault(data, row, decode=level == "decode"):
+            if fault := _fault(data, row, decode=level == "decode", indexed=indexed):
                 problems.append(f"{path}: the sample from {source} {fault}")
-    if not unchanged and not problems:
-        problems = list(_changes_around_pictures(data, path, task))
+    if not unchanged and not problems and indexed:
+        problems = [
+            f"{path} was changed around its pictures since it was indexed; put the original back, or index again"
+        ]
+    elif not unchanged and not problems:
+        problems = list(_changes_around_pictures(data, path, folder / task.index, task))
         if not problems:
             problems = [f"{path} has {found} bytes, but the manifest says {task.info.bytes}; make the dataset again"]
     try:
-        read_keys(path.with_suffix(".idx"), len(task.rows))
+        read_keys(folder / task.index, len(task.rows), indexed=indexed)
     except FreelightError as error:
         problems.append(str(error))
     return ShardCheck(len(task.rows), tuple(problems))
 
 
-def _fault(data: bytes, row: np.void, *, decode: bool) -> str | None:
+def _fetch(base: str, info: ShardInfo) -> bytes:
+    """Return the bytes of a shard behind a URL, at most one more than it should have."""
+
+    def read(files: Any, root: str) -> bytes:
+        with files.open(f"{root}/{info.name}", "rb") as file:
+            data: bytes = file.read(info.bytes + 1)
+            return data
+
+    where = f"{base}/{info.name}"
+    return ask_store(base, read, f"{where} cannot be read", missing=f"{where} is missing; put it back there")
+
+
+def _fault(data: bytes, row: np.void, *, decode: bool, indexed: bool) -> str | None:
     """Return what is wrong with a sample, or None."""
     offset, length = int(row["offset"]), int(row["length"])
     jpeg = data[offset : offset + length]
@@ -132,6 +164,8 @@ def _fault(data: bytes, row: np.void, *, decode: bool) -> str | None:
         return f"is cut short ({len(jpeg)} of {length} bytes)"
     if zlib.crc32(jpeg) != row["crc32"]:
         return "is changed (crc32 differs)"
+    if indexed:
+        return _fault_of_foreign(jpeg, row) if decode else None
     label = label_text(int(row["label"]))
     if data[offset - 2 * BLOCKSIZE :][: len(label)] != label:
         return f"has another label in its .cls than in the samples table ({label.decode()})"
@@ -148,13 +182,23 @@ def _fault(data: bytes, row: np.void, *, decode: bool) -> str | None:
     return None
 
 
-def _changes_around_pictures(data: bytes, path: Path, task: _Task) -> Iterator[str]:
+def _fault_of_foreign(data: bytes, row: np.void) -> str | None:
+    """Return what is wrong with a picture that Freelight did not write, or None."""
+    try:
+        image = decode_picture(data)
+    except FreelightError as error:
+        return f"does not decode ({str(error).removeprefix('cannot decode: ')})"
+    width, height = int(row["width"]), int(row["height"])
+    return None if image.size == (width, height) else f"is {image.width}x{image.height} upright, not {width}x{height}"
+
+
+def _changes_around_pictures(data: bytes, path: str, index: Path, task: _Task) -> Iterator[str]:
     """Yield the samples whose pictures are sound, but whose tar headers, labels or padding were changed.
 
     Write the tar again from the pictures and the tables, and compare.
     """
     try:
-        keys = read_keys(path.with_suffix(".idx"), len(task.rows))
+        keys = read_keys(index, len(task.rows))
         buffer = io.BytesIO()
         tar = TarWriter(buffer)
         for key, row in zip(keys, task.rows, strict=True):

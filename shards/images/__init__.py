@@ -3,6 +3,7 @@
 from .decoding import GZIP_MAGIC, decode_picture, finds_damage, jpeg_decoder, picture_size
 from .encoding import MAX_SIDE, encode_jpeg
 from .frames import read_frame
+from .headers import Header, read_header
 from .opening import MAX_PICTURE, MAX_PIXELS, check_picture_bytes, picture_formats
 from .picture import Rescaled, rescale_file, rescale_picture
 from .rescaling import GEOMETRIES, ORIGINAL, RESAMPLINGS, SQUARE, Rescaling, rescale
@@ -16,6 +17,7 @@ __all__ = [
     "ORIGINAL",
     "RESAMPLINGS",
     "SQUARE",
+    "Header",
     "Rescaled",
     "Rescaling",
     "check_picture_bytes",
@@ -26,6 +28,7 @@ __all__ = [
     "picture_formats",
     "picture_size",
     "read_frame",
+    "read_header",
     "rescale",
     "rescale_file",
     "rescale_picture",

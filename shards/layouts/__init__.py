@@ -10,17 +10,30 @@ from .archives import is_archive
 from .class_tars import ClassTars
 from .devkit import DEVKITS, Devkit, read_devkit
 from .fall2011 import Fall2011
-from .folders import Folders, unused_splits
+from .folders import SPLIT_OF, Folders, unused_splits
 from .huggingface import HuggingFace
 from .ilsvrc2010 import Ilsvrc2010
 from .ilsvrc2012 import Ilsvrc2012
 from .kaggle import Kaggle
 from .layout import Layout
 from .parquet import Parquet
+from .sample_classes import CLASS_LISTS, Listed, read_class_list
 from .webdataset import WebDataset
 from .winter2021 import Winter2021
 
-__all__ = ["DEVKITS", "LAYOUTS", "Devkit", "Layout", "list_images", "read_devkit", "recognise_layout"]
+__all__ = [
+    "CLASS_LISTS",
+    "DEVKITS",
+    "LAYOUTS",
+    "SPLIT_OF",
+    "Devkit",
+    "Layout",
+    "Listed",
+    "list_images",
+    "read_class_list",
+    "read_devkit",
+    "recognise_layout",
+]
 
 LAYOUTS: tuple[Layout, ...] = (
     Ilsvrc2012(),

@@ -25,16 +25,16 @@ def list_dataset(folder: Path, layout: str) -> Listing:
     dataset = Dataset(folder)
     classes = dataset.manifest.classes
     listing = Listing(root=folder, layout=layout, splits={}, names={info.id: info.name for info in classes})
-    if dataset.manifest.label_order != "wnid":
+    if dataset.manifest.label_order == "ilsvrc":
         listing.devkit_order = tuple(info.id for info in classes)
     for name, info in dataset.manifest.splits.items():
         table = dataset.split(name).samples
         # Every class of train, or one without a picture there would be missing in silence, and change later labels.
         found: ByClass = {info.id: [] for info in classes} if name == "train" else {}
         ends = np.cumsum([shard.samples for shard in info.shards])
-        for shard, rows in zip(info.shards, np.split(table, ends[:-1]), strict=True):
+        for number, (shard, rows) in enumerate(zip(info.shards, np.split(table, ends[:-1]), strict=True)):
             mtime = _mtime(folder / shard.name, shard.bytes)
-            keys = read_keys(folder / f"{Path(shard.name).stem}.idx", shard.samples)
+            keys = read_keys(folder / info.index_name(name, number), shard.samples, indexed=info.indexed)
             for key, (offset, length, label) in zip(keys, rows[["offset", "length", "label"]].tolist(), strict=True):
                 image = SourceImage(f"{shard.name}/{key}.jpg", UNLABELLED, shard.name, offset, length, mtime)
                 found.setdefault(classes[label].id if label >= 0 else None, []).append(image)

@@ -119,28 +119,31 @@ def _require_one_to_one(ids: dict[int, set[str]], root: Path) -> dict[int, str]:
     return {number: class_id for class_id, number in numbers.items()}
 
 
-def read_class_list(folder: Path) -> list[Listed]:
-    """Return the classes in the order of their numbers, from the first of `CLASS_LISTS` that has them; empty without.
+def find_class_list(folder: Path) -> list[Listed]:
+    """Return the classes in the order of their numbers, from the first of `CLASS_LISTS` that has any."""
+    found = (read_class_list(folder / name) for name in CLASS_LISTS if (folder / name).is_file())
+    return next(filter(None, found), [])
+
+
+def read_class_list(path: Path) -> list[Listed]:
+    """Return the classes in a `.json`, in the order of their numbers; empty if it has none.
 
     Accepted are a list of names, of wnids, of `[id, name]` pairs or of `{"id", "name"}` objects; an object of these by
     number; and an object that holds one of these as "classes", "class_names" or "label_names".
     """
-    for path in (folder / name for name in CLASS_LISTS):
-        if not path.is_file():
-            continue
-        content = read_json(path, anything, remedy=_REMEDY)
-        if isinstance(content, dict):
-            content = next((content[key] for key in _KEYS if key in content), content)
-        if isinstance(content, dict) and content.keys() == set(map(str, range(len(content)))):
-            content = [content[str(number)] for number in range(len(content))]
-        if isinstance(content, list):
-            check(content, list_of(_listed_class), where=f"{path}: the classes", remedy=_REMEDY)
-            listed = [_read_class(item) for item in content]
-            ids = [info.id for info in listed if info.id]
-            if len(set(ids)) < len(ids):
-                raise FreelightError(f"{path} lists a class id twice; {_REMEDY}")
-            return listed
-    return []
+    content = read_json(path, anything, remedy=_REMEDY)
+    if isinstance(content, dict):
+        content = next((content[key] for key in _KEYS if key in content), content)
+    if isinstance(content, dict) and content.keys() == set(map(str, range(len(content)))):
+        content = [content[str(number)] for number in range(len(content))]
+    if not isinstance(content, list):
+        return []
+    check(content, list_of(_listed_class), where=f"{path}: the classes", remedy=_REMEDY)
+    listed = [_read_class(item) for item in content]
+    ids = [info.id for info in listed if info.id]
+    if len(set(ids)) < len(ids):
+        raise FreelightError(f"{path} lists a class id twice; {_REMEDY}")
+    return listed
 
 
 def _listed_class(value: object, field: str) -> None:

@@ -9,7 +9,7 @@ from ..sources import UNLABELLED, Labelling, LeftOut, Listing, SourceImage, read
 from .archives import is_archive
 from .dataset_directory import UNFINISHED, is_dataset, list_dataset
 from .folders import SPLIT_NAMES, SPLIT_OF
-from .sample_classes import Listed, SampleClasses, read_class_list
+from .sample_classes import Listed, SampleClasses, find_class_list
 from .tar_samples import holds_samples, read_samples
 
 _TRIED = 4
@@ -40,7 +40,7 @@ class WebDataset:
             raise FreelightError(f"{root} is an unfinished dataset; finish it first: run its make_shards command again")
         listing = Listing(root=root, layout=self.name, splits={})
         named = read_class_names(labelling.class_names) if labelling.class_names else {}
-        classes = SampleClasses([Listed(*item) for item in named.items()] or read_class_list(root))
+        classes = SampleClasses([Listed(*item) for item in named.items()] or find_class_list(root))
         for split, file in _split_files(images, listing):
             mtime = (root / file).stat().st_mtime_ns
             listing.splits.setdefault(split, {})

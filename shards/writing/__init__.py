@@ -2,15 +2,23 @@
 
 from .dealing import ShardTask, deal_shards
 from .making import make_shards
+from .plan import PARTIAL, PLAN, describe_changes, lock_output
+from .rejects import RejectLimit
 from .settings import ShardSettings
 from .shard import ShardRecord
-from .summary import summarize_dataset, summarize_source
+from .summary import count_per_class, summarize_dataset, summarize_source
 
 __all__ = [
+    "PARTIAL",
+    "PLAN",
+    "RejectLimit",
     "ShardRecord",
     "ShardSettings",
     "ShardTask",
+    "count_per_class",
     "deal_shards",
+    "describe_changes",
+    "lock_output",
     "make_shards",
     "summarize_dataset",
     "summarize_source",

@@ -118,7 +118,9 @@ def lock_output(out: Path) -> Iterator[Path]:
     """
     partial = out / PARTIAL
     if not (partial / PLAN).exists() and out.exists() and any(entry.name != PARTIAL for entry in out.iterdir()):
-        raise FreelightError(f"`out` {out} is not empty and was not started by make_shards; choose another")
+        raise FreelightError(
+            f"`out` {out} is not empty and was not started by make_shards or index_shards; choose another"
+        )
     partial.mkdir(parents=True, exist_ok=True)
     try:
         lock = lock_file(partial / LOCK)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import Dataset, RGBMoments, write_statistics
-from freelight.shards.base import progress, reports_errors, say
+from freelight.shards.base import progress, reports_errors, say, with_cache
 from freelight.shards.statistics import comparison_table, constants_snippet
 
 
@@ -25,8 +25,18 @@ def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
 @click.option("--out", type=click.Path(path_type=Path), help="The .npz file to write. [default: SHARDS/statistics.npz]")
 @click.option("--workers", default=1, show_default=True, help="Worker processes. The result does not depend on it.")
 @click.option("--cluster", help="Run on the workers of this Dask scheduler: tcp://host:8786.")
+@with_cache
 @reports_errors
-def command(shards: Path, split: str, out: Path | None, workers: int, cluster: str | None) -> None:
-    statistics = write_statistics(Dataset(shards), split, out=out, workers=workers, cluster=cluster, watch=watch)
+def command(
+    shards: Path,
+    split: str,
+    out: Path | None,
+    workers: int,
+    cluster: str | None,
+    cache: Path | None,
+    cache_bytes: int,
+) -> None:
+    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
+    statistics = write_statistics(dataset, split, out=out, workers=workers, cluster=cluster, watch=watch)
     say(comparison_table(statistics))
     say(f"\n{constants_snippet(statistics)}")

@@ -1,0 +1,73 @@
+"""Make a dataset of existing WebDataset tars without copying them.
+
+Each tar is read once. Local tars are linked, and tars behind a URL stay there. Run the same command again to continue
+after a stop; the bytes are the same.
+"""
+
+from pathlib import Path
+
+import click
+
+from freelight.shards import index_shards, list_tars, summarize_dataset, summarize_tars
+from freelight.shards.base import counting_images, reports_errors, say
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(name="index-shards", help=__doc__)
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    required=True,
+    metavar="SPLIT=TARS",
+    help="Tars of a split: train='train-{0000..1023}.tar', with {a,b}, *, ? and [...]; also a URL. Repeat it for each "
+    "split.",
+)
+@click.option("--out", type=PATH, required=True, help="Dataset directory to write or to continue.")
+@click.option(
+    "--label",
+    default="cls",
+    show_default=True,
+    help="Where the labels are: extension of a member, or json:KEY for a value in the .json.",
+)
+@click.option(
+    "--class-names",
+    type=PATH,
+    help="Classes in label order: lines '<class id><tab><name>', a .json, or a dataset card (.md). [default: a list "
+    "beside the tars]",
+)
+@click.option(
+    "--check",
+    default="crc",
+    show_default=True,
+    help="crc: checksums, and sizes from headers; decode: also decode each picture as the loader does.",
+)
+@click.option("--workers", default=1, show_default=True, help="Worker processes. The bytes do not depend on it.")
+@click.option(
+    "--max-rejected",
+    default=0.05,
+    show_default=True,
+    help="Maximum number of samples that may be left out: a count, or a share below 1.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be indexed, and write nothing.")
+@reports_errors
+def command(
+    splits: tuple[str, ...],
+    out: Path,
+    label: str,
+    class_names: Path | None,
+    check: str,
+    workers: int,
+    max_rejected: float,
+    dry_run: bool,
+) -> None:
+    source = list_tars(splits, label=label, check=check, class_names=class_names)
+    if dry_run:
+        lines = summarize_tars(source)
+    else:
+        watch = counting_images("samples")
+        lines = summarize_dataset(
+            index_shards(source, out, workers=workers, max_rejected=max_rejected, watch=watch), out
+        )
+    say("\n".join(lines))
