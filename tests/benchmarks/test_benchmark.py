@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from benching import TOOLS, call, run
 
-from freelight.benchmarks import loader
+from freelight.benchmarks import loader, random_crops, resized_crops
+from freelight.benchmarks.geometries import GEOMETRIES
 from freelight.benchmarks.repeated import repeat_samples
 from freelight.commands.benchmark import command as main
 from freelight.shards import Dataset, FreelightError
@@ -29,27 +30,33 @@ def test_the_executable_lists_its_benchmarks_and_refuses_others() -> None:
 
 
 @pytest.mark.slow
-def test_loader_by_path_on_a_tiny_dataset_without_peers(dataset: Dataset, tmp_path: Path) -> None:
+def test_loader_by_path_on_tiny_datasets_without_peers(dataset: Dataset, pictures: Path, tmp_path: Path) -> None:
     """Times are not checked, so floors may be missed; our contenders are present, and all peers are absent."""
     record = tmp_path / "record.json"
-    words = ("--shards", dataset.folder, "--rounds", "1", "--memory-epochs", "6", "--peers", tmp_path)
-    result = run("loader", *words, "--record", record)
+    words = ("--shards", dataset.folder, "--images", pictures, "--rounds", "1", "--memory-epochs", "6")
+    result = run("loader", *words, "--peers", tmp_path, "--record", record)
     assert result.returncode in (0, 1), result.stderr
     written = json.loads(record.read_text())
+    compared = ("square 256: ", "shorter 256: ", "original: ")
     absent = {contender["name"]: contender["absent"] for contender in written["contenders"] if contender["absent"]}
     assert absent == {
-        name: f"not installed in {tmp_path}; run: freelight benchmark peers {peer}"
-        for peer, names in {"torchvision": [loader.WEBDATASET], "ffcv": loader.FFCV.values()}.items()
+        f"{prefix}{name}": f"not installed in {tmp_path}; run: freelight benchmark peers {peer}"
+        for part, prefixes in ((random_crops, ("",)), (resized_crops, compared))
+        for peer, names in {"torchvision": [part.WEBDATASET], "ffcv": part.FFCV.values()}.items()
         for name in names
+        for prefix in prefixes
     }
     for contender in written["contenders"]:
-        assert contender["absent"] or contender["laps"][0]["items"] == 2 * 60
+        assert contender["absent"] or contender["laps"][0]["items"] == (80 if ": " in contender["name"] else 2 * 60)
     floors = {floor["name"]: floor for floor in written["floors"]}
     unchecked = [name for name, floor in floors.items() if floor["met"] is None]
-    assert len(floors) == 16
-    assert len(unchecked) == 4
+    assert len(floors) == 16 + 9
+    assert len(unchecked) == 4 + 9
     assert all("FFCV" in name or "torchvision" in name or "ResNet-50" in name for name in unchecked)
     assert 0 < floors["order and draws of these"]["value"] < 200
+    (table,) = written["tables"]
+    assert re.findall(r"^\| (.*?) \| \d+ \| \d+\.\d ", table, re.MULTILINE) == list(GEOMETRIES)
+    assert table in result.stdout
 
 
 @pytest.mark.slow
@@ -79,6 +86,9 @@ def test_loader_refuses_what_cannot_be_measured(dataset: Dataset, tmp_path: Path
     result = call(loader.command, "--shards", tmp_path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "is not a finished dataset" in result.stderr
+    result = call(loader.command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: there is nothing to load; give --shards, --images or both\n"
     with pytest.raises(FreelightError, match=r"samples \(=0\) must be at least 1"):
         repeat_samples(dataset, "train", 0, tmp_path / "none")
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from freelight.benchmarks.peers import HOME, find_peer
 from freelight.benchmarks.process import freelight_alone
-from freelight.shards import ShardSettings, list_images, make_shards
+from freelight.shards import Rescaling, ShardSettings, list_images, make_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.peers]
 COUNT = 24
@@ -34,17 +34,21 @@ def colours() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def folder(colours: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of pictures of one colour each, one per class, in two shards: any crop of one has its colour."""
+def folders(colours: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Datasets for both crops, squares and whole pictures of different sizes, in two shards.
+
+    The pictures have one colour each, one per class: any crop of one has its colour.
+    """
     top = tmp_path_factory.mktemp("colours")
     for number, colour in enumerate(colours):
         path = top / "pictures" / "train" / f"n{number:08d}" / "0.JPEG"
         path.parent.mkdir(parents=True)
-        pixels = np.broadcast_to(colour.astype(np.uint8), (230 + 10 * number, 500 - 10 * number, 3))
-        Image.fromarray(np.ascontiguousarray(pixels)).save(path, quality=95)
-    made = top / "dataset"
-    make_shards(list_images(top / "pictures", val_fraction=None), made, ShardSettings(samples_per_shard=COUNT // 2))
-    return made
+        Image.new("RGB", (500 - 10 * number, 230 + 10 * number), tuple(colour.tolist())).save(path, quality=95)
+    source = list_images(top / "pictures", val_fraction=None)
+    for crop, geometry in (("random", "square"), ("resized", "original")):
+        settings = ShardSettings(rescaling=Rescaling(geometry=geometry), samples_per_shard=COUNT // 2)
+        make_shards(source, top / crop, settings)
+    return {crop: top / crop for crop in ("random", "resized")}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,7 @@ def folder(colours: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
     ],
 )
 def test_a_peer_loads_every_sample_once_an_epoch_with_its_own_pixels(
-    peer: str, crop: str, mode: str, folder: Path, colours: np.ndarray, tmp_path: Path
+    peer: str, crop: str, mode: str, folders: dict[str, Path], colours: np.ndarray, tmp_path: Path
 ) -> None:
     """Within two grey levels of its colour, so a swapped channel, mean or divisor would show."""
     python = find_peer(peer, HOME)
@@ -67,7 +71,7 @@ def test_a_peer_loads_every_sample_once_an_epoch_with_its_own_pixels(
     module = "ffcv_loader" if peer == "ffcv" else "webdataset_loader"
     script = tmp_path / "show.py"
     script.write_text(SHOW.format(module=module))
-    words = [str(folder), crop, "10", *([mode] if peer == "ffcv" else []), *map(str, (*MEANS, *STD))]
+    words = [str(folders[crop]), crop, "10", *([mode] if peer == "ffcv" else []), *map(str, (*MEANS, *STD))]
     with freelight_alone() as environment:
         done = subprocess.run(
             [str(python), str(script), *words], env=environment, capture_output=True, text=True, check=False

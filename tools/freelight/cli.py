@@ -6,7 +6,7 @@ from freelight import __version__
 from freelight.lazy_group import LazyGroup
 
 SHORT_HELPS = {
-    "make-shards": "Rescale labelled images and write them as WebDataset shards",
+    "make-shards": "Rescale labelled images, or keep them whole, and write them as WebDataset shards",
     "index-shards": "Make a dataset of existing WebDataset tars without copying them",
     "compute-pca": "Compute a dataset's mean image and RGB eigenbasis",
     "verify-shards": "Check every file of a dataset and name each damaged sample",

@@ -5,9 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -15,39 +13,31 @@ from typing import Any
 import click
 
 from freelight.benchmarks.command import benchmark
-from freelight.benchmarks.loader_graphs import bare_graph, own_graph, read_jpegs
+from freelight.benchmarks.loading import Part
 from freelight.benchmarks.machine import CHECKOUT, machine_facts
 from freelight.benchmarks.peers import HOME, find_peer
-from freelight.benchmarks.process import freelight_alone, process_contender
+from freelight.benchmarks.process import freelight_alone
+from freelight.benchmarks.random_crops import measure_random_crops
 from freelight.benchmarks.repeated import repeat_samples
-from freelight.benchmarks.report import Figure, Floor, Report
-from freelight.benchmarks.timing import Contender, Timings, interleave, timed
-from freelight.pipeline import Lighting, Loader, Transform
-from freelight.shards import Dataset, FreelightError, Statistics
+from freelight.benchmarks.report import Floor, Report
+from freelight.benchmarks.resized_crops import measure_resized_crops
+from freelight.benchmarks.timing import Timings
+from freelight.shards import Dataset, FreelightError
 
-OFF = Lighting(mode="off")
-TRANSFORMS = {
-    "uint8": Transform(mean="none", lighting=OFF, dtype="uint8"),
-    "channel mean": Transform(mean="channel"),
-    "centre window": Transform(mean="center window"),
-    "mean image": Transform(mean="image"),
-}
-"""All crop and flip. Those with a mean also add lighting noise and return float32."""
-
-LIKE_FFCV = ("uint8", "channel mean")
-"""Also loaded as NHWC, the memory layout of FFCV's batches."""
-
-BARE, WEBDATASET = "decode and crop", "webdataset + torchvision"
-FFCV = {"uint8": "FFCV, uint8", "float32": "FFCV, float32", "raw": "FFCV, raw pixels"}
 IMAGENET = 1_281_167
 FEW, STEPS = 4, 20  # pictures for the ResNet-50 to learn, all in one batch, and training steps
 
 
 @benchmark("loader")
-@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory with statistics.")
+@click.option("--shards", type=click.Path(path_type=Path), help="Dataset directory of squares, with statistics.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Photographs, as for make_shards --images, to compare random resized crops on in each geometry.",
+)
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
 @click.option(
-    "--epochs", default=2, show_default=True, type=click.IntRange(min=1), help="Epochs of train in each round."
+    "--epochs", default=2, show_default=True, type=click.IntRange(min=1), help="Epochs of --shards in each round."
 )
 @click.option(
     "--memory-epochs",
@@ -62,122 +52,73 @@ FEW, STEPS = 4, 20  # pictures for the ResNet-50 to learn, all in one batch, and
     default=HOME,
     help="Folder that `benchmark peers` made. [default: build/peers]",
 )
-def command(shards: Path, batch_size: int, epochs: int, memory_epochs: int, peers: Path, rounds: int) -> Report:
+def command(
+    shards: Path | None,
+    images: Path | None,
+    batch_size: int,
+    epochs: int,
+    memory_epochs: int,
+    peers: Path,
+    rounds: int,
+) -> Report:
     """Measure loading on two threads, and the loader's memory.
 
-    Every contender makes random crops of 224 pixels, flips them, and returns a torch tensor on the CPU. For each kind
-    of mean: the loader, and its own DALI graph over JPEGs in memory. Also: DALI's decoding and cropping without a flip;
-    FFCV on the same JPEGs and on raw pixels, compared with the loader in FFCV's memory layout, NHWC; and webdataset
-    with torchvision's v2 transforms in two processes. Then measures the loader's memory, and its time to the first
-    batch of a dataset of ImageNet's size. Last, runs the README's training of torchvision's ResNet-50 on a few
-    pictures.
+    Every contender makes crops of 224 pixels, flips them, and returns a torch tensor on the CPU.
+
+    With --shards, random crops of squares. For each kind of mean: the loader, and its own DALI graph over JPEGs in
+    memory. Also: DALI's decoding and cropping without a flip; FFCV on the same JPEGs and on raw pixels, compared with
+    the loader in FFCV's memory layout, NHWC; and webdataset with torchvision's v2 transforms in two processes. Then
+    measures the loader's memory, and its time to the first batch of a dataset of ImageNet's size. Last, runs the
+    README's training of torchvision's ResNet-50 on a few pictures.
+
+    With --images, random resized crops. Makes a dataset of each geometry from the photographs, in a temporary folder.
+    On each, one epoch in a round: the loader, plain DALI, FFCV on the same JPEGs, and webdataset with torchvision; and
+    DALI's decoding of whole images and of the windows only. Prints the rows of the table in docs/geometries.md.
     """
+    if not shards and not images:
+        raise FreelightError("there is nothing to load; give `shards`, `images` or both")
     machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
-    dataset, statistics = Dataset(shards), Statistics.load(shards)
-    if dataset.require_squares() < 224:
-        raise FreelightError(
-            f"`shards` {shards} has images of {dataset.require_squares()} pixels; a crop of 224 needs at least 224"
-        )
-    jpegs = read_jpegs(dataset)
-    constants = tuple(map(str, (*statistics.mean.tolist(), 1, 1, 1)))
-    contenders: list[Contender] = [_contender(BARE, bare_graph(jpegs, batch_size), epochs)]
-    for name, transform in TRANSFORMS.items():
-        graph = own_graph(transform, dataset, jpegs, statistics, batch_size)
-        loader = Loader(dataset, "train", batch_size=batch_size, transform=transform, statistics=statistics)
-        contenders += [
-            _contender(f"graph, {name}", graph, epochs),
-            _contender(f"loader, {name}", partial(_images, loader), epochs),
-        ]
-    for name in LIKE_FFCV:
-        loader = Loader(
-            dataset, "train", batch_size=batch_size, transform=TRANSFORMS[name], statistics=statistics, layout="NHWC"
-        )
-        contenders.append(_contender(f"loader, {name}, NHWC", partial(_images, loader), epochs))
-    with ExitStack() as stack:
-        given, rest = (str(shards), "random", str(batch_size)), (*constants, str(epochs))
-        enter = stack.enter_context
-        contenders.append(
-            enter(_peer(WEBDATASET, "torchvision", "freelight.benchmarks.webdataset_loader", (*given, *rest), peers))
-        )
-        for mode, name in FFCV.items():
-            words = (*given, mode, *rest)
-            contenders.append(enter(_peer(name, "ffcv", "freelight.benchmarks.ffcv_loader", words, peers)))
-        timings = interleave(contenders, rounds=rounds)
-    memory = _probe("memory", shards, 256, memory_epochs)
-    with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
-        start = _probe("start", repeat_samples(dataset, "train", IMAGENET, Path(folder, "large")).folder)
-        lines = _readme_lines(repeat_samples(dataset, "train", FEW, Path(folder, "few")), peers)
+    parts: list[Part] = []
+    floors: list[Floor] = []
+    if shards:
+        dataset = Dataset(shards)
+        parts.append(measure_random_crops(dataset, batch_size=batch_size, epochs=epochs, rounds=rounds, peers=peers))
+        floors += _probe_floors(dataset, memory_epochs, peers)
+    if images:
+        parts.append(measure_resized_crops(images, batch_size=batch_size, rounds=rounds, peers=peers))
     return Report(
         benchmark="loader",
         item="images",
-        settings={"shards": shards, "batch size": batch_size, "epochs": epochs, "memory epochs": memory_epochs},
+        settings={
+            "shards": shards,
+            "images": images,
+            "threads": 2,
+            "batch size": batch_size,
+            "epochs": epochs if shards else None,
+            "memory epochs": memory_epochs if shards else None,
+        },
         machine=machine,
-        timings=timings,
-        floors=(
-            *_speed_floors(timings),
-            Floor(name="peak memory, batches of 256", value=memory["peak_mb"], unit="MB", at_most=1500),
-            Floor(name="growth of memory from epoch 5 on", value=memory["growth_percent"], unit="%", at_most=2),
-            Floor(name=f"first batch of {IMAGENET:,} samples", value=start["seconds"], unit="s", at_most=3),
-            Floor(name="order and draws of these", value=start["draws_mb"], unit="MB", at_most=200),
-            lines,
-        ),
-        figures=tuple(_figures(timings)),
-        notes=(f"{len(jpegs)} JPEGs of {sum(map(len, jpegs)) / len(jpegs) / 1000:.1f} kB on average",),
+        timings=Timings.joined(part.timings for part in parts),
+        floors=(*chain.from_iterable(part.floors for part in parts), *floors),
+        figures=tuple(chain.from_iterable(part.figures for part in parts)),
+        notes=tuple(chain.from_iterable(part.notes for part in parts)),
+        tables=tuple(chain.from_iterable(part.tables for part in parts)),
     )
 
 
-# The goal for uint8 was 0.70. The EPYC virtual machine reaches 0.674 at JPEG quality 90, and 0.689-0.721 at 95, where
-# decoding takes longer. Flips and planar colours (NCHW) cost 0.14 ms of thread time per image, for any JPEG.
-GRAPH_FLOORS = {"uint8": 0.65, "channel mean": 0.55, "centre window": 0.45, "mean image": 0.33}
-# These depend on the processor. FFCV, float32 (floor formerly 1.7): 1.62-1.90 on one EPYC virtual machine; 1.51 and
-# 1.58 on another (CPU family 26, model 2; two idle cores, 9 rounds, quality 90), where revision 4f50cc1 has 1.64.
-# webdataset (floor formerly 3.0): 3.6 on the first machine, 2.70 and 2.77 on the other.
-PEER_FLOORS = (
-    ("loader, uint8, NHWC", FFCV["uint8"], 1.4),
-    ("loader, channel mean, NHWC", FFCV["float32"], 1.4),
-    ("loader, channel mean", WEBDATASET, 2.5),
-)
-
-
-def _speed_floors(timings: Timings) -> Iterator[Floor]:
-    ratios = [(f"loader, {name}", f"graph, {name}", 0.90) for name in TRANSFORMS]
-    ratios += [(f"graph, {name}", BARE, share) for name, share in GRAPH_FLOORS.items()]
-    for name, base, at_least in (*ratios, *PEER_FLOORS):
-        because = timings.why_absent(name, base)
-        value = None if because else timings.ratio(name, base)
-        yield Floor(name=f"{name} / {base}", value=value, because=because, at_least=at_least)
-
-
-def _figures(timings: Timings) -> Iterator[Figure]:
-    for name, base in (
-        ("loader, uint8, NHWC", FFCV["raw"]),
-        ("loader, uint8", FFCV["uint8"]),
-        ("loader, channel mean", FFCV["float32"]),
-    ):
-        because = timings.why_absent(base)
-        yield Figure(name=f"{name} / {base}", value=None if because else timings.ratio(name, base), because=because)
-
-
-def _contender(name: str, epoch: Callable[[], Iterable[Any]], epochs: int) -> Contender:
-    def load() -> int:
-        return sum(len(images) for _ in range(epochs) for images in epoch())
-
-    return Contender(name=name, lap=partial(timed, load))
-
-
-def _images(loader: Loader) -> Iterator[Any]:
-    return (batch.images for batch in loader)
-
-
-@contextmanager
-def _peer(name: str, peer: str, module: str, words: tuple[str, ...], home: Path) -> Iterator[Contender]:
-    """Start a peer's loader over the same dataset, if its environment exists."""
-    python = find_peer(peer, home)
-    if python is None:
-        yield Contender(name=name, absent=f"not installed in {home}; run: freelight benchmark peers {peer}")
-        return
-    with process_contender(name, python, module, words) as contender:
-        yield contender
+def _probe_floors(dataset: Dataset, memory_epochs: int, peers: Path) -> tuple[Floor, ...]:
+    """Measure the loader's memory and start, and train the README's ResNet-50."""
+    memory = _probe("memory", dataset.folder, 256, memory_epochs)
+    with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
+        start = _probe("start", repeat_samples(dataset, "train", IMAGENET, Path(folder, "large")).folder)
+        lines = _readme_lines(repeat_samples(dataset, "train", FEW, Path(folder, "few")), peers)
+    return (
+        Floor(name="peak memory, batches of 256", value=memory["peak_mb"], unit="MB", at_most=1500),
+        Floor(name="growth of memory from epoch 5 on", value=memory["growth_percent"], unit="%", at_most=2),
+        Floor(name=f"first batch of {IMAGENET:,} samples", value=start["seconds"], unit="s", at_most=3),
+        Floor(name="order and draws of these", value=start["draws_mb"], unit="MB", at_most=200),
+        lines,
+    )
 
 
 def _readme_lines(few: Dataset, home: Path) -> Floor:

@@ -1,6 +1,6 @@
 """Plain DALI pipelines over JPEGs in memory, to compare the loader and its graph with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,11 +69,51 @@ def bare_graph(jpegs: list[Any], batch_size: int) -> Callable[[], Iterator[Any]]
     return lambda: _epoch(pipeline)
 
 
+def decoding_graph(jpegs: list[Any], batch_size: int, *, window: bool) -> Callable[[], Iterator[Any]]:
+    """Return an epoch of DALI's decoding alone, of whole images or of the windows of random resized crops.
+
+    Yields DALI's lists of images of different sizes, uint8 HWC.
+    """
+    pipeline = _pipeline(jpegs, batch_size, _window if window else fn.decoders.image)
+    return lambda: _outputs(pipeline)
+
+
+def resizing_graph(
+    jpegs: list[Any], batch_size: int, mean: Sequence[float], std: Sequence[float]
+) -> Callable[[], Iterator[Any]]:
+    """Return an epoch of DALI's own random resized crop, flip, mean and std: float32 (n, 3, 224, 224)."""
+
+    def augment(jpeg: Any) -> Any:
+        scaled = fn.resize(_window(jpeg), size=[224, 224], interp_type=types.INTERP_LINEAR, antialias=True)
+        return fn.crop_mirror_normalize(scaled, mirror=fn.random.coin_flip(), mean=mean, std=std, dtype=types.FLOAT)
+
+    pipeline = _pipeline(jpegs, batch_size, augment)
+    return lambda: _epoch(pipeline)
+
+
+def _window(jpeg: Any) -> Any:
+    return fn.decoders.image_random_crop(
+        jpeg, random_area=[0.08, 1.0], random_aspect_ratio=[3 / 4, 4 / 3], num_attempts=10
+    )
+
+
+def _pipeline(jpegs: list[Any], batch_size: int, nodes: Callable[[Any], Any]) -> Pipeline:
+    pipeline = Pipeline(batch_size=batch_size, num_threads=2, device_id=None, prefetch_queue_depth=3, seed=0)
+    with pipeline:
+        (jpeg,) = fn.external_source(Feed(jpegs, {}, batch_size), num_outputs=1, dtype=[types.UINT8], ndim=[1])
+        pipeline.set_outputs(nodes(jpeg))
+    return pipeline
+
+
 def _epoch(pipeline: Pipeline) -> Iterator[Any]:
+    return (from_dlpack(output.as_tensor()) for output in _outputs(pipeline))
+
+
+def _outputs(pipeline: Pipeline) -> Iterator[Any]:
     while True:
         try:
             (output,) = pipeline.run()
         except StopIteration:
             pipeline.reset()
             return
-        yield from_dlpack(output.as_tensor())
+        yield output

@@ -64,7 +64,10 @@ class Floor(Figure):
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The whole result of a benchmark. item: what the rates count, "images". settings: the options of the run."""
+    """The whole result of a benchmark.
+
+    item: what the rates count, "images". settings: the options of the run. tables: text to print as it is.
+    """
 
     benchmark: str
     item: str
@@ -74,6 +77,7 @@ class Report:
     floors: tuple[Floor, ...]
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
     @property
     def missed(self) -> tuple[Floor, ...]:
@@ -104,6 +108,7 @@ class Report:
             format_table(("contender", f"{self.item}/s", "least", "most", self.item, ""), self._contender_rows()),
             *(["", format_table(("figure", "measured", ""), figures)] if figures else []),
             *(["", format_table(("floor", "measured", "bound", ""), floors)] if floors else []),
+            *(line for table in self.tables for line in ("", table)),
             "",
             self._last_line(),
         ]
@@ -160,6 +165,7 @@ class Report:
             ],
             "figures": [asdict(figure) for figure in self.figures],
             "floors": [{**asdict(floor), "met": floor.met} for floor in self.floors],
+            "tables": self.tables,
             "exit_code": self.exit_code,
         }
 

@@ -48,6 +48,16 @@ class Timings:
     contenders: tuple[Contender, ...]
     laps: dict[str, tuple[Lap, ...]]
 
+    @classmethod
+    def joined(cls, several: Iterable["Timings"]) -> "Timings":
+        """Return the timings of separate contenders as one."""
+        contenders: list[Contender] = []
+        laps: dict[str, tuple[Lap, ...]] = {}
+        for timings in several:
+            contenders += timings.contenders
+            laps.update(timings.laps)
+        return cls(contenders=tuple(contenders), laps=laps)
+
     def rate(self, name: str) -> float | None:
         """Return the contender's median rate, items/s; None if it is absent."""
         laps = self.laps[name]

@@ -1,0 +1,66 @@
+"""Contenders that load a dataset: a loader or graph of ours, and peers in their own environments."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from freelight.benchmarks.peers import find_peer
+from freelight.benchmarks.process import process_contender
+from freelight.benchmarks.report import Figure, Floor
+from freelight.benchmarks.timing import Contender, Timings, timed
+from freelight.pipeline import Loader
+
+MODULES = {"ffcv": "freelight.benchmarks.ffcv_loader", "torchvision": "freelight.benchmarks.webdataset_loader"}
+"""The module that each peer's environment runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of the loader's report. tables: text to print as it is."""
+
+    timings: Timings
+    floors: tuple[Floor, ...]
+    figures: tuple[Figure, ...]
+    notes: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+def epochs_contender(name: str, epoch: Callable[[], Iterable[Any]], epochs: int) -> Contender:
+    """Time `epochs` epochs of batches in a round."""
+
+    def load() -> int:
+        return sum(len(images) for _ in range(epochs) for images in epoch())
+
+    return Contender(name=name, lap=partial(timed, load))
+
+
+def loader_contender(name: str, loader: Loader, epochs: int) -> Contender:
+    """Time a loader."""
+    return epochs_contender(name, lambda: (batch.images for batch in loader), epochs)
+
+
+@contextmanager
+def peer_contender(name: str, peer: str, words: Sequence[str], home: Path) -> Iterator[Contender]:
+    """Start a peer's loader, if its environment exists. words: the arguments of its module."""
+    python = find_peer(peer, home)
+    if python is None:
+        yield Contender(name=name, absent=f"not installed in {home}; run: freelight benchmark peers {peer}")
+        return
+    with process_contender(name, python, MODULES[peer], words) as contender:
+        yield contender
+
+
+def ratio_floor(timings: Timings, name: str, base: str, at_least: float) -> Floor:
+    """Compare two contenders; not checked if one is absent."""
+    because = timings.why_absent(name, base)
+    value = None if because else timings.ratio(name, base)
+    return Floor(name=f"{name} / {base}", value=value, because=because, at_least=at_least)
+
+
+def ratio_figure(timings: Timings, name: str, base: str) -> Figure:
+    """Compare two contenders, without a bound."""
+    because = timings.why_absent(name, base)
+    return Figure(name=f"{name} / {base}", value=None if because else timings.ratio(name, base), because=because)

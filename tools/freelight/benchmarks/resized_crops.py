@@ -1,0 +1,96 @@
+"""Random resized crops in each geometry: the loader, plain DALI, FFCV, and webdataset with torchvision."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from freelight.benchmarks.geometries import GEOMETRIES, Made, geometry_rows, make_datasets
+from freelight.benchmarks.loader_graphs import decoding_graph, read_jpegs, resizing_graph
+from freelight.benchmarks.loading import (
+    Part,
+    epochs_contender,
+    loader_contender,
+    peer_contender,
+    ratio_figure,
+    ratio_floor,
+)
+from freelight.benchmarks.timing import Contender, Timings, interleave
+from freelight.pipeline import Layout, Lighting, Loader, RandomResizedCrop, Transform
+from freelight.shards import Dataset
+
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+CROP, OFF = RandomResizedCrop(size=224), Lighting(mode="off")
+TRANSFORMS = {
+    "uint8": Transform(crop=CROP, mean="none", lighting=OFF, dtype="uint8"),
+    "float32": Transform(crop=CROP, mean=MEAN, std=STD, lighting=OFF),
+}
+LOADERS: dict[str, tuple[str, Layout]] = {
+    "loader, uint8, NHWC": ("uint8", "NHWC"),
+    "loader, float32, NHWC": ("float32", "NHWC"),
+    "loader, float32": ("float32", "NCHW"),
+}
+"""FFCV's batches are NHWC in memory, those of DALI and torchvision NCHW."""
+DALI, WHOLE, WINDOW = "DALI, float32", "decode whole images", "decode windows"
+FFCV, WEBDATASET = {"uint8": "FFCV, uint8", "float32": "FFCV, float32"}, "webdataset + torchvision"
+
+FLOORS = (
+    ("loader, uint8, NHWC", FFCV["uint8"], 1.2),
+    ("loader, float32, NHWC", FFCV["float32"], 1.2),
+    ("loader, float32", WEBDATASET, 2.5),
+)
+FIGURES = (("loader, float32", DALI), (WINDOW, WHOLE))
+TABLED = ("loader, uint8, NHWC", "loader, float32")
+
+
+def measure_resized_crops(images: Path, *, batch_size: int, rounds: int, peers: Path) -> Part:
+    """Make a dataset of each geometry from `images`, and compare all on it.
+
+    Geometries follow one after another, because ratios are within a geometry: only its contenders run at a time.
+    """
+    several: dict[str, Timings] = {}
+    with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
+        made = make_datasets(images, Path(folder))
+        for name, one in made.items():
+            with ExitStack() as stack:
+                contenders = list(_contenders(name, one, batch_size, peers, stack))
+                several[name] = interleave(contenders, rounds=rounds)
+    timings = Timings.joined(several.values())
+    compared = [name for name in made if GEOMETRIES[name].is_compared]
+    return Part(
+        timings=timings,
+        floors=tuple(
+            replace(ratio_floor(timings, f"{name}: {one}", f"{name}: {base}", bound), name=f"{name}: {one} / {base}")
+            for name in compared
+            for one, base, bound in FLOORS
+        ),
+        figures=tuple(
+            replace(ratio_figure(timings, f"{name}: {one}", f"{name}: {base}"), name=f"{name}: {one} / {base}")
+            for name in compared
+            for one, base in FIGURES
+        ),
+        notes=tuple(f"{name}: {one.describe()}" for name, one in made.items()),
+        tables=(geometry_rows(made, {name: [timings.rate(f"{name}: {one}") for one in TABLED] for name in made}),),
+    )
+
+
+def _contenders(geometry: str, made: Made, batch_size: int, peers: Path, stack: ExitStack) -> Iterator[Contender]:
+    """Yield the contenders on one dataset; `stack` ends the processes of the peers."""
+    dataset = Dataset(made.folder)
+    for name, (dtype, layout) in LOADERS.items():
+        loader = Loader(dataset, "train", batch_size=batch_size, transform=TRANSFORMS[dtype], layout=layout)
+        yield loader_contender(f"{geometry}: {name}", loader, 1)
+    if not GEOMETRIES[geometry].is_compared:
+        return
+    jpegs = read_jpegs(dataset)
+    for name, graph in (
+        (DALI, resizing_graph(jpegs, batch_size, MEAN, STD)),
+        (WHOLE, decoding_graph(jpegs, batch_size, window=False)),
+        (WINDOW, decoding_graph(jpegs, batch_size, window=True)),
+    ):
+        yield epochs_contender(f"{geometry}: {name}", graph, 1)
+    given, rest = (str(made.folder), "resized", str(batch_size)), (*map(str, (*MEAN, *STD)), "1")
+    for mode, name in FFCV.items():
+        yield stack.enter_context(peer_contender(f"{geometry}: {name}", "ffcv", (*given, mode, *rest), peers))
+    yield stack.enter_context(peer_contender(f"{geometry}: {WEBDATASET}", "torchvision", (*given, *rest), peers))
