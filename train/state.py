@@ -31,6 +31,7 @@ class TrainingState:
                 "make the dataset again from a folder with val/, or with make_shards --val-fraction"
             )
         self.statistics = Statistics.load(config.statistics or self.dataset.folder)
+        self.statistics.require_mean_image()  # part of a checkpoint
         self.precision = Precision.of(config, device)
         self.network = self.precision.place(
             Network(

@@ -37,7 +37,9 @@ class Normalize:
             return self._scale(view.flipped(context) - mean, context, dtype)
         if self.mean.mean == "image":
             # The mean image gets the image's crop, flip and lighting; the image stays uint8 until the subtraction.
-            image = types.Constant(context.required_statistics.mean_image, layout="HWC", device=context.device)
+            image = types.Constant(
+                context.required_statistics.require_mean_image(), layout="HWC", device=context.device
+            )
             shift = [0.0, 0.0, 0.0] if light is None else light
             mean = context.crop_mirror_normalize(image, mirror=view.flip, mean=shift, dtype=types.FLOAT, **view.place)
             return self._scale(view.flipped(context) - mean, context, dtype)

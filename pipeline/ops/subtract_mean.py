@@ -49,7 +49,7 @@ class SubtractMean:
                 "transform: a mean image is for squares of one size, but the dataset's images differ in size; set "
                 "mean='channel', or numbers"
             )
-        if (side := context.required_statistics.mean_image.shape[0]) != context.image_size:
+        if (side := len(context.required_statistics.require_mean_image())) != context.image_size:
             raise FreelightError(
                 f"the mean image has side {side}, the dataset's images {context.image_size}; "
                 "run compute_pca on this dataset"
@@ -65,9 +65,9 @@ class SubtractMean:
         """Return what is subtracted from a crop in this window: (size, size, 3), or (1, 1, 3) for channel means."""
         if not self.is_image:
             return self.channels(context)[None, None]
-        mean_image = context.required_statistics.mean_image
+        mean_image = context.required_statistics.require_mean_image()
         if self.mean == "center window":
-            middle = (mean_image.shape[0] - crop.size) // 2
+            middle = (len(mean_image) - crop.size) // 2
             window = Window(middle, middle, False)
         pixels = crop.cut(mean_image, window)
         return pixels[:, ::-1] if window.flip else pixels

@@ -49,7 +49,7 @@ def draw_preview(dataset: Dataset, split: Split, statistics: Statistics, preview
         text_box(title, LARGE + 4),
         _draws_section(dataset, split, statistics, preview, transform, samples),
         _sweep_section(split, statistics, preview, transform, int(samples[0]), size),
-        beside([_mean_section(statistics), _spectrum_section(statistics)], 60),
+        beside([*_mean_section(statistics), _spectrum_section(statistics)], 60),
     ]
     return framed(below(sections, 34), 30)
 
@@ -136,7 +136,9 @@ def _sweep_section(
     return _section("Lighting along one axis at a time", explanation, [beside(blocks, 30)], _GAP)
 
 
-def _mean_section(statistics: Statistics) -> Image.Image:
+def _mean_section(statistics: Statistics) -> list[Image.Image]:
+    if statistics.mean_image is None:
+        return []
     mean = statistics.mean_image.astype(np.float64)
     spread = max(float(np.ptp(mean)), 1e-3)
     stretched = (mean - mean.min()) * 255 / spread
@@ -147,7 +149,7 @@ def _mean_section(statistics: Statistics) -> Image.Image:
     explanation = (
         f"Mean of {statistics.images} images of {statistics.split}.\nValues from {mean.min():.0f} to {mean.max():.0f}."
     )
-    return _section("The mean image", explanation, [beside(pictures, _GAP)], _GAP)
+    return [_section("The mean image", explanation, [beside(pictures, _GAP)], _GAP)]
 
 
 def _spectrum_section(statistics: Statistics) -> Image.Image:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -54,8 +54,12 @@ def map_array(path: Path, expected: Array, *, remedy: str) -> npt.NDArray[Any]:
         return np.memmap(file, header.dtype, "r", header.offset, header.shape, order="F" if header.fortran else "C")
 
 
-def read_arrays(path: Path, expected: Mapping[str, Array], *, remedy: str) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(
+    path: Path, expected: Mapping[str, Array], *, remedy: str, optional: Collection[str] = ()
+) -> dict[str, npt.NDArray[Any]]:
     """Return the checked arrays of an `.npz` file, as `numpy.savez` writes it; other arrays in it are ignored.
+
+    optional: names of arrays that may be missing.
 
     Raises `FileNotFoundError` if there is none.
     """
@@ -68,6 +72,8 @@ def read_arrays(path: Path, expected: Mapping[str, Array], *, remedy: str) -> di
                 members = {member.filename: member for member in archive.infolist()}
                 for name, array in expected.items():
                     member = members.get(f"{name}.npy")
+                    if member is None and name in optional:
+                        continue
                     if member is None:
                         raise FreelightError(f"{path} has no array {name!r}; {remedy}")
                     # Stored members have their bytes in the file, so none can be larger than the file.

@@ -112,17 +112,14 @@ class Split:
         return data, f"no RGB or grey JPEG of {height} x {width} pixels ({found})"
 
     def decode(self, index: int, jpeg: bytes) -> Image.Image:
-        """Return the RGB picture of sample `index`, decoded by Pillow from the bytes that `read` returned.
-
-        It is upright, and RGB or grey.
-        """
+        """Return the upright RGB picture of sample `index`, decoded by Pillow from the bytes that `read` returned."""
         try:
             if self.info.indexed:
                 return decode_picture(jpeg)
             picture = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
             picture.load()
-            return picture
-        except (OSError, SyntaxError, ValueError, FreelightError) as error:
+            return picture if picture.mode == "RGB" else picture.convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, FreelightError) as error:
             raise FreelightError(f"{self.describe(index)} does not decode ({error}); make the dataset again") from None
 
     def describe(self, index: int) -> str:

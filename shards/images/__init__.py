@@ -4,7 +4,7 @@ from .decoding import GZIP_MAGIC, decode_picture, finds_damage, jpeg_decoder, pi
 from .encoding import MAX_SIDE, encode_jpeg
 from .frames import read_frame
 from .headers import Header, read_header
-from .opening import MAX_PICTURE, MAX_PIXELS, check_picture_bytes, picture_formats
+from .opening import MAX_PICTURE, MAX_PIXELS, PILLOWS_LIMIT, check_picture_bytes, picture_formats
 from .picture import Rescaled, rescale_file, rescale_picture
 from .rescaling import GEOMETRIES, ORIGINAL, RESAMPLINGS, SQUARE, Rescaling, rescale
 
@@ -15,6 +15,7 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
     "ORIGINAL",
+    "PILLOWS_LIMIT",
     "RESAMPLINGS",
     "SQUARE",
     "Header",

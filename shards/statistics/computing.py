@@ -84,13 +84,13 @@ def compute_statistics(
     for example to show a progress bar.
     """
     info = dataset.split(split).info
-    done = _Finished.load(record, dataset, split) if record else _Finished.none(len(info.shards))
+    done = _Finished.load(record, dataset, split) if record else _Finished.none(dataset, split)
     task = functools.partial(shard_moments, dataset, split)
     fresh = run_tasks(task, np.flatnonzero(~done.shards).tolist(), workers=workers, cluster=cluster)
 
     def parts() -> Iterator[RGBMoments]:
         if done.shards.any():
-            yield RGBMoments().merge(done.moments)  # a copy, because `done.moments` changes
+            yield _no_sums(dataset).merge(done.moments)  # a copy, because `done.moments` changes
         for shard, part in fresh:
             done.add(shard, part)
             if record:
@@ -102,30 +102,35 @@ def compute_statistics(
     return Statistics.from_moments(done.moments, fingerprint=dataset.fingerprint, split=split)
 
 
+def _no_sums(dataset: Dataset) -> RGBMoments:
+    """Return an estimator for the images of `dataset`: only squares of one size have a mean image."""
+    return RGBMoments(mean_image=dataset.image_size is not None)
+
+
 def shard_moments(dataset: Dataset, split: str, shard: int) -> tuple[int, RGBMoments]:
     """Return `shard`, the number of a shard, and the sums over its images."""
-    moments = RGBMoments()
+    moments = _no_sums(dataset)
     for images in decode_shard(dataset, split, shard):
         moments.partial_fit(images)
     return shard, moments
 
 
 def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield the decoded images of one shard in sample order, in batches: uint8 (n, H, W, 3).
+    """Yield the decoded images of one shard in sample order, in batches: uint8 (n, H, W, 3), n = 1 if not squares.
 
     The next batch overwrites the memory of the last: new memory for each batch costs a tenth of the speed.
     """
     opened = dataset.split(split)
     samples = np.flatnonzero(opened.samples["shard"] == shard)
-    size = dataset.require_squares()
-    images = np.empty((0, size, size, 3), np.uint8)
-    for first in range(0, len(samples), _BATCH):
-        batch = samples[first : first + _BATCH].tolist()
+    most = min(_BATCH, len(samples)) if dataset.image_size is not None else 1
+    images = np.empty((0, 0, 0, 3), np.uint8)
+    for first in range(0, len(samples), most):
+        batch = samples[first : first + most].tolist()
         for place, index in enumerate(batch):
-            picture = opened.decode(index, opened.read(index))
-            if not len(images):  # memory is taken after a first picture has the size that the manifest says
-                images = np.empty((min(_BATCH, len(samples)), size, size, 3), np.uint8)
-            images[place] = np.asarray(picture)
+            picture = np.asarray(opened.decode(index, opened.read(index)))
+            if images.shape[1:] != picture.shape:  # memory is taken after a picture has the size that the table says
+                images = np.empty((most, *picture.shape), np.uint8)
+            images[place] = picture
         yield images[: len(batch)]
     opened.close()
 
@@ -138,8 +143,8 @@ class _Finished:
     shards: npt.NDArray[np.bool_]
 
     @classmethod
-    def none(cls, shards: int) -> "_Finished":
-        return cls(RGBMoments(), np.zeros(shards, bool))
+    def none(cls, dataset: Dataset, split: str) -> "_Finished":
+        return cls(_no_sums(dataset), np.zeros(len(dataset.manifest.splits[split].shards), bool))
 
     def add(self, shard: int, moments: RGBMoments) -> None:
         self.moments.merge(moments)
@@ -147,41 +152,55 @@ class _Finished:
 
     def save(self, path: Path, dataset: Dataset, split: str) -> None:
         """Write the record atomically, as one file whose size does not depend on the number of finished shards."""
-        content = {"fingerprint": dataset.fingerprint, "split": split, "shards": self.shards, **vars(self.moments)}
+        sums = {name: getattr(self.moments, name) for name in _sums_of(dataset) if name != "shards"}
+        content = {"fingerprint": dataset.fingerprint, "split": split, "shards": self.shards, **sums}
         with atomic_write(path) as file:
             np.savez(file, **content)
 
     @classmethod
     def load(cls, path: Path, dataset: Dataset, split: str) -> "_Finished":
         """Read the record. Return an empty one if there is none, or if it belongs to other data."""
-        shards = dataset.manifest.splits[split].shards
         remedy = "delete it to start again"
         try:
-            found = read_arrays(path, _RECORD, remedy=remedy)
+            owner = read_arrays(path, _OWNER, remedy=remedy)
         except FileNotFoundError:
-            return cls.none(len(shards))
-        if (found["fingerprint"].item(), found["split"].item()) != (dataset.fingerprint, split):
-            return cls.none(len(shards))
-        done, moments = found["shards"], RGBMoments()
-        moments.n_images_ = found["n_images_"].item()
-        moments.sum_image_, moments.sum_products_ = found["sum_image_"], found["sum_products_"]
-        size = dataset.require_squares()
-        images = sum(shard.samples for shard, is_done in zip(shards, done.tolist(), strict=False) if is_done)
-        if (len(done), moments.n_images_, len(moments.sum_image_)) != (len(shards), images, size) or not (
-            moments.could_be_pixels()
-        ):
+            return cls.none(dataset, split)
+        if (owner["fingerprint"].item(), owner["split"].item()) != (dataset.fingerprint, split):
+            return cls.none(dataset, split)
+        found = read_arrays(path, _sums_of(dataset), remedy=remedy)
+        finished = cls(_no_sums(dataset), found.pop("shards"))
+        if not finished.fill(found, dataset.split(split).samples, len(dataset.manifest.splits[split].shards)):
             raise FreelightError(f"{path}: the sums are not those of the dataset's finished shards; {remedy}")
-        return cls(moments, done)
+        return finished
+
+    def fill(self, sums: dict[str, npt.NDArray[np.int64]], table: npt.NDArray[np.void], shards: int) -> bool:
+        """Add the sums of a record. Return whether they can be those of the finished shards in the samples table."""
+        if len(self.shards) != shards:
+            return False
+        rows = table[self.shards[table["shard"]]]
+        pixels = int((rows["height"].astype(np.int64) * rows["width"]).sum())
+        images, sum_image = sums["n_images_"].item(), sums.get("sum_image_")
+        if sum_image is not None:
+            sums |= {"n_pixels_": np.array(images * sum_image[..., 0].size), "sum_": sum_image.sum(axis=(0, 1))}
+        if not images or (images, sums["n_pixels_"].item()) != (len(rows), pixels):
+            return False
+        self.moments.add_sums(images, pixels, sums["sum_"], sums["sum_products_"], sum_image)
+        return self.moments.could_be_pixels()
 
 
-_RECORD = {
-    "fingerprint": Array(np.str_, ()),
-    "split": Array(np.str_, ()),
+_OWNER = {"fingerprint": Array(np.str_, ()), "split": Array(np.str_, ())}
+_SUMS = {
     "shards": Array(np.bool_, ("shards",)),
     "n_images_": Array(np.int64, ()),
-    "sum_image_": Array(np.int64, ("side", "side", 3)),
     "sum_products_": Array(np.int64, (3, 3)),
 }
+_OF_SQUARES = {"sum_image_": Array(np.int64, ("side", "side", 3))}
+_OF_OTHERS = {"n_pixels_": Array(np.int64, ()), "sum_": Array(np.int64, (3,))}
+
+
+def _sums_of(dataset: Dataset) -> dict[str, Array]:
+    """Return what a record holds besides its owner: of squares as in version 0.1, whose records are continued."""
+    return _SUMS | (_OF_OTHERS if dataset.image_size is None else _OF_SQUARES)
 
 
 def _destination(dataset: Dataset, split: str, out: Path | None) -> Path:

@@ -14,29 +14,39 @@ from ..base import FreelightError
 # Sums of 256 values of at most 255 fit in uint16, and sums of 256 of their products are below 2**24, so exact in
 # float32. Both types are faster than int64.
 _CHUNK = 256
+# Pixels that are summed at a time: a picture of 256 x 256.
+_BLOCK = _CHUNK * 256
 
 # Four points whose three contrasts are orthonormal and sum to zero: half of a Hadamard matrix without its first column.
 _CONTRASTS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 2
 
 
 class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type information
-    """Sums over images of equal size: a scikit-learn estimator with `fit` and `partial_fit`.
+    """Sums over images: a scikit-learn estimator with `fit` and `partial_fit`.
 
-    Attributes: `n_images_`; `sum_image_`, int64 (H, W, 3); `sum_products_`, int64 (3, 3), the sum over all pixels of
-    RGB outer products. All in 0-255 units, exact.
+    mean_image: whether to sum the images pixel by pixel, for which all must have one size.
+
+    Attributes: `n_images_`, `n_pixels_`; `sum_`, int64 (3,), and `sum_products_`, int64 (3, 3), the sums over all
+    pixels of RGB and of its outer products; `sum_image_`, int64 (H, W, 3), or None without `mean_image`. All in 0-255
+    units, exact.
 
     It keeps scikit-learn's contract but for its input, which is uint8 images (n, H, W, 3) where other estimators take a
     table of floats (n, features). It therefore has no `n_features_in_`, and is no step of a pipeline over tables.
     """
 
     n_images_: int
-    sum_image_: npt.NDArray[np.int64]
+    n_pixels_: int
+    sum_: npt.NDArray[np.int64]
     sum_products_: npt.NDArray[np.int64]
+    sum_image_: npt.NDArray[np.int64] | None
+
+    def __init__(self, mean_image: bool = True) -> None:
+        self.mean_image = mean_image
 
     def fit(self, X: npt.NDArray[np.uint8], y: object = None) -> "RGBMoments":  # noqa: N803  # scikit-learn's name
         """Forget earlier images and add uint8 images (n, H, W, 3), 0-255; return self. y: ignored."""
         _check_images(X)
-        for name in ("n_images_", "sum_image_", "sum_products_"):
+        for name in ("n_images_", "n_pixels_", "sum_", "sum_products_", "sum_image_"):
             self.__dict__.pop(name, None)
         return self.partial_fit(X)
 
@@ -44,16 +54,27 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """Add uint8 images (n, H, W, 3), 0-255; return self. y: ignored. Raises `FreelightError` for other arrays."""
         images = _check_images(X)
         count = images.shape[1] * images.shape[2]
-        planes = np.zeros((3, -(-count // _CHUNK), _CHUNK), np.float32)  # of one image, padded with zeros
+        planes = np.zeros((3, -(-min(count, _BLOCK) // _CHUNK), _CHUNK), np.float32)  # of a block, padded with zeros
+        flat = planes.reshape(3, -1)
         for first in range(0, len(images), _CHUNK):
             chunk = images[first : first + _CHUNK]
             sum_image = np.zeros(chunk.shape[1:], np.uint16)
-            products = np.zeros((3, 3), np.int64)
+            total, products = np.zeros(3, np.int64), np.zeros((3, 3), np.int64)
             for image in chunk:
-                np.add(sum_image, image, out=sum_image)
-                planes.reshape(3, -1)[:, :count] = image.reshape(-1, 3).T
-                products += np.vecdot(planes[:, None], planes[None]).astype(np.int64).sum(axis=2)
-            self._add(len(chunk), sum_image.astype(np.int64), products)
+                if self.mean_image:
+                    np.add(sum_image, image, out=sum_image)
+                pixels = image.reshape(-1, 3)
+                for start in range(0, count, _BLOCK):
+                    block = pixels[start : start + _BLOCK].T
+                    flat[:, : block.shape[1]] = block
+                    if start:
+                        flat[:, block.shape[1] :] = 0
+                    products += np.vecdot(planes[:, None], planes[None]).astype(np.int64).sum(axis=2)
+                    if not self.mean_image:
+                        total += planes.sum(axis=2).astype(np.int64).sum(axis=1)
+            if self.mean_image:
+                total = sum_image.sum(axis=0, dtype=np.int64).sum(axis=0)
+            self.add_sums(len(chunk), len(chunk) * count, total, products, sum_image.astype(np.int64))
         return self
 
     def merge(self, other: "RGBMoments") -> "RGBMoments":
@@ -63,36 +84,59 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """
         if not hasattr(other, "n_images_"):
             return self
-        return self._add(other.n_images_, other.sum_image_, other.sum_products_)
+        return self.add_sums(other.n_images_, other.n_pixels_, other.sum_, other.sum_products_, other.sum_image_)
 
     def could_be_pixels(self) -> bool:
         """Tell whether images of values in 0..255 can have these sums: ranges, symmetry, and no negative variance."""
-        pixels = self.n_images_ * self.sum_image_[..., 0].size
         if not (
-            self.sum_image_.min() >= 0
-            and self.sum_image_.max() <= 255 * self.n_images_
-            and self.sum_products_.min() >= 0
-            and self.sum_products_.max() <= 255**2 * pixels
+            (self.sum_image_ is None or _within(self.sum_image_, 255 * self.n_images_))
+            and _within(self.sum_, 255 * self.n_pixels_)
+            and _within(self.sum_products_, 255**2 * self.n_pixels_)
             and (self.sum_products_ == self.sum_products_.T).all()
         ):
             return False
-        total = self.sum_image_.sum(axis=(0, 1)).astype(object)  # Python's integers are exact
-        scatter = pixels * self.sum_products_.astype(object) - np.outer(total, total)
+        total = self.sum_.astype(object)  # Python's integers are exact
+        scatter = self.n_pixels_ * self.sum_products_.astype(object) - np.outer(total, total)
         lowest = np.linalg.eigvalsh(scatter.astype(np.float64))[0]
         return bool(min(scatter.diagonal()) >= 0 and lowest >= -1e-9 * float(scatter.trace()))
 
-    def _add(self, images: int, sum_image: npt.NDArray[np.int64], products: npt.NDArray[np.int64]) -> "RGBMoments":
+    def add_sums(
+        self,
+        images: int,
+        pixels: int,
+        total: npt.NDArray[np.int64],
+        products: npt.NDArray[np.int64],
+        sum_image: npt.NDArray[np.int64] | None,
+    ) -> "RGBMoments":
+        """Add the sums of other images, named as the attributes; return self. Raises `FreelightError` for another size.
+
+        sum_image: not used without `mean_image`.
+        """
+        if not self.mean_image:
+            sum_image = None
+        elif sum_image is None:
+            raise FreelightError("sums without a mean image cannot be added to sums with one; give `mean_image=False`")
         if not hasattr(self, "n_images_"):
-            self.n_images_, self.sum_image_, self.sum_products_ = images, sum_image.copy(), products.copy()
+            self.n_images_, self.n_pixels_ = images, pixels
+            self.sum_, self.sum_products_ = total.copy(), products.copy()
+            self.sum_image_ = None if sum_image is None else sum_image.copy()
             return self
-        if sum_image.shape != self.sum_image_.shape:
-            raise FreelightError(
-                f"images of shape {sum_image.shape} cannot be added to images of shape {self.sum_image_.shape}"
-            )
+        if sum_image is not None and self.sum_image_ is not None:
+            if sum_image.shape != self.sum_image_.shape:
+                raise FreelightError(
+                    f"images of shape {sum_image.shape} cannot be added to images of shape {self.sum_image_.shape}; "
+                    "for images of several sizes give `mean_image=False`"
+                )
+            self.sum_image_ += sum_image
         self.n_images_ += images
-        self.sum_image_ += sum_image
+        self.n_pixels_ += pixels
+        self.sum_ += total
         self.sum_products_ += products
         return self
+
+
+def _within(values: npt.NDArray[np.int64], most: int) -> bool:
+    return int(values.min()) >= 0 and int(values.max()) <= most
 
 
 def _check_images(images: object) -> npt.NDArray[np.uint8]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..base import Array, FreelightError, atomic_write, check, plain_name, read_arrays, record, sha256_text
 from ..dataset import Dataset
+from ..images import PILLOWS_LIMIT
 
 if TYPE_CHECKING:  # scikit-learn takes longer to import than the rest, and the loader and the trainer do not need it
     from sklearn.decomposition import PCA
@@ -37,12 +38,13 @@ UNITS = (
 class Statistics:
     """The statistics of a split, in units of grey levels, 0-255.
 
-    mean_image: float32 (H, W, 3). mean: float64 (3,), RGB. covariance: float64 (3, 3), divisor pixels - 1.
+    mean_image: float32 (S, S, 3), or None: only squares of one size have one; `require_mean_image` says so. mean:
+    float64 (3,), RGB, over all pixels. covariance: float64 (3, 3), divisor pixels - 1.
     eigenvalues: (3,), descending. eigenvectors: (3, 3), one per column, RGB rows. pixels, images: counts.
     fingerprint: of the dataset, `Manifest.fingerprint`. split: the split's name.
     """
 
-    mean_image: npt.NDArray[np.float32]
+    mean_image: npt.NDArray[np.float32] | None
     mean: npt.NDArray[np.float64]
     covariance: npt.NDArray[np.float64]
     eigenvalues: npt.NDArray[np.float64]
@@ -57,20 +59,19 @@ class Statistics:
         """Compute means, covariance and scikit-learn's eigenbasis from the sums over a split."""
         from .moments import fit_eigenbasis
 
-        count = moments.n_images_ * moments.sum_image_.shape[0] * moments.sum_image_.shape[1]
         # Python's integers are exact; only the division rounds, once.
-        total = [int(value) for value in moments.sum_image_.sum(axis=(0, 1))]
-        products = moments.sum_products_.tolist()
+        count, total, products = moments.n_pixels_, moments.sum_.tolist(), moments.sum_products_.tolist()
         covariance = np.array(
             [
-                [(count * products[i][j] - total[i] * total[j]) / (count * (count - 1)) for j in range(3)]
+                [(count * products[i][j] - total[i] * total[j]) / (count * max(count - 1, 1)) for j in range(3)]
                 for i in range(3)
             ]
         )
         mean = np.array([value / count for value in total])
         pca = fit_eigenbasis(mean, covariance)
+        sum_image = moments.sum_image_
         return cls(
-            mean_image=(moments.sum_image_ / moments.n_images_).astype(np.float32),
+            mean_image=None if sum_image is None else (sum_image / moments.n_images_).astype(np.float32),
             mean=mean,
             covariance=covariance,
             eigenvalues=pca.explained_variance_,
@@ -80,6 +81,16 @@ class Statistics:
             fingerprint=fingerprint,
             split=split,
         )
+
+    def require_mean_image(self) -> npt.NDArray[np.float32]:
+        """Return `mean_image`. Raises `FreelightError` if there is none."""
+        if self.mean_image is None:
+            raise FreelightError(
+                f"the statistics of {self.split} of the dataset {self.fingerprint[:12]} have no mean image, because "
+                "the images are not squares of one size; subtract the channel means, or make squares with: "
+                "make_shards --geometry square"
+            )
+        return self.mean_image
 
     @property
     def pca(self) -> "PCA":
@@ -100,7 +111,8 @@ class Statistics:
 
     def is_of(self, dataset: Dataset, split: str) -> bool:
         """Tell whether these were computed from this split of the dataset, or of a copy of it."""
-        return (self.fingerprint, self.split) == (dataset.fingerprint, split)
+        side = None if self.mean_image is None else len(self.mean_image)
+        return (self.fingerprint, self.split, side) == (dataset.fingerprint, split, dataset.image_size)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `path`, an `.npz` file or a dataset directory, and a JSON file beside it without the mean image.
@@ -130,7 +142,7 @@ class Statistics:
         with atomic_write(file_path.with_suffix(".json")) as file:
             file.write((json.dumps(readable, indent=1) + "\n").encode())
         with atomic_write(file_path) as file:
-            np.savez(file, **content)
+            np.savez(file, **{name: value for name, value in content.items() if value is not None})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Statistics":
@@ -146,8 +158,10 @@ class Statistics:
         remedy = f"compute_pca --shards {path}"
         found = cls._read(path / STATISTICS, remedy=remedy)
         if not found.is_of(dataset, TRAINING_SPLIT):
-            theirs = found.fingerprint == dataset.fingerprint
-            other = f"the split {found.split}" if theirs else f"another dataset ({found.fingerprint[:12]})"
+            if found.fingerprint != dataset.fingerprint:
+                other = f"another dataset ({found.fingerprint[:12]})"
+            else:
+                other = f"the split {found.split}" if found.split != TRAINING_SPLIT else "images of another size"
             raise FreelightError(
                 f"{path / STATISTICS} is for {other}, not for this dataset's {TRAINING_SPLIT} "
                 f"({dataset.fingerprint[:12]}); make it again with: {remedy}"
@@ -169,11 +183,16 @@ class Statistics:
     def _claims(self) -> Iterator[tuple[bool, str]]:
         """Yield what must hold for the statistics of pixels, and the words for it."""
         yield (self.images >= 1, f"images (={self.images}) must be at least 1")
+        if self.mean_image is None:
+            least, most = self.images, self.images * PILLOWS_LIMIT
+        else:
+            least = most = self.images * self.mean_image[..., 0].size
         yield (
-            self.pixels == self.images * self.mean_image[..., 0].size,
+            least <= self.pixels <= most,
             f"pixels (={self.pixels}) must be those of {self.images} images of this size",
         )
-        yield (_within(self.mean_image, 255) and _within(self.mean, 255), "mean_image and mean must lie in 0..255")
+        image = self.mean if self.mean_image is None else self.mean_image
+        yield (_within(image, 255) and _within(self.mean, 255), "mean_image and mean must lie in 0..255")
         yield (np.allclose(self.covariance, self.covariance.T), "covariance must be symmetric")
         yield (_within(np.diag(self.covariance), 255**2), "covariance must have variances in 0..255**2")
         yield (_within(self.eigenvalues, 3 * 255**2), "eigenvalues must lie in 0..3*255**2")
@@ -187,17 +206,15 @@ class Statistics:
     def _read(cls, path: Path, *, remedy: str) -> "Statistics":
         remedy_again = f"make it again with: {remedy}"
         try:
-            content: dict[str, Any] = read_arrays(path, _ARRAYS, remedy=remedy_again)
+            found: dict[str, Any] = read_arrays(path, _ARRAYS, remedy=remedy_again, optional=("mean_image",))
         except FileNotFoundError:
             if unfinished_path(path).exists():
                 raise FreelightError(f"{path} is unfinished; continue with: {remedy}") from None
             raise FreelightError(f"{path} is missing; make it with: {remedy}") from None
-        for name, array in _ARRAYS.items():
-            if array.shape == ():
-                content[name] = content[name].item()
-        found = cls(**content)
-        found.check(where=path, remedy=remedy_again)
-        return found
+        content = {name: value.item() if value.shape == () else value for name, value in found.items()}
+        statistics = cls(**{"mean_image": None, **content})
+        statistics.check(where=path, remedy=remedy_again)
+        return statistics
 
 
 _ARRAYS = {

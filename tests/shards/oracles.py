@@ -65,6 +65,7 @@ KEPT = {
 ENCODED = {
     "turned by EXIF": encoded(PICTURE, "JPEG", exif=exif(6)),
     "turned by EXIF, for DALI only": encoded(PICTURE, "JPEG", exif=exif(6, count=70_000)),
+    "two EXIF blocks": PLAIN[:2] + 2 * (b"\xff\xe1" + (len(exif(1)) + 2).to_bytes(2, "big") + exif(1)) + PLAIN[2:],
     "CMYK": encoded(PICTURE.convert("CMYK"), "JPEG"),
     "PNG": encoded(PICTURE, "PNG"),
     "several pictures": encoded(PICTURE, "MPO", save_all=True, append_images=[PICTURE]),

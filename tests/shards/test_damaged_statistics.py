@@ -88,6 +88,14 @@ def test_sums_that_are_not_the_finished_shards_stop_a_restart(
         compute_statistics(dataset, record=record)
 
 
+def test_squares_whose_statistics_have_lost_the_mean_image_are_refused(dataset_copy: Dataset) -> None:
+    path = dataset_copy.folder / "statistics.npz"
+    with np.load(path) as archive:
+        np.savez(path, **{name: value for name, value in archive.items() if name != "mean_image"})
+    with pytest.raises(FreelightError, match=r"statistics\.npz is for images of another size, .*; make it again with"):
+        Statistics.load(dataset_copy.folder)
+
+
 def test_a_sample_of_another_size_than_the_manifest_says_is_named(dataset_copy: Dataset) -> None:
     """Memory for a size that no picture has is not taken."""
     object.__setattr__(dataset_copy.manifest, "image_size", 65_000)

@@ -104,6 +104,25 @@ def test_moments_keep_scikit_learns_contract(images: npt.NDArray[np.uint8]) -> N
     assert not hasattr(clone(fitted), "n_images_")
 
 
+def test_images_of_several_sizes_are_summed_over_all_pixels(images: npt.NDArray[np.uint8]) -> None:
+    """In any order of merging; one of them is larger than the block that is summed at a time."""
+    wide = np.tile(images[:5].reshape(1, -1, 64, 3), (1, 1, 30, 1))
+    parts = [images[:9], images[9:40, :7], wide, images[40:41, :1, :1], images[41:, :, 5:50]]
+    pixels = np.concatenate([part.reshape(-1, 3) for part in parts]).astype(np.int64)
+    found = [RGBMoments(mean_image=False).partial_fit(part) for part in parts]
+    whole = RGBMoments(mean_image=False).merge(RGBMoments(mean_image=False).merge(found[4]).merge(found[2]))
+    whole.merge(found[0]).merge(found[3]).merge(RGBMoments().fit(parts[1]))
+    assert (whole.n_images_, whole.n_pixels_, whole.sum_image_) == (201, len(pixels), None)
+    assert np.array_equal(whole.sum_, pixels.sum(axis=0))
+    assert np.array_equal(whole.sum_products_, pixels.T @ pixels)
+    statistics, fitted = finished(whole), PCA().fit(pixels.astype(np.float64))
+    np.testing.assert_allclose(statistics.mean, fitted.mean_, rtol=1e-10)
+    np.testing.assert_allclose(statistics.covariance, np.cov(pixels.T), rtol=1e-10)
+    np.testing.assert_allclose(statistics.eigenvectors, fitted.components_.T, rtol=0, atol=1e-10)
+    with pytest.raises(FreelightError, match="sums without a mean image cannot be added to sums with one"):
+        RGBMoments().fit(parts[0]).merge(whole)
+
+
 def test_images_of_another_size_are_an_error() -> None:
     moments = RGBMoments().partial_fit(np.zeros((1, 4, 4, 3), np.uint8))
     with pytest.raises(

@@ -105,7 +105,7 @@ def _is_exported(module: Path) -> bool:
 
 def _mean_image(trained: Checkpoint) -> torch.Tensor:
     """Return the training set's mean image: float32 (3, S, S), RGB, 0-255."""
-    return torch.as_tensor(trained.statistics.mean_image).permute(2, 0, 1).contiguous()
+    return torch.as_tensor(trained.statistics.require_mean_image()).permute(2, 0, 1).contiguous()
 
 
 def _description(trained: Checkpoint) -> dict[str, Any]:

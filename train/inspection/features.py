@@ -162,7 +162,7 @@ def _identity(trained: Checkpoint, space: str) -> str:
     The recipe's header is text only. Without it, the digest is the one of release 0.1, whose files stay valid.
     """
     settings = {key: value for key, value in trained.recipe.asdict().items() if key != "header"}
-    digest = hashlib.sha256(trained.statistics.mean_image.tobytes())
+    digest = hashlib.sha256(trained.statistics.require_mean_image().tobytes())
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     if space != "pixels":
         for name, tensor in sorted(trained.weights.items()):

@@ -1,7 +1,8 @@
 """Compute a dataset's mean image and RGB eigenbasis.
 
-Mean subtraction and lighting noise need them. Prints them beside ImageNet's published values, and as constants for
-other programs. Run the same command again to continue after a stop; every bit of the result is the same.
+Mean subtraction and lighting noise need them. Images that are not squares of one size have no mean image; mean and
+eigenbasis are over all their pixels. Prints them beside ImageNet's published values, and as constants for other
+programs. Run the same command again to continue after a stop; every bit of the result is the same.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,3 +41,5 @@ def command(
     statistics = write_statistics(dataset, split, out=out, workers=workers, cluster=cluster, watch=watch)
     say(comparison_table(statistics))
     say(f"\n{constants_snippet(statistics)}")
+    if statistics.mean_image is None:
+        say("\nno mean image: the images are not squares of one size")
