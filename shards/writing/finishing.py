@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..dataset import (
 )
 from ..sources import Source
 from .dealing import ShardTask
+from .descriptions import describe_dataset
 from .output import Output
 from .settings import ShardSettings
 from .shard import ShardRecord
@@ -55,15 +57,12 @@ def finish_dataset(
         for split, found in by_split.items()
         if any(record.suspect for record in found)
     }
-    lists = {REJECTED: _to_lines(rejected)} | ({SUSPECT: _to_lines(suspect)} if suspect else {})
+    files = {REJECTED: _to_lines(rejected)} | ({SUSPECT: _to_lines(suspect)} if suspect else {})
     classes = len(source.classes)
     splits = {
         split: _finish_split(output, split, found, rejected[split], classes, settings.schema)
         for split, found in by_split.items()
     }
-    for name, lines in lists.items():
-        with atomic_write(output.folder / name) as file:
-            file.write(lines)
     found_out: dict[str, Any] = {"notes": list(source.notes)} if source.notes else {}
     if suspect:
         found_out["suspect"] = {split: len(lines) for split, lines in suspect.items()}
@@ -74,11 +73,17 @@ def finish_dataset(
         made_with=settings.made_with(),
         source={**described, **found_out},
         splits=splits,
-        files={name: hashlib.sha256(lines).hexdigest() for name, lines in lists.items()},
+        files={},
         schema=settings.schema,
     )
+    if settings.schema > 1:
+        files |= describe_dataset(manifest)
+    for name, content in files.items():
+        with atomic_write(output.folder / name) as file:
+            file.write(content)
+    manifest = replace(manifest, files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
     manifest.save(output.folder)
-    output.publish(*lists, MANIFEST)
+    output.publish(*files, MANIFEST)
     return manifest
 
 

@@ -53,6 +53,17 @@ def test_the_streamed_shards_give_every_sample_once_with_the_label_of_the_loader
     assert orders[0] != orders[1] != orders[2]
 
 
+def test_the_folder_alone_gives_splits_labels_and_class_names(datasets: Any, dataset: Dataset, tmp_path: Path) -> None:
+    """By the dataset card. The other files of the folder are not taken for data."""
+    found = datasets.load_dataset(str(dataset.folder), cache_dir=str(tmp_path))
+    assert list(found) == list(dataset.manifest.splits)
+    for name, split in found.items():
+        assert split.features["cls"].names == [info.name for info in dataset.manifest.classes]
+        assert split["cls"] == dataset.split(name).samples["label"].tolist()
+        assert split["__key__"] == [dataset.split(name).key(sample) for sample in range(len(split))]
+        assert {picture.size for picture in split["jpg"]} == {(256, 256)}
+
+
 def test_an_iterable_dataset_hands_on_the_batches_of_the_loader(datasets: Any, loader: Loader) -> None:
     """Behind a `DataLoader` without workers; one iteration is one epoch."""
 

@@ -44,10 +44,10 @@ def test_every_sample_comes_once_and_a_killed_run_ends_with_the_same_weights(dat
             assert all(torch.equal(first[part][name], second[part][name]) for name in first[part])
 
 
-def test_timms_reader_takes_the_same_shards(dataset: Dataset) -> None:
-    """In the order of the shards; labels are those of the samples table."""
-    names = "{000000..000001}"
-    words = ["-c", READ, str(dataset.folder), str(PACKAGES), f"val-{names}.tar|20"]
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_timms_reader_takes_the_same_shards(split: str, dataset: Dataset) -> None:
+    """By the split's name, from `_info.json`, in the order of the shards; labels are those of the samples table."""
+    words = ["-c", READ, str(dataset.folder), str(PACKAGES), split]
     done = subprocess.run([str(PYTHON), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == dataset.split("val").samples["label"].tolist()
+    assert json.loads(done.stdout) == dataset.split(split).samples["label"].tolist()

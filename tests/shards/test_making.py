@@ -120,7 +120,9 @@ def test_rejects_are_listed_with_their_reasons(dataset: Dataset) -> None:
 
 
 def test_the_manifest_says_every_file_with_its_bytes_and_hash(dataset: Dataset) -> None:
-    seen = {"dataset.json", "rejected.jsonl", "statistics.npz", "statistics.json"}
+    seen = {"dataset.json", "statistics.npz", "statistics.json", *dataset.manifest.files}
+    for name, sha256 in dataset.manifest.files.items():
+        assert hashlib.sha256((dataset.folder / name).read_bytes()).hexdigest() == sha256
     for split in dataset.manifest.splits.values():
         for shard in split.shards:
             data = (dataset.folder / shard.name).read_bytes()

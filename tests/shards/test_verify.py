@@ -101,7 +101,7 @@ def test_decode_finds_a_picture_that_was_replaced_with_all_its_checksums(copy: P
     assert "not a JPEG of RGB or grey, 24x24" in line
 
 
-@pytest.mark.parametrize("name", ["train-000001.tar", "train-000001.idx", "rejected.jsonl", "val.sources.txt"])
+@pytest.mark.parametrize("name", ["train-000001.tar", "train-000001.idx", "_info.json", "val.sources.txt"])
 def test_a_missing_file_is_named(name: str, copy: Path) -> None:
     (copy / name).unlink()
     assert f"{copy / name} is missing" in verify_dataset(copy)
