@@ -10,6 +10,7 @@ from freelight.lazy_group import LazyGroup
 BENCHMARKS = {
     "shards": "Measure rescaling, shard making and fidelity on one set of images",
     "pca": "Measure compute_pca on the shards of a split",
+    "index": "Measure index_shards on existing tars",
     "loader": "Measure loading on two threads, and the loader's memory",
     "train": "Measure a training step of the full network on two threads",
     "free": "Measure training steps with and without loading and augmentation",
