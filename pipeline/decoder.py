@@ -1,16 +1,21 @@
 """The life of a DALI pipeline: defined once, fed by reads, run batch by batch, reset at the end of each epoch."""
 
-import re
+from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from nvidia.dali import Pipeline
 from torch.utils.dlpack import from_dlpack
 
 from ..shards import FreelightError, Statistics
-from .graph import Layout, define_pipeline
+from .graph import Layout, begins_with_crops, define_pipeline, graph_feed
+from .ops import Arrays
 from .reading import ReadAhead, SampleReader, Share
+from .resizer import Resizer
+from .running import end_epoch, run
 from .transform import Transform
 
 
@@ -23,11 +28,10 @@ class Decoded(NamedTuple):
 
 
 class Decoder:
-    """A DALI pipeline and the reads that feed it; both are reused for every epoch.
+    """A DALI pipeline and what feeds it; both are reused for every epoch.
 
-    reads: start them before `decode`. reader: finds the sample that DALI could not decode. share_size: maximum number
-    of samples per batch on this rank. After an error or an unfinished epoch the decoder cannot be used again; make a
-    new one.
+    reader: reads the samples, and finds the one that DALI could not decode. share_size: maximum number of samples per
+    batch on this rank. After an error or an unfinished epoch the decoder cannot be used again; make a new one.
     """
 
     def __init__(
@@ -43,53 +47,82 @@ class Decoder:
         device: torch.device,
         layout: Layout,
     ) -> None:
-        self.reads = ReadAhead()
         self._reader = reader
         self._device = device
+        self._prefetch = prefetch
+        self._reads = ReadAhead()
+        self._fed: deque[list[Any]] = deque()
+        self._resizer: Resizer | None = None
+        if begins_with_crops(transform, device.index):
+            self._resizer = Resizer(transform.crop, reader, share_size=share_size, num_threads=num_threads)
         self._pipeline: Pipeline = define_pipeline(
             transform,
-            source=self.reads.next_inputs,
+            source=self._next_inputs,
             image_size=image_size,
             statistics=statistics,
             batch_size=share_size,
             num_threads=num_threads,
-            prefetch=prefetch + 1,
+            prefetch=prefetch + 1 if self._resizer is None else min(prefetch, 1) + 1,  # it also works ahead
             device_id=device.index,
             layout=layout,
+            from_crops=self._resizer is not None,
         )
         size = transform.crop.size
         shape = (3, size, size) if layout == "NCHW" else (size, size, 3)
         self._empty_shape = (0, *([transform.views] if transform.views > 1 else []), *shape)
         self._dtype: torch.dtype = getattr(torch, transform.dtype)
 
+    def start(self, thread: ThreadPoolExecutor, shares: list[Share], choices: Arrays) -> None:
+        """Start to read the JPEGs of this rank's share of each step in `thread`. choices: of `Transform.choose`."""
+        if self._resizer is None:
+            self._reads.start(thread, partial(self._read_inputs, choices), shares, self._prefetch + 2)
+        else:
+            next_crops = self._resizer.start(thread, self._read, shares, choices)
+            self._reads.start(self._resizer.thread, next_crops, shares, max(1, self._prefetch))
+
     def decode(self, steps: list[Share]) -> Iterator[Decoded]:
         """Yield the images of this rank's share of each step."""
         for step in steps:
-            samples = self.reads.next_samples()
+            samples = self._reads.next_samples()
             yield Decoded(step, self._run(samples) if len(samples) else self._empty(), samples)
 
     def end_epoch(self) -> None:
         """Tell DALI that the epoch has ended, so that the next one can start."""
-        try:
-            self._pipeline.run()
-        except StopIteration:
-            self._pipeline.reset()
+        end_epoch(self._pipeline)
+        if self._resizer is not None:
+            self._resizer.end_epoch()
+
+    def stop(self) -> None:
+        """End what works ahead, after the thread that reads; drop its batches."""
+        self._reads.clear()
+        if self._resizer is not None:
+            self._resizer.stop()
+
+    def _read(self, share: Share, later: Share) -> tuple[Share, list[bytes]]:
+        """Read one share. Returns its undamaged samples and their JPEGs."""
+        self._reader.announce(later)
+        return self._reader.read(share)
+
+    def _read_inputs(self, choices: Arrays, share: Share, later: Share) -> tuple[Share, list[Any]]:
+        """Read one share and look up its draws. Returns its undamaged samples and the graph's inputs."""
+        samples, jpegs = self._read(share, later)
+        return samples, graph_feed(choices, samples, jpegs)
+
+    def _next_inputs(self) -> list[Any]:
+        """Return the graph's next inputs. Those of a resizer are kept until their batch is returned."""
+        inputs = self._reads.next_inputs()
+        if self._resizer is not None:
+            self._fed.append(inputs)
+        return inputs
 
     def _run(self, samples: Share) -> torch.Tensor:
-        try:
-            if self._device.type == "cpu":
-                (output,) = self._pipeline.run()
-            else:
-                with torch.cuda.device(self._device):
-                    (output,) = self._pipeline.run(torch.cuda.current_stream())
-        except RuntimeError as error:
-            self._reader.prove_decodable(samples, error)
-            if not re.search(r"operator `[\w.]*decoders\.", str(error)):
-                raise
-            raise FreelightError(
-                f"DALI decodes not all of the samples from {self._reader.split.describe(int(samples[0]))} to "
-                f"{self._reader.split.describe(int(samples[-1]))}, though Pillow does; make the dataset again"
-            ) from error
+        if self._device.type == "cpu":
+            output = run(self._pipeline, samples, self._reader)
+        else:
+            with torch.cuda.device(self._device):
+                output = run(self._pipeline, samples, self._reader, torch.cuda.current_stream())
+        if self._resizer is not None:
+            self._resizer.free(self._fed.popleft()[0])
         # No copy: DALI's executor reuses a buffer only after its tensor is gone.
         images: torch.Tensor = from_dlpack(output.as_tensor())
         return images.to(self._dtype)  # a copy for bfloat16 only, which DALI does not have

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from nvidia.dali import Pipeline, fn, types
 
 from ..shards import FreelightError, Statistics
-from .ops import Arrays, Feed, GraphContext, Stage
+from .ops import Arrays, Crop, Feed, GraphContext, Stage, View
 from .ops.normalize import cast
 from .transform import Transform, fed_name
 
@@ -29,6 +29,21 @@ def graph_feed(choices: Arrays, samples: npt.NDArray[np.int32], jpegs: Sequence[
     return [encoded, *(table.take(samples, axis=0) for table in choices.values())]
 
 
+def begins_with_crops(transform: Transform, device_id: int | None) -> bool:
+    """Return whether a loader's graph begins with crops that `Resizer` makes: one resized view each, on the CPU."""
+    return device_id is None and transform.crop.resizes and transform.views == 1
+
+
+def define_decoding(crop: Crop, *, source: Callable[[], Sequence[Any]], batch_size: int, num_threads: int) -> Pipeline:
+    """Define the pipeline that only decodes, on the CPU: JPEGs and `crop.decoding_feeds()` to uint8 (h, w, 3)."""
+    pipeline = Pipeline(batch_size=batch_size, num_threads=num_threads, device_id=None, prefetch_queue_depth=2)
+    with pipeline:
+        fed = _external({"jpeg": Feed("uint8", 1), **crop.decoding_feeds()}, source)
+        context = GraphContext(image_size=None, crop_size=crop.size, statistics=None, device="cpu", axes="HWC")
+        pipeline.set_outputs(crop.decoded(fed["jpeg"], fed, context))
+    return pipeline
+
+
 def define_pipeline(
     transform: Transform,
     *,
@@ -40,13 +55,15 @@ def define_pipeline(
     prefetch: int,
     device_id: int | None,
     layout: Layout = "NCHW",
+    from_crops: bool = False,
 ) -> Pipeline:
     """Define (not build) the DALI pipeline of `transform`.
 
     source: called for each batch; returns one list or array for each of `graph_inputs(transform)`, or raises
     `StopIteration`. image_size: side of the encoded images, pixels; None if they are not squares of one size.
-    device_id: the GPU, or None for the CPU. batch_size: the largest batch. prefetch: batches in flight. DALI checks
-    devices and arguments during this call.
+    device_id: the GPU, or None for the CPU. batch_size: the largest batch. prefetch: batches in flight. from_crops: in
+    place of JPEGs and the crop's arguments, the first input is the crops, uint8 (n, size, size, 3), in memory that must
+    not change until the batch is returned. DALI checks devices and arguments during this call.
     """
     if layout not in get_args(Layout):
         raise FreelightError(f"`layout` {layout!r} is not one of {', '.join(get_args(Layout))}")
@@ -59,28 +76,41 @@ def define_pipeline(
         axes="CHW" if layout == "NCHW" else "HWC",
     )
     feeds = {"jpeg": Feed("uint8", 1), **transform.feeds()}
+    if from_crops:
+        own = ("jpeg", *transform.crop.feeds())
+        feeds = {"crop": Feed("uint8", 3), **{name: feed for name, feed in feeds.items() if name not in own}}
     pipeline = Pipeline(
         batch_size=batch_size, num_threads=num_threads, device_id=device_id, prefetch_queue_depth=prefetch
     )
     with pipeline:
-        nodes = fn.external_source(
-            source,
-            num_outputs=len(feeds),
-            dtype=[types.to_dali_type(feed.dtype) for feed in feeds.values()],
-            ndim=[feed.ndim for feed in feeds.values()],
-        )
-        fed = dict(zip(feeds, nodes, strict=True))
-        views = _views(transform, fed, context)
+        fed = _external(feeds, source, no_copy=from_crops)
+        if from_crops:
+            cut = transform.crop.cut_views(fn.reshape(fed["crop"], layout="HWC"), fed, context)
+        else:
+            cut = transform.crop.nodes(fed["jpeg"], fed, context)
+        views = _finished(cut, transform, fed, context)
         pipeline.set_outputs(fn.stack(*views) if len(views) > 1 else views[0])
     return pipeline
 
 
-def _views(transform: Transform, fed: dict[str, Any], context: GraphContext) -> list[Any]:
-    """Return a node for each view: decoded, cut, augmented and normalized."""
+def _external(feeds: dict[str, Feed], source: Callable[[], Sequence[Any]], **settings: Any) -> dict[str, Any]:
+    """Return a node for each of `feeds`."""
+    nodes = fn.external_source(
+        source,
+        num_outputs=len(feeds),
+        dtype=[types.to_dali_type(feed.dtype) for feed in feeds.values()],
+        ndim=[feed.ndim for feed in feeds.values()],
+        **settings,
+    )
+    return dict(zip(feeds, nodes, strict=True))
+
+
+def _finished(cut: list[View], transform: Transform, fed: dict[str, Any], context: GraphContext) -> list[Any]:
+    """Return a node for each view that was cut: augmented and normalized."""
     dtype = transform.dtype
     changes_values = any(transform.ops_at("normalized"))
     views = []
-    for number, view in enumerate(transform.crop.nodes(fed["jpeg"], fed, context)):
+    for number, view in enumerate(cut):
         if any(transform.ops_at("pixels")):
             pixels = _with_ops(transform, "pixels", view.pixels(context), number, fed, context)
             view = view._replace(image=pixels, is_cut=True)

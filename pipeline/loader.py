@@ -5,7 +5,6 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ from .decoder import Decoder, resolve_device
 from .draws import Order, draw_epoch, share_of
 from .epochs import Cursor, EpochPlan, Last, Step, check_state
 from .exchange import Exchange
-from .graph import Layout, graph_feed
+from .graph import Layout
 from .ops import Arrays, side_of
 from .ranks import check_group, check_launched, known_ranks, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
@@ -171,7 +170,9 @@ class Loader(IterableDataset[Any]):
         """End the iteration, if any, and free the pipeline. The loader cannot be used again."""
         self._stop()
         self._thread.shutdown()
-        self._idle = None
+        if self._idle is not None:
+            self._idle.stop()
+            self._idle = None
         self._is_closed = True
 
     @property
@@ -293,7 +294,7 @@ class Loader(IterableDataset[Any]):
         self._idle, self._running = None, decoder
         try:
             shares = [share_of(samples, *self._ranks) for samples in samples_of]
-            decoder.reads.start(self._thread, partial(self._read, choices), shares, self.prefetch + 2)
+            decoder.start(self._thread, shares, choices)
             batches = decoder.decode(samples_of)
             if self.group is not None:
                 batches = self._exchange(self.group).whole_batches(batches)
@@ -368,7 +369,7 @@ class Loader(IterableDataset[Any]):
             try:
                 thread.shutdown(cancel_futures=True)
             finally:  # also when Ctrl-C ends the wait for a slow read
-                decoder.reads.clear()
+                decoder.stop()
                 self.split.close()
 
     def _define(self) -> Decoder:
@@ -384,12 +385,6 @@ class Loader(IterableDataset[Any]):
             device=self.device,
             layout=self.layout,
         )
-
-    def _read(self, choices: Arrays, share: Share, later: Share) -> tuple[Share, list[Any]]:
-        """Read one share's JPEGs and look up its draws. Returns its undamaged samples and the graph's inputs."""
-        self._reader.announce(later)
-        share, jpegs = self._reader.read(share)
-        return share, graph_feed(choices, share, jpegs)
 
 
 def _restore(settings: dict[str, Any], skipped: dict[int, str], cursor: Cursor) -> Loader:

@@ -3,7 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Literal, get_args
 
@@ -106,6 +106,13 @@ class SampleReader:
                 raise UndecodableError(str(error), sample) from cause
 
 
+def _submit(thread: ThreadPoolExecutor, read: Callable[..., Any], *shares: Share) -> Future[Any]:
+    try:
+        return thread.submit(read, *shares)
+    except RuntimeError:  # the iteration ended while a resizer's thread asks for more
+        raise CancelledError from None
+
+
 class ReadAhead:
     """The reads of one iteration, a few batches ahead of DALI: the graph's inputs, and the samples they belong to."""
 
@@ -128,7 +135,7 @@ class ReadAhead:
         """
         nothing = np.empty(0, np.int32)
         later = itertools.chain(shares[ahead:], itertools.repeat(nothing))
-        self._pending = (thread.submit(read, share, soon) for share, soon in zip(shares, later, strict=False))
+        self._pending = (_submit(thread, read, share, soon) for share, soon in zip(shares, later, strict=False))
         self._submit(ahead)
 
     def next_inputs(self) -> list[Any]:

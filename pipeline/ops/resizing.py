@@ -4,6 +4,7 @@ On a GPU DALI resizes. On the CPU torch's kernel for uint8 is five times as fast
 grey level of Pillow, except DALI's outermost pixels of a picture that is shrunk: it repeats the edge there.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -40,10 +41,15 @@ def resized_sizes(sizes: npt.NDArray[np.int64], shorter: int) -> npt.NDArray[np.
     return np.where(sizes == sizes.min(axis=1, keepdims=True), shorter, longer[:, None])
 
 
+def filter_of(interpolation: Interpolation) -> int:
+    """Return the filter of all samples, as DALI numbers it."""
+    return _CUBIC if interpolation == "bicubic" else _LINEAR
+
+
 def filters(interpolation: Interpolation, draws: EpochDraws) -> npt.NDArray[np.int32]:
     """Return each sample's filter, as DALI numbers them: (n,). `random` has a stream of its own, (seed, epoch, 2)."""
     if interpolation != "random":
-        return np.full(len(draws.crop), _CUBIC if interpolation == "bicubic" else _LINEAR, np.int32)
+        return np.full(len(draws.crop), filter_of(interpolation), np.int32)
     generator = np.random.Generator(np.random.Philox((draws.seed, draws.epoch, 2)))
     return np.where(generator.random(len(draws.crop), dtype=np.float32) < 0.5, _LINEAR, _CUBIC).astype(np.int32)
 
@@ -53,7 +59,7 @@ def resize_node(image: Any, interpolation: Interpolation, drawn: Any, **settings
     if interpolation == "random":
         filter_ = fn.cast(drawn, dtype=types.INTERP_TYPE)
     else:
-        filter_ = types.INTERP_CUBIC if interpolation == "bicubic" else types.INTERP_LINEAR
+        filter_ = types.DALIInterpType(filter_of(interpolation))
     return fn.resize(image, interp_type=filter_, antialias=True, **settings)
 
 
@@ -63,7 +69,7 @@ def resize_picture(image: npt.NDArray[np.uint8], height: int, width: int, filter
 
 
 def resize_into(
-    out: torch.Tensor, piece: torch.Tensor, place: tuple[int, int], scale: tuple[float, float], filter_: int
+    out: torch.Tensor, piece: torch.Tensor, place: Sequence[int], scale: Sequence[float], filter_: int
 ) -> None:
     """Write a part of a resized picture into `out` (size, size, 3), with torch's kernel on one thread.
 

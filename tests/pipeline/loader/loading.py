@@ -41,4 +41,4 @@ class Seen(dict[int, tuple[int, int]]):
 
 
 def readers() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("freelight-read")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("freelight-")]
