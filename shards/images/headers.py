@@ -16,7 +16,7 @@ _FRAMES, _OTHER_FRAMES = frozenset({0xC0, 0xC1, 0xC2}), frozenset(range(0xC3, 0x
 _SCAN, _APP1, _EXIF = 0xDA, 0xE1, b"Exif\0\0"
 _FRAME = struct.Struct(">BHHB").unpack_from
 _KINDS = {1: "greyscale", 3: "colour", 4: "cmyk"}
-_ORIENTATION, _SHORT = 0x0112, 3
+_ORIENTATION, _SHORTS = 0x0112, (3, 8)
 # Upper bounds of the parts that are looked at. Sound files have some ten segments or tags, and PNGs some thousand
 # chunks, of which the text and EXIF ones lie before or after the pixels.
 _MAX_PARTS, _MAX_TAGS = 1 << 16, 1 << 10
@@ -110,20 +110,23 @@ def _read_webp(webp: bytes) -> tuple[Header, int]:
 
 
 def _read_orientation(blocks: list[bytes]) -> int:
-    """Return the orientation, 1..8, in the only EXIF block; 1 if there is none or if the block is damaged."""
+    """Return the orientation, 1..8, in the only EXIF block; 1 where DALI finds none: its list must fit the block."""
     if len(blocks) > 1:
         raise FreelightError("has several EXIF blocks")
     exif = blocks[0] if blocks else b""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return 1
     try:
         (at,) = struct.unpack_from(f"{order}I", exif, 4)
         (tags,) = struct.unpack_from(f"{order}H", exif, at)
-        for place in range(at + 2, at + 2 + 12 * min(tags, _MAX_TAGS), 12):
+        end = at + 2 + 12 * tags
+        if tags > _MAX_TAGS or end > len(exif):
+            return 1
+        for place in range(at + 2, end, 12):
             tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, place)
             if tag == _ORIENTATION:
-                return value if kind == _SHORT and 1 <= value <= 8 else 1
+                return value if kind in _SHORTS and 1 <= value <= 8 else 1
     except struct.error:
         pass
     return 1

@@ -13,6 +13,7 @@ MAX_CLASSES = 1 << 20
 """Upper bound for the classes: a label is its class's place among them."""
 CARD = "README.md"
 _MAX_CARD = 16 << 20
+_ESCAPE = re.compile(r"\\(?:U(00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})|u([0-9a-fA-F]{4})|(.))")
 _NAME = re.compile(r"'?\"?([0-9]{1,7})'?\"?: *(.+)")
 
 
@@ -57,11 +58,18 @@ def read_card(path: Path) -> list[Listed]:
         found = _NAME.fullmatch(line.strip())
         if found is None or int(found[1]) != len(listed):
             break
-        name = found[2].strip()
-        if name[0] in "'\"" and name[-1] == name[0] and len(name) > 1:
-            name = name[1:-1].replace("''", "'")
+        name = _unquote(found[2].strip())
         listed.append(Listed(name if re.fullmatch(r"n\d{8}", name) else None, name))
     return listed
+
+
+def _unquote(text: str) -> str:
+    """Return the text of a scalar of YAML on one line: plain, in single or in double quotes."""
+    if len(text) < 2 or text[0] not in "'\"" or text[-1] != text[0]:
+        return text
+    if text[0] == "'":
+        return text[1:-1].replace("''", "'")
+    return _ESCAPE.sub(lambda found: chr(int(digits, 16)) if (digits := found[1] or found[2]) else found[3], text[1:-1])
 
 
 def name_classes(

@@ -9,7 +9,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from ..dataset import (
 )
 from ..images import ORIGINAL
 from ..layouts import Listed
-from ..writing import PARTIAL, PLAN, RejectLimit, count_per_class, describe_changes, lock_output
+from ..writing import INFO, PARTIAL, PLAN, RejectLimit, count_per_class, describe_changes, describe_dataset, lock_output
 from .classes import name_classes, read_classes
 from .inputs import TarSplit, find_tars
 from .samples import LabelPlace
@@ -198,9 +198,9 @@ def _finish(source: TarSource, out: Path, records: list[tuple[TarTask, TarRecord
     splits = {
         split.name: _finish_split(out, split, by_split[split.name], label_of, len(classes)) for split in source.splits
     }
-    rejected = b"".join(json.dumps(reject).encode() + b"\n" for _, record in records for reject in record.rejected)
-    with atomic_write(out / REJECTED) as file:
-        file.write(rejected)
+    files = {
+        REJECTED: b"".join(json.dumps(reject).encode() + b"\n" for _, record in records for reject in record.rejected)
+    }
     ids = [info.id for info in classes]
     manifest = Manifest(
         classes=classes,
@@ -219,8 +219,14 @@ def _finish(source: TarSource, out: Path, records: list[tuple[TarTask, TarRecord
             "notes": _notes(source, records),
         },
         splits=splits,
-        files={REJECTED: hashlib.sha256(rejected).hexdigest()},
+        files={},
     )
+    if all(split.base is None for split in source.splits):
+        files[INFO] = describe_dataset(manifest)[INFO]
+    for name, content in files.items():
+        with atomic_write(out / name) as file:
+            file.write(content)
+    manifest = replace(manifest, files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
     manifest.save(out)
     return manifest
 

@@ -29,6 +29,7 @@ from ..base import (
     text,
 )
 from ..dataset import SAMPLE, index_line, index_name, shard_name
+from ..images import GZIP_MAGIC
 from ..sources import UNLABELLED
 from ..writing import PARTIAL
 from .decoding import checked_by_decoding
@@ -175,6 +176,8 @@ def _index(folder: Path, place: LabelPlace, check: str, labelled: bool, task: Ta
     ignored: Counter[str] = Counter()
     rejected: list[dict[str, str]] = []
     with open_stream(task.tar, task.base) as tar:
+        if tar.read_at(0, 2) == GZIP_MAGIC:
+            raise FreelightError(f"{task.tar} is compressed, so its samples cannot be read in place; unpack it first")
         samples = read_samples(tar, name, place, ignored, keep=check == "decode", labelled=labelled)
         for sample in checked_by_decoding(samples) if check == "decode" else samples:
             if sample.fault:

@@ -18,9 +18,10 @@ def is_dataset(folder: Path) -> bool:
 
 
 def list_dataset(folder: Path, layout: str) -> Listing:
-    """List the pictures of a dataset, each as `<tar>/<key>.jpg`, with the dataset's classes and names.
+    """List the pictures of a dataset, with its classes and names: each as `<tar>/<key>.jpg`.
 
-    Raises `FreelightError` if a table is missing or damaged, or if a shard is missing or has another size.
+    A picture in an indexed tar has the name that it has there. Raises `FreelightError` if a table is missing or
+    damaged, if a shard is missing or has another size, or if the tars lie behind a URL.
     """
     dataset = Dataset(folder)
     classes = dataset.manifest.classes
@@ -28,7 +29,13 @@ def list_dataset(folder: Path, layout: str) -> Listing:
     if dataset.manifest.label_order == "ilsvrc":
         listing.devkit_order = tuple(info.id for info in classes)
     for name, info in dataset.manifest.splits.items():
-        table = dataset.split(name).samples
+        if info.base is not None:
+            raise FreelightError(
+                f"{folder}: the tars of {name} lie at {info.base}, but pictures are read from local files; fetch them, "
+                "and index them again"
+            )
+        split = dataset.split(name)
+        table, sources = split.samples, iter(split.sources if info.indexed else ())
         # Every class of train, or one without a picture there would be missing in silence, and change later labels.
         found: ByClass = {info.id: [] for info in classes} if name == "train" else {}
         ends = np.cumsum([shard.samples for shard in info.shards])
@@ -36,7 +43,8 @@ def list_dataset(folder: Path, layout: str) -> Listing:
             mtime = _mtime(folder / shard.name, shard.bytes)
             keys = read_keys(folder / info.index_name(name, number), shard.samples, indexed=info.indexed)
             for key, (offset, length, label) in zip(keys, rows[["offset", "length", "label"]].tolist(), strict=True):
-                image = SourceImage(f"{shard.name}/{key}.jpg", UNLABELLED, shard.name, offset, length, mtime)
+                path = next(sources, f"{shard.name}/{key}.jpg")  # the other people's name, if they made the tar
+                image = SourceImage(path, UNLABELLED, shard.name, offset, length, mtime)
                 found.setdefault(classes[label].id if label >= 0 else None, []).append(image)
         listing.splits[name] = found
     return listing

@@ -1,6 +1,7 @@
 """Write a dataset directory: plan, deal, write each shard, then the manifest."""
 
 from .dealing import ShardTask, deal_shards
+from .descriptions import INFO, describe_dataset
 from .making import make_shards
 from .plan import PARTIAL, PLAN, describe_changes, lock_output
 from .rejects import RejectLimit
@@ -9,6 +10,7 @@ from .shard import ShardRecord
 from .summary import count_per_class, summarize_dataset, summarize_source
 
 __all__ = [
+    "INFO",
     "PARTIAL",
     "PLAN",
     "RejectLimit",
@@ -18,6 +20,7 @@ __all__ = [
     "count_per_class",
     "deal_shards",
     "describe_changes",
+    "describe_dataset",
     "lock_output",
     "make_shards",
     "summarize_dataset",

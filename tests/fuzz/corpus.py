@@ -22,6 +22,20 @@ from miniatures import (
 from PIL import Image
 
 SIZE = "--size 66 --samples-per-shard 12"
+CARD = """---
+dataset_info:
+  features:
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': tench, Tinca tinca
+          '1': sea snake
+          '2': "kit fox"
+          '3': crane
+---
+# Drawn
+"""
 TRAIN = (
     "train --recipe source --epochs 2 --width 0.01 --no-compile --threads 1 --log-every 1 "
     "--set crop_size=64 --set batch_size=5 --set learning_rate=0.001"
@@ -46,6 +60,7 @@ class Corpus:
         self._compressed(mini)
         self._parquet(mini)
         self._unfinished()
+        self._indexed()
         self._claims()
 
     def run(self, line: str, *, code: int = 0) -> str:
@@ -137,6 +152,16 @@ class Corpus:
         assert list((self.folder / "making" / ".partial").glob("*.record")), "no shard was finished before"
         self.run(f"freelight make-shards --images huggingface --out staging {SIZE} --max-rejected 0", code=2)
         assert list((self.folder / "staging" / ".partial" / "staged").glob("*.json")), "no segment was finished before"
+
+    def _indexed(self) -> None:
+        """Index tars of other people, and stop at one that is cut short."""
+        tars = self.folder / "webdataset"
+        self.run(f"freelight index-shards --split train={tars}/imagenet1k-train-*.tar --out indexed")
+        (self.folder / "cut.tar").write_bytes((tars / "imagenet1k-train-0001.tar").read_bytes()[:3000])
+        splits = f"--split train={tars}/imagenet1k-train-0000.tar --split train={self.folder}/cut.tar"
+        self.run(f"freelight index-shards {splits} --out indexing", code=2)
+        assert list((self.folder / "indexing" / ".partial").glob("*.record")), "no tar was finished before"
+        (self.folder / "README.md").write_text(CARD)
 
     def _claims(self) -> None:
         """Write the figures that a plan reads."""

@@ -72,7 +72,7 @@ def try_case(case: Case, corpus: Path, folder: Path, server: ForkServer, *, exec
 
 def _fault(case: Case, result: dict[str, Any], stdout: str, stderr: str, *, missed: bool) -> str:
     """Return what is wrong with the way in which a command ended. missed: a success would have missed damage."""
-    if case["kind"] == "shard":
+    if case["kind"] in ("shard", "tars to index", "indexed tars"):
         stderr = "\n".join(line for line in stderr.splitlines() if not DECODERS.match(line))
     code, lines = result["code"], [line for line in stderr.splitlines() if line and line not in LABELS]
     if code == -signal.SIGALRM:

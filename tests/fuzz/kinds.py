@@ -49,6 +49,7 @@ class Command:
 
 KNOWN = "--checkpoint run/last.pt --shards dataset"
 MAKE = f"freelight make-shards --out ../out/made {SIZE} --max-rejected 0.9"
+INDEX = "freelight index-shards --split train=./webdataset/imagenet1k-train-*.tar --out ../out/made --max-rejected 0.9"
 STATISTICS = ("statistics.npz", "statistics.json", ".statistics.npz.partial")
 COMMANDS = {
     "verify": Command("freelight verify-shards --shards dataset --level crc", reports=True),
@@ -105,6 +106,16 @@ COMMANDS = {
         f"make {name}": Command(f"{MAKE} --images {name}")
         for name in ("ilsvrc2012", "ilsvrc2010", "kaggle", "huggingface", "fall2011", "parquet", "webdataset")
     },
+    "index": Command(f"{INDEX} --class-names README.md"),
+    "index and decode": Command(f"{INDEX} --label json:label --check decode"),
+    "continue indexing": Command(
+        "freelight index-shards --split train=./webdataset/imagenet1k-train-0000.tar --split train=./cut.tar "
+        "--out indexing",
+        ("indexing",),
+    ),
+    "verify indexed": Command("freelight verify-shards --shards indexed --level decode", reports=True),
+    "pca indexed": Command("freelight compute-pca --shards indexed --out ../out/x.npz"),
+    "make from indexed": Command(f"{MAKE} --images indexed"),
     "make from dataset": Command(f"{MAKE} --images dataset"),
     "make ilsvrc order": Command(f"{MAKE} --images ilsvrc2012 --label-order ilsvrc --dry-run"),
 }
@@ -237,6 +248,30 @@ KINDS = {
             "webdataset/classes.json": ("json", "bytes"),
         },
         ("make webdataset",),
+    ),
+    "tars to index": Kind(
+        {
+            "webdataset/imagenet1k-train-0001.tar": ("tar header", "tar header", "bytes", "jpeg frame", "sample"),
+            "README.md": ("words", "bytes"),
+        },
+        ("index", "index and decode"),
+    ),
+    "unfinished index": Kind(
+        {
+            "indexing/.partial/plan.json": ("json", "bytes"),
+            "indexing/.partial/train-000000.record": ("json", "json", "bytes"),
+        },
+        ("continue indexing",),
+    ),
+    "indexed tars": Kind(
+        {
+            "indexed/dataset.json": ("json", "json", "bytes"),
+            "indexed/train.samples.npy": ("npy", "npy", "bytes"),
+            "indexed/train-000000.idx": ("words", "words", "bytes"),
+            "indexed/train-000000.tar": ("tar header", "bytes", "jpeg frame", "sample"),
+        },
+        ("verify indexed", "pca indexed", "make from indexed"),
+        True,
     ),
     "dataset as a source": Kind(
         {

@@ -1,5 +1,6 @@
 """index_shards makes a dataset of existing tars: not a byte of them changes, and every part of Freelight reads it."""
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -9,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foreign_tars import drawn, sample, write_tars
-from making import files
+from making import SMALL, files
 from miniatures import WNIDS, tar_of
 from PIL import Image
 from wds2idx import IndexCreator
 
-from freelight.shards import Dataset, FreelightError, index_shards, list_tars, verify_dataset
+from freelight.shards import Dataset, FreelightError, index_shards, list_images, list_tars, make_shards, verify_dataset
 from freelight.shards.dataset import METADATA
 
 
@@ -200,7 +201,7 @@ def test_labels_and_classes(foreign_tars: Path, tmp_path: Path) -> None:
     (tmp_path / "n.json").write_text('{"classes": ["zero", "one", "two", "three"]}')
     (tmp_path / "README.md").write_text(
         "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n"
-        "          '0': tench, Tinca tinca\n          '1': 'it''s'\n          '2': c\n---\n# x\n"
+        "          '0': tench, Tinca tinca\n          '1': 'it''s'\n          '2': \"c \\U0001f600\\\"\"\n---\n# x\n"
     )
     assert classes() == [(wnid, wnid) for wnid in sorted(WNIDS)]
     assert classes(label="json:label") == classes()
@@ -215,7 +216,7 @@ def test_labels_and_classes(foreign_tars: Path, tmp_path: Path) -> None:
     assert classes(class_names=tmp_path / "n.json") == list(
         zip(sorted(WNIDS), ("zero", "one", "two", "three"), strict=True)
     )
-    assert classes(keys=False) == [("00000", "tench, Tinca tinca"), ("00001", "it's"), ("00002", "c")], (
+    assert classes(keys=False) == [("00000", "tench, Tinca tinca"), ("00001", "it's"), ("00002", 'c \U0001f600"')], (
         "the card beside it"
     )
     with pytest.raises(FreelightError, match="has the label 3, but only 3 classes are listed, from 0"):
@@ -227,6 +228,19 @@ def test_labels_and_classes(foreign_tars: Path, tmp_path: Path) -> None:
     (path,) = write_tars(tmp_path / "ids", "t", ids, 2)
     index_shards(list_tars([f"train={path}"], label="json:a.wnid"), tmp_path / "named")
     assert Dataset(tmp_path / "named").split("train").samples["label"].tolist() == [1, 0]
+
+
+def test_an_indexed_dataset_is_a_source_of_make_shards(indexed: Dataset, foreign_tars: Path, tmp_path: Path) -> None:
+    """Its pictures are those of the tars, by the same names."""
+
+    def made(name: str, images: Path) -> dict[str, tuple[int, bytes]]:
+        source = list_images(images)
+        make_shards(source, tmp_path / name, SMALL)
+        split = Dataset(tmp_path / name).split("train")
+        labels = split.samples["label"].tolist()
+        return {path: (labels[index], split.read(index)) for index, path in enumerate(split.sources)}
+
+    assert made("a", indexed.folder) == made("b", foreign_tars)
 
 
 def test_a_test_split_may_lack_labels(tmp_path: Path) -> None:
@@ -325,6 +339,9 @@ def test_a_damaged_tar_stops_the_run_with_its_name(tmp_path: Path) -> None:
         FreelightError, match=r"t-0000.tar is cut short within n01440764_0.jpg, at byte 512; fetch it again"
     ):
         index_shards(list_tars([f"train={tar}"]), tmp_path / "out")
+    (tmp_path / "t.tar.gz").write_bytes(gzip.compress(tar_of(sample(0))))
+    with pytest.raises(FreelightError, match=r"t.tar.gz is compressed, so its samples cannot be read in place"):
+        index_shards(list_tars([f"train={tmp_path}/t.tar.gz"]), tmp_path / "gz")
     (tmp_path / "empty.tar").write_bytes(tar_of([]))
     with pytest.raises(FreelightError, match="no sample of the split 'train' can be used; its tars hold none"):
         index_shards(list_tars([f"train={tmp_path}/empty.tar"]), tmp_path / "none")

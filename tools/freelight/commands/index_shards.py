@@ -66,7 +66,7 @@ def command(
     if dry_run:
         lines = summarize_tars(source)
     else:
-        watch = counting_images("samples")
+        watch = counting_images("images")
         lines = summarize_dataset(
             index_shards(source, out, workers=workers, max_rejected=max_rejected, watch=watch), out
         )
