@@ -249,6 +249,22 @@ def test_a_dry_run_says_what_would_be_made_and_writes_nothing(pictures: Path, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_a_geometry_and_what_has_no_effect_with_it(pictures: Path, tmp_path: Path) -> None:
+    words = ["make_shards", "--images", pictures, "--out", tmp_path / "out", "--dry-run", "--geometry"]
+    result = call(*words, "shorter", "--size", 1000, "--enlarge")
+    assert result.exit_code == 0, result.output
+    start = "geometry shorter, size 1000, smaller images enlarged; train: height 1000 to "
+    assert result.stdout.splitlines()[-1].startswith(start)
+    for given, error in (
+        (["tall"], "--geometry (=tall) must be one of square, shorter, longer, original"),
+        (["original", "--size", 300], "--geometry (=original) keeps every size; omit --size and --resampling, or"),
+        (["square", "--enlarge"], "--enlarge is for the geometries shorter and longer: square always enlarges,"),
+    ):
+        result = call(*words, *given)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+        assert error in result.stderr
+
+
 def test_verify_shards_names_a_bad_sample_and_exits_1(dataset_copy: Dataset) -> None:
     folder = dataset_copy.folder
     sound = run("verify_shards", "--shards", folder, "--level", "decode")

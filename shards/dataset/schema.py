@@ -92,7 +92,7 @@ _MANIFEST = record(
         "schema": integer(),
         "image_size": nullable(integer(least=1, most=MAX_SIDE)),
         "made_with": _SETTINGS,
-        "source": mapping(anything),
+        "source": record({}, {"notes": list_of(text()), "suspect": mapping(integer())}, others=anything),
         "splits": mapping(_SPLIT, keys=plain_name),
         "files": mapping(sha256_text, keys=plain_name),
     }

@@ -128,7 +128,10 @@ def decode_shard(dataset: Dataset, split: str, shard: int) -> Iterator[npt.NDArr
         batch = samples[first : first + most].tolist()
         for place, index in enumerate(batch):
             picture = np.asarray(opened.decode(index, opened.read(index)))
-            if images.shape[1:] != picture.shape:  # memory is taken after a picture has the size that the table says
+            if most == 1:
+                images = picture[None]
+                continue
+            if not len(images):  # memory is taken after a first picture has the size that the manifest says
                 images = np.empty((most, *picture.shape), np.uint8)
             images[place] = picture
         yield images[: len(batch)]

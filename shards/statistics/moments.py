@@ -58,10 +58,10 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         flat = planes.reshape(3, -1)
         for first in range(0, len(images), _CHUNK):
             chunk = images[first : first + _CHUNK]
-            sum_image = np.zeros(chunk.shape[1:], np.uint16)
+            sum_image = np.zeros(chunk.shape[1:], np.uint16) if self.mean_image else None
             total, products = np.zeros(3, np.int64), np.zeros((3, 3), np.int64)
             for image in chunk:
-                if self.mean_image:
+                if sum_image is not None:
                     np.add(sum_image, image, out=sum_image)
                 pixels = image.reshape(-1, 3)
                 for start in range(0, count, _BLOCK):
@@ -70,11 +70,12 @@ class RGBMoments(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
                     if start:
                         flat[:, block.shape[1] :] = 0
                     products += np.vecdot(planes[:, None], planes[None]).astype(np.int64).sum(axis=2)
-                    if not self.mean_image:
+                    if sum_image is None:
                         total += planes.sum(axis=2).astype(np.int64).sum(axis=1)
-            if self.mean_image:
+            if sum_image is not None:
                 total = sum_image.sum(axis=0, dtype=np.int64).sum(axis=0)
-            self.add_sums(len(chunk), len(chunk) * count, total, products, sum_image.astype(np.int64))
+            wide = None if sum_image is None else sum_image.astype(np.int64)
+            self.add_sums(len(chunk), len(chunk) * count, total, products, wide)
         return self
 
     def merge(self, other: "RGBMoments") -> "RGBMoments":

@@ -101,7 +101,7 @@ def _look_at_sizes(
 def _describe_geometry(made_with: dict[str, Any], sizes: dict[str, dict[str, dict[str, float]] | None]) -> str:
     """Return a line on the geometry and, by split, the sizes of the images. A size may be unknown: None."""
     line = f"geometry {made_with['geometry']}"
-    if made_with["geometry"] != ORIGINAL:
+    if made_with["geometry"] != ORIGINAL and "size" in made_with:
         line += f", size {made_with['size']}"
     if made_with["geometry"] not in (SQUARE, ORIGINAL):
         line += ", smaller images enlarged" if made_with["enlarge"] else ", smaller images not enlarged"

@@ -94,6 +94,13 @@ COMMANDS = {
         ("dataset/.partial",),
     ),
     "make": Command(f"{MAKE} --images tree"),
+    "make original": Command(
+        "freelight make-shards --out ../out/made --images tree --geometry original --max-rejected 0.9"
+    ),
+    "plan shorter": Command("freelight make-shards --out ../out/made --images tree --geometry shorter --dry-run"),
+    "decode whole": Command("freelight verify-shards --shards whole --level decode", reports=True),
+    "whole pca": Command("freelight compute-pca --shards whole", tuple(f"whole/{name}" for name in STATISTICS)),
+    "again whole": Command("freelight make-shards --images tree --out whole --geometry original", ("whole/.partial",)),
     "make named": Command(f"{MAKE} --images tree --class-names tree/names.tsv --classes tree/classes.txt"),
     "continue making": Command(
         f"freelight make-shards --images images --out making {SIZE} --max-rejected 0.9", ("making",)
@@ -161,6 +168,17 @@ KINDS = {
     "shard": Kind(
         dict.fromkeys(SHARDS, ("tar header", "bytes", "bytes", "jpeg frame", "jpeg frame", "sample")), READERS, True, 2
     ),
+    "whole images": Kind(
+        {
+            "whole/dataset.json": ("json", "json", "bytes"),
+            "whole/train.samples.npy": ("npy", "npy", "bytes"),
+            "whole/train-000000.tar": ("bytes", "jpeg frame", "jpeg frame", "sample"),
+        },
+        ("decode whole", "whole pca", "again whole"),
+        True,
+        2,
+    ),
+    "statistics of whole images": Kind({"whole/statistics.npz": ("npz", "npz", "zip entry", "bytes")}, ("whole pca",)),
     "sources list": Kind(
         {f"dataset/{split}.sources.txt": ("words", "words", "bytes") for split in ("train", "val")},
         ("verify", "evaluate", "full report", "find", "preview", "submission"),
@@ -292,7 +310,7 @@ KINDS = {
             "tree/class0/1.JPEG": ("picture", "picture", "bytes", "jpeg frame"),
             "tree/class0/6.png": ("png size", "bytes"),
         },
-        ("make",),
+        ("make", "make original", "plan shorter"),
         weight=2,
     ),
     "unfinished dataset": Kind(

@@ -74,6 +74,7 @@ def deep(levels: int) -> list[Any]:
         (put("", "classes", 2, "id"), r"classes\[2\]\.id \(=''\) must be a string that is not empty"),
         (put("n90000001", "classes", 2, "id"), r"classes\[2\]\.id \(='n90000001'\) must be unique"),
         (put(7, "classes", 0, "name"), r"classes\[0\]\.name \(=7\) must be a string"),
+        (put([7], "source", "notes"), r"source\.notes\[0\] \(=7\) must be a string"),
         (put("devkit", "label_order"), r"label_order \(='devkit'\) must be one of wnid, ilsvrc"),
         (put(0, "image_size"), r"image_size \(=0\) must be an integer in 1\.\.65500"),
         (put(256.0, "image_size"), r"image_size \(=256\.0\) must be an integer"),

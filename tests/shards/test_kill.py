@@ -104,6 +104,18 @@ def test_two_workers_killed_once_and_one_worker_after_them_end_with_the_same_byt
     assert files(out) == whole
 
 
+@pytest.mark.parametrize("geometry", ["shorter", "longer", "original"])
+def test_images_kept_whole_are_killed_once_and_end_with_the_same_bytes(
+    geometry: str, images: Path, tmp_path: Path
+) -> None:
+    kept = ["--geometry", geometry]
+    kill_when(records(9), [*command(images, tmp_path / "out", 2), *kept], tmp_path / "out")
+    assert not (tmp_path / "out" / "dataset.json").exists()
+    for out, workers in (("out", 1), ("whole", 2)):
+        subprocess.run([*command(images, tmp_path / out, workers), *kept], check=True, capture_output=True)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
 def test_killed_at_20_random_moments_it_ends_with_the_same_bytes(
     images: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -33,14 +33,23 @@ print(usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
 parent must be small."""
 
 
-@pytest.mark.parametrize("name", LARGEST)
-def test_a_worker_needs_less_than_1_gb(name: str, tmp_path: Path) -> None:
-    mode, side, options = LARGEST[name]
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, "") for name in LARGEST),
+        ("alpha.png", "--geometry original"),
+        ("progressive.jpg", "--geometry original"),
+        ("progressive.jpg", "--geometry shorter --size 4000"),
+    ],
+)
+def test_a_worker_needs_less_than_1_gb(name: str, options: str, tmp_path: Path) -> None:
+    mode, side, saving = LARGEST[name]
     if not features.check({".avif": "avif", ".webp": "webp", ".jp2": "jpg_2000"}.get(Path(name).suffix, "zlib")):
         pytest.skip("this Pillow does not read the format")
     (tmp_path / "images" / "a").mkdir(parents=True)
-    Image.new(mode, (side, side)).save(tmp_path / "images" / "a" / name, **options)
+    Image.new(mode, (side, side)).save(tmp_path / "images" / "a" / name, **saving)
     command = [sys.executable, str(TOOL), "--images", str(tmp_path / "images"), "--out", str(tmp_path / "out")]
+    command += options.split()
     done = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=True)
     kilobytes, seconds = map(float, done.stdout.splitlines()[-1].split())
     print(f"{name}: {kilobytes / 1000:.0f} MB, {seconds:.1f} s")
