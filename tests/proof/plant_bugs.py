@@ -126,6 +126,14 @@ BUGS = (
                 "left, top = (scaled_width - size + 1) // 2, (scaled_height - size + 1) // 2",
             ),
         ),
+        alternatives=(
+            (
+                (
+                    r"Axis\(length, whole, \(whole - part\) // 2, part\)",
+                    "Axis(length, whole, (whole - part + 1) // 2, part)",
+                ),
+            ),
+        ),
         tests=("test_rescale.py", "test_rescaling.py"),
     ),
     Bug(
