@@ -11,7 +11,7 @@ import torch
 
 from ..shards import FreelightError
 
-EXTRAS = ("samples",)
+EXTRAS = ("samples", "metadata")
 """What a batch can hold besides images and labels, in this order."""
 
 
@@ -19,6 +19,7 @@ class Batch(NamedTuple):
     """images: of the transform's dtype, (n, 3, size, size) or (n, 10, 3, size, size). labels: int64 (n,).
 
     With a loader's `extras`, further fields follow. samples: int64 (n,), the indices of these samples in the split.
+    metadata: a list of n, the content of each sample's `.json`, None if it has none; not on the device.
     """
 
     images: torch.Tensor

@@ -1,5 +1,6 @@
 """The loader: batches of a split as torch tensors, every sample once per epoch, resumable at any batch."""
 
+import copy
 import dataclasses
 import itertools
 import os
@@ -118,6 +119,13 @@ class Loader(IterableDataset[Any]):
             None if steps_per_epoch is None else whole_number("steps_per_epoch", steps_per_epoch, least=1)
         )
         self.extras: Final = check_extras(extras)
+        # With files of its own: the reader thread closes those of `split` to open others.
+        self._metadata = copy.copy(self.split) if "metadata" in self.extras else None
+        if self._metadata is not None and self._metadata.metadata_table is None:
+            raise FreelightError(
+                f"{self.dataset.folder} has no metadata of {self.split.name} for `extras`; omit it there, or make the "
+                "dataset with: make_shards --metadata"
+            )
         self.wait_seconds = 0.0
         self.global_size = 0
         self._given_last = last
@@ -315,15 +323,18 @@ class Loader(IterableDataset[Any]):
                 start = time.perf_counter()
             decoder.end_epoch()
             self._idle, self._running = decoder, None
-            self.split.close()
+            self._close_files()
         finally:
             if self._running is decoder:
                 self._stop()
 
     def _batch(self, images: torch.Tensor, samples: Share) -> Any:
-        extras = {"samples": samples.astype(np.int64)} if self.extras else {}
-        values = (self._labels[samples], *(extras[name] for name in self.extras))
-        return make_batch(self.extras, (images, *(to_device(value, self.device) for value in values)))
+        values: list[Any] = [images, to_device(self._labels[samples], self.device)]
+        if "samples" in self.extras:
+            values.append(to_device(samples.astype(np.int64), self.device))
+        if self._metadata is not None:
+            values.append([self._metadata.metadata(sample) for sample in samples.tolist()])
+        return make_batch(self.extras, values)
 
     def _exchange(self, group: dist.ProcessGroup) -> Exchange:
         may_skip = self._reader.on_error == "skip"
@@ -370,7 +381,12 @@ class Loader(IterableDataset[Any]):
                 thread.shutdown(cancel_futures=True)
             finally:  # also when Ctrl-C ends the wait for a slow read
                 decoder.stop()
-                self.split.close()
+                self._close_files()
+
+    def _close_files(self) -> None:
+        self.split.close()
+        if self._metadata is not None:
+            self._metadata.close()
 
     def _define(self) -> Decoder:
         self.transform.check(self.split.sizes, self.statistics)

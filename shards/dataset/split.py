@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base import FreelightError, open_descriptor
+from ..base import FreelightError, anything, open_descriptor, parse_json
 from ..images import decode_picture, read_frame, read_header
 from .cache import ShardCache
-from .manifest import ShardInfo, SplitInfo, samples_name, sources_name
+from .manifest import ShardInfo, SplitInfo, metadata_name, samples_name, sources_name
 from .schema import REMEDY
-from .tables import read_keys, read_samples, read_sources
+from .tables import read_keys, read_metadata_table, read_samples, read_sources
 
 OPEN_FILES = 512
 """Maximum number of open shards. The usual limit of a process is 1,024 files."""
@@ -110,6 +110,26 @@ class Split:
             return data, _fault_of_header(data, height, width)
         found = "its header is damaged" if frame is None else "it declares {} x {} of {} components".format(*frame)
         return data, f"no RGB or grey JPEG of {height} x {width} pixels ({found})"
+
+    @functools.cached_property
+    def metadata_table(self) -> npt.NDArray[np.void] | None:
+        """Where the `.json` of each sample lies in its shard: dtype `METADATA`, (n,). None if no sample has one."""
+        path = self.folder / metadata_name(self.name)
+        if path.name not in self.info.files:
+            return None
+        return read_metadata_table(path, self.info, self.samples["shard"])
+
+    def metadata(self, index: int) -> Any:
+        """Return the content of the `.json` of sample `index`; None if it has none.
+
+        Raises `FreelightError` if it is no JSON, or cut short.
+        """
+        if self.metadata_table is None or not self.metadata_table["length"][index]:
+            return None
+        offset, length = self.metadata_table[index].tolist()
+        data = os.pread(self._descriptor(int(self.samples["shard"][index])), length, offset)
+        remedy = "put the shard back as it was"
+        return parse_json(data, anything, where=f"the .json of {self.describe(index)}", remedy=remedy)
 
     def decode(self, index: int, jpeg: bytes) -> Image.Image:
         """Return the upright RGB picture of sample `index`, decoded by Pillow from the bytes that `read` returned."""

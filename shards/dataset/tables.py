@@ -1,5 +1,6 @@
 """The tables of a split, read with checks: its samples, their sources, and the keys in a shard's index."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,14 +13,16 @@ import numpy.typing as npt
 
 from ..base import Array, FreelightError, read_array, read_limited
 from ..images import MAX_PICTURE
-from .manifest import SAMPLE, SAMPLE_1, SplitInfo
+from .manifest import METADATA, SAMPLE, SAMPLE_1, SplitInfo
 from .schema import REMEDY
 
 FIRST_PICTURE = 3 * BLOCKSIZE
 """Offset of the first JPEG in a shard: the label, its header and the JPEG's header lie before it. In an indexed shard
 the picture's header alone may.
 """
-_INDEX_LINE = re.compile(r"cls [0-9]+ [0-9]+ (\S+)\.cls jpg [0-9]+ [0-9]+ \1\.jpg")
+_INDEX_LINE = re.compile(r"cls [0-9]+ [0-9]+ (\S+)\.cls jpg [0-9]+ [0-9]+ \1\.jpg(?: json [0-9]+ [0-9]+ \1\.json)?")
+MAX_METADATA = 1 << 20
+"""Maximum size of a sample's `.json`, bytes."""
 # Limits of a line, bytes. A source path may name an archive and a member in it.
 _INDEX_BYTES, _SOURCE_BYTES = 256, 1 << 14
 _ESCAPED = re.compile(r"[\s%]")
@@ -80,6 +83,24 @@ def _check_rows(
         limits = [int(np.broadcast_to(limit, bad.shape)[row]) for limit in (least, most)]
         wanted = f"must be {limits[0]}" if limits[0] == limits[1] else f"must lie in {limits[0]}..{limits[1]}"
         raise FreelightError(f"{path}: row {row}: {column} (={table[column][row]}) {wanted}; {REMEDY}")
+
+
+def read_metadata_table(path: Path, info: SplitInfo, shards: npt.NDArray[Any]) -> npt.NDArray[np.void]:
+    """Return the table of the samples' `.json`: dtype `METADATA`, (samples,). shards: the shard of each sample.
+
+    Raises `FreelightError` if a row does not lie within its shard, or is longer than `MAX_METADATA`.
+    """
+    try:
+        table: npt.NDArray[np.void] = read_array(path, Array(METADATA, (info.samples,)), remedy=REMEDY)
+    except FileNotFoundError:
+        raise FreelightError(f"{path} is missing; {REMEDY}") from None
+    if hashlib.sha256(path.read_bytes()).hexdigest() != info.files.get(path.name):
+        raise FreelightError(f"{path} was changed after it was written; {REMEDY}")
+    room = np.array([shard.bytes for shard in info.shards])[shards] - table["length"]
+    offsets = table["offset"].astype(np.int64)  # a value too large becomes negative
+    _check_rows(path, table, "length", table["length"] > MAX_METADATA, 0, MAX_METADATA)
+    _check_rows(path, table, "offset", (offsets < 0) | (offsets > room), 0, room)
+    return table
 
 
 def read_sources(path: Path, samples: int) -> list[str]:

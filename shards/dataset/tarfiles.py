@@ -31,6 +31,10 @@ class TarWriter:
         """Add `<key>.cls` and `<key>.jpg`; return the offsets of their contents."""
         return self.add(f"{key}.cls", label_text(label)), self.add(f"{key}.jpg", jpeg)
 
+    def add_metadata(self, key: str, metadata: bytes) -> int:
+        """Add `<key>.json`, after `add_sample`; return the offset of its content."""
+        return self.add(f"{key}.json", metadata)
+
     def close(self) -> None:
         """Write the end mark, and pad the last record with zeros as `tar` does."""
         end = self._end + 2 * tarfile.BLOCKSIZE

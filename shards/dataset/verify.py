@@ -40,6 +40,7 @@ class _Task:
     sources: list[str]
     index: str
     split: SplitInfo
+    metadata: npt.NDArray[np.void] | None
 
 
 def verify_dataset(
@@ -82,11 +83,17 @@ def verify_dataset(
                 sources = opened.sources
             except FreelightError as error:
                 problems.append(str(error))
+        metadata = None
+        try:
+            metadata = opened.metadata_table
+        except FreelightError as error:
+            problems.append(str(error))
         bounds = np.searchsorted(opened.samples["shard"], np.arange(len(split.shards) + 1))
         bare = replace(split, shards=(), files={})
         for shard, (info, first, last) in enumerate(zip(split.shards, bounds[:-1], bounds[1:], strict=True)):
             index = split.index_name(name, shard)
-            tasks.append(_Task(info, opened.samples[first:last], sources[first:last], index, bare))
+            described = None if metadata is None else metadata[first:last]
+            tasks.append(_Task(info, opened.samples[first:last], sources[first:last], index, bare, described))
     check = functools.partial(_check_shard, folder, level)
     for found in watch(run_tasks(check, tasks, workers=workers), sum(len(task.rows) for task in tasks)):
         problems += found.problems
@@ -135,7 +142,9 @@ def _check_shard(folder: Path, level: str, task: _Task) -> ShardCheck:
         ]
     elif not unchanged and not problems:
         problems = list(_changes_around_pictures(data, path, folder / task.index, task))
-        if not problems:
+        if not problems and found == task.info.bytes:
+            problems = [f"{path}: the .json of a sample is changed; make the dataset again"]
+        elif not problems:
             problems = [f"{path} has {found} bytes, but the manifest says {task.info.bytes}; make the dataset again"]
     try:
         read_keys(folder / task.index, len(task.rows), indexed=indexed)
@@ -201,8 +210,11 @@ def _changes_around_pictures(data: bytes, path: str, index: Path, task: _Task) -
         keys = read_keys(index, len(task.rows))
         buffer = io.BytesIO()
         tar = TarWriter(buffer)
-        for key, row in zip(keys, task.rows, strict=True):
+        for place, (key, row) in enumerate(zip(keys, task.rows, strict=True)):
             tar.add_sample(key, int(row["label"]), data[int(row["offset"]) :][: int(row["length"])])
+            if task.metadata is not None:
+                offset, length = task.metadata[place].tolist()
+                tar.add_metadata(key, data[offset : offset + length])
         tar.close()
     except FreelightError:
         yield f"{path} was changed after it was written, and so was its index; make the dataset again"

@@ -9,11 +9,16 @@ from .rescaling import ORIGINAL, Rescaling, rescale_pixels
 
 
 class Rescaled(NamedTuple):
-    """A rescaled picture: its JPEG, and `kind` and `damage` of the source file, as in `Decoded`."""
+    """A rescaled picture: its JPEG, and of the source file `kind` and `damage`, as in `Decoded`, and the size.
+
+    height, width: upright, pixels; 0 if unknown.
+    """
 
     jpeg: bytes
     kind: str
     damage: str = ""
+    height: int = 0
+    width: int = 0
 
 
 def rescale_picture(data: bytes, rescaling: Rescaling) -> Rescaled:
@@ -24,12 +29,13 @@ def rescale_picture(data: bytes, rescaling: Rescaling) -> Rescaled:
     Raises `FreelightError` with the reason if the picture is damaged.
     """
     pixels, kind, damage, plain = decode_pixels(data, rescaling.max_pixels)
+    height, width = pixels.shape[:2]
     frame = read_frame(data) if plain and rescaling.geometry == ORIGINAL else None
-    if frame is not None and frame[:2] == pixels.shape[:2]:
-        return Rescaled(data, kind)
+    if frame is not None and frame[:2] == (height, width):
+        return Rescaled(data, kind, "", height, width)
     jpeg = encode_jpeg(rescale_pixels(pixels, rescaling), rescaling.quality, rescaling.subsampling)
     prove_decodable(jpeg)
-    return Rescaled(jpeg, kind, damage)
+    return Rescaled(jpeg, kind, damage, height, width)
 
 
 def rescale_file(data: bytes, rescaling: Rescaling) -> bytes:

@@ -68,8 +68,9 @@ def read_blob(blob: bytes) -> Rescaled:
     head, _, body = blob.partition(b"\n")
     if head == _REJECTED:
         raise FreelightError(body.decode())
-    kind, _, damage = head.decode().partition("\t")
-    return Rescaled(body, kind, damage)
+    kind, *further = head.decode().split("\t")  # 0.1 had the kind alone
+    damage, height, width = further if len(further) == 3 else (further[0] if further else "", "0", "0")
+    return Rescaled(body, kind, damage, int(height), int(width))
 
 
 def _missing_segments(source: OrderedSource, wanted: frozenset[str] | None, folder: Path) -> Iterator[_Segment]:
@@ -126,7 +127,7 @@ def _rescale_segment(
             note(picture.path)
             try:
                 rescaled = rescale_picture(picture.data, rescaling)
-                head = f"{rescaled.kind}\t{rescaled.damage}".rstrip("\t")  # 0.1 had the kind alone
+                head = f"{rescaled.kind}\t{rescaled.damage}\t{rescaled.height}\t{rescaled.width}"
                 blob = head.encode() + b"\n" + rescaled.jpeg
             except FreelightError as error:
                 blob = _REJECTED + b"\n" + str(error).encode()

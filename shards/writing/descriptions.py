@@ -9,6 +9,14 @@ from ..dataset import Manifest
 from ..sources import ClassInfo
 
 INFO, CARD = "_info.json", "README.md"
+# The fields of a sample's `.json`, which `shard.py` writes, and their types in a card.
+_METADATA = {
+    "class_id": "string",
+    "class_name": "string",
+    "source": "string",
+    "original_height": "int64",
+    "original_width": "int64",
+}
 
 
 def describe_dataset(manifest: Manifest) -> dict[str, bytes]:
@@ -45,17 +53,22 @@ def _card(manifest: Manifest) -> bytes:
         counts += [f"  - name: {published}", f"    num_bytes: {size}", f"    num_examples: {split.samples}"]
         table += [f"| {name} | {split.samples} | {len(split.shards)} | {size / 1e6:.1f} |"]
     total = sum(shard.bytes for split in manifest.splits.values() for shard in split.shards)
-    features = [("jpg", "image"), ("__key__", "string"), ("__url__", "string")]
+    features = [("jpg", "dtype: image"), ("__key__", "dtype: string"), ("__url__", "dtype: string")]
+    contents = "`<key>.jpg` and `<key>.cls`, its label"
+    if manifest.made_with.get("metadata"):
+        fields = "".join(f"\n    - name: {name}\n      dtype: {dtype}" for name, dtype in _METADATA.items())
+        features.insert(1, ("json", f"struct:{fields}"))
+        contents += ", and `<key>.json`, its class, and the path and size of its source"
     lines = [
         "---",
         *("configs:", "- config_name: default", "  data_files:", *files),
         *("dataset_info:", "  features:", "  - name: cls", "    dtype:", "      class_label:", "        names:"),
         *(f"          '{label}': {_quoted(name)}" for label, name in enumerate(_unique_names(manifest.classes))),
-        *(line for name, dtype in features for line in (f"  - name: {name}", f"    dtype: {dtype}")),
+        *(line for name, dtype in features for line in (f"  - name: {name}", f"    {dtype}")),
         *("  splits:", *counts, f"  download_size: {total}", f"  dataset_size: {total}"),
         "---",
         "",
-        f"Pictures of {len(manifest.classes)} classes. A sample is `<key>.jpg` and `<key>.cls`, its label.",
+        f"Pictures of {len(manifest.classes)} classes. A sample is {contents}.",
         "",
         *("| split | samples | shards | megabytes |", "|---|---|---|---|", *table),
         "",

@@ -11,6 +11,7 @@ import numpy as np
 from ..base import FreelightError, atomic_write
 from ..dataset import (
     MANIFEST,
+    METADATA,
     REJECTED,
     SAMPLE,
     SUSPECT,
@@ -18,6 +19,7 @@ from ..dataset import (
     ShardInfo,
     SplitInfo,
     common_side,
+    metadata_name,
     samples_name,
     sources_name,
     summarize_sizes,
@@ -94,7 +96,7 @@ def _to_lines(by_split: dict[str, list[dict[str, str]]]) -> bytes:
 def _finish_split(
     output: Output, split: str, records: list[ShardRecord], rejected: list[dict[str, str]], classes: int, schema: int
 ) -> SplitInfo:
-    """Write the samples table and the list of sources of a split; delete shards without samples."""
+    """Write a split's samples table, list of sources and table of metadata; delete shards without samples."""
     kept = [record for record in records if record.samples]
     if not kept:
         raise FreelightError(f"no image of the split {split!r} can be decoded; the last one rejected: {rejected[-1]}")
@@ -113,8 +115,14 @@ def _finish_split(
     paths = "".join(f"{sample.path}\n" for record in kept for sample in record.samples)
     with atomic_write(output.folder / sources_name(split)) as file:
         file.write(paths.encode(errors="surrogateescape"))
+    names = [samples_name(split), sources_name(split)]
+    metadata = [(s.metadata_offset, s.metadata_length) for record in kept for s in record.samples]
+    if any(length for _, length in metadata):
+        names.append(metadata_name(split))
+        with atomic_write(output.folder / metadata_name(split)) as file:
+            np.save(file, np.array(metadata, dtype=METADATA))
     files = {record.index_name: record.index_sha256 for record in kept}
-    for name in (samples_name(split), sources_name(split)):
+    for name in names:
         output.publish(name)
         files[name] = hashlib.sha256((output.folder / name).read_bytes()).hexdigest()
     return SplitInfo(

@@ -13,7 +13,13 @@ from ..dataset import SCHEMA
 from ..images import MAX_PIXELS, SQUARE, Rescaling, finds_damage, jpeg_decoder
 from ..sources import Source
 
-NOT_IN_0_1 = {"max_pixels": MAX_PIXELS, "reject_suspect": False, "geometry": SQUARE, "enlarge": False}
+NOT_IN_0_1 = {
+    "max_pixels": MAX_PIXELS,
+    "reject_suspect": False,
+    "geometry": SQUARE,
+    "enlarge": False,
+    "metadata": False,
+}
 """Settings that version 0.1 did not record, and the values with which its datasets are continued."""
 
 
@@ -29,8 +35,8 @@ class ShardSettings:
     samples_per_shard: None means a 32nd of the largest split, within 100..2000: a small dataset still keeps all workers
     busy, and ImageNet's 641 shards can all be open at once (the usual limit is 1,024 files). seed: of the shuffle.
     limit: maximum number of images per split, taken after the shuffle. reject_suspect: leave out JPEGs whose data are
-    damaged though they decode, which only simplejpeg notices. schema: of the dataset directory; `make_shards` finishes
-    what an earlier version began in its schema.
+    damaged though they decode, which only simplejpeg notices. metadata: whether each sample gets a `.json`. schema: of
+    the dataset directory; `make_shards` finishes what an earlier version began in its schema.
     """
 
     rescaling: Rescaling = field(default_factory=Rescaling)
@@ -38,6 +44,7 @@ class ShardSettings:
     seed: int = 0
     limit: int | None = None
     reject_suspect: bool = False
+    metadata: bool = False
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -64,6 +71,7 @@ class ShardSettings:
             "limit": self.limit,
             "samples_per_shard": self.samples_per_shard,
             "reject_suspect": self.reject_suspect,
+            "metadata": self.metadata,
             "freelight": __version__,
             "pillow": PIL.__version__,
             "jpeg_decoder": jpeg_decoder(),

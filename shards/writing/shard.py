@@ -1,6 +1,7 @@
 """Write one shard. Its bytes depend only on its source pictures and the settings."""
 
 import hashlib
+import itertools
 import json
 import os
 import zlib
@@ -23,8 +24,8 @@ from ..base import (
     text,
 )
 from ..dataset import TarWriter, index_name, label_text, shard_name
-from ..images import MAX_PICTURE, MAX_SIDE, check_picture_bytes, read_frame, rescale_picture
-from ..sources import Source, read_blob
+from ..images import MAX_PICTURE, MAX_SIDE, Rescaled, check_picture_bytes, read_frame, rescale_picture
+from ..sources import Source, SourceImage, read_blob
 from .dealing import ShardTask
 from .settings import ShardSettings
 
@@ -36,7 +37,8 @@ class WrittenSample(NamedTuple):
     """A sample of a written shard.
 
     offset, length: of its JPEG in the tar, bytes. crc32: of the JPEG. kind: of the source file, "colour", "greyscale"
-    or "cmyk". path: of the source. height, width: of the picture, pixels.
+    or "cmyk". path: of the source. height, width: of the picture, pixels. metadata_offset, metadata_length: of its
+    `.json` in the tar, bytes; length 0 if it has none.
     """
 
     offset: int
@@ -47,13 +49,16 @@ class WrittenSample(NamedTuple):
     path: str
     height: int = 0
     width: int = 0
+    metadata_offset: int = 0
+    metadata_length: int = 0
 
 
 _UINT32 = integer(most=2**32 - 1)
 _SIDE = integer(least=1, most=MAX_SIDE)
-# The last two are new in schema 2.
+# The last four are new in schema 2.
 _SAMPLE = items(
     *(integer(), _UINT32, integer(least=-1), _UINT32, one_of("colour", "greyscale", "cmyk"), text(), _SIDE, _SIDE),
+    *(integer(), _UINT32),
     least=6,
 )
 _LISTED = list_of(record({"split": text(), "path": text(), "reason": text()}))
@@ -119,7 +124,8 @@ class ShardRecord:
         expected = [(image.path, image.label) for image in task.images if image.path not in rejected]
         if (found.name, [(sample.path, sample.label) for sample in found.samples]) != (task.name, expected):
             raise FreelightError(f"{path} is not the record of {task.name} of this source; {remedy}")
-        if any(sample.offset + sample.length > found.bytes for sample in found.samples):
+        ends = ((s.offset + s.length, s.metadata_offset + s.metadata_length) for s in found.samples)
+        if max(itertools.chain.from_iterable(ends), default=0) > found.bytes:
             raise FreelightError(f"{path} has a sample that ends after the {found.bytes} bytes of its shard; {remedy}")
         return found
 
@@ -149,9 +155,10 @@ def write_shard(
 ) -> ShardRecord:
     """Write `<split>-NNNNNN.tar` and its DALI index `.idx` (v1.2) into `folder`; return the record.
 
-    A sample is `<key>.cls` (the label in five ASCII digits, or -1 for none) and `<key>.jpg`. Pictures that cannot be
-    decoded are left out and recorded with the reason, so keys may have gaps. note: gets the path of each picture before
-    it is decoded. Raises `FreelightError` if the source changed since it was listed.
+    A sample is `<key>.cls` (the label in five ASCII digits, or -1 for none), `<key>.jpg` and, if the settings say so,
+    `<key>.json`. Pictures that cannot be decoded are left out and recorded with the reason, so keys may have gaps.
+    note: gets the path of each picture before it is decoded. Raises `FreelightError` if the source changed since it was
+    listed.
     """
     samples: list[WrittenSample] = []
     rejected: list[dict[str, str]] = []
@@ -166,21 +173,28 @@ def write_shard(
             data = source.read(image) if image.bytes <= MAX_PICTURE else b""
             try:
                 check_picture_bytes(image.bytes)
-                jpeg, kind, damage = read_blob(data) if source.rescaled else rescale_picture(data, settings.rescaling)
-                if damage and settings.reject_suspect:
-                    raise FreelightError(f"suspect: {damage}")
+                rescaled = read_blob(data) if source.rescaled else rescale_picture(data, settings.rescaling)
+                if rescaled.damage and settings.reject_suspect:
+                    raise FreelightError(f"suspect: {rescaled.damage}")
             except FreelightError as error:
                 rejected.append({"split": task.split, "path": image.path, "reason": str(error)})
                 continue
-            if damage:
-                suspect.append({"split": task.split, "path": image.path, "reason": damage})
+            jpeg, kind = rescaled.jpeg, rescaled.kind
+            if rescaled.damage:
+                suspect.append({"split": task.split, "path": image.path, "reason": rescaled.damage})
             name = f"{key:08d}" if settings.schema == 1 else f"{task.split}-{key:08d}"
             label_at, jpeg_at = tar.add_sample(name, image.label, jpeg)
             label_length = len(label_text(image.label))
-            index_lines.append(f"cls {label_at} {label_length} {name}.cls jpg {jpeg_at} {len(jpeg)} {name}.jpg\n")
+            line = f"cls {label_at} {label_length} {name}.cls jpg {jpeg_at} {len(jpeg)} {name}.jpg"
+            metadata_at, metadata = 0, b""
+            if settings.metadata:
+                metadata = _describe(image, source, rescaled)
+                metadata_at = tar.add_metadata(name, metadata)
+                line += f" json {metadata_at} {len(metadata)} {name}.json"
+            index_lines.append(f"{line}\n")
             height, width, _ = read_frame(jpeg) or (0, 0, 0)
-            crc32 = zlib.crc32(jpeg)
-            samples.append(WrittenSample(jpeg_at, len(jpeg), image.label, crc32, kind, image.path, height, width))
+            of_jpeg = (jpeg_at, len(jpeg), image.label, zlib.crc32(jpeg), kind, image.path, height, width)
+            samples.append(WrittenSample(*of_jpeg, metadata_at, len(metadata)))
         tar.close()
     index = f"v1.2 {len(samples)}\n{''.join(index_lines)}".encode()
     with atomic_write(folder / task.index_name, sync_folder=False) as file:
@@ -195,3 +209,19 @@ def write_shard(
         rejected=tuple(rejected),
         suspect=tuple(suspect),
     )
+
+
+def _describe(image: SourceImage, source: Source, rescaled: Rescaled) -> bytes:
+    """Return the content of a sample's `.json`, ASCII: its class, and the path and the upright size of its source.
+
+    Class id and name are null without a label.
+    """
+    info = source.classes[image.label] if image.label >= 0 else None
+    content = {
+        "class_id": info and info.id,
+        "class_name": info and info.name,
+        "source": image.path,
+        "original_height": rescaled.height,
+        "original_width": rescaled.width,
+    }
+    return json.dumps(content).encode()

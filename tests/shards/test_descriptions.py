@@ -84,6 +84,16 @@ def test_class_names_are_unique_and_come_back_from_yaml(
     assert [ClassInfo(**info) for info in json.loads(described["_info.json"])["classes"]] == list(manifest.classes)
 
 
+def test_the_card_of_a_dataset_with_metadata_has_its_fields(dataset: Dataset) -> None:
+    made_with = {**dataset.manifest.made_with, "metadata": True}
+    card = describe_dataset(replace(dataset.manifest, made_with=made_with))["README.md"]
+    features = {feature["name"]: feature for feature in front_matter(card)["dataset_info"]["features"]}
+    assert list(features) == ["cls", "jpg", "json", "__key__", "__url__"]
+    fields = {field["name"]: field["dtype"] for field in features["json"]["struct"]}
+    text = dict.fromkeys(("class_id", "class_name", "source"), "string")
+    assert fields == {**text, **dict.fromkeys(("original_height", "original_width"), "int64")}
+
+
 def test_the_splits_names_are_those_that_datasets_allows(dataset: Dataset) -> None:
     """Its split names have no hyphen, and `no` is a truth value of YAML."""
     splits = {"no": dataset.manifest.splits["train"], "v-2.b": dataset.manifest.splits["val"]}

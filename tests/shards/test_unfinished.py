@@ -46,7 +46,7 @@ RECORDS = {
     "a missing field": (edit(lambda record: record.pop("sha256") and None), "sha256 is missing"),
     "a short row": (
         edit(lambda record: record["samples"][3].clear()),
-        r"samples\[3\] .* must be a list of 6 to 8 items",
+        r"samples\[3\] .* must be a list of 6 to 10 items",
     ),
     "a huge label": (edit(lambda record: record["samples"][0].__setitem__(2, 2**40)), "is not the record of"),
     "a split that is a path": (edit(lambda record: record.update(split="../../x")), "split .* must be a name"),

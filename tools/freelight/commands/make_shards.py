@@ -91,6 +91,11 @@ PATH = click.Path(path_type=Path)
     help="Leave out JPEGs that are damaged in the middle. Without it they are used, and listed in suspect.jsonl. Needs "
     "freelight[fast].",
 )
+@click.option(
+    "--metadata",
+    is_flag=True,
+    help="Add a .json to each sample: class id and name, path and upright size of its source.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be made, and write nothing.")
 @reports_errors
 def command(
@@ -110,6 +115,7 @@ def command(
     limit: int | None,
     max_rejected: float,
     reject_suspect: bool,
+    metadata: bool,
     dry_run: bool,
     **listing: Any,
 ) -> None:
@@ -122,6 +128,7 @@ def command(
         seed=seed,
         limit=limit,
         reject_suspect=reject_suspect,
+        metadata=metadata,
     )
     source = list_images(images, seed=seed, **listing)
     if dry_run:
