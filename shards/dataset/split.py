@@ -81,15 +81,15 @@ class Split:
         If it is the copy of a remote dataset's shard that is damaged, the shard is fetched again first.
         """
         data, fault = self._read(index)
-        remedy = "delete the folder and make the dataset again"
+        remedy, again = "delete the folder and make the dataset again", "copy the dataset there again"
+        if self.info.indexed:
+            remedy = again = "put the original tar back, or index the tars again"
         if fault is not None and self.cache is not None:
             shard = int(self.samples["shard"][index])
             os.close(self._descriptors.pop(shard))
             self.cache.drop_if_damaged(self.info.shards[shard].name, self.info.shards[shard].sha256)
             data, fault = self._read(index)
-            remedy = (
-                f"it was fetched again from {self.cache.url}: check the cache's disk, or copy the dataset there again"
-            )
+            remedy = f"it was fetched again from {self.cache.url}: check the cache's disk, or {again}"
         if fault is not None:
             raise FreelightError(f"{self.describe(index)} is {fault}; {remedy}")
         return data
@@ -140,7 +140,8 @@ class Split:
             picture.load()
             return picture if picture.mode == "RGB" else picture.convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, FreelightError) as error:
-            raise FreelightError(f"{self.describe(index)} does not decode ({error}); make the dataset again") from None
+            remedy = "index the tars with `check` decode" if self.info.indexed else "make the dataset again"
+            raise FreelightError(f"{self.describe(index)} does not decode ({error}); {remedy}") from None
 
     def describe(self, index: int) -> str:
         """Return a sample's shard, key and source path, for messages; without what cannot be read."""

@@ -1,5 +1,6 @@
 """Make a dataset directory of existing tars, which stay as they are: index each once, and resume after a stop."""
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -23,6 +24,7 @@ from ..base import (
     as_file_name,
     atomic_write,
     mapping,
+    naming_pictures,
     read_json,
     run_tasks,
 )
@@ -135,8 +137,8 @@ def index_shards(
         missing = [task for task in tasks if task not in known]
         place = LabelPlace.parse(source.label)
         index = functools.partial(_index_task, out, place, source.check)
-        fresh = run_tasks(index, missing, workers=workers)
-        records = list(watch(limit.check(itertools.chain(known.values(), fresh), None), None))
+        with naming_pictures(out / PARTIAL), contextlib.closing(run_tasks(index, missing, workers=workers)) as fresh:
+            records = list(watch(limit.check(itertools.chain(known.values(), fresh), None), None))
         by_tar = {(record.base, record.tar): record for record in records}
         ordered = [(task, by_tar[task.base, task.tar]) for task in tasks]
         total = sum(record.images for record in records)

@@ -85,7 +85,8 @@ def _expand(pattern: str) -> Iterator[str]:
     places = list(itertools.islice(expand_braces(pattern), MAX_TARS + 1))
     if len(places) > MAX_TARS:
         raise FreelightError(f"`splits`: {pattern} names more than {MAX_TARS} tars")
-    for place in places:
+    for given in places:
+        place = given if "://" in given else str(Path(given).expanduser())  # no shell expands it within quotes
         if not (_GLOB_URL if "://" in place else _GLOB).search(place):
             yield place if "://" in place else as_text(str(Path(place).absolute()))
             continue

@@ -19,6 +19,7 @@ from ..base import (
     integer,
     list_of,
     mapping,
+    noting_pictures,
     nullable,
     plain_name,
     read_array,
@@ -154,11 +155,13 @@ def index_tar(folder: Path, place: LabelPlace, check: str, may_lack_labels: froz
     def index() -> TarRecord:
         return _index(folder, place, check, task.split not in may_lack_labels, task)
 
-    if task.base is None:
-        found = index()
-    else:
-        where = f"{task.base}/{task.tar}"
-        found = retry(index, f"{where} cannot be read", missing=f"{where} is missing; correct `splits`")
+    with noting_pictures(folder / task.partial("record")) as note:
+        note(task.tar)
+        if task.base is None:
+            found = index()
+        else:
+            where = f"{task.base}/{task.tar}"
+            found = retry(index, f"{where} cannot be read", missing=f"{where} is missing; correct `splits`")
     with atomic_write(folder / task.partial("record")) as file:
         file.write(json.dumps(asdict(found)).encode())
     return found
