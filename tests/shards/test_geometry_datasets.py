@@ -112,7 +112,7 @@ def test_it_verifies_at_each_level_until_a_byte_is_flipped(
 
 
 @pytest.mark.parametrize("geometry", ["shorter", "longer", "original"])
-def test_stops_and_an_archive_read_in_order_give_the_same_bytes(
+def test_stops_and_an_archive_written_to_a_url_give_the_same_bytes(
     geometry: str, mixed: Source, members: dict[str, dict[str, bytes]], made: Callable[[str], Path], tmp_path: Path
 ) -> None:
     def stop(records: Iterable[ShardRecord], total: int | None) -> Iterator[ShardRecord]:
@@ -132,7 +132,8 @@ def test_stops_and_an_archive_read_in_order_give_the_same_bytes(
     archive.write_bytes(
         gzip.compress(tar_of((f"{name}.tar", tar_of(inner.items())) for name, inner in members.items()))
     )
-    make_shards(list_images(archive), tmp_path / "ordered", settings)
+    out = f"file://{tmp_path}/ordered"
+    make_shards(list_images(archive), out, settings, staging=tmp_path / "staging")
     assert pictures_of(tmp_path / "ordered") == pictures_of(made(geometry))
 
 

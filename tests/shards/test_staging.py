@@ -2,6 +2,7 @@
 
 import functools
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from PIL import Image
 from freelight.shards import Dataset, FreelightError, OrderedSource, ShardSettings, Source, list_images, make_shards
 from freelight.shards.images import Rescaling
 from freelight.shards.sources import RescaledSegment
+from freelight.shards.writing.settings import NOT_IN_0_1
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -243,6 +245,11 @@ def test_for_a_url_it_is_staged_in_a_named_folder_and_resumes_there(
     with pytest.raises(Stop):
         make_shards(list_images(images), out, TINY, staging=staging, watch=stop)
     assert len(list(staging.glob("*/*.json"))) >= 4
+    plan = json.loads((tmp_path / "store" / ".partial" / "plan.json").read_text())
+    for name in ("schema", *NOT_IN_0_1):
+        del plan[name]
+    job = hashlib.sha256(json.dumps([out, plan]).encode()).hexdigest()
+    assert (staging / job[:16]).is_dir(), "the folder that release 0.1 would have filled"
     seen: list[RescaledSegment] = []
     make_shards(
         list_images(images),
