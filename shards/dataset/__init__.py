@@ -20,12 +20,13 @@ from .manifest import (
 from .schema import is_base
 from .sizes import common_side, summarize_sizes
 from .split import Split
-from .tables import index_line, read_keys, to_schema_1
+from .tables import MAX_METADATA, index_line, read_keys, to_schema_1
 from .tarfiles import TarWriter, label_text
 from .verify import ShardCheck, verify_dataset
 
 __all__ = [
     "MANIFEST",
+    "MAX_METADATA",
     "METADATA",
     "REJECTED",
     "SAMPLE",

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..base import FreelightError, anything, mapping, parse_json
+from ..dataset import MAX_METADATA
 from ..images import MAX_PICTURE, Header, read_header
 from ..sources import walk_tar
 from .stream import TarStream
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
-MAX_TEXT, MAX_JSON = 256, 1 << 20
-"""Upper bounds for a label's text and for a `.json`, bytes."""
+MAX_TEXT = 256
+"""Upper bound for a label's text, bytes."""
 MAX_MEMBERS = 64
 """Upper bound for the members of a sample."""
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -33,7 +34,7 @@ class LabelPlace:
         kind, colon, path = text.partition(":")
         if not kind or (colon and (kind != "json" or not all(path.split(".")))) or (kind == "json" and not colon):
             raise FreelightError(f"`label` (={text}) must be the extension of a member, such as cls, or json:<key>")
-        return cls(kind, tuple(path.split(".")) if colon else ())
+        return cls(kind.lower(), tuple(path.split(".")) if colon else ())
 
 
 @dataclass(slots=True)
@@ -91,11 +92,12 @@ def read_samples(
         sample.members.append((kind, offset, size, name))
         lower = kind.lower()
         try:
+            if lower == "json":
+                _check_size("json", size, MAX_METADATA)
+                sample.metadata = offset, size
             if lower == place.kind and not sample.fault:
                 sample.label = _read_label(tar, offset, size, place)
-            if lower == "json":
-                sample.metadata = offset, size
-            elif lower.rpartition(".")[2] in PICTURES:
+            if lower.rpartition(".")[2] in PICTURES:
                 sample.pictures.append(_read_picture(tar, name, offset, size, keep))
         except FreelightError as error:
             sample.fault = sample.fault or str(error)
@@ -133,12 +135,16 @@ def _read_picture(tar: TarStream, name: str, offset: int, size: int, keep: bool)
     return Picture(name, offset, size, zlib.crc32(data), read_header(data), data if keep else b"")
 
 
+def _check_size(kind: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise FreelightError(f"its .{kind} has {size} bytes; at most {limit} are read")
+
+
 def _read_label(tar: TarStream, offset: int, size: int, place: LabelPlace) -> str:
     """Return a sample's label as text, "" if it has none."""
     member = f"its .{place.kind}"
-    limit = MAX_JSON if place.path else MAX_TEXT
-    if size > limit:
-        raise FreelightError(f"{member} has {size} bytes; at most {limit} are read")
+    if not place.path:
+        _check_size(place.kind, size, MAX_TEXT)
     data = tar.read_at(offset, size)
     value: object
     if place.path:

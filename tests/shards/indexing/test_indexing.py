@@ -142,6 +142,10 @@ BAD = {
     "cut": ([("a.jpg", drawn(1)[:150]), ("a.cls", b"1")], "its header is cut short"),
     "no number": ([("a.jpg", drawn(1)), ("a.cls", b"-7")], "its .cls has no class number or id"),
     "no text": ([("a.jpg", drawn(1)), ("a.cls", b"\xff")], "its .cls is not UTF-8 text"),
+    "large": (
+        [*sample(1)[:2], ("n01751748_1.json", b" " * (2**20 + 1))],
+        "its .json has 1048577 bytes; at most 1048576 are read",
+    ),
     "long": ([("a.jpg", drawn(1)), ("a.cls", b"1" * 300)], "its .cls has 300 bytes; at most 256 are read"),
 }
 

@@ -11,7 +11,7 @@ import click
 from freelight.pipeline import Lighting, LightingMode
 from freelight.pipeline.pictures import Preview, draw_preview, save_png
 from freelight.shards import Dataset, Statistics
-from freelight.shards.base import OutputFile, reports_errors, say
+from freelight.shards.base import OutputFile, reports_errors, say, with_cache
 
 
 @click.command(name="preview", help=__doc__)
@@ -29,12 +29,22 @@ from freelight.shards.base import OutputFile, reports_errors, say
 )
 @click.option("--strength", default=0.1, show_default=True, help="Standard deviation of the lighting noise.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the training run whose epochs are shown.")
+@with_cache
 @reports_errors
 def command(
-    shards: Path, out: Path, split: str, rows: int, draws: int, lighting: LightingMode, strength: float, seed: int
+    shards: Path,
+    out: Path,
+    split: str,
+    rows: int,
+    draws: int,
+    lighting: LightingMode,
+    strength: float,
+    seed: int,
+    cache: Path | None,
+    cache_bytes: int,
 ) -> None:
     preview = Preview(rows=rows, draws=draws, lighting=Lighting(mode=lighting, strength=strength), seed=seed)
-    dataset = Dataset(shards)
+    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
     sheet = draw_preview(dataset, dataset.split(split), Statistics.load(shards), preview)
     save_png(sheet, out)
     say(f"{out}: {sheet.width} x {sheet.height} pixels")
