@@ -23,6 +23,7 @@ from freelight.shards import (
     ShardSettings,
     Source,
     Statistics,
+    compute_statistics,
     list_images,
     make_shards,
     verify_dataset,
@@ -79,6 +80,15 @@ def test_the_dataset_verifies_and_keeps_its_fingerprint(dataset: Dataset) -> Non
     assert verify_dataset(dataset.folder, level="decode") == []
     assert dataset.fingerprint.startswith("095ca99e96d6")
     assert Statistics.load(dataset.folder).is_of(dataset, "train")
+
+
+def test_its_statistics_are_computed_again_to_the_bit(dataset: Dataset) -> None:
+    """The eigenbasis may differ in the last digits, on another processor."""
+    kept, found = Statistics.load(dataset.folder), compute_statistics(dataset)
+    for name in ("mean_image", "mean", "covariance", "pixels", "images"):
+        assert np.array_equal(getattr(found, name), getattr(kept, name)), f"{name}: other pixels, or other sums"
+    np.testing.assert_allclose(found.eigenvectors, kept.eigenvectors, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.eigenvalues, kept.eigenvalues, rtol=1e-12)
 
 
 def test_the_dataset_is_accepted_as_it_is_by_the_command_that_made_it(source: Source, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def dataset(folder: Path) -> Iterator[Any]:
         if path.name == "dataset.json":
             content = json.loads(path.read_text())
             del content["sha256"]
-            for later in ("freelight", "max_pixels", "reject_suspect", "metadata"):
+            for later in ("freelight", "max_pixels", "reject_suspect", "metadata", "geometry", "enlarge"):
                 content["made_with"].pop(later, None)
             yield json.dumps(content)
         elif path.is_file() and not path.name.startswith("statistics."):
