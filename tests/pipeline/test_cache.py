@@ -7,6 +7,7 @@ import http.server
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,10 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith("freelight")]
 
 
+def our_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("freelight")]
+
+
 def pixels(dataset: Dataset, **options: object) -> dict[int, bytes]:
     """Return an epoch's pixels by sample."""
     loader = Loader(dataset, "train", batch_size=7, transform=PIXELS, extras=("samples",), **options)  # type: ignore[arg-type]
@@ -90,7 +95,10 @@ def test_a_full_epoch_through_the_cache_has_the_local_pixels(server: Server, dat
     assert pixels(far) == pixels(dataset)
     shards = {shard.name for shard in dataset.manifest.splits["train"].shards}
     assert {path.name for path in far.folder.glob("*.tar")} == shards
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("freelight")]
+    deadline = time.monotonic() + 2  # threads of a collected loader are told to end, not awaited
+    while our_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert our_threads() == []
 
 
 def test_the_cache_stays_bounded_in_sequential_order(server: Server, dataset: Dataset, tmp_path: Path) -> None:
