@@ -7,6 +7,7 @@ read at random.
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from .ordered import IGNORED, OrderedPiece, OrderedSource, Picture, TarGzPiece
 
 SEGMENT_IMAGES, SEGMENT_BYTES = 256, 32 << 20
 _REJECTED = b"!"
+# Kind, damage, height and width of a picture. Version 0.1 had the kind alone.
+_HEAD = re.compile(rb"(colour|greyscale|cmyk)(?:\t([ -~]*)(?:\t(\d{1,6})\t(\d{1,6}))?)?")
 # Path, class id, offset and length of the blob, why the picture is left out or "", and the place of its class in the
 # source's `class_names`. Version 0.1 wrote the first four.
 _ROWS = list_of(items(text(), nullable(text()), integer(), integer(), text(), nullable(integer()), least=4))
@@ -68,9 +71,11 @@ def read_blob(blob: bytes) -> Rescaled:
     head, _, body = blob.partition(b"\n")
     if head == _REJECTED:
         raise FreelightError(body.decode())
-    kind, *further = head.decode().split("\t")  # 0.1 had the kind alone
-    damage, height, width = further if len(further) == 3 else (further[0] if further else "", "0", "0")
-    return Rescaled(body, kind, damage, int(height), int(width))
+    found = _HEAD.fullmatch(head)
+    if found is None:
+        raise FreelightError("its rescaled copy in the staging area is damaged")
+    kind, damage, height, width = (text.decode() for text in found.groups(b""))
+    return Rescaled(body, kind, damage, int(height or 0), int(width or 0))
 
 
 def _missing_segments(source: OrderedSource, wanted: frozenset[str] | None, folder: Path) -> Iterator[_Segment]:

@@ -101,7 +101,7 @@ class Corpus:
         self.run("freelight compute-pca --shards summing", code=2)
         shard.write_bytes(sound)
         assert (summing / ".statistics.npz.partial").exists(), "no sums were saved before the damaged shard"
-        self.run("freelight make-shards --images tree --out whole --geometry original")
+        self.run("freelight make-shards --images tree --out whole --geometry original --metadata")
         self.run("freelight compute-pca --shards whole")
 
     def _run(self) -> None:

@@ -100,7 +100,9 @@ COMMANDS = {
     "plan shorter": Command("freelight make-shards --out ../out/made --images tree --geometry shorter --dry-run"),
     "decode whole": Command("freelight verify-shards --shards whole --level decode", reports=True),
     "whole pca": Command("freelight compute-pca --shards whole", tuple(f"whole/{name}" for name in STATISTICS)),
-    "again whole": Command("freelight make-shards --images tree --out whole --geometry original", ("whole/.partial",)),
+    "again whole": Command(
+        "freelight make-shards --images tree --out whole --geometry original --metadata", ("whole/.partial",)
+    ),
     "make named": Command(f"{MAKE} --images tree --class-names tree/names.tsv --classes tree/classes.txt"),
     "continue making": Command(
         f"freelight make-shards --images images --out making {SIZE} --max-rejected 0.9", ("making",)
@@ -172,6 +174,7 @@ KINDS = {
         {
             "whole/dataset.json": ("json", "json", "bytes"),
             "whole/train.samples.npy": ("npy", "npy", "bytes"),
+            "whole/train.metadata.npy": ("npy", "npy", "bytes"),
             "whole/train-000000.tar": ("bytes", "jpeg frame", "jpeg frame", "sample"),
         },
         ("decode whole", "whole pca", "again whole"),

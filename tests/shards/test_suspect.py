@@ -105,6 +105,13 @@ def test_a_segment_of_0_1_is_still_read() -> None:
     assert read_blob(b"cmyk\tCorrupt JPEG data\n\xff") == Rescaled(b"\xff", "cmyk", "Corrupt JPEG data")
 
 
+def test_a_damaged_head_of_a_segments_picture_is_refused() -> None:
+    assert read_blob(b"colour\t\t30\t40\n\xff") == Rescaled(b"\xff", "colour", "", 30, 40)
+    for damaged in (b"colou\n\xff", b"colour\t\t3x\t40\n\xff", b"colour\t\xff\t30\t40\n\xff", b"\xff"):
+        with pytest.raises(FreelightError, match="in the staging area is damaged"):
+            read_blob(damaged)
+
+
 def test_without_simplejpeg_they_are_not_looked_for_and_the_summary_says_so(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
