@@ -4,6 +4,7 @@ from .context import Context, GraphContext
 from .crop import Crop, View, Window
 from .fixed_views import CenterCrop, FixedViews, TenCrop
 from .flip import Flip
+from .grayscale import Grayscale
 from .lighting import Lighting, LightingMode
 from .normalize import DType, Normalize
 from .op import Arrays, Feed, Op, Stage
@@ -11,6 +12,7 @@ from .placed_crop import PlacedCrop
 from .random_crop import RandomCrop
 from .random_resized_crop import RandomResizedCrop
 from .resizing import Interpolation, Sizes, side_of
+from .solarize import Solarize
 from .subtract_mean import RGB, Mean, SubtractMean
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "FixedViews",
     "Flip",
     "GraphContext",
+    "Grayscale",
     "Interpolation",
     "Lighting",
     "LightingMode",
@@ -34,6 +37,7 @@ __all__ = [
     "RandomCrop",
     "RandomResizedCrop",
     "Sizes",
+    "Solarize",
     "Stage",
     "SubtractMean",
     "TenCrop",

@@ -1,0 +1,102 @@
+"""Colour ops: the graph against their reference, the reference against Pillow, and the share of changed images."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from nvidia.dali import Pipeline
+from PIL import Image, ImageOps
+
+from freelight.pipeline import (
+    Grayscale,
+    Lighting,
+    Loader,
+    Op,
+    RandomCrop,
+    Solarize,
+    Transform,
+    define_pipeline,
+    draw_epoch,
+)
+from freelight.shards import Dataset, FreelightError
+
+OPS: tuple[Op, ...] = (Grayscale(p=0.5), Solarize(p=0.5, threshold=100))
+
+
+def transform_of(*ops: Op) -> Transform:
+    lighting = Lighting(mode="off")
+    return Transform(crop=RandomCrop(size=48), mean="none", lighting=lighting, dtype="uint8", ops=ops)
+
+
+def of_reference(op: Op, image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """Apply an op whose p is 1 to an image."""
+    context = transform_of(op).context(256, None)
+    chosen = op.choose(op.draw(np.random.default_rng(0), 1), context)
+    return op.reference(image, {name: values[0] for name, values in chosen.items()}, context)
+
+
+@pytest.mark.parametrize("ops", [*((op,) for op in OPS), OPS], ids=repr)
+def test_the_graph_is_the_reference(
+    ops: tuple[Op, ...], dataset: Dataset, decoded: dict[str, npt.NDArray[np.uint8]]
+) -> None:
+    """Within one grey level of rounding; where it crosses the threshold of Solarize, a value differs by more."""
+    transform = transform_of(*ops)
+    loader = Loader(dataset, "train", batch_size=20, transform=transform, seed=3, extras=("samples",))
+    draws = draw_epoch(60, seed=3, epoch=0)
+    batch = next(iter(loader))
+    errors = [
+        np.abs(image.astype(int) - transform.apply(decoded["train"][sample], draws, sample, None))
+        for sample, image in zip(batch.samples.tolist(), batch.images.numpy(), strict=True)
+    ]
+    assert np.mean(errors) < 0.1
+    assert np.mean(np.array(errors) > 1) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("op", "of_pillow"),
+    [
+        (Grayscale(p=1.0), lambda image: ImageOps.grayscale(image).convert("RGB")),
+        *((Solarize(p=1.0, threshold=t), lambda image, t=t: ImageOps.solarize(image, t)) for t in (0, 1, 128, 256)),
+    ],
+    ids=repr,
+)
+def test_the_reference_is_pillows(
+    op: Op, of_pillow: Callable[[Image.Image], Image.Image], decoded: dict[str, npt.NDArray[np.uint8]]
+) -> None:
+    image = decoded["train"][0]
+    expected = np.asarray(of_pillow(Image.fromarray(image))).astype(int)
+    assert np.abs(of_reference(op, image) - expected).max() <= (1 if isinstance(op, Grayscale) else 0)
+
+
+@pytest.mark.parametrize("op", [Grayscale(p=0.1), Solarize(p=0.2)], ids=repr)
+def test_the_share_of_changed_images_is_p(op: Any) -> None:
+    """Within four standard deviations over 10^5 occurrences, for three seeds."""
+    for seed in range(3):
+        chosen = transform_of(op).choose(draw_epoch(100_000, seed=seed, epoch=0), 256, None)
+        share = (chosen[f"{op.name}[0].mask[0]"] == 255).mean()
+        assert abs(share - op.p) < 4 * (op.p * (1 - op.p) / 1e5) ** 0.5
+
+
+def test_the_gpu_graph_is_defined_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs: list[Any] = []
+    monkeypatch.setattr(Pipeline, "set_outputs", lambda self, *nodes: outputs.extend(nodes))
+    define_pipeline(
+        transform_of(*OPS),
+        source=lambda: [],  # noqa: PIE807
+        image_size=256,
+        statistics=None,
+        batch_size=4,
+        num_threads=1,
+        prefetch=2,
+        device_id=0,
+    )
+    assert [node.device for node in outputs] == ["gpu"]
+
+
+def test_wrong_settings_are_named() -> None:
+    with pytest.raises(FreelightError, match=r"grayscale `p` \(=1.5\) must lie in 0..1"):
+        Grayscale(p=1.5)
+    with pytest.raises(FreelightError, match=r"solarize `threshold` \(=257\) must lie in 0..256"):
+        Solarize(threshold=257)
