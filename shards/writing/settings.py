@@ -10,7 +10,7 @@ from PIL import features
 from ... import __version__
 from ..base import FreelightError
 from ..dataset import SCHEMA
-from ..images import MAX_PIXELS, SQUARE, Rescaling, finds_damage, jpeg_decoder
+from ..images import MAX_PIXELS, ORIGINAL, SQUARE, Rescaling, finds_damage, jpeg_decoder
 from ..sources import Source
 
 NOT_IN_0_1 = {
@@ -65,8 +65,11 @@ class ShardSettings:
 
     def made_with(self) -> dict[str, Any]:
         """Return the settings for the manifest, and the versions of the libraries that decide the pixels."""
+        rescaling = asdict(self.rescaling)
+        if self.rescaling.geometry == ORIGINAL:
+            del rescaling["size"], rescaling["resampling"]  # without effect
         made_with = {
-            **asdict(self.rescaling),
+            **rescaling,
             "seed": self.seed,
             "limit": self.limit,
             "samples_per_shard": self.samples_per_shard,

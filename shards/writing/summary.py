@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def summarize_source(source: Source | OrderedSource, settings: ShardSettings) ->
     if isinstance(source, OrderedSource):
         for file in source.files():
             yield f"  {file}, {(source.root / file).stat().st_size / 1e6:.1f} MB"
-        yield _describe_geometry(asdict(settings.rescaling), {})
+        yield _describe_geometry(settings.made_with(), {})
         yield from source.notes
         yield "this layout can only be read in order; its images are counted and labelled when the dataset is made"
         return
@@ -77,7 +76,7 @@ def summarize_source(source: Source | OrderedSource, settings: ShardSettings) ->
         )
     whole = settings.rescaling.geometry != SQUARE
     looked = {name: _look_at_sizes(source, name, tasks, settings.rescaling) for name in source.splits} if whole else {}
-    yield _describe_geometry(asdict(settings.rescaling), looked) + (
+    yield _describe_geometry(settings.made_with(), looked) + (
         f"; from the headers of at most {LOOKED_AT} images a split, chosen at random" if whole else ""
     )
     yield from _warn_and_note(len(source.classes), source.notes)
@@ -101,7 +100,7 @@ def _look_at_sizes(
 def _describe_geometry(made_with: dict[str, Any], sizes: dict[str, dict[str, dict[str, float]] | None]) -> str:
     """Return a line on the geometry and, by split, the sizes of the images. A size may be unknown: None."""
     line = f"geometry {made_with['geometry']}"
-    if made_with["geometry"] != ORIGINAL and "size" in made_with:
+    if "size" in made_with:
         line += f", size {made_with['size']}"
     if made_with["geometry"] not in (SQUARE, ORIGINAL):
         line += ", smaller images enlarged" if made_with["enlarge"] else ", smaller images not enlarged"

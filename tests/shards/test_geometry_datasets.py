@@ -90,6 +90,7 @@ def test_a_dataset_holds_the_pictures_with_their_sizes(
     }
     assert dataset.image_size == (32 if geometry == "square" else None)
     assert dataset.manifest.made_with["geometry"] == geometry
+    assert dataset.manifest.made_with.get("size") == (None if geometry == "original" else 32)
     assert make_shards(mixed, dataset.folder, settings) == dataset.manifest, "finished: accepted as it is"
 
 
