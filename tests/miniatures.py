@@ -1,7 +1,9 @@
 """A miniature ImageNet: four classes, from which each test builds one layout in its real format."""
 
+import gzip
 import io
 import json
+import struct
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -221,3 +223,69 @@ def write_webdataset(mini: Miniature, folder: Path) -> Path:
 @pytest.fixture
 def webdataset(mini: Miniature, tmp_path: Path) -> Path:
     return write_webdataset(mini, tmp_path / "webdataset")
+
+
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR_BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+Batch = tuple[list[int], np.ndarray]
+
+
+def draw_cifar(records: int = 4) -> dict[str, Batch]:
+    """Labels, and planes as uint8 (records, 3072), of every batch. Ten records of train have all labels."""
+    generator = np.random.default_rng(0)
+    return {
+        name: (
+            [3 * place % 10 for place in range(number * records, (number + 1) * records)],
+            generator.integers(0, 256, (records, 3072), np.uint8),
+        )
+        for number, name in enumerate(CIFAR_BATCHES)
+    }
+
+
+def cifar_binary(batches: dict[str, Batch]) -> dict[str, bytes]:
+    """The files of cifar-10-binary.tar.gz."""
+    files = {
+        f"{name}.bin": b"".join(bytes([label]) + planes.tobytes() for label, planes in zip(*batch, strict=True))
+        for name, batch in batches.items()
+    }
+    return {"data_batch_1.bin": files.pop("data_batch_1.bin"), "readme.html": b"<html>", **files} | {
+        "batches.meta.txt": "".join(f"{name}\n" for name in (*CIFAR_CLASSES, "")).encode()
+    }
+
+
+def _text_2(value: str | bytes) -> bytes:
+    """A text as Python 2 pickles it with protocol 2."""
+    data = value if isinstance(value, bytes) else value.encode()
+    return b"U" + bytes([len(data)]) + data if len(data) < 256 else b"T" + struct.pack("<i", len(data)) + data
+
+
+def cifar_pickled(batches: dict[str, Batch]) -> dict[str, bytes]:
+    """The files of cifar-10-python.tar.gz, as Python 2 and its NumPy wrote them: batches in protocol 2, meta in 0."""
+    files = {}
+    for number, (name, (labels, planes)) in enumerate(batches.items(), 1):
+        numbers = b"".join(b"K" + bytes([label]) for label in labels)
+        names = b"".join(_text_2(f"picture_s_{place:06d}.png") + b"q%c" % (20 + place) for place in range(len(labels)))
+        dtype = b"cnumpy\ndtype\nq\x0aU\x02u1q\x0bK\x00K\x01\x87q\x0cRq\x0d"
+        dtype += b"(K\x03U\x01|q\x0eNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        files[name] = b"".join(
+            (
+                b"\x80\x02}q\x01(U\x0bbatch_labelq\x02" + _text_2(f"training batch {number} of 5") + b"q\x03",
+                b"U\x06labelsq\x04]q\x05(" + numbers + b"e",
+                b"U\x04dataq\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85U\x01b\x87Rq\x09",
+                b"(K\x01M" + struct.pack("<H", len(labels)) + b"M\x00\x0c\x86" + dtype + b"\x89",
+                _text_2(planes.tobytes()) + b"r\x00\x01\x00\x00tbU\tfilenamesq\x0f]q\x10(" + names + b"eu.",
+            )
+        )
+    words = "".join(f"S'{name}'\np{place}\na" for place, name in enumerate(CIFAR_CLASSES, 4))
+    meta = f"(dp1\nS'num_cases_per_batch'\np2\nI10000\nsS'label_names'\np3\n(lp14\n{words}sS'num_vis'\np15\nI3072\ns."
+    return {**files, "batches.meta": meta.encode(), "readme.html": b"<html>"}
+
+
+def write_cifar(files: dict[str, bytes], folder: Path, name: str) -> Path:
+    """The archive of a form, "binary" or "python"."""
+    folder.mkdir(exist_ok=True)
+    top = {"binary": "cifar-10-batches-bin", "python": "cifar-10-batches-py"}[name]
+    path = folder / f"cifar-10-{name}.tar.gz"
+    members = [(f"{top}/", b""), *((f"{top}/{file}", data) for file, data in files.items())]
+    path.write_bytes(gzip.compress(tar_of(members), 1, mtime=0))
+    return path

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..base import FreelightError
 from ..sources import Labelling, OrderedSource, Source, label_images
 from .archives import is_archive
+from .cifar10 import Cifar10
 from .class_tars import ClassTars
 from .devkit import DEVKITS, Devkit, read_devkit
 from .fall2011 import Fall2011
@@ -39,6 +40,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Ilsvrc2012(),
     Ilsvrc2010(),
     Kaggle(),
+    Cifar10(),
     WebDataset(),
     Parquet(),
     HuggingFace(),
@@ -97,7 +99,7 @@ def recognise_layout(images: Path) -> Layout:
     if is_archive(images):
         raise FreelightError(
             f"`images` {images} holds neither class tars (n01440764.tar) nor samples of a WebDataset (<key>.jpg with "
-            "<key>.cls or .json); unpack it and give the folder"
+            "<key>.cls or .json, not compressed); unpack it and give the folder"
         )
     if not images.exists():
         raise FreelightError(f"`images` {images} is not a folder or an archive: it does not exist")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ..base import FreelightError
 from ..sources import UNLABELLED, Labelling, LeftOut, Listing, SourceImage, read_class_names, scan_folder
-from .archives import is_archive
 from .dataset_directory import UNFINISHED, is_dataset, list_dataset
 from .folders import SPLIT_NAMES, SPLIT_OF
 from .sample_classes import Listed, SampleClasses, find_class_list
@@ -28,7 +27,7 @@ class WebDataset:
     def recognises(self, images: Path) -> bool:
         """Tell whether `images` is a dataset directory, or whether the first members of a tar there are samples."""
         if images.is_file():
-            return is_archive(images) and holds_samples(images)
+            return images.name.endswith(".tar") and holds_samples(images)
         return is_dataset(images) or any(map(_holds_samples, _find_tars(images)[:_TRIED]))
 
     def list_source(self, images: Path, labelling: Labelling) -> Listing:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from miniatures import cifar_binary, cifar_pickled, draw_cifar, write_cifar
 from PIL import Image
 
 from freelight.claims import ablation, figure1, free, lrn_cifar
@@ -324,6 +325,31 @@ def test_a_benchmark_that_broke_down_is_not_a_missed_floor(
     result = reproduce(free.command, "--data", dataset.folder, "--out", tmp_path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert re.search(r"benchmark free .*: exit code 1: MemoryError \(log: .*benchmark\.log", result.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["binary", "python"])
+def test_cifar_10_is_taken_as_it_is_downloaded(
+    form: str, pretended: Any, reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dataset is really made; only training is simulated."""
+    files = {"binary": cifar_binary, "python": cifar_pickled}[form](draw_cifar(20))
+    archive = write_cifar(files, tmp_path / "in", form)
+    monkeypatch.undo()  # of `pretended`
+    real = Session.call
+
+    def call(session: Session, words: Sequence[str], log: Path, **until: Any) -> int:
+        return (pretended.call if "train" in words else real)(session, words, log, **until)
+
+    monkeypatch.setattr(Session, "call", call)
+    words = ("--data", archive, "--out", tmp_path / "out")
+    result = reproduce(lrn_cifar.command, *words, "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^11pct, test error +11 % ", result.stdout, re.MULTILINE)
+    assert "data: 100 train, 20 val images of 10 classes, 32 pixels" in result.stdout
+    pretended.curve = falling
+    result = reproduce(figure1.command, *words, "--max-epochs", "60")
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.slow

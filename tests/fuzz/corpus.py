@@ -12,8 +12,12 @@ from miniatures import (
     NAMES,
     WNIDS,
     Miniature,
+    cifar_binary,
+    cifar_pickled,
+    draw_cifar,
     draw_mini,
     tar_of,
+    write_cifar,
     write_ilsvrc2010,
     write_ilsvrc2012,
     write_kaggle,
@@ -57,6 +61,7 @@ class Corpus:
         write_kaggle(mini, folder / "kaggle")
         write_webdataset(mini, folder / "webdataset")
         (folder / "webdataset" / "classes.json").write_text(json.dumps([{"id": i, "name": NAMES[i]} for i in WNIDS]))
+        self._cifar()
         self._compressed(mini)
         self._parquet(mini)
         self._unfinished()
@@ -120,6 +125,14 @@ class Corpus:
         (partial / "val.fc7.npy").rename(partial / "val.fc7.npy.partial")
         note = json.loads((partial / "val.fc7.json").read_text())
         (partial / "val.fc7.json").write_text(json.dumps({**note, "done": 5}))
+
+    def _cifar(self) -> None:
+        for name, write in (("binary", cifar_binary), ("python", cifar_pickled)):
+            write_cifar(write(draw_cifar(2)), self.folder / f"cifar-{name}", name)
+        unpacked = self.folder / "cifar-unpacked"
+        unpacked.mkdir()
+        for file, data in cifar_pickled(draw_cifar(2)).items():
+            (unpacked / file).write_bytes(data)
 
     def _compressed(self, mini: Miniature) -> None:
         """Write a tar.gz of class tars, and the older Hugging Face copy."""

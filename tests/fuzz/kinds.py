@@ -113,7 +113,10 @@ COMMANDS = {
     "plan": Command("freelight reproduce table1 --data nothing --out claim", ("claim",)),
     **{
         f"make {name}": Command(f"{MAKE} --images {name}")
-        for name in ("ilsvrc2012", "ilsvrc2010", "kaggle", "huggingface", "fall2011", "parquet", "webdataset")
+        for name in (
+            *("ilsvrc2012", "ilsvrc2010", "kaggle", "huggingface", "fall2011", "parquet", "webdataset"),
+            *("cifar-binary", "cifar-python", "cifar-unpacked"),
+        )
     },
     "index": Command(f"{INDEX} --class-names README.md"),
     "index and decode": Command(f"{INDEX} --label json:label --check decode"),
@@ -259,6 +262,15 @@ KINDS = {
     "kaggle's texts": Kind(
         {"kaggle/LOC_val_solution.csv": ("commas", "bytes"), "kaggle/LOC_synset_mapping.txt": ("words", "bytes")},
         ("make kaggle",),
+    ),
+    "cifar-10": Kind(
+        {
+            "cifar-binary/cifar-10-binary.tar.gz": ("gzipped tar header", "gzipped bytes", "bytes"),
+            "cifar-python/cifar-10-python.tar.gz": ("gzipped tar header", "gzipped bytes"),
+            **{f"cifar-unpacked/{name}": ("bytes",) for name in ("data_batch_1", "test_batch", "batches.meta")},
+        },
+        ("make cifar-binary", "make cifar-python", "make cifar-unpacked"),
+        weight=2,
     ),
     "webdataset": Kind(
         {

@@ -18,7 +18,8 @@ from freelight.shards.base import reports_errors, say
 from freelight.train import StopRequest
 
 FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
-"""Resolved, so that a claim can be continued from another folder."""
+DATA = click.Path(path_type=Path, resolve_path=True)
+"""Both resolved, so that a claim can be continued from another folder."""
 
 
 def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
@@ -29,7 +30,9 @@ def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
     """
 
     def decorate(function: Callable[..., Finding]) -> click.Command:
-        @click.option("--data", type=FOLDER, required=True, help="Folder of images; the help of each claim says which.")
+        @click.option(
+            "--data", type=DATA, required=True, help="Images, or a dataset; the help of each claim says which."
+        )
         @click.option("--out", type=FOLDER, required=True, help="Folder for runs, records and pictures.")
         @click.option(
             "--budget",

@@ -10,8 +10,9 @@ from freelight.shards import Dataset, FreelightError
 def dataset_of(session: Session, data: Path, *, size: int) -> Dataset:
     """Return the dataset of `data`, with images of `size` pixels. Make it in two parts if `data` holds images.
 
-    A `test/` folder without a `val/` beside it, as CIFAR-10 has, is used as val. That is sound because no decision
-    depends on its errors. Raises `FreelightError` for a dataset of another size, or if there is no `data`.
+    A `test/` folder without a `val/` beside it is used as val, and so is the test batch of CIFAR-10's archives. That is
+    sound because no decision depends on its errors. Raises `FreelightError` for a dataset of another size, or if there
+    is no `data`.
     """
     if (data / "dataset.json").is_file():
         dataset = Dataset(data)
@@ -19,7 +20,7 @@ def dataset_of(session: Session, data: Path, *, size: int) -> Dataset:
             raise FreelightError(f"`data` {data} has images of {dataset.image_size} pixels; this claim needs {size}")
         return dataset
     if not data.exists():
-        raise FreelightError(f"`data` {data} does not exist; give a folder of images or a dataset")
+        raise FreelightError(f"`data` {data} does not exist; give images or a dataset")
     folder = session.out / "dataset"
     images = _with_val(data, session.out / "images")
     making = ["--images", str(images), "--out", str(folder), "--size", str(size), "--workers", "2"]
@@ -56,6 +57,11 @@ def val_name(data: Path) -> str:
     """Return the name of the split that is used as val: "test" if `data` has only train/ and test/."""
     present = [(data / split).is_dir() for split in ("train", "val", "test")]
     return "test" if present == [True, False, True] else "val"
+
+
+def measured_split(data: Path, dataset: Dataset) -> str:
+    """Return the source's name of the split on which errors are measured, which `dataset` has as val."""
+    return "test" if dataset.manifest.source.get("layout") == "cifar10" else val_name(data)
 
 
 def describe(dataset: Dataset) -> str:

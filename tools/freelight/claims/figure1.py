@@ -58,9 +58,10 @@ def command(
 ) -> Finding:
     """Compare ReLU with tanh on CIFAR-10: epochs to 25 % training error.
 
-    --data has train/ and test/ with class folders. A search finds the learning rate of each activation: the one with
-    the lowest training error in the last epoch of the search. While the best rate is the lowest or the highest one
-    tried, one more rate beyond it is tried. The best run then continues until the training error of an epoch is 25 %.
+    --data is cifar-10-binary.tar.gz or cifar-10-python.tar.gz as downloaded, or has train/ and test/ with class
+    folders. A search finds the learning rate of each activation: the one with the lowest training error in the last
+    epoch of the search. While the best rate is the lowest or the highest one tried, one more rate beyond it is tried.
+    The best run then continues until the training error of an epoch is 25 %.
     """
     if search_epochs > max_epochs:
         raise FreelightError(f"`search_epochs` (={search_epochs}) must not exceed `max_epochs` (={max_epochs})")

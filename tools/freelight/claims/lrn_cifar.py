@@ -7,7 +7,7 @@ import click
 
 from freelight.claims.charts import points_chart
 from freelight.claims.command import claim
-from freelight.claims.data import dataset_of, describe, val_name
+from freelight.claims.data import dataset_of, describe, measured_split
 from freelight.claims.finding import Finding, Row
 from freelight.claims.pairs import Pairs, known, left_out
 from freelight.claims.session import Session
@@ -35,9 +35,10 @@ PAPER = {"11pct": 11, "13pct": 13}
 def command(session: Session, data: Path, epochs: int, seeds: int, width: float) -> Finding:
     """Compare the error on CIFAR-10 with and without response normalisation.
 
-    --data has train/ and test/ with class folders. If it has val/, or is a dataset, the error is measured on val. The
-    11 % and 13 % networks of the 2012 code also differ in width and weight decay, so the 11 % network without
-    normalisation is measured too. The paper's figures are for --epochs 520.
+    --data is cifar-10-binary.tar.gz or cifar-10-python.tar.gz as downloaded, or has train/ and test/ with class
+    folders. If it has val/, or is another dataset, the error is measured on val. The 11 % and 13 % networks of the 2012
+    code also differ in width and weight decay, so the 11 % network without normalisation is measured too. The paper's
+    figures are for --epochs 520.
     """
     session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])
     session.plan([f"{net}-seed{seed}" for seed in range(seeds) for net in NETS])
@@ -58,7 +59,7 @@ def command(session: Session, data: Path, epochs: int, seeds: int, width: float)
             errors[net].append(None if done is None else done[-1].val_top1)
             if done is not None:
                 seconds[net] = mean(epoch.seconds for epoch in done)
-    split, images = val_name(data), dataset.manifest.splits["val"].samples
+    split, images = measured_split(data, dataset), dataset.manifest.splits["val"].samples
     pure, nets = (
         Pairs(names=("11pct", other), base=errors["11pct"], other=errors[other], images=images, split=split)
         for other in ("11pct-no-lrn", "13pct")
