@@ -51,6 +51,7 @@ def test_the_table_has_every_sample_of_the_tars_in_order(indexed: Dataset, forei
         for i, (*_, text) in enumerate(expected):
             shard = indexed.folder / split.info.shards[split.samples["shard"][i]].name
             assert shard.read_bytes()[table["offset"][i] :][: table["length"][i]] == text
+            assert split.metadata(i) == json.loads(text)
 
 
 def test_tars_are_linked_and_unchanged_and_decoding_finds_the_same(
