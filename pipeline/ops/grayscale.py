@@ -50,4 +50,5 @@ def grey_node(image: Any) -> Any:
 
 def grey_of(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Return the grey values of uint8 (H, W, 3): uint8 (H, W, 1)."""
-    return np.rint(image @ LUMA).astype(np.uint8)[..., None]
+    grey: npt.NDArray[np.uint8] = np.rint(image @ LUMA).astype(np.uint8)
+    return grey[..., None]
