@@ -22,7 +22,7 @@ from .file_names import as_file_name, as_text
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
 from .processes import exit_with_parent
-from .store import ask_store, asking_store, open_store, retry
+from .store import ask_store, asking_store, open_forward, open_store, retry
 from .validation import (
     MAX_JSON,
     Check,
@@ -91,6 +91,7 @@ __all__ = [
     "number",
     "one_of",
     "open_descriptor",
+    "open_forward",
     "open_regular",
     "open_store",
     "parse_json",

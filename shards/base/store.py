@@ -50,6 +50,14 @@ def open_store(url: str) -> tuple[Any, str]:
     return files, str(root).rstrip("/")
 
 
+def open_forward(files: Any, path: str) -> Any:
+    """Open a file of a store to be read once, from its beginning; a read may return fewer bytes than asked for.
+
+    So an HTTP server need not serve parts of files.
+    """
+    return files.open(path, "rb", **({"block_size": 0} if "http" in files.protocol else {}))
+
+
 def ask_store(url: str, work: Callable[[Any, str], T], what: str, *, missing: str) -> T:
     """Return `work(file system, path)`, tried again after errors; see `retry`. All of its errors count as the store's.
 

@@ -18,6 +18,7 @@ from ..base import (
     asking_store,
     atomic_write,
     describe_os_error,
+    open_forward,
     open_store,
     retry,
 )
@@ -161,7 +162,7 @@ class ShardCache:
         digest = hashlib.sha256()
         with asking_store():
             files, root = open_store(self.url)
-            source = files.open(f"{root}/{name}", "rb")
+            source = open_forward(files, f"{root}/{name}")
         with source, atomic_write(path) as file:
             chunk = b"more"
             while chunk:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base import FreelightError, UnavailableError, ask_store, run_tasks
+from ..base import FreelightError, UnavailableError, ask_store, open_forward, run_tasks
 from ..images import decode_picture
 from .directory import Dataset
 from .manifest import MANIFEST, ShardInfo, SplitInfo, sources_name
@@ -157,9 +157,12 @@ def _fetch(base: str, info: ShardInfo) -> bytes:
     """Return the bytes of a shard behind a URL, at most one more than it should have."""
 
     def read(files: Any, root: str) -> bytes:
-        with files.open(f"{root}/{info.name}", "rb") as file:
-            data: bytes = file.read(info.bytes + 1)
-            return data
+        parts, left = [], info.bytes + 1
+        with open_forward(files, f"{root}/{info.name}") as file:
+            while left and (part := file.read(left)):
+                parts.append(part)
+                left -= len(part)
+        return b"".join(parts)
 
     where = f"{base}/{info.name}"
     return ask_store(base, read, f"{where} cannot be read", missing=f"{where} is missing; put it back there")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..base import FreelightError, as_file_name, asking_store, open_regular, open_store
+from ..base import FreelightError, as_file_name, asking_store, open_forward, open_regular, open_store
 
 CHUNK = 4 << 20
 """Bytes that are read at a time."""
@@ -25,12 +25,17 @@ class TarStream:
     def read_at(self, offset: int, length: int) -> bytes:
         """Return the bytes at `offset`, which must never decrease, or fewer at the end."""
         end = offset + length
-        while self.bytes < end and (chunk := self._read(CHUNK)):
-            self.sha256.update(chunk)
-            start = self.bytes - len(self._window)
-            self._window = self._window[max(0, offset - start) :] + chunk
-            self.bytes += len(chunk)
         start = self.bytes - len(self._window)
+        if self.bytes < end:
+            parts = [self._window[max(0, offset - start) :]]
+            while self.bytes < end and (chunk := self._read(CHUNK)):
+                if self.bytes <= offset:  # all that was read lies before it
+                    parts.clear()
+                self.sha256.update(chunk)
+                self.bytes += len(chunk)
+                parts.append(chunk)
+            self._window = b"".join(parts)
+            start = self.bytes - len(self._window)
         return self._window[offset - start : end - start] if offset >= start else b""
 
 
@@ -46,7 +51,7 @@ def open_stream(tar: str, base: str | None) -> Iterator[TarStream]:
         return
     with asking_store():
         files, root = open_store(base)
-        source = files.open(f"{root}/{tar}", "rb")
+        source = open_forward(files, f"{root}/{tar}")
 
     def read(count: int) -> bytes:
         with asking_store():

@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 import pytest
 from click.testing import CliRunner
+from foreign_tars import sample, write_tars
 from moto.server import ThreadedMotoServer
 
 from freelight.commands.compute_pca import command as compute_pca
@@ -91,6 +92,21 @@ def test_tars_behind_a_url_give_the_pixels_of_local_ones(
     assert verify_dataset(out, level="decode") == []
     with pytest.raises(FreelightError, match=rf"the tars of train lie at {url}; give `cache`, a local folder"):
         Loader(Dataset(out), "train", batch_size=7, transform=SMALL)
+
+
+def test_a_server_that_serves_no_parts_of_files_will_do(tmp_path: Path) -> None:
+    """Python's own serves a file whole; fsspec asks for parts of files over 5 MB."""
+    members = sample(0)
+    members.append((members[0][0].replace(".jpg", ".bin"), bytes(6_000_000)))
+    (tar,) = write_tars(tmp_path / "tars", "t", [members, sample(1)], 2)
+    handler = functools.partial(Quiet, directory=str(tar.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        index_shards(list_tars([f"train={url}/{tar.name}"]), tmp_path / "out")
+        assert Dataset(tmp_path / "out", cache=tmp_path / "cache").split("train").read(1) == sample(1)[0][1]
+        assert verify_dataset(tmp_path / "out", level="crc") == []
+        server.shutdown()
 
 
 def test_the_command_of_the_statistics_takes_a_cache(web: str, indexed: Dataset, tmp_path: Path) -> None:
