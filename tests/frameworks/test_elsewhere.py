@@ -106,11 +106,11 @@ def test_hugging_face_gives_the_names_of_the_classes_too(made: list[Dataset], tm
 
 
 @pytest.mark.parametrize(("section", "package"), [("wids", "wids"), ("Energon", "megatron")])
-def test_a_reader_with_an_index_of_its_own(section: str, package: str, made: list[Dataset]) -> None:
+def test_a_reader_with_an_index_of_its_own(section: str, package: str, made: list[Dataset], tmp_path: Path) -> None:
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{section} is absent; install it as {HOWTO.name} says")
     prepare(section, made)
-    check(read(section, made), made)
+    check(read(section, made, WIDS_CACHE=str(tmp_path)), made)
 
 
 @pytest.mark.peers
