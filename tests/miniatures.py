@@ -289,3 +289,29 @@ def write_cifar(files: dict[str, bytes], folder: Path, name: str) -> Path:
     members = [(f"{top}/", b""), *((f"{top}/{file}", data) for file, data in files.items())]
     path.write_bytes(gzip.compress(tar_of(members), 1, mtime=0))
     return path
+
+
+def write_tiny_imagenet(mini: Miniature, folder: Path) -> Path:
+    """The tree of tiny-imagenet-200.zip; `words.txt` has all of WordNet, and `wnids.txt` is not sorted."""
+    root = folder / "tiny-imagenet-200"
+    for wnid, files in mini.train.items():
+        images = root / "train" / wnid / "images"
+        images.mkdir(parents=True)
+        for name, data in files.items():
+            (images / name).write_bytes(data)
+        (root / "train" / wnid / f"{wnid}_boxes.txt").write_text("".join(f"{name}\t0\t1\t20\t30\n" for name in files))
+    for split, pictures in (("val", [data for _, data in mini.val]), ("test", mini.test)):
+        (root / split / "images").mkdir(parents=True)
+        for number, data in enumerate(pictures):
+            (root / split / "images" / f"{split}_{number}.JPEG").write_bytes(data)
+    rows = [f"val_{number}.JPEG\t{wnid}\t0\t32\t44\t62\n" for number, (wnid, _) in enumerate(mini.val)]
+    (root / "val" / "val_annotations.txt").write_text("".join(rows))
+    (root / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in reversed(WNIDS)))
+    names = {"n00001740": "entity", **NAMES, "n00001930": "physical entity"}
+    (root / "words.txt").write_text("".join(f"{wnid}\t{name}\n" for wnid, name in names.items()))
+    return folder
+
+
+@pytest.fixture
+def tiny_imagenet(mini: Miniature, tmp_path: Path) -> Path:
+    return write_tiny_imagenet(mini, tmp_path / "tiny")

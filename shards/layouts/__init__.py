@@ -19,6 +19,7 @@ from .kaggle import Kaggle
 from .layout import Layout
 from .parquet import Parquet
 from .sample_classes import CLASS_LISTS, Listed, read_class_list
+from .tiny_imagenet import TinyImageNet
 from .webdataset import WebDataset
 from .winter2021 import Winter2021
 
@@ -40,6 +41,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Ilsvrc2012(),
     Ilsvrc2010(),
     Kaggle(),
+    TinyImageNet(),
     Cifar10(),
     WebDataset(),
     Parquet(),

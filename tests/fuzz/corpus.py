@@ -21,6 +21,7 @@ from miniatures import (
     write_ilsvrc2010,
     write_ilsvrc2012,
     write_kaggle,
+    write_tiny_imagenet,
     write_webdataset,
 )
 from PIL import Image
@@ -59,6 +60,7 @@ class Corpus:
         write_ilsvrc2012(mini, folder / "ilsvrc2012")
         write_ilsvrc2010(mini, folder / "ilsvrc2010")
         write_kaggle(mini, folder / "kaggle")
+        write_tiny_imagenet(mini, folder / "tiny")
         write_webdataset(mini, folder / "webdataset")
         (folder / "webdataset" / "classes.json").write_text(json.dumps([{"id": i, "name": NAMES[i]} for i in WNIDS]))
         self._cifar()

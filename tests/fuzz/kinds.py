@@ -115,7 +115,7 @@ COMMANDS = {
         f"make {name}": Command(f"{MAKE} --images {name}")
         for name in (
             *("ilsvrc2012", "ilsvrc2010", "kaggle", "huggingface", "fall2011", "parquet", "webdataset"),
-            *("cifar-binary", "cifar-python", "cifar-unpacked"),
+            *("cifar-binary", "cifar-python", "cifar-unpacked", "tiny"),
         )
     },
     "index": Command(f"{INDEX} --class-names README.md"),
@@ -262,6 +262,13 @@ KINDS = {
     "kaggle's texts": Kind(
         {"kaggle/LOC_val_solution.csv": ("commas", "bytes"), "kaggle/LOC_synset_mapping.txt": ("words", "bytes")},
         ("make kaggle",),
+    ),
+    "tiny imagenet's texts": Kind(
+        {
+            f"tiny/tiny-imagenet-200/{name}": ("tabs", "bytes")
+            for name in ("wnids.txt", "words.txt", "val/val_annotations.txt")
+        },
+        ("make tiny",),
     ),
     "cifar-10": Kind(
         {
