@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ...shards.base import atomic_write
 
@@ -38,10 +38,10 @@ def _fit(line: str, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont", width:
 
 
 def tile(pixels: npt.NDArray[np.uint8], side: int) -> Image.Image:
-    """Scale square pixels (S, S, 3) to side `side`. Enlarged pixels stay sharp squares."""
-    enlarged = pixels.shape[0] < side
+    """Scale pixels (H, W, 3) into a square of side `side`. Enlarged pixels stay sharp squares."""
+    enlarged = max(pixels.shape[:2]) < side
     filter_ = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
-    return Image.fromarray(pixels).resize((side, side), filter_)
+    return ImageOps.pad(Image.fromarray(pixels), (side, side), filter_, color=PAPER)
 
 
 def beside(boxes: Sequence[Image.Image], gap: int, *, middle: bool = False) -> Image.Image:

@@ -10,7 +10,7 @@ from ...shards import Dataset, FreelightError, Split, Statistics
 from ...shards.sources import ClassInfo
 from ...shards.statistics import PUBLISHED_ROOTS
 from ..draws import draw_epoch
-from ..ops import CenterCrop, Lighting, LightingMode, RandomCrop
+from ..ops import Crop, Lighting, LightingMode, RandomCrop, RandomResizedCrop
 from ..transform import Transform
 from .boxes import FAINT, INK, below, beside, framed, text_box, tile
 from .rendering import render, sweep_draws
@@ -37,18 +37,24 @@ class Preview:
 
 
 def draw_preview(dataset: Dataset, split: Split, statistics: Statistics, preview: Preview) -> Image.Image:
-    """Draw the contact sheet. The crop is 7/8 of an image's side: the paper's 224 of 256."""
-    size = dataset.require_squares()
-    transform = Transform(crop=RandomCrop(size=max(1, size * 7 // 8)), mean="none", lighting=preview.lighting)
+    """Draw the contact sheet.
+
+    The crop is 7/8 of an image's side: the paper's 224 of 256. Of images that are not squares of one size, it is a
+    random resized crop.
+    """
+    size = dataset.image_size
+    crop: Crop = RandomResizedCrop() if size is None else RandomCrop(size=max(1, size * 7 // 8))
+    transform = Transform(crop=crop, mean="none", lighting=preview.lighting)
+    sizes = "of several sizes" if size is None else f"{size} x {size} pixels"
     title = (
-        f"{dataset.folder.resolve().name}: {len(split)} images of {split.name}, {size} x {size} pixels, "
+        f"{dataset.folder.resolve().name}: {len(split)} images of {split.name}, {sizes}, "
         f"{len(dataset.manifest.classes)} classes"
     )
     samples = draw_epoch(len(split), seed=preview.seed, epoch=0).order[: preview.rows]
     sections = [
         text_box(title, LARGE + 4),
         _draws_section(dataset, split, statistics, preview, transform, samples),
-        _sweep_section(split, statistics, preview, transform, int(samples[0]), size),
+        _sweep_section(split, statistics, preview, transform.crop, int(samples[0])),
         beside([*_mean_section(statistics), _spectrum_section(statistics)], 60),
     ]
     return framed(below(sections, 34), 30)
@@ -71,14 +77,12 @@ def _draws_section(
     samples: npt.NDArray[np.int32],
 ) -> Image.Image:
     """Draw a row for each image: as stored, then as in each epoch."""
-    size = dataset.require_squares()
     jpegs = [split.read(index) for index in samples.tolist()]
-    for index, jpeg in zip(samples.tolist(), jpegs, strict=True):
-        split.decode(index, jpeg)  # DALI's errors do not name the sample
-    plain = Transform(crop=CenterCrop(size=size), mean="none", dtype="uint8", lighting=Lighting(mode="off"))
+    originals = [np.asarray(split.decode(*read).convert("RGB")) for read in zip(samples.tolist(), jpegs, strict=True)]
     all_draws = [draw_epoch(len(split), seed=preview.seed, epoch=epoch) for epoch in range(preview.draws)]
-    originals = render(plain, all_draws[0], samples, jpegs, image_size=size, statistics=None)
-    views = [render(transform, draws, samples, jpegs, image_size=size, statistics=statistics) for draws in all_draws]
+    sizes = split.sizes
+    views = [render(transform, draws, samples, jpegs, sizes=sizes, statistics=statistics) for draws in all_draws]
+    windows = [transform.windows(draws, sizes) for draws in all_draws]
     rows = []
     for row, sample in enumerate(samples.tolist()):
         label = int(split.samples["label"][sample])
@@ -86,18 +90,22 @@ def _draws_section(
         name = info.name if info.name.isascii() else info.id
         boxes = [_captioned(tile(originals[row], _TILE), f"{name}\nas stored")]
         for epoch, (draws, pictures) in enumerate(zip(all_draws, views, strict=True)):
-            top, left = transform.windows(draws, size)[sample, :2].tolist()
+            top, left, height, width = windows[epoch][sample].tolist()
+            shape = f" {width} x {height}" if transform.crop.resizes else ""
             shift = transform.lighting.shifts(draws.lighting[[sample]], statistics)[0].round().astype(int).tolist()
             mirrored = "mirrored" if transform.flips(draws)[sample] else "not mirrored"
             caption = (
-                f"epoch {epoch}, window at {left}, {top}\n{mirrored}, "
+                f"epoch {epoch}, window{shape} at {left}, {top}\n{mirrored}, "
                 f"light {' '.join(f'{value:+d}' for value in shift)}"
             )
             boxes.append(_captioned(tile(pictures[row], _TILE), caption))
         rows.append(beside(boxes, _GAP))
-    light = preview.lighting
+    light, side = preview.lighting, transform.crop.size
+    window = (
+        f"window, scaled to {side} x {side} pixels," if transform.crop.resizes else f"window of {side} x {side} pixels"
+    )
     explanation = (
-        f"In each epoch the network sees another window of {transform.crop.size} x {transform.crop.size} pixels of "
+        f"In each epoch the network sees another {window} of "
         "each image; captions give its left and top edge in pixels.\n"
         "Half of the windows are mirrored. Lighting shifts red, green and blue by the grey levels (of 255) that "
         f"captions give: mode {light.mode}, strength {light.strength:g}.\n"
@@ -106,19 +114,20 @@ def _draws_section(
     return _section("What training sees", explanation, rows, _GAP)
 
 
-def _sweep_section(
-    split: Split, statistics: Statistics, preview: Preview, transform: Transform, sample: int, size: int
-) -> Image.Image:
+def _sweep_section(split: Split, statistics: Statistics, preview: Preview, crop: Crop, sample: int) -> Image.Image:
     """Draw a block per mode and a row per axis: one image with -3 to 3 standard deviations of noise."""
     jpegs = [split.read(sample)] * (3 * len(SIGMAS))
+    sizes = split.sizes[[sample] * len(jpegs)]
+    if crop.resizes:
+        crop = RandomCrop(size=crop.size, resize=crop.size * 8 // 7)  # the same place in all
     draws = sweep_draws(range(3), SIGMAS)
     modes: tuple[LightingMode, ...] = ("std", "eigenvalue")
     names = {"std": "mode std, as the authors' code", "eigenvalue": "mode eigenvalue, as the paper's text"}
     blocks = []
     for mode in modes:
         lighting = Lighting(mode=mode, strength=preview.lighting.strength)
-        lit = Transform(crop=transform.crop, mean="none", lighting=lighting)
-        pictures = render(lit, draws, draws.order, jpegs, image_size=size, statistics=statistics)
+        lit = Transform(crop=crop, mean="none", lighting=lighting)
+        pictures = render(lit, draws, draws.order, jpegs, sizes=sizes, statistics=statistics)
         rows = [text_box(f"{names[mode]}, strength {lighting.strength:g}", NORMAL)]
         for axis, deviation in enumerate(lighting.deviations(statistics)):
             tiles = [

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from ...shards import Statistics
 from ..draws import EpochDraws
 from ..graph import define_pipeline, graph_feed
+from ..ops import Sizes, side_of
 from ..transform import Transform
 
 
@@ -17,20 +18,20 @@ def render(
     samples: npt.NDArray[np.int32],
     jpegs: Sequence[bytes],
     *,
-    image_size: int,
+    sizes: Sizes,
     statistics: Statistics | None,
 ) -> npt.NDArray[np.uint8]:
     """Run the DALI graph of `transform` once on the CPU; return uint8 (n, crop, crop, 3), rounded and clipped.
 
-    transform: one that subtracts no mean. samples: rows of `draws`, one for each of `jpegs`, encoded images of side
-    `image_size`.
+    transform: one that subtracts no mean. samples: rows of `draws`, one for each of `jpegs`. sizes: of all rows of
+    `draws`, as for `Transform.choose`. DALI also resizes here, within a grey level of what the loader's torch gives.
     """
-    choices = transform.choose(draws, image_size, statistics)
+    choices = transform.choose(draws, sizes, statistics)
     feeds = iter([graph_feed(choices, samples, jpegs)])
     pipeline = define_pipeline(
         transform,
         source=lambda: next(feeds),
-        image_size=image_size,
+        image_size=side_of(sizes),
         statistics=statistics,
         batch_size=len(jpegs),
         num_threads=2,

@@ -96,7 +96,7 @@ def test_a_sweep_moves_one_axis_at_a_time_by_the_given_deviations(
         draws,
         draws.order,
         [jpeg] * 9,
-        image_size=256,
+        sizes=256,
         statistics=statistics,
     )
     window = decoded["val"][0][16:240, 16:240].astype(np.float64)

@@ -29,7 +29,8 @@ from freelight.pipeline import (
     draw_epoch,
     graph_feed,
 )
-from freelight.shards import FreelightError, Statistics
+from freelight.pipeline.pictures import Preview, draw_preview
+from freelight.shards import FreelightError, Statistics, compute_statistics
 
 SEED, EPOCH = 5, 3
 
@@ -323,3 +324,10 @@ def test_a_mean_image_is_for_squares_alone(mixed: Mixed, statistics: Statistics)
         Loader(
             mixed.dataset, "train", batch_size=4, transform=Transform(crop=RandomCrop(size=8)), statistics=statistics
         )
+
+
+def test_the_preview_shows_pictures_of_any_size(mixed: Mixed) -> None:
+    dataset, preview = mixed.dataset, Preview(rows=2, draws=1)
+    sheet = draw_preview(dataset, dataset.split("train"), compute_statistics(dataset), preview)
+    assert sheet.width > 400
+    assert sheet.height > 1000
