@@ -7,6 +7,7 @@ from .loader import Loader
 from .ops import (
     RGB,
     CenterCrop,
+    ColorJitter,
     Context,
     Crop,
     DType,
@@ -33,6 +34,7 @@ __all__ = [
     "RGB",
     "Batch",
     "CenterCrop",
+    "ColorJitter",
     "Context",
     "Crop",
     "DType",

@@ -1,5 +1,6 @@
 """Augmentations, one per file: specification, draws, DALI nodes and numpy reference. `op.py` says how to add one."""
 
+from .color_jitter import ColorJitter
 from .context import Context, GraphContext
 from .crop import Crop, View, Window
 from .fixed_views import CenterCrop, FixedViews, TenCrop
@@ -19,6 +20,7 @@ __all__ = [
     "RGB",
     "Arrays",
     "CenterCrop",
+    "ColorJitter",
     "Context",
     "Crop",
     "DType",

@@ -1,5 +1,7 @@
 """Colour ops: the graph against their reference, the reference against Pillow, and the share of changed images."""
 
+import colorsys
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from nvidia.dali import Pipeline
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 
 from freelight.pipeline import (
+    ColorJitter,
     Grayscale,
     Lighting,
     Loader,
@@ -22,7 +25,8 @@ from freelight.pipeline import (
 )
 from freelight.shards import Dataset, FreelightError
 
-OPS: tuple[Op, ...] = (Grayscale(p=0.5), Solarize(p=0.5, threshold=100))
+JITTER = ColorJitter(p=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+OPS: tuple[Op, ...] = (JITTER, Grayscale(p=0.5), Solarize(p=0.5, threshold=100))
 
 
 def transform_of(*ops: Op) -> Transform:
@@ -70,6 +74,56 @@ def test_the_reference_is_pillows(
     assert np.abs(of_reference(op, image) - expected).max() <= (1 if isinstance(op, Grayscale) else 0)
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.3, 0.8, 1.4, 2.0])
+@pytest.mark.parametrize(
+    ("name", "enhance"),
+    [
+        ("brightness", ImageEnhance.Brightness),
+        ("contrast", ImageEnhance.Contrast),
+        ("saturation", ImageEnhance.Color),
+    ],
+)
+def test_a_jitters_factor_is_pillows(
+    name: str, enhance: type[ImageEnhance._Enhance], factor: float, decoded: dict[str, npt.NDArray[np.uint8]]
+) -> None:
+    image = decoded["train"][0]
+    expected = np.asarray(enhance(Image.fromarray(image)).enhance(factor)).astype(int)
+    errors = np.abs(of_reference(ColorJitter(**{name: (factor, factor)}), image) - expected)
+    assert errors.mean() <= 1
+    assert errors.max() <= 2
+
+
+@pytest.mark.parametrize("hue", [-0.4, -0.1, 0.1, 0.25, 0.5])
+def test_a_hue_is_a_rotation_in_the_plane_of_i_and_q(hue: float) -> None:
+    """Python's own YIQ formulas turn red towards green for a positive hue, and keep the grey value."""
+    colors = np.random.default_rng(0).integers(90, 166, (6, 7, 3), dtype=np.uint8)  # nothing is clipped
+    found = of_reference(ColorJitter(hue=(hue, hue)), colors).astype(float)
+    for color, turned in zip(colors.reshape(-1, 3) / 255, found.reshape(-1, 3), strict=True):
+        luma, i, q = colorsys.rgb_to_yiq(*color)
+        i, q = (
+            i * math.cos(2 * math.pi * hue) + q * math.sin(2 * math.pi * hue),
+            q * math.cos(2 * math.pi * hue) - i * math.sin(2 * math.pi * hue),
+        )
+        assert turned == pytest.approx(np.multiply(colorsys.yiq_to_rgb(luma, i, q), 255), abs=2)
+
+
+def test_a_jitters_factors_are_uniform() -> None:
+    """Over 10^5 occurrences, three seeds: Kolmogorov-Smirnov distance below 1.95 / sqrt(n), alpha 0.001."""
+    ranges = {"brightness": (0.6, 1.4), "contrast": (0.6, 1.4), "saturation": (0.6, 1.4), "hue": (-0.1, 0.1)}
+    for seed in range(3):
+        factors = JITTER.factors(JITTER.draw(np.random.default_rng(seed), 100_000))
+        for name, (low, high) in ranges.items():
+            same = factors[name] == (name != "hue")
+            assert abs(same.mean() - 0.2) < 4 * (0.8 * 0.2 / 1e5) ** 0.5
+            places = np.sort((factors[name][~same] - low) / (high - low))
+            assert np.abs(places - np.arange(len(places)) / len(places)).max() < 1.95 / len(places) ** 0.5
+
+
+def test_a_jitter_without_change_changes_nothing(decoded: dict[str, npt.NDArray[np.uint8]]) -> None:
+    image = decoded["train"][0]
+    assert np.array_equal(of_reference(ColorJitter(p=0.0, brightness=0.9, hue=0.5), image), image)
+
+
 @pytest.mark.parametrize("op", [Grayscale(p=0.1), Solarize(p=0.2)], ids=repr)
 def test_the_share_of_changed_images_is_p(op: Any) -> None:
     """Within four standard deviations over 10^5 occurrences, for three seeds."""
@@ -98,5 +152,9 @@ def test_the_gpu_graph_is_defined_without_a_gpu(monkeypatch: pytest.MonkeyPatch)
 def test_wrong_settings_are_named() -> None:
     with pytest.raises(FreelightError, match=r"grayscale `p` \(=1.5\) must lie in 0..1"):
         Grayscale(p=1.5)
+    with pytest.raises(FreelightError, match=r"color jitter `contrast` \(=-0.1\) must be 0 or more, or a range"):
+        ColorJitter(contrast=-0.1)
+    with pytest.raises(FreelightError, match=r"color jitter `hue` \(=0.6\) must lie in 0..0.5"):
+        ColorJitter(hue=0.6)
     with pytest.raises(FreelightError, match=r"solarize `threshold` \(=257\) must lie in 0..256"):
         Solarize(threshold=257)
