@@ -11,6 +11,7 @@ from .normalize import DType, Normalize
 from .op import Arrays, Feed, Op, Stage
 from .placed_crop import PlacedCrop
 from .random_crop import RandomCrop
+from .random_erasing import RandomErasing
 from .random_resized_crop import RandomResizedCrop
 from .resizing import Interpolation, Sizes, side_of
 from .solarize import Solarize
@@ -37,6 +38,7 @@ __all__ = [
     "Op",
     "PlacedCrop",
     "RandomCrop",
+    "RandomErasing",
     "RandomResizedCrop",
     "Sizes",
     "Solarize",
