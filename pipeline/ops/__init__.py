@@ -5,6 +5,7 @@ from .context import Context, GraphContext
 from .crop import Crop, View, Window
 from .fixed_views import CenterCrop, FixedViews, TenCrop
 from .flip import Flip
+from .gaussian_blur import GaussianBlur
 from .grayscale import Grayscale
 from .lighting import Lighting, LightingMode
 from .normalize import DType, Normalize
@@ -28,6 +29,7 @@ __all__ = [
     "Feed",
     "FixedViews",
     "Flip",
+    "GaussianBlur",
     "GraphContext",
     "Grayscale",
     "Interpolation",

@@ -1,4 +1,4 @@
-"""Colour ops: the graph against their reference, the reference against Pillow, and the share of changed images."""
+"""Pixel ops: the graph against their reference, the reference against Pillow, and the share of changed images."""
 
 import colorsys
 import math
@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from nvidia.dali import Pipeline
 from PIL import Image, ImageEnhance, ImageOps
 
 from freelight.pipeline import (
     ColorJitter,
+    GaussianBlur,
     Grayscale,
     Lighting,
     Loader,
@@ -26,7 +28,7 @@ from freelight.pipeline import (
 from freelight.shards import Dataset, FreelightError
 
 JITTER = ColorJitter(p=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
-OPS: tuple[Op, ...] = (JITTER, Grayscale(p=0.5), Solarize(p=0.5, threshold=100))
+OPS: tuple[Op, ...] = (JITTER, GaussianBlur(p=0.5), Grayscale(p=0.5), Solarize(p=0.5, threshold=100))
 
 
 def transform_of(*ops: Op) -> Transform:
@@ -117,6 +119,18 @@ def test_a_jitters_factors_are_uniform() -> None:
             assert abs(same.mean() - 0.2) < 4 * (0.8 * 0.2 / 1e5) ** 0.5
             places = np.sort((factors[name][~same] - low) / (high - low))
             assert np.abs(places - np.arange(len(places)) / len(places)).max() < 1.95 / len(places) ** 0.5
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 2.0, 4.0])
+def test_a_blur_is_torchvisions(sigma: float, decoded: dict[str, npt.NDArray[np.uint8]]) -> None:
+    """Restated in torch: a kernel of 51 x 51 pixels on the reflected image."""
+    image = decoded["train"][0][:64, :64]
+    line = torch.exp(-0.5 * (torch.arange(-25.0, 26.0) / sigma) ** 2)
+    kernel = torch.outer(line / line.sum(), line / line.sum())[None, None]
+    planes = torch.from_numpy(image).permute(2, 0, 1)[:, None].float()
+    blurred = torch.nn.functional.conv2d(torch.nn.functional.pad(planes, [25] * 4, mode="reflect"), kernel)
+    expected = blurred[:, 0].permute(1, 2, 0).numpy()
+    assert np.abs(of_reference(GaussianBlur(p=1.0, sigma=(sigma, sigma)), image) - expected).max() <= 1
 
 
 def test_a_jitter_without_change_changes_nothing(decoded: dict[str, npt.NDArray[np.uint8]]) -> None:
