@@ -168,11 +168,12 @@ def test_a_network_that_overflows_is_an_error_not_an_error_of_100_percent(
             {"image_size": 64},
             "{shards} has images of 64 pixels, the network was trained on 256; make the dataset again",
         ),
+        ({"image_size": None}, "{shards} has images of several sizes, but squares are needed; make it with"),
     ],
-    ids=["checkpoint", "split", "classes", "size"],
+    ids=["checkpoint", "split", "classes", "size", "sizes"],
 )
 def test_what_it_cannot_do_is_one_line_and_exit_code_2(
-    change: dict[str, str | int] | None,
+    change: dict[str, str | int | None] | None,
     message: str,
     run: Path,
     dataset_copy: Dataset,
@@ -187,6 +188,13 @@ def test_what_it_cannot_do_is_one_line_and_exit_code_2(
             words += ["--split", str(value)]
         else:
             content[name] = [*content[name], {"id": value, "name": "a class"}] if name == "classes" else value
+        if value == 64:
+            table = np.load(folder / "val.samples.npy")
+            table["height"] = table["width"] = 64
+            np.save(folder / "val.samples.npy", table)
+            split = content["splits"]["val"]
+            split["sizes"] = {side: {"min": 64, "median": 64, "max": 64} for side in ("height", "width")}
+            split["files"]["val.samples.npy"] = hashlib.sha256((folder / "val.samples.npy").read_bytes()).hexdigest()
     (folder / "dataset.json").write_text(json.dumps(content))
     result = call(*words)
     assert (result.exit_code, result.stdout) == (2, "")

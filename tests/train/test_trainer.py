@@ -280,7 +280,7 @@ def test_a_run_that_diverges_names_the_step_and_its_samples_and_saves_nothing_of
     result = train.here(tmp_path, f"--set learning_rate=1e10 --log-every 3 {often}")
     assert result.exit_code == 2
     said = re.fullmatch(
-        r"error: the loss of step (\d) is not finite \(epoch 0, samples of train: ([\d, ]*), \.\.\.\); (.*); "
+        r"error: the loss of step (\d) is not finite \(epoch 0, samples of train: ([\w, -]*), \.\.\.\); (.*); "
         r"try a smaller `learning_rate` in another --out\n",
         result.stderr,
     )
