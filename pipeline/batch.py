@@ -1,5 +1,6 @@
 """What the loader returns for each step: a named tuple of tensors on the loader's device."""
 
+import copy
 import functools
 from collections import namedtuple
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..shards import FreelightError
+from ..shards import FreelightError, Split
 
 EXTRAS = ("samples", "metadata")
 """What a batch can hold besides images and labels, in this order."""
@@ -33,16 +34,48 @@ def check_extras(extras: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in EXTRAS if name in extras)
 
 
+class BatchMaker:
+    """Make the batches of a split: images, labels and `extras`, tensors on `device`.
+
+    Raises `FreelightError` if `extras` has "metadata" and the split has none.
+    """
+
+    def __init__(self, split: Split, extras: tuple[str, ...], device: torch.device) -> None:
+        self._extras = extras
+        self._device = device
+        self._labels = split.samples["label"].astype(np.int64)
+        # With files of its own: the reader thread closes those of `split` to open others.
+        self._metadata = copy.copy(split) if "metadata" in extras else None
+        if self._metadata is not None and self._metadata.metadata_table is None:
+            raise FreelightError(
+                f"{split.folder} has no metadata of {split.name} for `extras`; omit it there, or make the dataset "
+                "with: make_shards --metadata"
+            )
+
+    def make(self, images: torch.Tensor, samples: npt.NDArray[np.int32]) -> Any:
+        """Return the batch of `samples`, whose images are `images`."""
+        values: list[Any] = [images, self._to_device(self._labels[samples])]
+        if "samples" in self._extras:
+            values.append(self._to_device(samples.astype(np.int64)))
+        if self._metadata is not None:
+            values.append([self._metadata.metadata(sample) for sample in samples.tolist()])
+        return make_batch(self._extras, values)
+
+    def close(self) -> None:
+        """Close the files of the metadata; a later batch opens them again."""
+        if self._metadata is not None:
+            self._metadata.close()
+
+    def _to_device(self, values: npt.NDArray[np.int64]) -> torch.Tensor:
+        """Return a tensor of `values` on the device; the copy to a GPU does not wait."""
+        tensor = torch.from_numpy(values)
+        # Pinned memory: copying from other memory waits for all work that is queued on the device.
+        return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
+
+
 def make_batch(extras: tuple[str, ...], values: Sequence[Any]) -> Any:
     """Return a batch with the further fields `extras`; `Batch` without any."""
     return _batch_type(extras)._make(values)
-
-
-def to_device(values: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
-    """Return a tensor of `values` on `device`; the copy to a GPU does not wait."""
-    tensor = torch.from_numpy(values)
-    # Pinned memory: copying from other memory waits for all work that is queued on the device.
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 @functools.cache

@@ -1,6 +1,5 @@
 """The loader: batches of a split as torch tensors, every sample once per epoch, resumable at any batch."""
 
-import copy
 import dataclasses
 import itertools
 import os
@@ -9,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..shards import Dataset, FreelightError, Statistics
 from ..shards.base import instance_of, whole_number
-from .batch import check_extras, make_batch, to_device
+from .batch import BatchMaker, check_extras
 from .decoder import Decoder, resolve_device
 from .draws import Order, draw_epoch, share_of
 from .epochs import Cursor, EpochPlan, Last, Step, check_state
@@ -119,13 +117,6 @@ class Loader(IterableDataset[Any]):
             None if steps_per_epoch is None else whole_number("steps_per_epoch", steps_per_epoch, least=1)
         )
         self.extras: Final = check_extras(extras)
-        # With files of its own: the reader thread closes those of `split` to open others.
-        self._metadata = copy.copy(self.split) if "metadata" in self.extras else None
-        if self._metadata is not None and self._metadata.metadata_table is None:
-            raise FreelightError(
-                f"{self.dataset.folder} has no metadata of {self.split.name} for `extras`; omit it there, or make the "
-                "dataset with: make_shards --metadata"
-            )
         self.wait_seconds = 0.0
         self.global_size = 0
         self._given_last = last
@@ -133,7 +124,7 @@ class Loader(IterableDataset[Any]):
         self._ranks = known_ranks(rank, world_size)
         self._are_ranks_settled = False
         self._plan = self._make_plan()
-        self._labels = self.split.samples["label"].astype(np.int64)
+        self._batches = BatchMaker(self.split, self.extras, self.device)
         self._cursor = Cursor()
         self._is_closed = False
         self._drawn: tuple[int, Share, Arrays] | None = None
@@ -308,7 +299,7 @@ class Loader(IterableDataset[Any]):
                 batches = self._exchange(self.group).whole_batches(batches)
             start = time.perf_counter()
             for returned, (step, images, samples) in enumerate(batches, 1):
-                batch = self._batch(images, samples)
+                batch = self._batches.make(images, samples)
                 self.wait_seconds += time.perf_counter() - start
                 self.global_size = len(step)
                 self._cursor.advance(len(step))
@@ -323,18 +314,11 @@ class Loader(IterableDataset[Any]):
                 start = time.perf_counter()
             decoder.end_epoch()
             self._idle, self._running = decoder, None
-            self._close_files()
+            self.split.close()
+            self._batches.close()
         finally:
             if self._running is decoder:
                 self._stop()
-
-    def _batch(self, images: torch.Tensor, samples: Share) -> Any:
-        values: list[Any] = [images, to_device(self._labels[samples], self.device)]
-        if "samples" in self.extras:
-            values.append(to_device(samples.astype(np.int64), self.device))
-        if self._metadata is not None:
-            values.append([self._metadata.metadata(sample) for sample in samples.tolist()])
-        return make_batch(self.extras, values)
 
     def _exchange(self, group: dist.ProcessGroup) -> Exchange:
         may_skip = self._reader.on_error == "skip"
@@ -381,12 +365,8 @@ class Loader(IterableDataset[Any]):
                 thread.shutdown(cancel_futures=True)
             finally:  # also when Ctrl-C ends the wait for a slow read
                 decoder.stop()
-                self._close_files()
-
-    def _close_files(self) -> None:
-        self.split.close()
-        if self._metadata is not None:
-            self._metadata.close()
+                self.split.close()
+                self._batches.close()
 
     def _define(self) -> Decoder:
         self.transform.check(self.split.sizes, self.statistics)

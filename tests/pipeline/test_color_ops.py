@@ -66,7 +66,7 @@ def test_the_graph_is_the_reference(
         (Grayscale(p=1.0), lambda image: ImageOps.grayscale(image).convert("RGB")),
         *((Solarize(p=1.0, threshold=t), lambda image, t=t: ImageOps.solarize(image, t)) for t in (0, 1, 128, 256)),
     ],
-    ids=repr,
+    ids=["grayscale", "solarize-0", "solarize-1", "solarize-128", "solarize-256"],
 )
 def test_the_reference_is_pillows(
     op: Op, of_pillow: Callable[[Image.Image], Image.Image], decoded: dict[str, npt.NDArray[np.uint8]]
