@@ -299,7 +299,7 @@ class Loader(IterableDataset[Any]):
                 batches = self._exchange(self.group).whole_batches(batches)
             start = time.perf_counter()
             for returned, (step, images, samples) in enumerate(batches, 1):
-                batch = self._batches.make(images, samples)
+                batch = self._batch(images, samples)
                 self.wait_seconds += time.perf_counter() - start
                 self.global_size = len(step)
                 self._cursor.advance(len(step))
@@ -319,6 +319,9 @@ class Loader(IterableDataset[Any]):
         finally:
             if self._running is decoder:
                 self._stop()
+
+    def _batch(self, images: torch.Tensor, samples: Share) -> Any:
+        return self._batches.make(images, samples)
 
     def _exchange(self, group: dist.ProcessGroup) -> Exchange:
         may_skip = self._reader.on_error == "skip"
