@@ -1,5 +1,6 @@
 """Run independent tasks on this machine's processes or on a Dask cluster, results as they finish."""
 
+import contextlib
 import functools
 import importlib
 import itertools
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 
 from .disk import naming_file
 from .errors import FreelightError
-from .processes import exit_with_parent
+from .processes import exit_with_parent, holding_ctrl_c
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,29 +56,36 @@ def run_tasks(
     from joblib import Parallel, delayed  # here, because --help needs no executor and joblib takes long to import
 
     try:
-        with tempfile.TemporaryDirectory(prefix="freelight-") as folder:
-            run = delayed(functools.partial(_run_in_worker, function, os.getpid(), folder))
-            paths = Parallel(n_jobs=workers, return_as="generator_unordered")(run(task) for task in tasks)
-            try:
-                for path in paths:
-                    yield _take_result(path)
-            finally:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of tasks that are cancelled: the caller stopped, and says why
-                    paths.close()
+        with tempfile.TemporaryDirectory(prefix="freelight-") as folder, contextlib.ExitStack() as stack:
+            run = delayed(functools.partial(_run_in_worker, function, folder))
+            with holding_ctrl_c():
+                # Without the initializer, workers outlive a parent that is killed before they have a task by 300 s.
+                parallel = Parallel(
+                    workers, return_as="generator_unordered", initializer=exit_with_parent, initargs=(os.getpid(),)
+                )
+                paths = parallel(run(task) for task in tasks)
+                stack.callback(_close, paths)
+            for path in paths:
+                yield _take_result(path)
     except BrokenProcessPool as error:
         raise LostWorkerError(
             "a worker process was killed (out of memory?); run the same command again, or with fewer `workers`"
         ) from error
 
 
-def _run_in_worker(function: Callable[[T], R], parent: int, folder: str, task: T) -> str:
+def _close(results: Generator[Any, None, None]) -> None:
+    """End the tasks that run, without the warnings of those that are cancelled: the caller stopped, and says why."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results.close()
+
+
+def _run_in_worker(function: Callable[[T], R], folder: str, task: T) -> str:
     """Return the path of a file that holds the result.
 
     All workers send through one pipe. One that is killed while it sends a large result leaves half of it there, and
     joblib would wait for the rest for ever; a path is sent whole or not at all.
     """
-    exit_with_parent(parent)  # joblib's workers otherwise wait 300 s for another task
     result = function(task)
     descriptor, path = tempfile.mkstemp(dir=folder)
     with naming_file(path), open(descriptor, "wb") as file:

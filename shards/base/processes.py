@@ -7,9 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
-
-_watched: set[int] = set()
 
 
 def exit_with_parent(parent: int) -> None:
@@ -20,9 +19,22 @@ def exit_with_parent(parent: int) -> None:
             time.sleep(1)
         os._exit(1)
 
-    if parent not in _watched:
-        _watched.add(parent)
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def holding_ctrl_c() -> Iterator[None]:
+    """Hold SIGINT back from this thread until the end of the block.
+
+    The processes and threads that start meanwhile inherit that, and never get it: Ctrl-C reaches every process of a
+    command, and its workers would print tracebacks. The command ends them.
+    """
+    resource_tracker.ensure_running()  # starting it would let SIGINT through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ WORKER, RANK = "LokyProcess", "spawn_main"
 """Patterns of the command lines of a worker of make_shards and of a rank of train."""
 LIMIT = 120.0
 """Seconds that no job of these small datasets may take."""
+ATTEMPTS = 10
+"""How often a job is started to hit a moment of it, which a busy machine may let pass."""
 MARK = "FREELIGHT_JOB"
 """Environment variable by which a job's processes are found, whatever their parent or session."""
 
@@ -31,6 +33,10 @@ class Ended(NamedTuple):
     returncode: int
     stdout: str
     stderr: str
+
+
+class MissedError(AssertionError):
+    """The job succeeded before the moment came."""
 
 
 class Job:
@@ -77,11 +83,12 @@ class Job:
         return found
 
     def wait_until(self, moment: Callable[[], object]) -> None:
-        """Return as soon as `moment()`; fail if the job ends before."""
+        """Return as soon as `moment()`; fail if the job ends before, with `MissedError` if it succeeded."""
         end = time.monotonic() + LIMIT
         while not moment():
             if self.process.poll() is not None:
-                raise AssertionError(f"the job ended before the moment came: {self.end()}")
+                kind = AssertionError if self.process.returncode else MissedError
+                raise kind(f"the job ended before the moment came: {self.end()}")
             assert time.monotonic() < end, "the moment never came"
             time.sleep(0.0005)
 
@@ -107,10 +114,12 @@ class Job:
             os.killpg(self.process.pid, number)
         elif who == "command":
             os.kill(self.process.pid, number)
-        elif who == "worker":
-            os.kill(self.children(WORKER)[0], number)
         else:
-            os.kill(self.children(RANK)[int(who.removeprefix("rank "))], number)
+            found = self.children(WORKER if who == "worker" else RANK)
+            index = 0 if who == "worker" else int(who.removeprefix("rank "))
+            if len(found) <= index:
+                raise MissedError(f"there is no {who} any more")
+            os.kill(found[index], number)
 
     def kill_all(self) -> None:
         """Kill what is left."""
@@ -118,6 +127,22 @@ class Job:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait(PATIENCE)
+
+
+def stop(begin: Callable[[], Job], moment: Callable[[Job], object], who: str, number: signal.Signals) -> Ended:
+    """Begin a job, send the signal at the moment, and return how that ended it.
+
+    A job that succeeded, because the moment passed too fast, is begun again: `begin` removes what it made.
+    """
+    for _ in range(ATTEMPTS):
+        job = begin()
+        with suppress(MissedError, ProcessLookupError):
+            job.wait_until(lambda: moment(job))  # noqa: B023  # called at once
+            job.hurt(who, number)
+        ended = job.end()
+        if ended.returncode:
+            return ended
+    raise AssertionError(f"{number.name} to the {who} did not end the job in {ATTEMPTS} attempts")
 
 
 class Shell:

@@ -1,14 +1,27 @@
 """make_shards whose parent or worker gets a signal: the same command then gives the same bytes."""
 
 import random
+import shutil
 import signal
 import tarfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from jobs import Inject, Shell, assert_no_traceback, assert_one_line, assert_stopped, files
+from jobs import (
+    WORKER,
+    Inject,
+    Job,
+    MissedError,
+    Shell,
+    assert_no_traceback,
+    assert_one_line,
+    assert_stopped,
+    files,
+    stop,
+)
 
 Moment = Callable[[Path], bool]
 
@@ -59,6 +72,11 @@ def moment_of(stage: str, rng: random.Random, shards: int) -> Moment:
     return number_of(".partial/*.record", shards)
 
 
+def begin_anew(shell: Shell, source: Path, out: Path, workers: int) -> Job:
+    shutil.rmtree(out, ignore_errors=True)
+    return shell.begin(*make(source, out, workers))
+
+
 @pytest.mark.parametrize("stage", ["staging", "writing", "finishing"])
 @pytest.mark.parametrize(
     ("workers", "who", "number"),
@@ -87,21 +105,21 @@ def test_a_signal_leaves_no_process_and_the_same_command_gives_the_same_bytes(
     rng = random.Random(f"{who}{number}{workers}{stage}")
     source, out = archives if stage == "staging" else images, tmp_path / "out"
     moment = moment_of(stage, rng, sum(name.endswith(".tar") for name in whole[source]))
-    job = shell.begin(*make(source, out, workers))
-    job.wait_until(lambda: moment(out))
-    time.sleep(rng.uniform(0, 0.005))
-    job.hurt(who, number)
+    pause = rng.uniform(0, 0.005)
+
+    def reached(job: Job) -> bool:
+        return moment(out) and time.sleep(pause) is None
+
+    ended = stop(lambda: begin_anew(shell, source, out, workers), reached, who, number)
     inject(f"{number.name} to the {who} of make_shards while {stage}")
-    ended = job.end()
-    if ended.returncode:  # it may have finished before the signal came
-        assert_stopped(ended, number)
+    assert_stopped(ended, number)
     shell.succeed(*make(source, out, 2))
     assert files(out) == whole[source]
     shell.assert_no_leftover(out)
 
 
 @pytest.mark.parametrize("stage", ["staging", "writing"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_that_dies_ends_the_command_and_the_same_command_gives_the_same_bytes(
     number: signal.Signals,
     stage: str,
@@ -115,16 +133,26 @@ def test_a_worker_that_dies_ends_the_command_and_the_same_command_gives_the_same
     rng = random.Random(f"{number}{stage}")
     source, out = archives if stage == "staging" else images, tmp_path / "out"
     moment = moment_of(stage, rng, sum(name.endswith(".tar") for name in whole[source]))
-    job = shell.begin(*make(source, out, 2))
-    job.wait_until(lambda: moment(out))
-    job.hurt("worker", number)
+    ended = stop(lambda: begin_anew(shell, source, out, 2), lambda job: moment(out), "worker", number)
     inject(f"{number.name} to a worker of make_shards while {stage}")
-    ended = job.end()
-    if number == signal.SIGINT:
-        assert_no_traceback(ended)
-        assert ended.returncode
-    else:
-        assert_one_line(ended, "a worker process was killed", "run the same command again")
+    assert_one_line(ended, "a worker process was killed", "run the same command again")
     shell.succeed(*make(source, out, 1))
     assert files(out) == whole[source]
     shell.assert_no_leftover(out)
+
+
+def test_ctrl_c_is_left_to_the_command(
+    images: Path, whole: dict[Path, dict[str, bytes]], shell: Shell, inject: Inject, tmp_path: Path
+) -> None:
+    """A worker ignores SIGINT from its start, before it can say so itself."""
+    job = shell.begin(*make(images, tmp_path / "out", 2))
+    job.wait_until(lambda: job.children(WORKER))
+    with suppress(MissedError, ProcessLookupError):  # the worker ended
+        for _ in range(100):
+            job.hurt("worker", signal.SIGINT)
+            time.sleep(0.005)
+    inject("SIGINT to a worker of make_shards from its start")
+    ended = job.end()
+    assert ended.returncode == 0, ended
+    assert_no_traceback(ended)
+    assert files(tmp_path / "out") == whole[images]

@@ -1,12 +1,13 @@
 """`train` whose command or rank gets a signal: the same command ends with the weights of an undisturbed run."""
 
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jobs import Inject, Shell, assert_no_traceback, assert_one_line
+from jobs import Inject, Job, Shell, assert_no_traceback, assert_one_line, stop
 from runs import STEPS, assert_same_run, metrics, training
 
 
@@ -53,11 +54,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 ) -> None:
     whole, out = trained(columns), tmp_path / "run"
     moment = moment_of(stage, random.Random(f"{columns}{who}{number}{stage}"), out)
-    job = shell.begin(*training(made, out, columns))
-    job.wait_until(moment)
-    job.hurt(who, number)
+
+    def begin() -> Job:
+        shutil.rmtree(out, ignore_errors=True)
+        return shell.begin(*training(made, out, columns))
+
+    ended = stop(begin, lambda job: moment(), who, number)
     inject(f"{number.name} to the {who} of train during {stage}")
-    ended = job.end()
     if number != signal.SIGKILL:  # asked to stop, it saves the next step
         assert ended.returncode == 128 + number, ended
         assert_no_traceback(ended)
