@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
@@ -361,7 +362,8 @@ class Loader(IterableDataset[Any]):
 
     def _stop(self) -> None:
         """End the running iteration, if any. Batches decoded ahead are dropped with its pipeline."""
-        if self._running is not None:
+        # At the interpreter's end the threads have ended, and their modules are partly gone.
+        if self._running is not None and not sys.is_finalizing():
             decoder, self._running = self._running, None
             thread, self._thread = self._thread, reader_thread()
             try:
