@@ -93,6 +93,13 @@ def test_loader_refuses_what_cannot_be_measured(dataset: Dataset, tmp_path: Path
         repeat_samples(dataset, "train", 0, tmp_path / "none")
 
 
+def test_a_dataset_of_release_0_1_can_be_repeated(tmp_path: Path) -> None:
+    """Its table has no sizes, but that of the repeated one has."""
+    given = Dataset(Path(__file__).parents[1] / "data" / "release-0.1" / "dataset")
+    repeated = repeat_samples(given, "train", 45, tmp_path / "repeated").split("train")
+    assert repeated.read(44) == given.split("train").read(len(given.split("train")) - 1)
+
+
 def test_a_repeated_dataset_reads_the_rows_it_repeats(dataset: Dataset, tmp_path: Path) -> None:
     """In the order of the shards, each row twice or once; labels and sources go with them."""
     given = dataset.split("train")

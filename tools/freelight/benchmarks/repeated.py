@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from freelight.shards import Dataset, FreelightError, Statistics
+from freelight.shards.dataset import SCHEMA, summarize_sizes
 from freelight.shards.statistics import STATISTICS
 
 
@@ -32,8 +33,11 @@ def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> 
     )
     for shard in shards:
         (folder / shard.name).symlink_to((dataset.folder / shard.name).absolute())
-    info = dataclasses.replace(given.info, samples=samples, kinds={"repeated": samples}, shards=shards, files=files)
-    dataclasses.replace(dataset.manifest, splits={split: info}).save(folder)
+    sizes = summarize_sizes(given.samples)
+    info = dataclasses.replace(
+        given.info, samples=samples, kinds={"repeated": samples}, shards=shards, files=files, sizes=sizes
+    )
+    dataclasses.replace(dataset.manifest, splits={split: info}, schema=SCHEMA).save(folder)
     repeated = Dataset(folder)
     if (dataset.folder / STATISTICS).exists():
         statistics = Statistics.load(dataset.folder)
