@@ -132,9 +132,9 @@ class Crop(abc.ABC):
     def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
         """Decode as much of the picture as the views need: uint8 "HWC" node."""
 
+    @abc.abstractmethod
     def resized(self, image: Any, fed: dict[str, Any]) -> Any:
         """Resize what `decoded` returned, for crops that are resized."""
-        raise NotImplementedError
 
     @abc.abstractmethod
     def cut_views(self, image: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
