@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from nvidia.dali import Pipeline
 from PIL import Image, ImageEnhance, ImageOps
 
 from freelight.pipeline import (
@@ -22,7 +21,6 @@ from freelight.pipeline import (
     RandomCrop,
     Solarize,
     Transform,
-    define_pipeline,
     draw_epoch,
 )
 from freelight.shards import Dataset, FreelightError
@@ -147,20 +145,8 @@ def test_the_share_of_changed_images_is_p(op: Any) -> None:
         assert abs(share - op.p) < 4 * (op.p * (1 - op.p) / 1e5) ** 0.5
 
 
-def test_the_gpu_graph_is_defined_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs: list[Any] = []
-    monkeypatch.setattr(Pipeline, "set_outputs", lambda self, *nodes: outputs.extend(nodes))
-    define_pipeline(
-        transform_of(*OPS),
-        source=lambda: [],  # noqa: PIE807
-        image_size=256,
-        statistics=None,
-        batch_size=4,
-        num_threads=1,
-        prefetch=2,
-        device_id=0,
-    )
-    assert [node.device for node in outputs] == ["gpu"]
+def test_the_gpu_graph_is_defined_without_a_gpu(output_devices: Callable[..., list[str]]) -> None:
+    assert output_devices(transform_of(*OPS)) == ["gpu"]
 
 
 def test_wrong_settings_are_named() -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from nvidia.dali import Pipeline, fn
+from nvidia.dali import fn
 
 from freelight.pipeline import (
     CenterCrop,
@@ -26,7 +26,6 @@ from freelight.pipeline import (
     RandomResizedCrop,
     TenCrop,
     Transform,
-    define_pipeline,
     draw_epoch,
     graph_inputs,
 )
@@ -218,22 +217,9 @@ def test_the_text_of_a_transform_without_further_ops_is_that_of_version_0_1() ->
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("crop", CROPS)
 def test_the_gpu_graph_is_defined_without_a_gpu(
-    crop: Crop, layout: Layout, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+    crop: Crop, layout: Layout, statistics: Statistics, output_devices: Callable[..., list[str]]
 ) -> None:
-    outputs: list[Any] = []
-    monkeypatch.setattr(Pipeline, "set_outputs", lambda self, *nodes: outputs.extend(nodes))
-    define_pipeline(
-        transform_of(crop),
-        source=lambda: [],  # noqa: PIE807
-        image_size=256,
-        statistics=statistics,
-        batch_size=4,
-        num_threads=1,
-        prefetch=2,
-        device_id=0,
-        layout=layout,
-    )
-    assert [node.device for node in outputs] == ["gpu"]
+    assert output_devices(transform_of(crop), statistics, layout=layout) == ["gpu"]
 
 
 @pytest.mark.gpu

@@ -1,11 +1,11 @@
 """RandomErasing: the graph against the reference, the erased areas, and equal pixels on any number of ranks."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from nvidia.dali import Pipeline
 
 from freelight.pipeline import (
     ColorJitter,
@@ -15,7 +15,6 @@ from freelight.pipeline import (
     RandomCrop,
     RandomErasing,
     Transform,
-    define_pipeline,
     draw_epoch,
 )
 from freelight.shards import Dataset, FreelightError
@@ -101,21 +100,8 @@ def test_pixels_do_not_depend_on_batches_ranks_or_resumption(dataset: Dataset) -
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_the_gpu_graph_is_defined_without_a_gpu(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs: list[Any] = []
-    monkeypatch.setattr(Pipeline, "set_outputs", lambda self, *nodes: outputs.extend(nodes))
-    define_pipeline(
-        TRANSFORM,
-        source=lambda: [],  # noqa: PIE807
-        image_size=256,
-        statistics=None,
-        batch_size=4,
-        num_threads=1,
-        prefetch=2,
-        device_id=0,
-        layout=layout,
-    )
-    assert [node.device for node in outputs] == ["gpu"]
+def test_the_gpu_graph_is_defined_without_a_gpu(layout: Layout, output_devices: Callable[..., list[str]]) -> None:
+    assert output_devices(TRANSFORM, layout=layout) == ["gpu"]
 
 
 @pytest.mark.parametrize(
