@@ -3,6 +3,7 @@
 So a batch has the same draws on any number of ranks, after a restart, and in a test.
 """
 
+import dataclasses
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +25,11 @@ Drawn = TypeVar("Drawn", bound=np.generic)
 
 @dataclass(frozen=True, eq=False)
 class EpochDraws:
-    """The draws of one epoch. All but `order` are indexed by sample, not by position in the order.
+    """The draws of one epoch, of one occurrence of each sample. All but `order` are indexed by sample.
 
     seed, epoch: the key of the draws. order: int32 (n,), the samples in the order in which they are seen.
     crop: float32 (n, 2) in [0, 1), the places of the crop's top and left edge. flip: float32 (n,) in [0, 1).
-    lighting: float32 (n, 3), standard normal.
+    lighting: float32 (n, 3), standard normal. repeat, view: which occurrence.
     """
 
     seed: int
@@ -37,6 +38,32 @@ class EpochDraws:
     crop: npt.NDArray[np.float32]
     flip: npt.NDArray[np.float32]
     lighting: npt.NDArray[np.float32]
+    repeat: int = 0
+    view: int = 0
+
+    def occurrence(self, *, repeat: int = 0, view: int = 0) -> "EpochDraws":
+        """Return the draws of another occurrence of each sample; the order of samples stays."""
+        if (repeat, view) == (self.repeat, self.view):
+            return self
+        other = dataclasses.replace(self, repeat=repeat, view=view)
+        generator = other.generator()
+        if repeat == view == 0:  # its stream begins with the order
+            generator.permutation(np.arange(len(self.order), dtype=np.int32))
+        return dataclasses.replace(other, **_draw(generator, len(self.order)))
+
+    def generator(self, stream: int = 0) -> np.random.Generator:
+        """Return a generator of this occurrence. stream: 1 and 2 are for more numbers than the fields hold."""
+        if self.repeat == self.view == 0:  # as in version 0.1
+            return np.random.Generator(np.random.Philox((self.seed, self.epoch, *([stream] if stream else []))))
+        # The streams of ops have longer spawn keys.
+        seeds = np.random.SeedSequence((self.seed, self.epoch), spawn_key=(self.repeat, self.view, stream))
+        return np.random.Generator(np.random.Philox(seeds))
+
+    def stream(self, name: str, place: int, view: int = 0) -> "OpStream":
+        """Return the stream of the op `name` at `place` of a transform. view: among those of one crop (`TenCrop`)."""
+        return OpStream(
+            seed=self.seed, epoch=self.epoch, name=name, place=place, repeat=self.repeat, view=self.view + view
+        )
 
 
 def draw_epoch(samples: int, *, seed: int, epoch: int, order: Order = "global") -> EpochDraws:
@@ -48,14 +75,17 @@ def draw_epoch(samples: int, *, seed: int, epoch: int, order: Order = "global") 
         raise FreelightError(f"`order` {order!r} is not one of {', '.join(get_args(Order))}")
     generator = np.random.Generator(np.random.Philox((seed, epoch)))
     permutation = generator.permutation(np.arange(samples, dtype=np.int32))
-    return EpochDraws(
-        seed=seed,
-        epoch=epoch,
-        order=permutation if order == "global" else np.arange(samples, dtype=np.int32),
-        crop=generator.random((samples, 2), dtype=np.float32),
-        flip=generator.random(samples, dtype=np.float32),
-        lighting=generator.standard_normal((samples, 3), dtype=np.float32),
-    )
+    drawn_order = permutation if order == "global" else np.arange(samples, dtype=np.int32)
+    return EpochDraws(seed=seed, epoch=epoch, order=drawn_order, **_draw(generator, samples))
+
+
+def _draw(generator: np.random.Generator, samples: int) -> dict[str, Any]:
+    """Draw crop, flip and lighting of one occurrence of each sample."""
+    return {
+        "crop": generator.random((samples, 2), dtype=np.float32),
+        "flip": generator.random(samples, dtype=np.float32),
+        "lighting": generator.standard_normal((samples, 3), dtype=np.float32),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import torch
 
 from ..shards import FreelightError, Statistics
 from ..shards.base import check_fields
-from .draws import EpochDraws, OpStream
+from .draws import EpochDraws
 from .ops import RGB, Context, Crop, DType, Feed, Flip, Lighting, Mean, Normalize, Op, RandomCrop, Sizes, Stage, side_of
 from .ops.normalize import as_rgb, check_units
 from .ops.op import Arrays
@@ -175,8 +175,7 @@ class Transform:
             chosen.update(part.choose(draws, context))
         for place, op in enumerate(self.ops):
             for view in range(self.views):
-                stream = OpStream(seed=draws.seed, epoch=draws.epoch, name=op.name, place=place, view=view)
-                values = op.choose(stream.table(len(draws.order), op.draw), context)
+                values = op.choose(draws.stream(op.name, place, view).table(len(draws.order), op.draw), context)
                 _check_chosen(op, values)
                 chosen.update({fed_name(op, place, view, name): array for name, array in values.items()})
         return {name: chosen[name] for name in self.feeds()}
@@ -224,8 +223,7 @@ class Transform:
         self, stage: Stage, image: npt.NDArray[Any], draws: EpochDraws, sample: int, view: int, context: Context
     ) -> npt.NDArray[Any]:
         for place, op in self.ops_at(stage):
-            stream = OpStream(seed=draws.seed, epoch=draws.epoch, name=op.name, place=place, view=view)
-            chosen = op.choose(stream.row(sample, op.draw), context)
+            chosen = op.choose(draws.stream(op.name, place, view).row(sample, op.draw), context)
             image = op.reference(image, {name: values[0] for name, values in chosen.items()}, context)
         return image
 

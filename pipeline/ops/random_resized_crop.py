@@ -46,10 +46,10 @@ class RandomResizedCrop(Crop):
     def windows(self, draws: EpochDraws, sizes: Sizes) -> npt.NDArray[np.int32]:
         """Return the windows of all samples: (n, 4) top, left, height, width, pixels.
 
-        Area and shape come from a separate random stream, keyed by (seed, epoch, 1); the place is `draws.crop`. Only
+        Area and shape come from a separate random stream, number 1 of the draws; the place is `draws.crop`. Only
         windows that did not fit take further numbers from the stream, so a window depends on the sizes of all samples.
         """
-        generator = np.random.Generator(np.random.Philox((draws.seed, draws.epoch, 1)))
+        generator = draws.generator(1)
         stored = np.empty((len(draws.crop), 2), np.int32)
         stored[:] = sizes
         sides = np.zeros_like(stored)

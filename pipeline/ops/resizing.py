@@ -47,11 +47,11 @@ def filter_of(interpolation: Interpolation) -> int:
 
 
 def filters(interpolation: Interpolation, draws: EpochDraws) -> npt.NDArray[np.int32]:
-    """Return each sample's filter, as DALI numbers them: (n,). `random` has a stream of its own, (seed, epoch, 2)."""
+    """Return each sample's filter, as DALI numbers them: (n,). `random` has a stream of its own."""
     if interpolation != "random":
         return np.full(len(draws.crop), filter_of(interpolation), np.int32)
-    generator = np.random.Generator(np.random.Philox((draws.seed, draws.epoch, 2)))
-    return np.where(generator.random(len(draws.crop), dtype=np.float32) < 0.5, _LINEAR, _CUBIC).astype(np.int32)
+    drawn = draws.generator(2).random(len(draws.crop), dtype=np.float32)
+    return np.where(drawn < 0.5, _LINEAR, _CUBIC).astype(np.int32)
 
 
 def resize_node(image: Any, interpolation: Interpolation, drawn: Any, **settings: Any) -> Any:

@@ -50,6 +50,26 @@ def test_the_draws_are_the_ones_they_were() -> None:
     assert draws.lighting[0] == pytest.approx([-0.338859, -0.755686, -0.175992], abs=1e-6)
 
 
+def test_each_occurrence_of_a_sample_has_draws_of_its_own() -> None:
+    """The order stays, and (0, 0) keeps the draws of version 0.1."""
+    draws = draw_epoch(500, seed=3, epoch=7, order="sequential")
+    crop = RandomResizedCrop(interpolation="random")
+    keys = [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0)]
+    found = [draws.occurrence(repeat=repeat, view=view) for repeat, view in keys]
+    for name, values in {
+        "crop": [other.crop for other in found],
+        "flip": [other.flip for other in found],
+        "lighting": [other.lighting for other in found],
+        "sides": [crop.windows(other, 256)[:, 2:] for other in found],
+        "filter": [crop.choose(other, 256)["filter"] for other in found],
+        "op": [other.stream("op", 0).table(500, lambda rng, count: {"x": rng.random(count)})["x"] for other in found],
+    }.items():
+        assert len({value.tobytes() for value in values}) == len(keys), name
+    assert all(other.order is draws.order for other in found)
+    back = found[3].occurrence()
+    assert all(np.array_equal(getattr(back, name), getattr(draws, name)) for name in ("crop", "flip", "lighting"))
+
+
 def test_draws_belong_to_samples_not_to_places_in_the_order() -> None:
     shuffled = draw_epoch(100, seed=0, epoch=1)
     written = draw_epoch(100, seed=0, epoch=1, order="sequential")
