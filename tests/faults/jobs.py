@@ -183,12 +183,13 @@ class Shell:
     def assert_no_leftover(self, *folders: Path) -> None:
         """Fail if `folders` or the folder for temporary files hold anything temporary.
 
-        After SIGKILL, nothing can remove the folder of Python's `tempfile`; the system does.
+        After SIGKILL, nothing can remove what Python's `tempfile` made, nor the file in which torch keeps the traceback
+        of a rank that lost its parent; the system does.
         """
         left = [path for folder in folders for path in folder.rglob("*") if path.name.endswith((".tmp", ".partial"))]
         killed = any(job.process.returncode == -signal.SIGKILL for job in self.jobs)
         left += [
-            path for path in self.temporary.iterdir() if not (killed and path.name.startswith(("tmp", "freelight-")))
+            path for path in self.temporary.iterdir() if not (killed and path.name.startswith(("tmp", "freelight-", "pytorch-errorfile-")))
         ]
         assert not left, f"left behind: {left}"
 
