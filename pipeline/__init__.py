@@ -30,6 +30,7 @@ from .ops import (
     Window,
 )
 from .reading import OnError
+from .schedule import Schedule
 from .transform import Transform
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "RandomCrop",
     "RandomErasing",
     "RandomResizedCrop",
+    "Schedule",
     "Sizes",
     "Solarize",
     "Stage",

@@ -47,6 +47,7 @@ class Decoder:
         device: torch.device,
         layout: Layout,
     ) -> None:
+        self.transform = transform
         self._reader = reader
         self._device = device
         self._prefetch = prefetch
@@ -55,9 +56,18 @@ class Decoder:
         self._resizer: Resizer | None = None
         if begins_with_crops(transform, device.index):
             self._resizer = Resizer(transform.crop, reader, share_size=share_size, num_threads=num_threads)
+        reads, fed = self._reads, self._fed
+
+        # No method: in a cycle with this object, the pipeline would be freed much later.
+        def next_kept() -> list[Any]:
+            """Return the graph's next inputs, and keep them until their batch is returned, as the resizer's."""
+            inputs = reads.next_inputs()
+            fed.append(inputs)
+            return inputs
+
         self._pipeline: Pipeline = define_pipeline(
             transform,
-            source=self._next_inputs,
+            source=self._reads.next_inputs if self._resizer is None else next_kept,
             image_size=image_size,
             statistics=statistics,
             batch_size=share_size,
@@ -107,13 +117,6 @@ class Decoder:
         """Read one share and look up its draws. Returns its undamaged samples and the graph's inputs."""
         samples, jpegs = self._read(share, later)
         return samples, graph_feed(choices, samples, jpegs)
-
-    def _next_inputs(self) -> list[Any]:
-        """Return the graph's next inputs. Those of a resizer are kept until their batch is returned."""
-        inputs = self._reads.next_inputs()
-        if self._resizer is not None:
-            self._fed.append(inputs)
-        return inputs
 
     def _run(self, samples: Share) -> torch.Tensor:
         if self._device.type == "cpu":

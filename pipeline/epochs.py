@@ -1,6 +1,6 @@
 """The steps of an epoch: which samples of which permutation each global batch has. A pure function of the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -141,10 +141,13 @@ STATE = record(
 """A loader's state. The last two are in those of loaders with `steps_per_epoch`, which depend on them."""
 
 
-def check_state(state: Mapping[str, Any], own: Mapping[str, Any], plan: EpochPlan) -> None:
+def check_state(
+    state: Mapping[str, Any], own: Mapping[str, Any], plan: EpochPlan, *, transform: Callable[[int], str]
+) -> None:
     """Raise `FreelightError` unless a loader whose state is `own` can continue after `state`.
 
     It must be of the same dataset, split, seed, order and `steps_per_epoch`, and, inside an epoch, transform.
+    transform: the loader's by epoch, as text.
     """
     check(state, STATE, where="the loader's state", remedy="pass what state_dict returned")
     keys = ("fingerprint", "split", "seed", "order", "steps_per_epoch", "batch_size")
@@ -153,6 +156,7 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any], plan: EpochPla
         most = plan.samples if plan.steps_per_epoch is None else plan.batch_size * plan.steps_per_epoch
         whole_number("position", state["position"], most=most)
         is_inside = state["position"] > 0 and plan.steps(state["epoch"], state["position"])
+        own = {**own, "transform": transform(state["epoch"])}
         different = ["transform"] if is_inside and state["transform"] != own["transform"] else []
     if different:
         key = different[0]

@@ -25,11 +25,12 @@ from .ops import Arrays, side_of
 from .ranks import check_group, check_launched, known_ranks, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
 from .sampler import EpochSampler
+from .schedule import Schedule, as_schedule
 from .transform import Transform
 
 _READ_ONLY = {
     *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "num_threads", "prefetch", "layout"),
-    *("group", "check_exchange", "last", "steps_per_epoch", "extras"),
+    *("group", "check_exchange", "last", "steps_per_epoch", "extras", "schedule"),
 }
 MOST_THREADS, MOST_PREFETCH = 4096, 1024
 """Limits: more are a mistake, and would take the machine's memory."""
@@ -39,12 +40,12 @@ class Loader(IterableDataset[Any]):
     """Iterate over this rank's share of every batch of an epoch; each iteration is a whole epoch.
 
     dataset: a `Dataset`, or its path. split: its name. batch_size: images per step, over all ranks. transform: what is
-    done to each image; by default the paper's. statistics: of the training set, if the transform needs them; by default
-    the dataset's own. order: `global` (a new permutation each epoch) or `sequential`. extras: further fields of a
-    batch: see `Batch`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it
-    is requested; keep a reference to it while another stream uses it. prefetch: batches decoded ahead. layout: order of
-    the axes of a batch. on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them
-    (`skipped` maps each to its reason).
+    done to each image, or a `Schedule` of it by epoch; by default the paper's. statistics: of the training set, if the
+    transform needs them; by default the dataset's own. order: `global` (a new permutation each epoch) or `sequential`.
+    extras: further fields of a batch: see `Batch`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA
+    stream that is current when it is requested; keep a reference to it while another stream uses it. prefetch: batches
+    decoded ahead. layout: order of the axes of a batch. on_error: `raise` an error for a damaged sample, or `skip` up
+    to `max_skipped` of them (`skipped` maps each to its reason).
 
     Epochs. An iteration starts the epoch that `set_epoch` named, otherwise the next one; breaking it off ends its
     epoch. Only the first iteration after `load_state_dict` continues inside an epoch, also if `set_epoch` names that
@@ -62,9 +63,9 @@ class Loader(IterableDataset[Any]):
     check_exchange: verify by checksums that all ranks of the group hold the same batch.
 
     The loader is an `IterableDataset`: `DataLoader(loader, batch_size=None)` works, without worker processes. It can be
-    pickled and copied with its state. Settings are read-only, because the draws and the state depend on them. Only
-    `transform` can be set, between epochs. A thread reads ahead; it ends with the loader, with `close`, or with an
-    unfinished iteration. `wait_seconds` is the total time that iteration waited for batches.
+    pickled and copied with its state. Settings are read-only, because the draws and the state depend on them. A thread
+    reads ahead; it ends with the loader, with `close`, or with an unfinished iteration. `wait_seconds` is the total
+    time that iteration waited for batches.
     """
 
     # What frameworks look for in a DataLoader.
@@ -77,7 +78,7 @@ class Loader(IterableDataset[Any]):
         split: str,
         *,
         batch_size: int,
-        transform: Transform | None = None,
+        transform: Transform | Schedule | None = None,
         statistics: Statistics | None = None,
         seed: int = 0,
         order: Order = "global",
@@ -99,10 +100,10 @@ class Loader(IterableDataset[Any]):
         instance_of(Dataset, "dataset", self.dataset)
         self.split: Final = self.dataset.split(instance_of(str, "split", split))
         self.batch_size: Final = whole_number("batch_size", batch_size, least=1)
-        self._transform = Transform() if transform is None else instance_of(Transform, "transform", transform)
+        self.schedule: Final = as_schedule(transform)
         if statistics is not None:
             instance_of(Statistics, "statistics", statistics)
-        elif self._transform.needs_statistics:
+        elif self.schedule.needs_statistics:
             statistics = Statistics.load(self.dataset.folder)
         self.statistics: Final = statistics
         self.seed: Final = whole_number("seed", seed)
@@ -128,8 +129,9 @@ class Loader(IterableDataset[Any]):
         self._batches = BatchMaker(self.split, self.extras, self.device)
         self._cursor = Cursor()
         self._is_closed = False
-        self._drawn: tuple[int, Share, Arrays] | None = None
+        self._drawn: tuple[tuple[int, Transform], Share, Arrays] | None = None
         check_cache(self.split, order)
+        self.schedule.check(self.split.sizes, self.statistics)
         self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
         # One reader thread for all epochs: a new one per epoch makes glibc open new arenas, which keep old JPEGs.
         self._thread = reader_thread()
@@ -140,6 +142,8 @@ class Loader(IterableDataset[Any]):
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse to change a setting: a state saved after the change would not match the draws made before."""
+        if name == "transform":
+            raise AttributeError("Loader.transform is read-only; give the Loader a Schedule of transforms by epoch")
         if name in _READ_ONLY and name in vars(self):
             raise AttributeError(f"Loader.{name} is read-only; make another Loader")
         super().__setattr__(name, value)
@@ -158,9 +162,9 @@ class Loader(IterableDataset[Any]):
         """Pickle and copy the settings and the state, not the threads and batches of an iteration."""
         if self.group is not None:
             raise FreelightError("a loader with a `group` cannot be pickled or copied; make one in each process")
-        names = (*(_READ_ONLY - {"split", "group", "last"}), "transform")
+        names = _READ_ONLY - {"split", "group", "last", "schedule"}
         settings: dict[str, Any] = {name: getattr(self, name) for name in names}
-        settings["split"] = self.split.name
+        settings["split"], settings["transform"] = self.split.name, self.schedule
         settings["last"] = self._given_last
         settings["rank"], settings["world_size"] = self._given_ranks
         settings["on_error"], settings["max_skipped"] = self._reader.on_error, self._reader.max_skipped
@@ -192,25 +196,8 @@ class Loader(IterableDataset[Any]):
 
     @property
     def transform(self) -> Transform:
-        """What is done to each image. It may be set between epochs, not inside one."""
-        return self._transform
-
-    @transform.setter
-    def transform(self, transform: Transform) -> None:
-        continues = self._cursor.continues and self._plan.steps(self.epoch, self.position)
-        if self.position and (self._running is not None or continues):
-            raise FreelightError("the transform may change at an epoch's boundary, not inside an epoch; see set_epoch")
-        instance_of(Transform, "transform", transform)
-        self._stop()
-        before, self._transform = self._transform, transform
-        try:
-            self._idle = self._define()
-        except FreelightError:
-            self._transform = before
-            raise
-        self._drawn = None
-        if self.position:
-            self._cursor.leave()
+        """What is done to each image in the epoch `epoch`."""
+        return self.schedule.at(self.epoch)
 
     @property
     def bytes_read(self) -> int:
@@ -259,9 +246,9 @@ class Loader(IterableDataset[Any]):
         """Resume from a state, made with any world size and batch size; the next iteration continues after it.
 
         Raises `FreelightError` if the state is for another dataset, split, seed, order or `steps_per_epoch`; and,
-        inside an epoch, if it is for another transform.
+        inside an epoch, if it is for another transform. A schedule may change for other epochs.
         """
-        check_state(state, self.state_dict(), self._plan)
+        check_state(state, self.state_dict(), self._plan, transform=lambda epoch: repr(self.schedule.at(epoch)))
         self._stop()
         self._cursor.load(state["epoch"], state["position"])
 
@@ -290,8 +277,7 @@ class Loader(IterableDataset[Any]):
         """Yield the batches of consecutive steps of one permutation. last: the epoch's last step."""
         order, choices = self._draw(steps[0].permutation)
         samples_of = [order[step.first : step.stop] for step in steps]
-        decoder = self._idle or self._define()
-        self._idle, self._running = None, decoder
+        decoder = self._running = self._take_idle()
         try:
             shares = [share_of(samples, *self._ranks) for samples in samples_of]
             decoder.start(self._thread, shares, choices)
@@ -309,8 +295,8 @@ class Loader(IterableDataset[Any]):
                     if returned == len(steps) and steps[-1] == last:  # it had nothing left when the loader moved
                         return
                     raise FreelightError(
-                        "this iteration is over: another was started, or set_epoch, load_state_dict or a new transform "
-                        "moved the loader; iterate again"
+                        "this iteration is over: another was started, or set_epoch or load_state_dict moved the "
+                        "loader; iterate again"
                     )
                 start = time.perf_counter()
             decoder.end_epoch()
@@ -330,11 +316,12 @@ class Loader(IterableDataset[Any]):
 
     def _draw(self, permutation: int) -> tuple[Share, Arrays]:
         """Return a permutation's order, and what the transform does to each sample."""
-        if self._drawn is None or self._drawn[0] != permutation:
+        key = (permutation, self.transform)
+        if self._drawn is None or self._drawn[0] != key:
             self._drawn = None  # before the next draws are made, so that memory holds one epoch's
             draws = draw_epoch(len(self.split), seed=self.seed, epoch=permutation, order=self.order)
             choices = self.transform.choose(draws, self.split.sizes, self.statistics)
-            self._drawn = permutation, draws.order, choices
+            self._drawn = key, draws.order, choices
         return self._drawn[1:]
 
     def _make_plan(self) -> EpochPlan:
@@ -373,8 +360,17 @@ class Loader(IterableDataset[Any]):
                 self.split.close()
                 self._batches.close()
 
+    def _take_idle(self) -> Decoder:
+        """Return the idle decoder, or a new one if that is of another transform."""
+        decoder, self._idle = self._idle, None
+        if decoder is not None and decoder.transform == self.transform:
+            return decoder
+        if decoder is not None:
+            decoder.stop()
+            del decoder  # before the new one is made, so that memory holds one
+        return self._define()
+
     def _define(self) -> Decoder:
-        self.transform.check(self.split.sizes, self.statistics)
         return Decoder(
             self.transform,
             self._reader,

@@ -1,6 +1,6 @@
 """What training changes, and what a checkpoint therefore saves: network, velocity, step, loader, schedule."""
 
-from ..pipeline import Loader, Transform
+from ..pipeline import Loader, Schedule, Transform
 from ..shards import Dataset, FreelightError, Statistics
 from .checkpoint import Checkpoint, rescaling_of
 from .config import TrainingConfig
@@ -47,9 +47,9 @@ class TrainingState:
         self.optimizer = PaperSGD(self.network.named_parameters(), recipe)
         self.rates = LearningRates(recipe)
         self.step = 0
-        self.loader = self.open("train", recipe.training_transform(0))
+        self.loader = self.open("train", recipe.training_transforms())
 
-    def open(self, split: str, transform: Transform) -> Loader:
+    def open(self, split: str, transform: Transform | Schedule) -> Loader:
         """Return a loader of this rank's share of a split. Only the training split uses the recipe's order."""
         return Loader(
             self.dataset,
@@ -75,13 +75,6 @@ class TrainingState:
     def finished(self) -> bool:
         """Whether the schedule has ended."""
         return self.rates.finished(self.epoch)
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch, with its training transform."""
-        self.loader.set_epoch(epoch)
-        transform = self.config.recipe.training_transform(epoch)
-        if transform != self.loader.transform:
-            self.loader.transform = transform
 
     def checkpoint(self) -> Checkpoint:
         """Return the state as a checkpoint of the whole network (a collective over the columns of this replica)."""
@@ -118,7 +111,6 @@ class TrainingState:
         for name, whole in checkpoint.velocity.items():
             self.optimizer.velocity[name].copy_(self.network.part(name, whole))
         self.step = checkpoint.progress["step"]
-        self.begin_epoch(checkpoint.progress["loader"]["epoch"])
         self.loader.load_state_dict(checkpoint.progress["loader"])
         done = self.epoch * len(self.loader) - (-self.loader.position // self.config.recipe.batch_size)
         if self.step != done:

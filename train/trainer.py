@@ -136,7 +136,7 @@ class Trainer:
         best = state.rates.update(errors.top1)
         self._write(EpochMetrics(step=state.step, epoch=state.epoch, val_top1=errors.top1, val_top5=errors.top5))
         self._draw_kernels()
-        state.begin_epoch(state.epoch + 1)
+        state.loader.set_epoch(state.epoch + 1)
         self._save(best=best)
 
     def _validation_batches(self) -> Iterator[Batch]:

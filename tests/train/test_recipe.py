@@ -41,7 +41,7 @@ def test_paper_is_as_the_paper_says(setting: str, value: object) -> None:
 
 
 def test_papers_training_view_is_a_random_224_crop_flip_and_light_less_the_mean_image() -> None:
-    transform = PAPER.training_transform(0)
+    transform = PAPER.training_transforms().at(0)
     assert (transform.crop, transform.flip_probability, transform.mean) == (RandomCrop(size=224), 0.5, "image")
     assert (transform.lighting.mode, transform.lighting.strength) == ("eigenvalue", 0.1)
 
@@ -54,7 +54,7 @@ def test_papers_test_views_are_the_centre_or_ten_less_the_mean_image_without_lig
 
 def test_settings_are_changed_by_name_and_type_and_the_rest_stay() -> None:
     settings = ["batch_size=4", "learning_rate=1e-3", "lighting=off", "lighting_strength=0", "epochs=3", "epochs=2"]
-    lit = PAPER.override(["lighting=std", "lighting_divisor=1.1"]).training_transform(0)
+    lit = PAPER.override(["lighting=std", "lighting_divisor=1.1"]).training_transforms().at(0)
     assert lit.lighting == Lighting(mode="std", strength=0.1, divisor=1.1)
     changed = PAPER.override(settings)
     assert changed == Recipe(
@@ -62,7 +62,7 @@ def test_settings_are_changed_by_name_and_type_and_the_rest_stay() -> None:
     )
     assert isinstance(changed.batch_size, int)
     assert isinstance(changed.lighting_strength, float)
-    assert not changed.training_transform(0).shifts_light
+    assert not changed.training_transforms().at(0).shifts_light
     assert Recipe() == PAPER, "the recipe itself is as it was"
 
 
@@ -181,7 +181,7 @@ def test_the_cifar_nets_have_the_rates_decays_and_views_of_the_2012_code(
     assert rows["batch"] == "128 images, momentum 0.9, float32"
     assert re.search(sigma, rows["initial sigma"])
     assert re.search(norm, rows["LRN"])
-    assert not RECIPES[f"cifar-{name}"].training_transform(0).shifts_light
+    assert not RECIPES[f"cifar-{name}"].training_transforms().at(0).shifts_light
 
 
 def test_decays_of_the_cifar_nets_reach_the_layers_weights_alone() -> None:
@@ -198,10 +198,10 @@ LAYERS, PARTS = ("conv1", "conv2", "local3", "local4", "fc10"), ("weight", "bias
 def test_without_random_crops_training_sees_the_centre_still_flipped_and_lit() -> None:
     """Without flips too, the training views equal the evaluation views except for lighting."""
     recipe = PAPER.override(["crops=center"])
-    transform = recipe.training_transform(0)
+    transform = recipe.training_transforms().at(0)
     assert transform.crop == RandomCrop(size=224, centered=True)
     assert (transform.flip_probability, transform.shifts_light) == (0.5, True)
-    assert PAPER.override(["flip_probability=0"]).training_transform(0).flip_probability == 0
+    assert PAPER.override(["flip_probability=0"]).training_transforms().at(0).flip_probability == 0
     _, rows = shown("paper", "--set", "crops=center", "--set", "flip_probability=0.25")
     assert rows["crop offsets"] == ("the centre of 256, 224 pixels; one draw, with its flip, p = 0.25, for each image")
 
@@ -224,11 +224,11 @@ def test_a_recipe_comes_back_from_plain_values(name: str) -> None:
 def test_source_trains_on_the_written_order_with_draws_shared_by_32_and_no_noise_at_last() -> None:
     source = RECIPES["source"]
     assert source.order == "sequential"
-    transform = source.training_transform(66)
+    transform = source.training_transforms().at(66)
     assert (transform.crop, transform.mean) == (RandomCrop(size=224, shared_by=32), "center window")
     assert transform.lighting == Lighting(mode="std", strength=0.1, divisor=1.1)
-    assert not source.training_transform(67).shifts_light
-    assert source.training_transform(67).divisors is None
+    assert not source.training_transforms().at(67).shifts_light
+    assert source.training_transforms().at(67).divisors is None
     assert source.evaluation_transform(10).mean == "center window"
 
 

@@ -83,7 +83,7 @@ def test_an_epoch_of_training_equals_a_plain_transcription(run: Path, dataset: D
     for step, first in enumerate(range(0, 60, 16)):
         samples = draws.order[first : first + 16].tolist()
         decoded = [np.asarray(Image.open(io.BytesIO(split.read(sample)))) for sample in samples]
-        transform = Recipe().training_transform(0)
+        transform = Recipe().training_transforms().at(0)
         views = [transform.apply(image, draws, i, statistics) for image, i in zip(decoded, samples, strict=True)]
         labels = torch.from_numpy(split.samples["label"][samples].astype(np.int64))
         images, masks = torch.from_numpy(np.stack(views)), DropoutMasks(0, step)

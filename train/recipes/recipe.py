@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...pipeline import CenterCrop, Lighting, LightingMode, Order, RandomCrop, TenCrop, Transform
+from ...pipeline import CenterCrop, Lighting, LightingMode, Order, RandomCrop, Schedule, TenCrop, Transform
 from ...shards import FreelightError
 from ...shards.base import check_fields
 from ...shards.images import MAX_SIDE
@@ -15,7 +15,7 @@ from .by_layer import ByLayer
 from .header import Header
 from .overrides import Epochs, read_value, settable
 
-Schedule = Literal["plateau", "steps", "exponential"]
+RateSchedule = Literal["plateau", "steps", "exponential"]
 MeanImage = Literal["image", "center window"]
 Crops = Literal["random", "center"]
 Precision = Literal["float32", "bfloat16", "float64"]
@@ -70,7 +70,7 @@ class Recipe:
     bias_weight_decay: float = 0.0005
     layer_rates: ByLayer = field(default_factory=ByLayer)
     layer_decays: ByLayer = field(default_factory=ByLayer)
-    schedule: Schedule = "plateau"
+    schedule: RateSchedule = "plateau"
     plateau_epochs: int = 5
     plateau_factor: float = 10.0
     plateau_drops: int = 3
@@ -104,17 +104,19 @@ class Recipe:
             if not all(0 <= number < math.inf for _, number in getattr(self, key).numbers):
                 raise FreelightError(f"`{key}` (={getattr(self, key)}) must be 0 or more")
 
-    def training_transform(self, epoch: int) -> Transform:
-        """Return the transform of training images in an epoch: crop, flip, subtraction of the mean, lighting."""
-        off = self.lighting_off_epoch is not None and epoch >= self.lighting_off_epoch
-        return Transform(
+    def training_transforms(self) -> Schedule:
+        """Return the transform of training images by epoch: crop, flip, subtraction of the mean, lighting."""
+        lighting = Lighting(mode=self.lighting, strength=self.lighting_strength, divisor=self.lighting_divisor)
+        transform = Transform(
             crop=RandomCrop(size=self.crop_size, shared_by=self.shared_crops, centered=self.crops == "center"),
             flip_probability=self.flip_probability,
             mean=self.mean,
-            lighting=Lighting(
-                mode="off" if off else self.lighting, strength=self.lighting_strength, divisor=self.lighting_divisor
-            ),
+            lighting=lighting,
         )
+        if self.lighting_off_epoch is None:
+            return Schedule({0: transform})
+        dark = dataclasses.replace(transform, lighting=dataclasses.replace(lighting, mode="off"))
+        return Schedule({0: transform, max(0, self.lighting_off_epoch): dark})
 
     def evaluation_transform(self, views: int) -> Transform:
         """Return the transform for evaluation: the centre view (`views` = 1) or the ten views (10), less the mean."""

@@ -1,13 +1,12 @@
 """The loader continues after any stop with exactly the samples not yet seen."""
 
-import dataclasses
 import json
 from typing import Any
 
 import pytest
-from loading import SMALL, Seen, make, readers, resume
+from loading import Seen, make, readers, resume
 
-from freelight.pipeline import CenterCrop, Loader, Transform, draw_epoch
+from freelight.pipeline import draw_epoch
 from freelight.shards import Dataset, FreelightError
 
 
@@ -66,70 +65,6 @@ def test_a_state_of_a_later_epoch_and_of_an_epochs_end(dataset: Dataset) -> None
     other = make(dataset)
     other.load_state_dict(end)
     assert list(Seen(other)) == draw_epoch(60, seed=0, epoch=4).order.tolist()
-
-
-CENTER = dataclasses.replace(SMALL, crop=CenterCrop(size=96))
-
-
-def test_the_transform_changes_between_epochs_and_resumes_bit_equal_on_either_side(dataset: Dataset) -> None:
-    """Killed in the last epoch before the change, at the boundary itself, or after it."""
-
-    def run(loader: Loader, *, stop: int = 9) -> tuple[list[tuple[int, Seen]], dict[str, Any]]:
-        """Run at most `stop` steps, four per epoch, with CENTER from epoch 1 on."""
-        seen: list[tuple[int, Seen]] = []
-        while len(seen) < stop:
-            if loader.epoch == 0 and loader.position == 60:
-                loader.set_epoch(1)
-                loader.transform = CENTER
-            for batch in loader:
-                seen.append((loader.epoch, Seen([batch])))
-                if len(seen) == stop:
-                    break
-        return seen, json.loads(json.dumps(loader.state_dict()))
-
-    whole, _ = run(make(dataset))
-    assert [epoch for epoch, _ in whole] == [0] * 4 + [1] * 4 + [2]
-    views = dict(Seen(make(dataset, transform=CENTER)))
-    for epoch, seen in whole:
-        assert (epoch > 0) == (seen.items() <= views.items())
-    for stop in (3, 4, 5, 8):
-        before, state = run(make(dataset), stop=stop)
-        other = make(dataset, transform=SMALL if stop <= 4 else CENTER)
-        other.load_state_dict(state)
-        assert before + run(other, stop=9 - stop)[0] == whole
-
-
-def test_inside_an_epoch_the_transform_stays(dataset: Dataset, whole: Seen) -> None:
-    loader = make(dataset)
-    iteration = iter(loader)
-    seen = Seen([next(iteration)])
-    state = loader.state_dict()
-    for _ in range(2):  # while the iteration runs, and when it is to be resumed
-        with pytest.raises(FreelightError, match="may change at an epoch's boundary, not inside an epoch"):
-            loader.transform = CENTER
-        resume(loader)
-    assert loader.transform == SMALL
-    with pytest.raises(FreelightError, match=r"for another transform: .*RandomCrop.*, not .*CenterCrop"):
-        make(dataset, transform=CENTER).load_state_dict(state)
-    assert seen.add_all(loader) == whole
-    make(dataset, transform=CENTER).load_state_dict(loader.state_dict())
-
-
-def test_after_a_break_the_transform_may_change_for_the_next_epoch(dataset: Dataset) -> None:
-    loader = make(dataset)
-    next(iter(loader))
-    loader.transform = CENTER
-    assert (loader.epoch, loader.position) == (1, 0)
-    assert list(Seen(loader)) == draw_epoch(60, seed=0, epoch=1).order.tolist()
-    assert loader.epoch == 1
-
-
-def test_a_transform_that_cannot_work_leaves_the_loader_as_it_was(dataset: Dataset, whole: Seen) -> None:
-    loader = make(dataset)
-    with pytest.raises(FreelightError, match="pass the dataset's statistics"):
-        loader.transform = Transform()
-    assert loader.transform == SMALL
-    assert Seen(loader) == whole
 
 
 def test_where_short_batches_are_dropped_a_state_goes_on_with_whole_ones_of_another_size(dataset: Dataset) -> None:

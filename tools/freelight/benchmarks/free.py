@@ -36,7 +36,7 @@ def command(shards: Path, batch_size: int, steps: int, rounds: int) -> Report:
     machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
     recipe, dataset, statistics = RECIPES["paper"], Dataset(shards), Statistics.load(shards)
     step = Step(recipe, compile_=True)
-    transforms = {PLAIN: recipe.evaluation_transform(views=1), AUGMENTED: recipe.training_transform(0)}
+    transforms = {PLAIN: recipe.evaluation_transform(views=1), AUGMENTED: recipe.training_transforms().at(0)}
     runs = {
         name: Run(
             Loader(dataset, "train", batch_size=batch_size, transform=transform, statistics=statistics, last="drop")
