@@ -188,9 +188,8 @@ class Shell:
         """
         left = [path for folder in folders for path in folder.rglob("*") if path.name.endswith((".tmp", ".partial"))]
         killed = any(job.process.returncode == -signal.SIGKILL for job in self.jobs)
-        left += [
-            path for path in self.temporary.iterdir() if not (killed and path.name.startswith(("tmp", "freelight-", "pytorch-errorfile-")))
-        ]
+        excused = ("tmp", "freelight-", "pytorch-errorfile-") if killed else ()
+        left += [path for path in self.temporary.iterdir() if not path.name.startswith(excused)]
         assert not left, f"left behind: {left}"
 
     def close(self) -> None:
