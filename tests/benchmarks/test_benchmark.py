@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from benching import TOOLS, call, run
 
-from freelight.benchmarks import loader, random_crops, resized_crops
+from freelight.benchmarks import augment, loader, random_crops, resized_crops
 from freelight.benchmarks.geometries import GEOMETRIES
 from freelight.benchmarks.repeated import repeat_samples
 from freelight.commands.benchmark import command as main
@@ -23,7 +23,7 @@ def test_the_executable_lists_its_benchmarks_and_refuses_others() -> None:
     result = call(main, "--help")
     assert result.exit_code == 0
     assert re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE) == [
-        *("shards", "pca", "index", "loader", "train", "free", "peers")
+        *("shards", "pca", "index", "loader", "augment", "train", "free", "peers")
     ]
     assert call(main, "nonsense").exit_code == 2
     assert call(main, "peers", "nonsense").exit_code == 2
@@ -56,6 +56,31 @@ def test_loader_by_path_on_tiny_datasets_without_peers(dataset: Dataset, picture
     assert 0 < floors["order and draws of these"]["value"] < 200
     (table,) = written["tables"]
     assert re.findall(r"^\| (.*?) \| \d+ \| \d+\.\d ", table, re.MULTILINE) == list(GEOMETRIES)
+    assert table in result.stdout
+
+
+@pytest.mark.slow
+def test_augment_by_path_on_tiny_pictures_without_peers(pictures: Path, tmp_path: Path) -> None:
+    """Times are not checked, so floors may be missed; our contenders and DALI are present, all peers absent."""
+    record = tmp_path / "record.json"
+    words = ("--images", pictures, "--batch-size", "16", "--rounds", "1", "--peers", tmp_path, "--record", record)
+    result = run("augment", *words)
+    assert result.returncode in (0, 1), result.stderr
+    written = json.loads(record.read_text())
+    laps = {contender["name"]: contender["laps"] for contender in written["contenders"]}
+    absent = {name for name, found in laps.items() if not found}
+    peers = (augment.TENSOR, augment.PIL, augment.TIMM)
+    assert absent == {f"{name}: {peer}" for name, row in augment.ROWS.items() for peer in peers if peer in row.compared}
+    assert {lap["items"] for name in laps.keys() - absent for lap in laps[name]} == {80}
+    unchecked = {floor["name"] for floor in written["floors"] if floor["met"] is None}
+    assert unchecked == {
+        f"{name}: {augment.LOADER} / {peer}"
+        for name, row in augment.ROWS.items()
+        for peer in peers
+        if peer in dict(row.floors)
+    }
+    (table,) = written["tables"]
+    assert re.findall(r"^(.*?)  +-?\d+$", table, re.MULTILINE) == list(augment.OPS)
     assert table in result.stdout
 
 

@@ -28,6 +28,21 @@ if __name__ == "__main__":
 """
 
 
+AUGMENT = """
+import json, sys
+from freelight.benchmarks.{module} import AUGMENTATIONS, open_loader
+if __name__ == "__main__":
+    words = json.loads(sys.argv[1])
+    for augmentation in AUGMENTATIONS:
+        with open_loader(*(augmentation if word == "AUGMENTATION" else word for word in words)) as loader:
+            for images, labels in loader:
+                sums = labels.sum(1).tolist() if labels.ndim == 2 else None
+                low, high = images.amin((2, 3)), images.amax((2, 3))
+                print(json.dumps([augmentation, str(images.dtype), list(images.shape[1:]), sums,
+                                  None if sums else labels.tolist(), low.tolist(), high.tolist()]))
+"""
+
+
 @pytest.fixture(scope="module")
 def colours() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (COUNT, 3))
@@ -71,7 +86,8 @@ def test_a_peer_loads_every_sample_once_an_epoch_with_its_own_pixels(
     module = "ffcv_loader" if peer == "ffcv" else "webdataset_loader"
     script = tmp_path / "show.py"
     script.write_text(SHOW.format(module=module))
-    words = [str(folders[crop]), crop, "10", *([mode] if peer == "ffcv" else []), *map(str, (*MEANS, *STD))]
+    words = [str(folders[crop]), crop, "10", *([mode] if peer == "ffcv" else ["tensor", "plain"])]
+    words += map(str, (*MEANS, *STD))
     with freelight_alone() as environment:
         done = subprocess.run(
             [str(python), str(script), *words], env=environment, capture_output=True, text=True, check=False
@@ -88,3 +104,41 @@ def test_a_peer_loads_every_sample_once_an_epoch_with_its_own_pixels(
         assert (np.abs(np.array([low, high]) - expected) <= bound).all()
     assert [sorted(labels) for labels in seen] == [list(range(COUNT))] * 2
     assert seen[0] != seen[1], "each epoch has its own order"
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("webdataset_loader", ("resized", "10", "tensor", "AUGMENTATION")),
+        ("webdataset_loader", ("resized", "10", "PIL", "AUGMENTATION")),
+        ("timm_loader", ("10", "AUGMENTATION")),
+    ],
+)
+def test_a_peer_augments_normalized_images(
+    module: str, words: tuple[str, ...], folders: dict[str, Path], colours: np.ndarray, tmp_path: Path
+) -> None:
+    """Plain crops have their own colour, all others have not; mixed labels sum to 1."""
+    python = find_peer("torchvision", HOME)
+    if python is None:
+        pytest.skip("the environment is absent; make it with: tools/benchmark peers torchvision")
+    script = tmp_path / "show.py"
+    script.write_text(AUGMENT.format(module=module))
+    given = json.dumps([str(folders["resized"]), *words, *map(str, (*MEANS, *STD))])
+    with freelight_alone() as environment:
+        done = subprocess.run(
+            [str(python), str(script), given], env=environment, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    differences: dict[str, float] = {}
+    for line in done.stdout.splitlines():
+        augmentation, dtype, shape, sums, labels, low, high = json.loads(line)
+        assert (dtype, shape) == ("torch.float32", [3, 224, 224])
+        if augmentation == "mixed":
+            assert np.allclose(sums, 1)
+            continue
+        expected = (colours[labels] - MEANS) / STD
+        difference = (np.abs(np.array([low, high]) - expected) * STD).max()
+        differences[augmentation] = max(difference, differences.get(augmentation, 0))
+    assert differences.pop("plain") <= 2
+    assert min(differences.values()) > 10
+    assert set(differences) == {"jitter", "rand", *(() if module == "timm_loader" else ("trivial",))}

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from freelight.benchmarks.dali_augmentations import augmenting_graph
 from freelight.benchmarks.geometries import GEOMETRIES, Made, geometry_rows
-from freelight.benchmarks.loader_graphs import decoding_graph, resizing_graph
+from freelight.benchmarks.loader_graphs import decoding_graph
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (11, 3))
 SIZES = [(40 + 13 * number, 150 - 9 * number) for number in range(11)]
@@ -28,7 +29,7 @@ def jpegs() -> list[npt.NDArray[np.uint8]]:
 
 def test_plain_dali_crops_and_normalises_each_image_once_an_epoch(jpegs: list[npt.NDArray[np.uint8]]) -> None:
     mean, std = (120.0, 110.0, 100.0), (50.0, 60.0, 70.0)
-    epoch = resizing_graph(jpegs, 4, mean, std)
+    epoch = augmenting_graph(jpegs, 4, "plain", mean, std)
     for _ in range(2):
         images = np.concatenate([batch.numpy().copy() for batch in epoch()])
         assert (images.shape, images.dtype) == ((11, 3, 224, 224), np.float32)

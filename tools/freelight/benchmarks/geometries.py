@@ -75,15 +75,20 @@ class Made:
         )
 
 
+def all_as_train(images: Path) -> Source:
+    """List all splits of `images` as train."""
+    listed = list_images(images)
+    if not isinstance(listed, Source):
+        raise FreelightError(f"`images` {images} can only be read in order; give a folder or plain tars")
+    return replace(listed, splits={"train": [image for split in listed.splits.values() for image in split]})
+
+
 def make_datasets(images: Path, out: Path) -> dict[str, Made]:
     """Make a dataset of each geometry under `out` from all splits of `images` as train.
 
     A first pass, not measured, starts the workers and reads the files into the page cache.
     """
-    listed = list_images(images)
-    if not isinstance(listed, Source):
-        raise FreelightError(f"`images` {images} can only be read in order; give a folder or plain tars")
-    source = replace(listed, splits={"train": [image for split in listed.splits.values() for image in split]})
+    source = all_as_train(images)
     workers = len(os.sched_getaffinity(0))
 
     def make(name: str) -> Lap:

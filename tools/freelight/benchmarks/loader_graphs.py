@@ -1,6 +1,6 @@
 """Plain DALI pipelines over JPEGs in memory, to compare the loader and its graph with."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def own_graph(
         prefetch=3,  # as the loader has it by itself
         device_id=None,
     )
-    return lambda: _epoch(pipeline)
+    return lambda: epoch_of(pipeline)
 
 
 def bare_graph(jpegs: list[Any], batch_size: int) -> Callable[[], Iterator[Any]]:
@@ -66,7 +66,7 @@ def bare_graph(jpegs: list[Any], batch_size: int) -> Callable[[], Iterator[Any]]
             feed, num_outputs=3, dtype=[types.UINT8, types.FLOAT, types.FLOAT], ndim=[1, 0, 0]
         )
         pipeline.set_outputs(fn.decoders.image_crop(jpeg, crop=[224, 224], crop_pos_y=top, crop_pos_x=left))
-    return lambda: _epoch(pipeline)
+    return lambda: epoch_of(pipeline)
 
 
 def decoding_graph(jpegs: list[Any], batch_size: int, *, window: bool) -> Callable[[], Iterator[Any]]:
@@ -78,17 +78,9 @@ def decoding_graph(jpegs: list[Any], batch_size: int, *, window: bool) -> Callab
     return lambda: _outputs(pipeline)
 
 
-def resizing_graph(
-    jpegs: list[Any], batch_size: int, mean: Sequence[float], std: Sequence[float]
-) -> Callable[[], Iterator[Any]]:
-    """Return an epoch of DALI's own random resized crop, flip, mean and std: float32 (n, 3, 224, 224)."""
-
-    def augment(jpeg: Any) -> Any:
-        scaled = fn.resize(_window(jpeg), size=[224, 224], interp_type=types.INTERP_LINEAR, antialias=True)
-        return fn.crop_mirror_normalize(scaled, mirror=fn.random.coin_flip(), mean=mean, std=std, dtype=types.FLOAT)
-
-    pipeline = _pipeline(jpegs, batch_size, augment)
-    return lambda: _epoch(pipeline)
+def resized_window(jpeg: Any) -> Any:
+    """Return DALI's own random resized crop of 224 pixels."""
+    return fn.resize(_window(jpeg), size=[224, 224], interp_type=types.INTERP_LINEAR, antialias=True)
 
 
 def _window(jpeg: Any) -> Any:
@@ -105,7 +97,8 @@ def _pipeline(jpegs: list[Any], batch_size: int, nodes: Callable[[Any], Any]) ->
     return pipeline
 
 
-def _epoch(pipeline: Pipeline) -> Iterator[Any]:
+def epoch_of(pipeline: Pipeline) -> Iterator[Any]:
+    """Yield the batches of an epoch of a pipeline whose source is a `Feed`, as tensors that share DALI's memory."""
     return (from_dlpack(output.as_tensor()) for output in _outputs(pipeline))
 
 

@@ -13,8 +13,13 @@ from freelight.benchmarks.report import Figure, Floor
 from freelight.benchmarks.timing import Contender, Timings, timed
 from freelight.pipeline import Loader
 
-MODULES = {"ffcv": "freelight.benchmarks.ffcv_loader", "torchvision": "freelight.benchmarks.webdataset_loader"}
-"""The module that each peer's environment runs."""
+MODULES = {
+    "ffcv": "freelight.benchmarks.ffcv_loader",
+    "torchvision": "freelight.benchmarks.webdataset_loader",
+    "timm": "freelight.benchmarks.timm_loader",
+}
+"""The module that runs a peer's loader. timm is in torchvision's environment."""
+ENVIRONMENTS = {"timm": "torchvision"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,23 +49,25 @@ def loader_contender(name: str, loader: Loader, epochs: int) -> Contender:
 
 @contextmanager
 def peer_contender(name: str, peer: str, words: Sequence[str], home: Path) -> Iterator[Contender]:
-    """Start a peer's loader, if its environment exists. words: the arguments of its module."""
-    python = find_peer(peer, home)
+    """Start a peer's loader, a name of `MODULES`, if its environment exists. words: the arguments of its module."""
+    environment = ENVIRONMENTS.get(peer, peer)
+    python = find_peer(environment, home)
     if python is None:
-        yield Contender(name=name, absent=f"not installed in {home}; run: freelight benchmark peers {peer}")
+        yield Contender(name=name, absent=f"not installed in {home}; run: freelight benchmark peers {environment}")
         return
     with process_contender(name, python, MODULES[peer], words) as contender:
         yield contender
 
 
-def ratio_floor(timings: Timings, name: str, base: str, at_least: float) -> Floor:
-    """Compare two contenders; not checked if one is absent."""
-    because = timings.why_absent(name, base)
-    value = None if because else timings.ratio(name, base)
-    return Floor(name=f"{name} / {base}", value=value, because=because, at_least=at_least)
+def ratio_floor(timings: Timings, name: str, base: str, at_least: float, *, group: str = "") -> Floor:
+    """Compare two contenders; not checked if one is absent. group: what their full names begin with."""
+    because = timings.why_absent(group + name, group + base)
+    value = None if because else timings.ratio(group + name, group + base)
+    return Floor(name=f"{group}{name} / {base}", value=value, because=because, at_least=at_least)
 
 
-def ratio_figure(timings: Timings, name: str, base: str) -> Figure:
-    """Compare two contenders, without a bound."""
-    because = timings.why_absent(name, base)
-    return Figure(name=f"{name} / {base}", value=None if because else timings.ratio(name, base), because=because)
+def ratio_figure(timings: Timings, name: str, base: str, *, group: str = "") -> Figure:
+    """Compare two contenders, without a bound. group: what their full names begin with."""
+    because = timings.why_absent(group + name, group + base)
+    value = None if because else timings.ratio(group + name, group + base)
+    return Figure(name=f"{group}{name} / {base}", value=value, because=because)

@@ -76,7 +76,7 @@ def measure_random_crops(dataset: Dataset, *, batch_size: int, epochs: int, roun
     rest = (*means, "1", "1", "1", str(epochs))
     with ExitStack() as stack:
         enter = stack.enter_context
-        contenders.append(enter(peer_contender(WEBDATASET, "torchvision", (*given, *rest), peers)))
+        contenders.append(enter(peer_contender(WEBDATASET, "torchvision", (*given, "tensor", "plain", *rest), peers)))
         for mode, name in FFCV.items():
             contenders.append(enter(peer_contender(name, "ffcv", (*given, mode, *rest), peers)))
         timings = interleave(contenders, rounds=rounds)

@@ -3,11 +3,11 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
+from freelight.benchmarks.dali_augmentations import augmenting_graph
 from freelight.benchmarks.geometries import GEOMETRIES, Made, geometry_rows, make_datasets
-from freelight.benchmarks.loader_graphs import decoding_graph, read_jpegs, resizing_graph
+from freelight.benchmarks.loader_graphs import decoding_graph, read_jpegs
 from freelight.benchmarks.loading import (
     Part,
     epochs_contender,
@@ -61,14 +61,12 @@ def measure_resized_crops(images: Path, *, batch_size: int, rounds: int, peers: 
     return Part(
         timings=timings,
         floors=tuple(
-            replace(ratio_floor(timings, f"{name}: {one}", f"{name}: {base}", bound), name=f"{name}: {one} / {base}")
+            ratio_floor(timings, one, base, bound, group=f"{name}: ")
             for name in compared
             for one, base, bound in FLOORS
         ),
         figures=tuple(
-            replace(ratio_figure(timings, f"{name}: {one}", f"{name}: {base}"), name=f"{name}: {one} / {base}")
-            for name in compared
-            for one, base in FIGURES
+            ratio_figure(timings, one, base, group=f"{name}: ") for name in compared for one, base in FIGURES
         ),
         notes=tuple(f"{name}: {one.describe()}" for name, one in made.items()),
         tables=(geometry_rows(made, {name: [timings.rate(f"{name}: {one}") for one in TABLED] for name in made}),),
@@ -85,7 +83,7 @@ def _contenders(geometry: str, made: Made, batch_size: int, peers: Path, stack: 
         return
     jpegs = read_jpegs(dataset)
     for name, graph in (
-        (DALI, resizing_graph(jpegs, batch_size, MEAN, STD)),
+        (DALI, augmenting_graph(jpegs, batch_size, "plain", MEAN, STD)),
         (WHOLE, decoding_graph(jpegs, batch_size, window=False)),
         (WINDOW, decoding_graph(jpegs, batch_size, window=True)),
     ):
@@ -93,4 +91,5 @@ def _contenders(geometry: str, made: Made, batch_size: int, peers: Path, stack: 
     given, rest = (str(made.folder), "resized", str(batch_size)), (*map(str, (*MEAN, *STD)), "1")
     for mode, name in FFCV.items():
         yield stack.enter_context(peer_contender(f"{geometry}: {name}", "ffcv", (*given, mode, *rest), peers))
-    yield stack.enter_context(peer_contender(f"{geometry}: {WEBDATASET}", "torchvision", (*given, *rest), peers))
+    words = (*given, "tensor", "plain", *rest)
+    yield stack.enter_context(peer_contender(f"{geometry}: {WEBDATASET}", "torchvision", words, peers))

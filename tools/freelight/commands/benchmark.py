@@ -12,6 +12,7 @@ BENCHMARKS = {
     "pca": "Measure compute_pca on the shards of a split",
     "index": "Measure index_shards on existing tars",
     "loader": "Measure loading on two threads, and the loader's memory",
+    "augment": "Measure augmentations on two threads, and each op on one",
     "train": "Measure a training step of the full network on two threads",
     "free": "Measure training steps with and without loading and augmentation",
     "peers": "Make the virtual environments of the software that benchmarks compare with",

@@ -1,0 +1,77 @@
+"""What each op adds to the loader's graph, per image on one thread."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from freelight.benchmarks.loader_graphs import Feed, epoch_of
+from freelight.benchmarks.loading import epochs_contender
+from freelight.benchmarks.timing import Timings, interleave
+from freelight.pipeline import Loader, Op, Transform, define_pipeline, draw_epoch
+from freelight.shards import Dataset
+from freelight.shards.base import format_table
+
+IMAGES = 256
+WITHOUT = "graph without ops"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpCosts:
+    """Timings of graphs with one op each, and of the graph without. microseconds: what each op adds per image."""
+
+    timings: Timings
+    microseconds: dict[str, float]
+
+    def table(self) -> str:
+        """Return the costs as text."""
+        rows = [(name, f"{value:.0f}", "") for name, value in self.microseconds.items()]
+        return format_table(("op", "µs an image, one thread", ""), rows)
+
+
+def measure_ops(dataset: Dataset, transform: Transform, ops: Mapping[str, Op], *, rounds: int) -> OpCosts:
+    """Time each of `ops` on crops of `dataset`. transform: makes the crops; it has no op itself."""
+    crops = _crops(dataset, transform)
+    graphs = {WITHOUT: (), **{f"graph with {name}": (op,) for name, op in ops.items()}}
+    contenders = [
+        epochs_contender(name, _graph(replace(transform, ops=given), crops), 1) for name, given in graphs.items()
+    ]
+    timings = interleave(contenders, rounds=rounds)
+    base = timings.laps[WITHOUT]
+    return OpCosts(
+        timings=timings,
+        microseconds={
+            name: median(
+                1e6 / lap.rate - 1e6 / without.rate
+                for lap, without in zip(timings.laps[f"graph with {name}"], base, strict=True)
+            )
+            for name in ops
+        },
+    )
+
+
+def _crops(dataset: Dataset, transform: Transform) -> Any:
+    """Return crops of up to `IMAGES` samples: uint8 (n, size, size, 3)."""
+    plain = Transform(crop=transform.crop, mean="none", lighting=transform.lighting, dtype="uint8")
+    with Loader(dataset, "train", batch_size=IMAGES, transform=plain, layout="NHWC") as loader:
+        return next(iter(loader)).images.numpy().copy()
+
+
+def _graph(transform: Transform, crops: Any) -> Callable[[], Iterator[Any]]:
+    """Return an epoch of the loader's graph of `transform` over `crops`, on one thread."""
+    arguments = transform.choose(draw_epoch(len(crops), seed=0, epoch=0), transform.crop.size, None)
+    own = transform.crop.feeds()
+    draws = {name: values for name, values in arguments.items() if name not in own}
+    size = len(crops) // 2
+    pipeline = define_pipeline(
+        transform,
+        source=Feed(crops, draws, size),
+        image_size=None,
+        statistics=None,
+        batch_size=size,
+        num_threads=1,
+        prefetch=2,
+        device_id=None,
+        from_crops=True,
+    )
+    return lambda: epoch_of(pipeline)
