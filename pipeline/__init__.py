@@ -1,6 +1,7 @@
 """Online: a dataset directory -> augmented batches on a device. Any ImageNet model can use it without the trainer."""
 
 from .batch import Batch
+from .choices import Choices
 from .draws import EpochDraws, Order, draw_epoch
 from .graph import Layout, define_pipeline, graph_feed, graph_inputs
 from .loader import Loader
@@ -37,6 +38,7 @@ __all__ = [
     "RGB",
     "Batch",
     "CenterCrop",
+    "Choices",
     "ColorJitter",
     "Context",
     "Crop",

@@ -11,8 +11,8 @@ from nvidia.dali import Pipeline
 from torch.utils.dlpack import from_dlpack
 
 from ..shards import FreelightError, Statistics
+from .choices import Choices
 from .graph import Layout, begins_with_crops, define_pipeline, graph_feed
-from .ops import Arrays
 from .reading import ReadAhead, SampleReader, Share
 from .resizer import Resizer
 from .running import end_epoch, run
@@ -82,7 +82,7 @@ class Decoder:
         self._empty_shape = (0, *([transform.views] if transform.views > 1 else []), *shape)
         self._dtype: torch.dtype = getattr(torch, transform.dtype)
 
-    def start(self, thread: ThreadPoolExecutor, shares: list[Share], choices: Arrays) -> None:
+    def start(self, thread: ThreadPoolExecutor, shares: list[Share], choices: Choices) -> None:
         """Start to read the JPEGs of this rank's share of each step in `thread`. choices: of `Transform.choose`."""
         if self._resizer is None:
             self._reads.start(thread, partial(self._read_inputs, choices), shares, self._prefetch + 2)
@@ -113,7 +113,7 @@ class Decoder:
         self._reader.announce(later)
         return self._reader.read(share)
 
-    def _read_inputs(self, choices: Arrays, share: Share, later: Share) -> tuple[Share, list[Any]]:
+    def _read_inputs(self, choices: Choices, share: Share, later: Share) -> tuple[Share, list[Any]]:
         """Read one share and look up its draws. Returns its undamaged samples and the graph's inputs."""
         samples, jpegs = self._read(share, later)
         return samples, graph_feed(choices, samples, jpegs)

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from nvidia.dali import Pipeline, fn, types
 
 from ..shards import FreelightError, Statistics
-from .ops import Arrays, Crop, Feed, GraphContext, Stage, View
+from .choices import Choices
+from .ops import Crop, Feed, GraphContext, Stage, View
 from .ops.normalize import cast
 from .transform import Transform, fed_name
 
@@ -20,13 +21,13 @@ def graph_inputs(transform: Transform) -> list[str]:
     return ["jpeg", *transform.feeds()]
 
 
-def graph_feed(choices: Arrays, samples: npt.NDArray[np.int32], jpegs: Sequence[bytes]) -> list[Any]:
+def graph_feed(choices: Choices, samples: npt.NDArray[np.int32], jpegs: Sequence[bytes]) -> list[Any]:
     """Return the graph's inputs for `samples` and their encoded images `jpegs`, in the order of `graph_inputs`.
 
     choices: of `Transform.choose`. Each argument is one contiguous array; the JPEGs are a list of arrays.
     """
     encoded = [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]
-    return [encoded, *(table.take(samples, axis=0) for table in choices.values())]
+    return [encoded, *choices.take(samples).values()]
 
 
 def begins_with_crops(transform: Transform, device_id: int | None) -> bool:

@@ -16,12 +16,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ..shards import Dataset, FreelightError, Statistics
 from ..shards.base import instance_of, whole_number
 from .batch import BatchMaker, check_extras
+from .choices import Choices
 from .decoder import Decoder, resolve_device
 from .draws import Order, draw_epoch, share_of
 from .epochs import Cursor, EpochPlan, Last, Step, check_state
 from .exchange import Exchange
 from .graph import Layout
-from .ops import Arrays, side_of
+from .ops import side_of
 from .ranks import check_group, check_launched, known_ranks, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
 from .sampler import EpochSampler
@@ -129,7 +130,7 @@ class Loader(IterableDataset[Any]):
         self._batches = BatchMaker(self.split, self.extras, self.device)
         self._cursor = Cursor()
         self._is_closed = False
-        self._drawn: tuple[tuple[int, Transform], Share, Arrays] | None = None
+        self._drawn: tuple[tuple[int, Transform], Share, Choices] | None = None
         check_cache(self.split, order)
         self.schedule.check(self.split.sizes, self.statistics)
         self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
@@ -314,7 +315,7 @@ class Loader(IterableDataset[Any]):
         may_skip = self._reader.on_error == "skip"
         return Exchange(group, rank=self.rank, world_size=self.world_size, may_skip=may_skip, check=self.check_exchange)
 
-    def _draw(self, permutation: int) -> tuple[Share, Arrays]:
+    def _draw(self, permutation: int) -> tuple[Share, Choices]:
         """Return a permutation's order, and what the transform does to each sample."""
         key = (permutation, self.transform)
         if self._drawn is None or self._drawn[0] != key:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .choices import Choices
 from .graph import define_decoding, graph_feed
 from .ops import Arrays, Crop
 from .ops.resizing import filter_of, resize_into
@@ -48,13 +49,13 @@ class Resizer:
         thread: ThreadPoolExecutor,
         read: Callable[[Share, Share], tuple[Share, list[bytes]]],
         shares: list[Share],
-        choices: Arrays,
+        choices: Choices,
     ) -> Callable[[Share, Share], tuple[Share, list[Any]]]:
         """Start to `read` the JPEGs of `shares` in `thread`; return the function that makes the next batch.
 
         It is to be called in `self.thread`, in the order of `shares`. choices: of `Transform.choose`.
         """
-        decoding = {name: choices[name] for name in self._crop.decoding_feeds()}
+        decoding = Choices({name: choices[name] for name in self._crop.decoding_feeds()})
 
         def read_windows(share: Share, later: Share) -> tuple[Share, list[Any]]:
             samples, jpegs = read(share, later)
@@ -77,19 +78,19 @@ class Resizer:
         self._pool.shutdown()
         self._reads.clear()
 
-    def _next(self, choices: Arrays, share: Share, later: Share) -> tuple[Share, list[Any]]:
+    def _next(self, choices: Choices, share: Share, later: Share) -> tuple[Share, list[Any]]:
         """Return the next batch's samples, and the inputs of the graph that begins with crops."""
         samples = self._reads.next_samples()
         if not len(samples):
             return samples, []
         windows = run(self._pipeline, samples, self._reader)
-        taken = {name: table.take(samples, axis=0) for name, table in choices.items()}
+        taken = choices.take(samples)
         memory = self._free.pop() if self._free else np.empty(self._shape, np.uint8)
         crops = memory[: len(samples)]
         jobs = list(zip(torch.from_numpy(crops), windows, *self._settings(taken, len(samples)), strict=True))
         starts = range(0, len(jobs), self._job_size)
         list(self._pool.map(_resize, [jobs[start : start + self._job_size] for start in starts]))
-        return samples, [crops, *(taken[name] for name in choices if name not in self._crop.feeds())]
+        return samples, [crops, *(values for name, values in taken.items() if name not in self._crop.feeds())]
 
     def _settings(self, taken: Arrays, count: int) -> Iterator[list[Any]]:
         """Yield place, scale and filter of each sample, as `resize_into` takes them."""

@@ -14,10 +14,10 @@ import torch
 
 from ..shards import FreelightError, Statistics
 from ..shards.base import check_fields
+from .choices import Choices, OpTable
 from .draws import EpochDraws
 from .ops import RGB, Context, Crop, DType, Feed, Flip, Lighting, Mean, Normalize, Op, RandomCrop, Sizes, Stage, side_of
 from .ops.normalize import as_rgb, check_units
-from .ops.op import Arrays
 from .ops.subtract_mean import SubtractMean
 
 
@@ -164,8 +164,8 @@ class Transform:
                 feeds.update({fed_name(op, place, view, name): feed for name, feed in op.feeds().items()})
         return feeds
 
-    def choose(self, draws: EpochDraws, sizes: Sizes, statistics: Statistics | None) -> Arrays:
-        """Turn an epoch's draws into graph inputs: one array over all samples for each of `feeds`, in that order.
+    def choose(self, draws: EpochDraws, sizes: Sizes, statistics: Statistics | None) -> Choices:
+        """Turn an epoch's draws into graph inputs: those of all samples for each of `feeds`, in that order.
 
         sizes: of all samples: the side of squares, or (n, 2) heights and widths.
         """
@@ -173,12 +173,12 @@ class Transform:
         chosen = self.crop.choose(draws, sizes)
         for part in self._light_parts():
             chosen.update(part.choose(draws, context))
+        ops = []
         for place, op in enumerate(self.ops):
             for view in range(self.views):
-                values = op.choose(draws.stream(op.name, place, view).table(len(draws.order), op.draw), context)
-                _check_chosen(op, values)
-                chosen.update({fed_name(op, place, view, name): array for name, array in values.items()})
-        return {name: chosen[name] for name in self.feeds()}
+                names = [fed_name(op, place, view, argument) for argument in op.feeds()]
+                ops.append(OpTable(op, names, draws.stream(op.name, place, view), len(draws.order), context))
+        return Choices({name: chosen[name] for name in self.feeds() if name in chosen}, ops)
 
     def _light_parts(self) -> list[Flip | Lighting]:
         """Return the flip and the lighting of random crops."""
@@ -231,10 +231,3 @@ class Transform:
 def fed_name(op: Op, place: int, view: int, argument: str) -> str:
     """Return the graph's name for an op's argument: unique in a transform."""
     return f"{op.name}[{place}].{argument}[{view}]"
-
-
-def _check_chosen(op: Op, values: Arrays) -> None:
-    """Raise `FreelightError` if an op's arguments do not match its `feeds`."""
-    found = {name: Feed(array.dtype.name, array.ndim - 1) for name, array in values.items()}
-    if found != op.feeds():
-        raise FreelightError(f"op {op.name!r}: choose returned {found}, but feeds says {op.feeds()}")

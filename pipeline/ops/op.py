@@ -70,13 +70,18 @@ class Op(abc.ABC):
         """Draw the random numbers of `count` occurrences: arrays of length `count`.
 
         It is called for blocks of 4,096 samples: 313 times per view for an epoch of ImageNet. Draw whole arrays, with
-        `dtype=np.float32`: 16 such numbers per sample take 0.1 s (uniform) to 0.3 s (normal) and 82 MB for an epoch of
-        1,281,167 samples, on one core. All ops of a transform together should stay below 1 s and 200 MB.
+        `dtype=np.float32`: 16 such numbers per sample take 0.1 s (uniform) to 0.3 s (normal) for an epoch of 1,281,167
+        samples, on one core. A loader keeps the draws of an epoch or what `choose` returns for them, whichever takes
+        less memory: 16 numbers of float32 take 82 MB. All ops of a transform together should stay below 1 s and 200 MB.
         """
         return {}
 
     def choose(self, drawn: Arrays, context: Context) -> Arrays:
-        """Turn draws into the arguments that `feeds` names. Each occurrence must depend on its own draws only."""
+        """Turn draws into the arguments that `feeds` names.
+
+        It is called for blocks of an epoch, or for each batch. An occurrence must depend on its own draws only, to the
+        bit: a matrix product over all occurrences (`@`) may round by their number, a sum of products does not.
+        """
         return drawn
 
     def feeds(self) -> dict[str, Feed]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from nvidia.dali import fn
 
 from freelight.pipeline import (
     CenterCrop,
+    Choices,
     Context,
     Crop,
     Feed,
@@ -240,7 +242,7 @@ def test_the_gpu_gives_the_cpus_batch(crop: Crop, dataset: Dataset, statistics: 
     assert (ours.double() - theirs.double()).abs().mean() <= 1.4 * 1.1
 
 
-def chosen(transform: Transform, samples: int = 60, *, seed: int = 0, epoch: int = 0) -> dict[str, npt.NDArray[Any]]:
+def chosen(transform: Transform, samples: int = 60, *, seed: int = 0, epoch: int = 0) -> Choices:
     return transform.choose(draw_epoch(samples, seed=seed, epoch=epoch), 256, None)
 
 
@@ -272,6 +274,31 @@ def test_the_draws_are_the_ones_they_were() -> None:
     """If this fails, a run that was started with an older version (or numpy) would resume with other draws."""
     factor = chosen(dataclasses.replace(PLAIN, ops=(Contrast(),)), seed=1, epoch=2)["contrast[0].factor[0]"]
     assert factor[:3] == pytest.approx([1.3458068, 0.7382172, 1.0194919], abs=1e-6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Invert):
+    """An op whose argument, 256 numbers, is larger than its draw."""
+
+    def choose(self, drawn: dict[str, npt.NDArray[Any]], context: Context) -> dict[str, npt.NDArray[Any]]:
+        return {"table": np.exp(drawn["drawn"][:, None] * np.linspace(0, 5, 256, dtype=np.float32))}
+
+    def feeds(self) -> dict[str, Feed]:
+        return {"table": Feed("float32", 1)}
+
+
+def test_an_epoch_keeps_the_draws_or_the_choices_whichever_is_smaller() -> None:
+    """And a batch has the rows of the whole, to the bit."""
+    transform = dataclasses.replace(PLAIN, ops=(Table(), Invert()))
+    tracemalloc.start()
+    choices = chosen(transform, 10_000)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept - sum(choices[name].nbytes for name in ("top", "left", "flip")) < 10_000 * (4 + 1) + 100_000
+    samples = np.random.default_rng(0).permutation(10_000).astype(np.int32)[:37]
+    taken = choices.take(samples)
+    assert list(taken) == list(choices) == graph_inputs(transform)[1:]
+    assert all(np.array_equal(taken[name], choices[name][samples]) for name in taken)
 
 
 def test_every_argument_is_fed_as_one_array_after_the_jpegs() -> None:

@@ -42,7 +42,7 @@ def own_graph(
 ) -> Callable[[], Iterator[Any]]:
     """Return an epoch of the loader's own graph of `transform`, over `jpegs`."""
     draws = draw_epoch(len(jpegs), seed=0, epoch=0)
-    arguments = transform.choose(draws, dataset.require_squares(), statistics)
+    arguments = dict(transform.choose(draws, dataset.require_squares(), statistics))
     pipeline = define_pipeline(
         transform,
         source=Feed(jpegs, arguments, batch_size),
