@@ -21,6 +21,7 @@ from .ops import (
     LightingMode,
     Mean,
     Op,
+    RandAugment,
     RandomCrop,
     RandomErasing,
     RandomResizedCrop,
@@ -28,6 +29,7 @@ from .ops import (
     Solarize,
     Stage,
     TenCrop,
+    TrivialAugmentWide,
     Window,
 )
 from .reading import OnError
@@ -57,6 +59,7 @@ __all__ = [
     "OnError",
     "Op",
     "Order",
+    "RandAugment",
     "RandomCrop",
     "RandomErasing",
     "RandomResizedCrop",
@@ -66,6 +69,7 @@ __all__ = [
     "Stage",
     "TenCrop",
     "Transform",
+    "TrivialAugmentWide",
     "Window",
     "define_pipeline",
     "draw_epoch",

@@ -5,11 +5,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from nvidia.dali import Pipeline, fn, types
+from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from ..shards import FreelightError, Statistics
 from .choices import Choices
-from .ops import Crop, Feed, GraphContext, Stage, View
+from .ops import Crop, Feed, GraphContext, Op, View
+from .ops.context import untranslated
 from .ops.normalize import cast
 from .transform import Transform, fed_name
 
@@ -76,22 +77,41 @@ def define_pipeline(
         device="cpu" if device_id is None else "gpu",
         axes="CHW" if layout == "NCHW" else "HWC",
     )
+
+    def define() -> Any:
+        fed, views = _cut(transform, source, context, from_crops)
+        for number, view in enumerate(views):
+            image = view.image
+            for op, own in _pixel_ops(transform, number, fed):
+                image = op.nodes(image, own, context) if op.has_branches else _changed(op, image, own, context)
+            views[number] = view._replace(image=image)
+        return _finished(views, transform, fed, context)
+
+    # With conditionals DALI translates the source of what `define` calls.
+    defined = pipeline_def(define, enable_conditionals=any(op.has_branches for op in transform.ops))
+    pipeline: Pipeline = defined(
+        batch_size=batch_size, num_threads=num_threads, device_id=device_id, prefetch_queue_depth=prefetch
+    )
+    return pipeline
+
+
+@untranslated
+def _cut(
+    transform: Transform, source: Callable[[], Sequence[Any]], context: GraphContext, from_crops: bool
+) -> tuple[dict[str, Any], list[View]]:
+    """Return a node for each argument, and the views: cut, if ops change their pixels."""
     feeds = {"jpeg": Feed("uint8", 1), **transform.feeds()}
     if from_crops:
         own = ("jpeg", *transform.crop.feeds())
         feeds = {"crop": Feed("uint8", 3), **{name: feed for name, feed in feeds.items() if name not in own}}
-    pipeline = Pipeline(
-        batch_size=batch_size, num_threads=num_threads, device_id=device_id, prefetch_queue_depth=prefetch
-    )
-    with pipeline:
-        fed = _external(feeds, source, no_copy=from_crops)
-        if from_crops:
-            cut = transform.crop.cut_views(fn.reshape(fed["crop"], layout="HWC"), fed, context)
-        else:
-            cut = transform.crop.nodes(fed["jpeg"], fed, context)
-        views = _finished(cut, transform, fed, context)
-        pipeline.set_outputs(fn.stack(*views) if len(views) > 1 else views[0])
-    return pipeline
+    fed = _external(feeds, source, no_copy=from_crops)
+    if from_crops:
+        views = transform.crop.cut_views(fn.reshape(fed["crop"], layout="HWC"), fed, context)
+    else:
+        views = transform.crop.nodes(fed["jpeg"], fed, context)
+    if any(transform.ops_at("pixels")):
+        views = [view._replace(image=view.pixels(context), is_cut=True) for view in views]
+    return fed, views
 
 
 def _external(feeds: dict[str, Feed], source: Callable[[], Sequence[Any]], **settings: Any) -> dict[str, Any]:
@@ -106,30 +126,35 @@ def _external(feeds: dict[str, Feed], source: Callable[[], Sequence[Any]], **set
     return dict(zip(feeds, nodes, strict=True))
 
 
-def _finished(cut: list[View], transform: Transform, fed: dict[str, Any], context: GraphContext) -> list[Any]:
-    """Return a node for each view that was cut: augmented and normalized."""
+@untranslated
+def _pixel_ops(transform: Transform, view: int, fed: Mapping[str, Any]) -> list[tuple[Op, dict[str, Any]]]:
+    """Return the ops of the crop's pixels with the nodes of their arguments."""
+    return [(op, _own(op, place, view, fed)) for place, op in transform.ops_at("pixels")]
+
+
+def _own(op: Op, place: int, view: int, fed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nodes of an op's arguments."""
+    return {argument: fed[fed_name(op, place, view, argument)] for argument in op.feeds()}
+
+
+@untranslated
+def _changed(op: Op, image: Any, fed: Mapping[str, Any], context: GraphContext) -> Any:
+    return op.nodes(image, fed, context)
+
+
+@untranslated
+def _finished(views: list[View], transform: Transform, fed: dict[str, Any], context: GraphContext) -> Any:
+    """Return the node of all views, normalized."""
+    finished = [_normalized(view, number, transform, fed, context) for number, view in enumerate(views)]
+    return fn.stack(*finished) if len(finished) > 1 else finished[0]
+
+
+def _normalized(view: View, number: int, transform: Transform, fed: dict[str, Any], context: GraphContext) -> Any:
     dtype = transform.dtype
-    changes_values = any(transform.ops_at("normalized"))
-    views = []
-    for number, view in enumerate(cut):
-        if any(transform.ops_at("pixels")):
-            pixels = _with_ops(transform, "pixels", view.pixels(context), number, fed, context)
-            view = view._replace(image=pixels, is_cut=True)
-        if dtype == "uint8":
-            views.append(view.flipped(context))
-            continue
-        node = transform.normalize.nodes(view, fed.get("light"), context, "float32" if changes_values else dtype)
-        if changes_values:
-            node = cast(_with_ops(transform, "normalized", node, number, fed, context), dtype)
-        views.append(node)
-    return views
-
-
-def _with_ops(
-    transform: Transform, stage: Stage, node: Any, view: int, fed: Mapping[str, Any], context: GraphContext
-) -> Any:
-    """Apply the ops of a stage."""
-    for place, op in transform.ops_at(stage):
-        own = {argument: fed[fed_name(op, place, view, argument)] for argument in op.feeds()}
-        node = op.nodes(node, own, context)
-    return node
+    if dtype == "uint8":
+        return view.flipped(context)
+    ops = list(transform.ops_at("normalized"))
+    node = transform.normalize.nodes(view, fed.get("light"), context, "float32" if ops else dtype)
+    for place, op in ops:
+        node = op.nodes(node, _own(op, place, number, fed), context)
+    return cast(node, dtype) if ops else node

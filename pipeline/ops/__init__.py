@@ -11,6 +11,7 @@ from .lighting import Lighting, LightingMode
 from .normalize import DType, Normalize
 from .op import Arrays, Feed, Op, Stage
 from .placed_crop import PlacedCrop
+from .policies import RandAugment, TrivialAugmentWide
 from .random_crop import RandomCrop
 from .random_erasing import RandomErasing
 from .random_resized_crop import RandomResizedCrop
@@ -39,6 +40,7 @@ __all__ = [
     "Normalize",
     "Op",
     "PlacedCrop",
+    "RandAugment",
     "RandomCrop",
     "RandomErasing",
     "RandomResizedCrop",
@@ -47,6 +49,7 @@ __all__ = [
     "Stage",
     "SubtractMean",
     "TenCrop",
+    "TrivialAugmentWide",
     "View",
     "Window",
     "side_of",

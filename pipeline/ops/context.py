@@ -1,13 +1,17 @@
 """What an op can read about the dataset, and helpers for its DALI nodes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from nvidia.dali import fn, types
+from nvidia.dali.pipeline import do_not_convert
 
 from ...shards import FreelightError, Statistics
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,10 @@ class GraphContext(Context):
         """Move an argument from the CPU to the device of the pixels, for arithmetic with them."""
         return argument if self.device == "cpu" else argument.gpu()
 
+    def as_argument(self, value: Any) -> Any:
+        """Move a value of each image from the device to the CPU, where operators take their arguments."""
+        return value if self.device == "cpu" else value.cpu()
+
     def constant(self, pixels: npt.NDArray[np.float32]) -> Any:
         """Turn float32 (H, W, 3) into a constant node, in the order of `axes`."""
         ordered = pixels if self.axes == "HWC" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -58,3 +66,12 @@ class GraphContext(Context):
         if self.axes == "HWC":  # `fn.flip`, which cannot reorder axes, takes half the time
             return fn.flip(image, horizontal=flip)
         return self.crop_mirror_normalize(image, mirror=flip, dtype=types.UINT8)
+
+
+def untranslated(function: Function) -> Function:
+    """Keep DALI from translating a function that has no `if` with a node, in graphs with conditionals.
+
+    DALI translates the source of every other function there, in about 30 ms each, and not every expression.
+    """
+    do_not_convert(function)
+    return function

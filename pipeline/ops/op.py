@@ -56,7 +56,8 @@ class Op(abc.ABC):
     name: a part of the key of the op's random stream; a new name gives new draws.
     stage: `pixels` changes the crop, uint8 (size, size, 3), before flip and mean, and gives the same type and shape.
     `normalized` changes float32 values after mean, lighting and std, before the cast to the transform's dtype.
-    needs_statistics: whether the op reads `context.statistics`.
+    needs_statistics: whether the op reads `context.statistics`. has_branches: whether `nodes` uses `if` with a node,
+    at stage `pixels`: DALI then translates its source for a graph with conditionals.
 
     An *occurrence* is one view of one repeat of one sample in one epoch. Draws belong to occurrences, so a sample's
     values do not depend on the batch size, on the number of ranks, or on where training resumes.
@@ -65,6 +66,7 @@ class Op(abc.ABC):
     name: ClassVar[str]
     stage: ClassVar[Stage]
     needs_statistics: ClassVar[bool] = False
+    has_branches: ClassVar[bool] = False
 
     def draw(self, generator: np.random.Generator, count: int) -> Arrays:
         """Draw the random numbers of `count` occurrences: arrays of length `count`.

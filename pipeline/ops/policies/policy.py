@@ -1,0 +1,92 @@
+"""The base of policies: operations drawn for each occurrence, applied one after the other."""
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ....shards import FreelightError
+from ....shards.base import check_fields
+from ..context import Context, GraphContext, untranslated
+from ..op import Arrays, Feed, Op
+from .changes import CHANGES, NUMBERS, Fill, Kind
+from .operations import OPERATIONS, numbers_of
+
+Plan = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy(Op):
+    """fill: value of pixels that come from outside the image, 0..255: one number, or three, R, G, B.
+
+    names: of the operations that can be drawn. layers: operations of an image, at most.
+    """
+
+    stage = "pixels"
+    has_branches = True
+
+    names: ClassVar[tuple[str, ...]]
+    layers: ClassVar[int]
+
+    fill: int | tuple[int, int, int] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not all(0 <= value <= 255 for value in self.rgb):
+            raise FreelightError(f"{self.name} `fill` (={self.fill}) must lie in 0..255")
+
+    @property
+    def rgb(self) -> Fill:
+        """The fill by channel."""
+        return self.fill if isinstance(self.fill, tuple) else (self.fill,) * 3
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kinds of change that can be drawn."""
+        return sorted({OPERATIONS[name].kind for name in self.names} - {Kind.NOTHING})
+
+    @abc.abstractmethod
+    def plan(self, drawn: Arrays, side: int) -> Plan:
+        """Return the operations, as indices of `names`, and their values: (n, layers) each.
+
+        side: of the image, pixels. `OPERATIONS` says what a value means.
+        """
+
+    def choose(self, drawn: Arrays, context: Context) -> Arrays:
+        """Return the kind of change of each layer and its numbers: (n, layers) and (n, layers, 6)."""
+        operations, values = self.plan(drawn, context.crop_size)
+        kinds = np.zeros(operations.shape, np.uint8)
+        numbers = np.zeros((*operations.shape, NUMBERS), np.float32)
+        for index, name in enumerate(self.names):
+            is_this = operations == index
+            kinds[is_this] = OPERATIONS[name].kind
+            numbers[is_this] = numbers_of(name, values[is_this], context.crop_size)
+        return {"kinds": kinds, "numbers": numbers}
+
+    def feeds(self) -> dict[str, Feed]:
+        """Return the types of the kinds and of their numbers."""
+        return {"kinds": Feed("uint8", 1), "numbers": Feed("float32", 2)}
+
+    def nodes(self, image: Any, fed: Mapping[str, Any], context: GraphContext) -> Any:
+        """Split the batch by kind of change, layer by layer."""
+        for layer in range(self.layers):
+            drawn, numbers = fed["kinds"][layer], fed["numbers"][layer]
+            for kind in self.kinds:
+                if drawn == int(kind):  # DALI runs the branch for the images where this holds
+                    image = _changed(kind, image, numbers, self.rgb, context)
+        return image
+
+    def reference(self, image: npt.NDArray[Any], chosen: Mapping[str, Any], context: Context) -> npt.NDArray[Any]:
+        """Do the same in numpy."""
+        for kind, numbers in zip(chosen["kinds"], chosen["numbers"], strict=True):
+            if kind != Kind.NOTHING:
+                image = CHANGES[Kind(kind)].reference(image, numbers, self.rgb)
+        return image
+
+
+@untranslated
+def _changed(kind: Kind, image: Any, numbers: Any, fill: Fill, context: GraphContext) -> Any:
+    return CHANGES[kind].nodes(image, numbers, fill, context)
