@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy.typing as npt
 import torch
 
 from ..shards import FreelightError, Split
+from .choices import Choices
+from .fields import FieldReader
+from .transform import Transform
 
-EXTRAS = ("samples", "metadata")
+EXTRAS = ("samples", "metadata", "fields")
 """What a batch can hold besides images and labels, in this order."""
 
 
@@ -20,7 +23,10 @@ class Batch(NamedTuple):
     """images: of the transform's dtype, (n, 3, size, size) or (n, 10, 3, size, size). labels: int64 (n,).
 
     With a loader's `extras`, further fields follow. samples: int64 (n,), the indices of these samples in the split.
-    metadata: a list of n, the content of each sample's `.json`, None if it has none; not on the device.
+    metadata: a list of n, the content of each sample's `.json`, None if it has none; not on the device. fields: a list
+    of n, each sample's numeric fields, a dict of tensors (rows, ...) by name, as detectors take targets. Boxes are
+    float32 (rows, 4), x1, y1, x2, y2 in pixels of the crop after its flip, clipped to it. One outside the crop keeps
+    its row, and has no area: x1 = x2 or y1 = y2.
     """
 
     images: torch.Tensor
@@ -37,10 +43,13 @@ def check_extras(extras: Sequence[str]) -> tuple[str, ...]:
 class BatchMaker:
     """Make the batches of a split: images, labels and `extras`, tensors on `device`.
 
-    Raises `FreelightError` if `extras` has "metadata" and the split has none.
+    transforms: those of all epochs. Raises `FreelightError` if `extras` has "metadata" or "fields" and the split has
+    none, or if boxes cannot follow a transform.
     """
 
-    def __init__(self, split: Split, extras: tuple[str, ...], device: torch.device) -> None:
+    def __init__(
+        self, split: Split, extras: tuple[str, ...], device: torch.device, transforms: Iterable[Transform]
+    ) -> None:
         self._extras = extras
         self._device = device
         self._labels = split.samples["label"].astype(np.int64)
@@ -51,14 +60,19 @@ class BatchMaker:
                 f"{split.folder} has no metadata of {split.name} for `extras`; omit it there, or make the dataset "
                 "with: make_shards --metadata"
             )
+        self._fields = FieldReader(split) if "fields" in extras else None
+        if self._fields is not None:
+            self._fields.check(transforms)
 
-    def make(self, images: torch.Tensor, samples: npt.NDArray[np.int32]) -> Any:
-        """Return the batch of `samples`, whose images are `images`."""
+    def make(self, images: torch.Tensor, samples: npt.NDArray[np.int32], transform: Transform, choices: Choices) -> Any:
+        """Return the batch of `samples`, whose images `transform` made; `choices` of all samples."""
         values: list[Any] = [images, self._to_device(self._labels[samples])]
         if "samples" in self._extras:
             values.append(self._to_device(samples.astype(np.int64)))
         if self._metadata is not None:
             values.append([self._metadata.metadata(sample) for sample in samples.tolist()])
+        if self._fields is not None:
+            values.append(self._fields.read(samples, transform, choices, self._to_device))
         return make_batch(self._extras, values)
 
     def close(self) -> None:
@@ -66,7 +80,7 @@ class BatchMaker:
         if self._metadata is not None:
             self._metadata.close()
 
-    def _to_device(self, values: npt.NDArray[np.int64]) -> torch.Tensor:
+    def _to_device(self, values: npt.NDArray[Any]) -> torch.Tensor:
         """Return a tensor of `values` on the device; the copy to a GPU does not wait."""
         tensor = torch.from_numpy(values)
         # Pinned memory: copying from other memory waits for all work that is queued on the device.

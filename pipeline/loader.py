@@ -127,7 +127,8 @@ class Loader(IterableDataset[Any]):
         self._ranks = known_ranks(rank, world_size)
         self._are_ranks_settled = False
         self._plan = self._make_plan()
-        self._batches = BatchMaker(self.split, self.extras, self.device)
+        transforms = [part for _, part in self.schedule.parts]
+        self._batches = BatchMaker(self.split, self.extras, self.device, transforms)
         self._cursor = Cursor()
         self._is_closed = False
         self._drawn: tuple[tuple[int, Transform], Share, Choices] | None = None
@@ -287,7 +288,7 @@ class Loader(IterableDataset[Any]):
                 batches = self._exchange(self.group).whole_batches(batches)
             start = time.perf_counter()
             for returned, (step, images, samples) in enumerate(batches, 1):
-                batch = self._batch(images, samples)
+                batch = self._batches.make(images, samples, decoder.transform, choices)
                 self.wait_seconds += time.perf_counter() - start
                 self.global_size = len(step)
                 self._cursor.advance(len(step))
@@ -307,9 +308,6 @@ class Loader(IterableDataset[Any]):
         finally:
             if self._running is decoder:
                 self._stop()
-
-    def _batch(self, images: torch.Tensor, samples: Share) -> Any:
-        return self._batches.make(images, samples)
 
     def _exchange(self, group: dist.ProcessGroup) -> Exchange:
         may_skip = self._reader.on_error == "skip"

@@ -111,6 +111,16 @@ class Crop(abc.ABC):
         """Return the arguments that `feeds` names, for all samples."""
         return {}
 
+    def placement(
+        self, chosen: Arrays, sizes: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return where the crops of some samples lie: their top left corners (n, 2), and how many pixels of the picture
+        one of the crop has along each axis (n, 2). Both in pixels of the picture, y before x; before any flip.
+
+        chosen: rows of `choose`. sizes: heights and widths of the pictures (n, 2).
+        """
+        raise FreelightError(f"{type(self).__name__} does not say where its crops lie, which boxes need")
+
     def decoding_feeds(self) -> dict[str, Feed]:
         """Return those of `feeds` that `decoded` uses, in their order."""
         return {name: feed for name, feed in self.feeds().items() if name in ("start", "shape")}

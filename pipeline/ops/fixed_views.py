@@ -92,6 +92,10 @@ class CenterCrop(FixedViews):
         """Return the one place."""
         return [(MIDDLE, MIDDLE, False)]
 
+    def chosen_offsets(self, chosen: Arrays, sizes: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+        """Return top and left of the crops of some samples."""
+        return super().chosen_offsets(chosen, sizes) if self.resizes else self.middles(sizes)
+
     def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
         """Decode the piece of a resized crop, else the whole image."""
         return (PlacedCrop if self.resizes else FixedViews).decoded(self, jpeg, fed, context)

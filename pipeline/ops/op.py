@@ -57,7 +57,8 @@ class Op(abc.ABC):
     stage: `pixels` changes the crop, uint8 (size, size, 3), before flip and mean, and gives the same type and shape.
     `normalized` changes float32 values after mean, lighting and std, before the cast to the transform's dtype.
     needs_statistics: whether the op reads `context.statistics`. has_branches: whether `nodes` uses `if` with a node,
-    at stage `pixels`: DALI then translates its source for a graph with conditionals.
+    at stage `pixels`: DALI then translates its source for a graph with conditionals. moves_pixels: whether pixels
+    change their places; boxes then fit no more, and a loader of boxes refuses the op.
 
     An *occurrence* is one view of one repeat of one sample in one epoch. Draws belong to occurrences, so a sample's
     values do not depend on the batch size, on the number of ranks, or on where training resumes.
@@ -67,6 +68,7 @@ class Op(abc.ABC):
     stage: ClassVar[Stage]
     needs_statistics: ClassVar[bool] = False
     has_branches: ClassVar[bool] = False
+    moves_pixels: ClassVar[bool] = False
 
     def draw(self, generator: np.random.Generator, count: int) -> Arrays:
         """Draw the random numbers of `count` occurrences: arrays of length `count`.

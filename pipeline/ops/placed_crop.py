@@ -81,6 +81,17 @@ class PlacedCrop(Crop):
         spans = self.spans(sizes)
         return np.rint(spans / 2).astype(np.int64) if self.resizes else spans // 2
 
+    def placement(
+        self, chosen: Arrays, sizes: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return corners and scales."""
+        scales = sizes / self.placed_sizes(sizes)
+        return self.chosen_offsets(chosen, sizes) * scales, scales
+
+    def chosen_offsets(self, chosen: Arrays, sizes: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+        """Return top and left of the crops of some samples, as `placement`; of resized crops by default."""
+        return chosen["place"]
+
     @abc.abstractmethod
     def offsets(self, draws: EpochDraws, sizes: Sizes) -> npt.NDArray[np.int32]:
         """Return top and left of the crop of all samples: (n, 2), pixels of the picture that it is cut out of."""

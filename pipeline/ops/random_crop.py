@@ -62,6 +62,12 @@ class RandomCrop(PlacedCrop):
         places /= np.maximum(1, self.spans(sizes))
         return {"top": places[:, 0].copy(), "left": places[:, 1].copy()}
 
+    def chosen_offsets(self, chosen: Arrays, sizes: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+        """Return top and left of the crops of some samples."""
+        if self.resizes:
+            return super().chosen_offsets(chosen, sizes)
+        return np.rint(np.stack([chosen["top"], chosen["left"]], axis=1) * self.spans(sizes))
+
     def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
         """Decode the window only; the pixels are those of decoding the whole image and cropping it."""
         if self.resizes:

@@ -80,6 +80,12 @@ class RandomResizedCrop(Crop):
         windows = self.windows(draws, sizes)
         return {"start": windows[:, :2].copy(), "shape": windows[:, 2:].copy(), **self.choose_filters(draws)}
 
+    def placement(
+        self, chosen: Arrays, sizes: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return corners and scales."""
+        return chosen["start"].astype(np.float64), chosen["shape"] / self.size
+
     def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
         """Decode the window only."""
         return fn.decoders.image_slice(jpeg, fed["start"], fed["shape"], axis_names="HW", **context.decoding)

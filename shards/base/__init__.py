@@ -1,7 +1,7 @@
 """What every package needs: errors, atomic writes, checked arguments and reads, locks, executors, the console."""
 
 from .arguments import check_fields, instance_of, whole_number
-from .arrays import Array, map_array, read_array, read_arrays
+from .arrays import Array, map_array, parse_array, read_array, read_arrays
 from .at_hand import naming_pictures, noting_pictures
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .console import (
@@ -94,6 +94,7 @@ __all__ = [
     "open_forward",
     "open_regular",
     "open_store",
+    "parse_array",
     "parse_json",
     "plain_name",
     "printable",

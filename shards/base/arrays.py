@@ -4,6 +4,7 @@ Memory is taken only for bytes that the file has. NumPy's own reader is not used
 shape, evaluates the header as Python, and raises errors of many types.
 """
 
+import io
 import math
 import os
 import re
@@ -42,6 +43,23 @@ def read_array(path: Path, expected: Array, *, remedy: str) -> npt.NDArray[Any]:
     """Return the checked array of an `.npy` file. Raises `FileNotFoundError` if there is none."""
     with open_regular(path, remedy=remedy) as file:
         return _read_array(file, os.fstat(file.fileno()).st_size, expected, {}, str(path), remedy)
+
+
+def parse_array(data: bytes, dtypes: Collection[str], *, where: str, remedy: str) -> npt.NDArray[Any]:
+    """Return the checked array in the bytes of an `.npy` file, of any shape and one of `dtypes`, NumPy's texts."""
+    found = _HEADER.search(data[:_MAX_HEADER].decode("latin-1"))
+    if found is None:
+        raise FreelightError(f"{where} is not an array of numpy.save; {remedy}")
+    dtype, lengths = found[1].strip("'"), found[3].replace(",", " ").split()
+    if dtype not in dtypes:
+        raise FreelightError(f"{where} holds {found[1][:80]}, not one of {', '.join(dtypes)}; {remedy}")
+    # NumPy raises errors of its own for shapes that it cannot have, also if one length is 0.
+    is_large = len(lengths) > 32 or any(len(length) > 9 for length in lengths)
+    if is_large or math.prod(max(1, int(length)) for length in lengths) > len(data):
+        shape = f"({found[3][:80]})"
+        raise FreelightError(f"{where} declares the shape {shape}, too large for its {len(data)} bytes; {remedy}")
+    expected = Array(dtype, tuple(f"axis {axis}" for axis in range(len(lengths))))
+    return _read_array(io.BytesIO(data), len(data), expected, {}, where, remedy)
 
 
 def map_array(path: Path, expected: Array, *, remedy: str) -> npt.NDArray[Any]:

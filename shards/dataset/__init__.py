@@ -1,6 +1,7 @@
 """The dataset directory: manifest, samples, shard format, cache for remote shards, verification."""
 
 from .directory import Dataset
+from .fields import Field
 from .manifest import (
     MANIFEST,
     METADATA,
@@ -8,16 +9,19 @@ from .manifest import (
     SAMPLE,
     SCHEMA,
     SUSPECT,
+    FieldInfo,
     Manifest,
     ShardInfo,
     SplitInfo,
     index_name,
     metadata_name,
+    offsets_name,
     samples_name,
     shard_name,
     sources_name,
+    values_name,
 )
-from .schema import is_base
+from .schema import BOX, BOXES, DTYPES, MAX_DIMENSIONS, MAX_ROW, NUMBERS, is_base, is_field_name
 from .sizes import common_side, summarize_sizes
 from .split import Split
 from .tables import MAX_METADATA, index_line, read_keys, to_schema_1
@@ -25,14 +29,22 @@ from .tarfiles import TarWriter, label_text
 from .verify import ShardCheck, verify_dataset
 
 __all__ = [
+    "BOX",
+    "BOXES",
+    "DTYPES",
     "MANIFEST",
+    "MAX_DIMENSIONS",
     "MAX_METADATA",
+    "MAX_ROW",
     "METADATA",
+    "NUMBERS",
     "REJECTED",
     "SAMPLE",
     "SCHEMA",
     "SUSPECT",
     "Dataset",
+    "Field",
+    "FieldInfo",
     "Manifest",
     "ShardCheck",
     "ShardInfo",
@@ -43,13 +55,16 @@ __all__ = [
     "index_line",
     "index_name",
     "is_base",
+    "is_field_name",
     "label_text",
     "metadata_name",
+    "offsets_name",
     "read_keys",
     "samples_name",
     "shard_name",
     "sources_name",
     "summarize_sizes",
     "to_schema_1",
+    "values_name",
     "verify_dataset",
 ]

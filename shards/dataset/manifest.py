@@ -6,7 +6,7 @@ The manifest is written last, so a folder that has one is a finished dataset.
 import functools
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,16 @@ def sources_name(split: str) -> str:
     return f"{split}.sources.txt"
 
 
+def values_name(split: str, field: str) -> str:
+    """Return the file name of a field's rows, sample by sample (dtype and shape: `FieldInfo`)."""
+    return f"{split}.{field}.values.npy"
+
+
+def offsets_name(split: str, field: str) -> str:
+    """Return the file name of a field's offsets (uint64): sample i has the rows `offsets[i]` to `offsets[i + 1]`."""
+    return f"{split}.{field}.offsets.npy"
+
+
 def metadata_name(split: str) -> str:
     """Return the file name of the table that says where each sample's `.json` lies in its shard (dtype `METADATA`)."""
     return f"{split}.metadata.npy"
@@ -65,6 +75,20 @@ class ShardInfo:
 
 
 @dataclass(frozen=True)
+class FieldInfo:
+    """A numeric field as the manifest lists it: of each sample an array of any number of rows.
+
+    kind: "numbers"; or "boxes", whose rows are x1, y1, x2, y2 in pixels of the upright picture. dtype: NumPy's text,
+    such as "<f4". shape: of a row. rows: of all samples.
+    """
+
+    kind: str
+    dtype: str
+    shape: tuple[int, ...]
+    rows: int
+
+
+@dataclass(frozen=True)
 class SplitInfo:
     """A split as the manifest lists it.
 
@@ -72,7 +96,8 @@ class SplitInfo:
     a class, None without labels. kinds: counts of samples by the kind of their source file, "colour", "greyscale" or
     "cmyk". files: sha256 by name of the split's files other than tars. sizes: min, median and max of the samples'
     "height" and "width", pixels; None in schema 1. indexed: the tars are other people's, so only what the samples table
-    says of them is known. base: URL of the folder of the shards; None if they lie in the dataset's own folder.
+    says of them is known. base: URL of the folder of the shards; None if they lie in the dataset's own folder. fields:
+    numeric fields, by name.
     """
 
     samples: int
@@ -85,6 +110,7 @@ class SplitInfo:
     sizes: dict[str, dict[str, float]] | None = None
     indexed: bool = False
     base: str | None = None
+    fields: dict[str, FieldInfo] = field(default_factory=dict)
 
     def index_name(self, split: str, shard: int) -> str:
         """Return the file name of a shard's DALI index. split: this split's name."""
@@ -127,7 +153,7 @@ class Manifest:
         """Return the contents of `dataset.json`. They include their own hash, so that any changed byte is noticed."""
         content = {"schema": self.schema, **asdict(self)}
         for split in content["splits"].values():
-            for name in ("sizes", "indexed", "base"):
+            for name in ("sizes", "indexed", "base", "fields"):
                 if not split[name]:
                     del split[name]
         content["sha256"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -152,7 +178,16 @@ class Manifest:
         check(content, check_manifest, where=path, remedy=REMEDY)
         content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
         content["splits"] = {
-            name: SplitInfo(**{**split, "shards": tuple(ShardInfo(**shard) for shard in split["shards"])})
+            name: SplitInfo(
+                **{
+                    **split,
+                    "shards": tuple(ShardInfo(**shard) for shard in split["shards"]),
+                    "fields": {
+                        known: FieldInfo(**{**info, "shape": tuple(info["shape"])})
+                        for known, info in split.get("fields", {}).items()
+                    },
+                }
+            )
             for name, split in content["splits"].items()
         }
         return cls(**content)

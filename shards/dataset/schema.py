@@ -1,5 +1,6 @@
 """What a manifest must contain. A manifest may be damaged, or come from a stranger, and its names become paths."""
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -47,6 +48,16 @@ def _tar_name(value: object, field: str) -> None:
         raise must_be(value, field, "the name of a .tar file")
 
 
+def is_field_name(name: str) -> bool:
+    """Tell whether a text may name a field: letters, digits and "_", not a digit first."""
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name) is not None
+
+
+def _field_name(value: object, field: str) -> None:
+    if not isinstance(value, str) or not is_field_name(value):
+        raise must_be(value, field, "a name of letters, digits and '_'")
+
+
 _SETTINGS = record(
     {
         "limit": nullable(integer(least=1)),
@@ -72,6 +83,21 @@ _SHARD = record(
         "sha256": sha256_text,
     }
 )
+MAX_DIMENSIONS, MAX_ROW = 8, 1 << 20
+"""Most dimensions of a field's row, and most numbers in it."""
+NUMBERS, BOXES = "numbers", "boxes"
+DTYPES = ("|b1", "|u1", "|i1", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8")
+"""Dtypes of fields: those that torch has too."""
+BOX = ("<f4", (4,))
+"""Dtype and shape of a box: x1, y1, x2, y2."""
+_FIELD = record(
+    {
+        "kind": one_of(NUMBERS, BOXES),
+        "dtype": one_of(*DTYPES),
+        "shape": list_of(integer(least=1, most=MAX_ROW)),
+        "rows": integer(most=MAX_BYTES),
+    }
+)
 _RANGE = record({name: number(least=1) for name in ("min", "median", "max")})
 _SPLIT = record(
     {
@@ -83,7 +109,12 @@ _SPLIT = record(
         "shards": list_of(_SHARD),
         "files": mapping(sha256_text, keys=plain_name),
     },
-    {"sizes": record({"height": _RANGE, "width": _RANGE}), "indexed": flag, "base": _base},
+    {
+        "sizes": record({"height": _RANGE, "width": _RANGE}),
+        "indexed": flag,
+        "base": _base,
+        "fields": mapping(_FIELD, keys=_field_name),
+    },
 )
 _MANIFEST = record(
     {
@@ -118,6 +149,12 @@ def check_manifest(content: Any, field: str) -> None:
             counts = split["kinds"].values() if counted == "kinds" else (shard["samples"] for shard in split["shards"])
             if (total := sum(counts)) != split["samples"]:
                 raise must_be(split["samples"], f"{place}.samples", f"{total}, the sum over its {counted}")
+        for name, info in split.get("fields", {}).items():
+            if info["kind"] == BOXES and (info["dtype"], tuple(info["shape"])) != BOX:
+                raise must_be(info, f"{place}.fields.{name}", "of dtype <f4 and shape [4], because it has boxes")
+            if len(info["shape"]) > MAX_DIMENSIONS or math.prod(info["shape"]) > MAX_ROW:
+                wanted = f"of at most {MAX_DIMENSIONS} dimensions and {MAX_ROW} numbers"
+                raise must_be(info["shape"], f"{place}.fields.{name}.shape", wanted)
         names += [(f"{place}.files", name) for name in split["files"]]
         shards = [(f"{place}.shards[{index}].name", shard["name"]) for index, shard in enumerate(split["shards"])]
         if "base" in split:  # not in the dataset's own folder

@@ -16,6 +16,7 @@ from PIL import Image
 from ..base import FreelightError, anything, open_descriptor, parse_json
 from ..images import decode_picture, read_frame, read_header
 from .cache import ShardCache
+from .fields import Field, read_field
 from .manifest import ShardInfo, SplitInfo, metadata_name, samples_name, sources_name
 from .schema import REMEDY
 from .tables import read_keys, read_metadata_table, read_samples, read_sources
@@ -130,6 +131,21 @@ class Split:
         data = os.pread(self._descriptor(int(self.samples["shard"][index])), length, offset)
         remedy = "put the shard back as it was"
         return parse_json(data, anything, where=f"the .json of {self.describe(index)}", remedy=remedy)
+
+    @functools.cached_property
+    def fields(self) -> dict[str, Field]:
+        """The numeric fields, by name: see `index_shards`; read on first use."""
+        return {name: read_field(self.folder, self.name, self.info, name) for name in self.info.fields}
+
+    def field(self, name: str, index: int) -> npt.NDArray[Any]:
+        """Return the rows of sample `index` in the field `name`: an array (rows, ...), of no rows if it has none.
+
+        Boxes are float32 (rows, 4): x1, y1, x2, y2 in pixels of the upright picture.
+        """
+        if name not in self.fields:
+            found = ", ".join(self.fields) or "none"
+            raise FreelightError(f"{self.folder} has no field {name!r} of {self.name}; its fields: {found}")
+        return self.fields[name].of(np.array([range(len(self))[index]]))[0]
 
     def decode(self, index: int, jpeg: bytes) -> Image.Image:
         """Return the upright RGB picture of sample `index`, decoded by Pillow from the bytes that `read` returned."""

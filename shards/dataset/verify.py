@@ -86,6 +86,7 @@ def verify_dataset(
         metadata = None
         try:
             metadata = opened.metadata_table
+            opened.fields  # noqa: B018  # reads and checks them
         except FreelightError as error:
             problems.append(str(error))
         bounds = np.searchsorted(opened.samples["shard"], np.arange(len(split.shards) + 1))

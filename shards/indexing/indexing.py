@@ -47,24 +47,29 @@ from ..images import ORIGINAL
 from ..layouts import Listed
 from ..writing import INFO, PARTIAL, PLAN, RejectLimit, count_per_class, describe_changes, describe_dataset, lock_output
 from .classes import name_classes, read_classes
+from .field_tables import join_field
+from .fields import FieldPlace
 from .inputs import TarSplit, find_tars
 from .samples import LabelPlace
 from .tar import CHECKS, TarRecord, TarTask, hash_file, index_tar
 
 UNLABELLED_SPLITS = frozenset({"test"})
 """Splits whose samples may have no label."""
+_NEW: dict[str, Any] = {"fields": []}
+"""What a dataset does not say that was indexed before there were fields."""
 Watch = Callable[[Iterable[TarRecord], int | None], Iterable[TarRecord]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TarSource:
-    """What to index. splits: in order. listed: the classes in label order; empty if they are not known. notes: lines
-    for the summary.
+    """What to index. splits: in order. fields: as `list_tars` takes them. listed: the classes in label order; empty if
+    they are not known. notes: lines for the summary.
     """
 
     splits: tuple[TarSplit, ...]
     label: str
     check: str
+    fields: tuple[str, ...]
     listed: tuple[Listed, ...]
     notes: tuple[str, ...]
 
@@ -75,20 +80,38 @@ class TarSource:
             for split in self.splits
         }
         classes = _hash(itertools.chain.from_iterable((known.id or "", known.name) for known in self.listed))
-        return {"layout": "tars", "tars": tars, "label": self.label, "check": self.check, "class_names": classes}
+        return {
+            "layout": "tars",
+            "tars": tars,
+            "label": self.label,
+            "check": self.check,
+            "class_names": classes,
+            "fields": list(self.fields),
+        }
 
 
 def list_tars(
-    splits: Sequence[str], *, label: str = "cls", check: str = "crc", class_names: Path | None = None
+    splits: Sequence[str],
+    *,
+    label: str = "cls",
+    check: str = "crc",
+    class_names: Path | None = None,
+    fields: Sequence[str] = (),
 ) -> TarSource:
     """List the tars of each split, and read the list of classes.
 
     splits: texts `<split>=<tars>`; tars with `{0000..1023}`, `{a,b}`, `*`, as paths, or behind a URL. label: extension
     of the members that hold the label, or `json:<key>`. check: "crc" reads sizes from the headers; "decode" also
     decodes every picture as the loader does. class_names: file of the classes in label order; without it a list beside
-    the tars is read.
+    the tars is read. fields: numeric fields to keep, texts `<name>=json:<key>`, or `<name>=npy` for a member; with
+    `xyxy:` or `xywh:` after the = the rows are boxes, in pixels of the upright picture, and a field named `boxes` has
+    boxes xyxy. A number alone counts as one row. Whole numbers of a `.json` are int64, others float64; boxes are
+    float32.
     """
     LabelPlace.parse(label)
+    names = Counter(FieldPlace.parse(field).name for field in fields)
+    if repeated := [name for name, count in names.items() if count > 1]:
+        raise FreelightError(f"`fields` name {repeated[0]!r} twice; give each field a name of its own")
     if check not in CHECKS:
         raise FreelightError(f"`check` (={check}) must be one of {', '.join(CHECKS)}")
     found, notes = find_tars(splits)
@@ -99,6 +122,7 @@ def list_tars(
         splits=tuple(found),
         label=label,
         check=check,
+        fields=tuple(fields),
         listed=tuple(read_classes(class_names, folders)),
         notes=tuple(notes),
     )
@@ -135,8 +159,8 @@ def index_shards(
         ]
         known = {task: record for task in tasks if (record := TarRecord.load(out, task)) is not None}
         missing = [task for task in tasks if task not in known]
-        place = LabelPlace.parse(source.label)
-        index = functools.partial(_index_task, out, place, source.check)
+        place, fields = LabelPlace.parse(source.label), [FieldPlace.parse(field) for field in source.fields]
+        index = functools.partial(_index_task, out, place, fields, source.check)
         with naming_pictures(out / PARTIAL), contextlib.closing(run_tasks(index, missing, workers=workers)) as fresh:
             records = list(watch(limit.check(itertools.chain(known.values(), fresh), None), None))
         by_tar = {(record.base, record.tar): record for record in records}
@@ -149,15 +173,15 @@ def index_shards(
     return manifest
 
 
-def _index_task(out: Path, place: LabelPlace, check: str, task: TarTask) -> TarRecord:
-    return index_tar(out, place, check, UNLABELLED_SPLITS, task)
+def _index_task(out: Path, place: LabelPlace, fields: list[FieldPlace], check: str, task: TarTask) -> TarRecord:
+    return index_tar(out, place, fields, check, UNLABELLED_SPLITS, task)
 
 
 def _save_or_check_plan(source: TarSource, out: Path) -> None:
     """Write what decides the dataset. Raises `FreelightError` if a stopped run was started with something else."""
     path, plan = out / PARTIAL / PLAN, source.describe()
     if path.exists():
-        begun = read_json(path, mapping(anything), remedy=f"delete {out} and start again")
+        begun = {**_NEW, **read_json(path, mapping(anything), remedy=f"delete {out} and start again")}
         if begun != plan:
             raise FreelightError(
                 f"{out} was started with other tars or another command ({describe_changes(begun, plan)}); "
@@ -173,7 +197,7 @@ def _save_or_check_plan(source: TarSource, out: Path) -> None:
 def _check_finished(source: TarSource, out: Path) -> Manifest:
     """Return the manifest of a finished dataset. Raises `FreelightError` if it is of other tars."""
     manifest = Manifest.load(out)
-    before = {name: value for name, value in manifest.source.items() if name not in ("name", "notes")}
+    before = {**_NEW, **{name: value for name, value in manifest.source.items() if name not in ("name", "notes")}}
     if before != source.describe():
         raise FreelightError(
             f"{out} is a finished dataset of other tars, or with other settings "
@@ -198,7 +222,8 @@ def _finish(source: TarSource, out: Path, records: list[tuple[TarTask, TarRecord
         list(source.listed), {split: [record for _, record in found] for split, found in by_split.items()}
     )
     splits = {
-        split.name: _finish_split(out, split, by_split[split.name], label_of, len(classes)) for split in source.splits
+        split.name: _finish_split(out, split, by_split[split.name], label_of, len(classes), source.fields)
+        for split in source.splits
     }
     files = {
         REJECTED: b"".join(json.dumps(reject).encode() + b"\n" for _, record in records for reject in record.rejected)
@@ -234,7 +259,12 @@ def _finish(source: TarSource, out: Path, records: list[tuple[TarTask, TarRecord
 
 
 def _finish_split(
-    out: Path, split: TarSplit, records: list[tuple[TarTask, TarRecord]], label_of: dict[str, int], classes: int
+    out: Path,
+    split: TarSplit,
+    records: list[tuple[TarTask, TarRecord]],
+    label_of: dict[str, int],
+    classes: int,
+    fields: Sequence[str],
 ) -> SplitInfo:
     """Join the tables and names of a split's tars."""
     kept = [(task, record) for task, record in records if record.samples]
@@ -273,6 +303,12 @@ def _finish_split(
         with atomic_write(out / name) as file:
             np.save(file, table)
         files[name] = hash_file(out / name)
+    joined = {}
+    for place in map(FieldPlace.parse, fields):
+        joined[place.name], written = join_field(
+            out, split.name, place, [record.tables(out, task) for task, record in kept]
+        )
+        files |= {name: hash_file(out / name) for name in written}
     with atomic_write(out / sources_name(split.name)) as file:
         for task, _ in kept:
             file.write((out / task.partial("txt")).read_bytes())
@@ -288,6 +324,7 @@ def _finish_split(
         sizes=summarize_sizes(samples),
         indexed=True,
         base=split.base,
+        fields=joined,
     )
 
 

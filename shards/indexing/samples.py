@@ -3,13 +3,17 @@
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
 
 from ..base import FreelightError, anything, mapping, parse_json
 from ..dataset import MAX_METADATA
 from ..images import MAX_PICTURE, Header, read_header
 from ..sources import walk_tar
+from .fields import FieldPlace
 from .stream import TarStream
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -54,8 +58,8 @@ class Sample:
     """One sample.
 
     members: extension, offset and length (bytes), and name of each. pictures: exactly one without a fault. label: a
-    number or a class id. metadata: offset and length of the `.json`; 0, 0 without one. fault: why the sample cannot be
-    used, or "".
+    number or a class id. metadata: offset and length of the `.json`; 0, 0 without one. fields: arrays by name. fault:
+    why the sample cannot be used, or "".
     """
 
     key: str
@@ -63,16 +67,26 @@ class Sample:
     pictures: list[Picture] = field(default_factory=list)
     label: str = ""
     metadata: tuple[int, int] = (0, 0)
+    fields: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     fault: str = ""
 
 
 def read_samples(
-    tar: TarStream, where: object, place: LabelPlace, ignored: Counter[str], *, keep: bool, labelled: bool
+    tar: TarStream,
+    where: object,
+    place: LabelPlace,
+    ignored: Counter[str],
+    *,
+    fields: Sequence[FieldPlace] = (),
+    keep: bool,
+    labelled: bool,
 ) -> Iterator[Sample]:
     """Yield the samples of a tar in order, with their faults; count other members in `ignored`.
 
-    keep: keep the pictures' bytes. labelled: a sample without a label is at fault.
+    fields: what to read of each. keep: keep the pictures' bytes. labelled: a sample without a label, or without one of
+    `fields`, is at fault.
     """
+    parses_json = bool(place.path) or any(wanted.path for wanted in fields)
     seen: set[str] = set()
     sample: Sample | None = None
     for name, offset, size in walk_tar(tar.read_at, where, end=tar.end):
@@ -84,7 +98,7 @@ def read_samples(
         key = f"{folder}{slash}{stem}"
         if sample is None or key != sample.key:
             if sample is not None:
-                yield _finish(sample, seen, labelled)
+                yield _finish(sample, seen, fields, labelled)
             sample = Sample(key)
         if len(sample.members) == MAX_MEMBERS:
             sample.fault = f"has more than {MAX_MEMBERS} members"
@@ -95,17 +109,21 @@ def read_samples(
             if lower == "json":
                 _check_size("json", size, MAX_METADATA)
                 sample.metadata = offset, size
+            content = _read_json(tar, offset, size) if lower == "json" and parses_json and not sample.fault else {}
             if lower == place.kind and not sample.fault:
-                sample.label = _read_label(tar, offset, size, place)
+                sample.label = _read_label(tar, offset, size, place, content)
+            for wanted in fields:
+                if lower == wanted.kind and not sample.fault:
+                    _read_field(tar, offset, size, wanted, content, sample)
             if lower.rpartition(".")[2] in PICTURES:
                 sample.pictures.append(_read_picture(tar, name, offset, size, keep))
         except FreelightError as error:
             sample.fault = sample.fault or str(error)
     if sample is not None:
-        yield _finish(sample, seen, labelled)
+        yield _finish(sample, seen, fields, labelled)
 
 
-def _finish(sample: Sample, seen: set[str], labelled: bool) -> Sample:
+def _finish(sample: Sample, seen: set[str], fields: Sequence[FieldPlace], labelled: bool) -> Sample:
     """Find what is wrong with a sample as a whole."""
     kinds = [member[0] for member in sample.members]
     if len(sample.pictures) > 1:  # one may be the picture, and others have longer extensions, such as `.mask.png`
@@ -120,6 +138,8 @@ def _finish(sample: Sample, seen: set[str], labelled: bool) -> Sample:
         sample.fault = sample.fault or "has several pictures"
     elif not sample.label and labelled:
         sample.fault = sample.fault or "has no label"
+    elif labelled and (missing := [wanted for wanted in fields if wanted.name not in sample.fields]):
+        sample.fault = sample.fault or f"has no {missing[0].source} for the field {missing[0].name!r}"
     seen.add(sample.key)
     return sample
 
@@ -140,23 +160,45 @@ def _check_size(kind: str, size: int, limit: int) -> None:
         raise FreelightError(f"its .{kind} has {size} bytes; at most {limit} are read")
 
 
-def _read_label(tar: TarStream, offset: int, size: int, place: LabelPlace) -> str:
-    """Return a sample's label as text, "" if it has none."""
-    member = f"its .{place.kind}"
-    if not place.path:
-        _check_size(place.kind, size, MAX_TEXT)
-    data = tar.read_at(offset, size)
-    value: object
+def _on_one_line(error: FreelightError) -> FreelightError:
+    return FreelightError(" ".join(str(error).split())[:200].rstrip("; "))
+
+
+def _read_json(tar: TarStream, offset: int, size: int) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = parse_json(tar.read_at(offset, size), mapping(anything), where="its .json", remedy="")
+        return content
+    except FreelightError as error:
+        raise _on_one_line(error) from None
+
+
+def _read_field(
+    tar: TarStream, offset: int, size: int, place: FieldPlace, content: dict[str, Any], sample: Sample
+) -> None:
+    """Add a field to a sample, unless it has none. content: of the `.json`."""
     if place.path:
+        array = place.read_json(content)
+    else:
+        _check_size(place.kind, size, MAX_METADATA)
         try:
-            value = parse_json(data, mapping(anything), where=member, remedy="")
+            array = place.read_npy(tar.read_at(offset, size))
         except FreelightError as error:
-            raise FreelightError(" ".join(str(error).split())[:200].rstrip("; ")) from None
+            raise _on_one_line(error) from None
+    if array is not None:
+        sample.fields[place.name] = array
+
+
+def _read_label(tar: TarStream, offset: int, size: int, place: LabelPlace, content: dict[str, Any]) -> str:
+    """Return a sample's label as text, "" if it has none. content: of the `.json`."""
+    member = f"its .{place.kind}"
+    value: object = content
+    if place.path:
         for key in place.path:
             value = value.get(key) if isinstance(value, dict) else None
     else:
+        _check_size(place.kind, size, MAX_TEXT)
         try:
-            value = data.decode().strip()
+            value = tar.read_at(offset, size).decode().strip()
         except UnicodeDecodeError:
             raise FreelightError(f"{member} is not UTF-8 text") from None
     if value is None:

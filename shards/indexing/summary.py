@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..base import FreelightError, as_file_name, retry
+from .fields import FieldPlace
 from .indexing import UNLABELLED_SPLITS, TarSource
 from .inputs import TarSplit
 from .samples import LabelPlace, Sample, read_samples
@@ -19,22 +20,24 @@ def summarize_tars(source: TarSource) -> Iterator[str]:
         if split.base is None:
             size = f", {sum(os.stat(as_file_name(tar)).st_size for tar in split.tars) / 1e6:.1f} MB"
         yield f"{split.name}: {len(split.tars)} tars in {where}{size}"
-        yield f"  {_describe_first(split, source.label)}"
+        yield f"  {_describe_first(split, source)}"
     yield f"{len(source.listed)} classes are listed" if source.listed else "no list of classes: labels give their ids"
     yield from source.notes
 
 
-def _describe_first(split: TarSplit, label: str) -> str:
-    place, tar = LabelPlace.parse(label), split.tars[0]
+def _describe_first(split: TarSplit, source: TarSource) -> str:
+    place, fields, tar = LabelPlace.parse(source.label), list(map(FieldPlace.parse, source.fields)), split.tars[0]
 
     def first() -> Sample | None:
         with open_stream(tar, split.base) as stream:
             labelled = split.name not in UNLABELLED_SPLITS
-            return next(read_samples(stream, tar, place, Counter(), keep=False, labelled=labelled), None)
+            samples = read_samples(stream, tar, place, Counter(), fields=fields, keep=False, labelled=labelled)
+            return next(samples, None)
 
     sample = retry(first, f"{tar} cannot be read", missing=f"{tar} is missing; correct `splits`")
     if sample is None:
         raise FreelightError(f"{tar} holds no sample")
     members = ", ".join(f".{kind}" for kind, *_ in sample.members)
     what = f"cannot be used: {sample.fault}" if sample.fault else f"label {sample.label or 'none'}"
-    return f"first sample: {sample.key} ({members}), {what}"
+    kept = "".join(f", {name} {' x '.join(map(str, array.shape))}" for name, array in sample.fields.items())
+    return f"first sample: {sample.key} ({members}), {what}{kept}"

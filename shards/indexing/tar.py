@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ..base import (
     mapping,
     noting_pictures,
     nullable,
+    one_of,
     plain_name,
     read_array,
     read_json,
@@ -29,11 +31,13 @@ from ..base import (
     sha256_text,
     text,
 )
-from ..dataset import SAMPLE, index_line, index_name, shard_name
+from ..dataset import DTYPES, SAMPLE, index_line, index_name, shard_name
 from ..images import GZIP_MAGIC
 from ..sources import UNLABELLED
 from ..writing import PARTIAL
 from .decoding import checked_by_decoding
+from .field_tables import FieldCollector, TarField, TarTables
+from .fields import FieldPlace
 from .samples import LabelPlace, Sample, read_samples
 from .stream import check_name, open_stream
 
@@ -79,6 +83,7 @@ class TarTask:
 
 _LISTED = list_of(record({"split": text(), "path": text(), "reason": text()}))
 _COUNTS = mapping(integer())
+_FIELD = record({"rows": integer(), "dtype": one_of("", *DTYPES), "shape": list_of(integer(least=1)), "key": text()})
 _RECORD = record(
     {
         "tar": text(),
@@ -93,7 +98,8 @@ _RECORD = record(
         "ignored": _COUNTS,
         "rejected": _LISTED,
         "files": mapping(sha256_text, keys=plain_name),
-    }
+    },
+    {"fields": mapping(_FIELD)},
 )
 
 
@@ -102,7 +108,8 @@ class TarRecord:
     """What an indexed tar holds.
 
     labels: the texts of its samples' labels; the rows name them by their place. wnids: by label, the wnid with which
-    the keys of all of its samples begin; "" if they differ. kinds, ignored: counts. files: sha256 by suffix.
+    the keys of all of its samples begin; "" if they differ. kinds, ignored: counts. files: sha256 by suffix. fields:
+    what is in the fields, by name.
     """
 
     tar: str
@@ -117,6 +124,7 @@ class TarRecord:
     ignored: dict[str, int]
     rejected: tuple[dict[str, str], ...]
     files: dict[str, str]
+    fields: dict[str, TarField]
 
     @property
     def images(self) -> int:
@@ -134,7 +142,11 @@ class TarRecord:
             found = read_json(path, _RECORD, remedy=remedy, limit=MAX_RECORD)
         except FileNotFoundError:
             return None
-        known = cls(**{**found, "rejected": tuple(found["rejected"])})
+        fields = {
+            name: TarField(**{**table, "shape": tuple(table["shape"])})
+            for name, table in found.get("fields", {}).items()
+        }
+        known = cls(**{**found, "rejected": tuple(found["rejected"]), "fields": fields})
         if (known.tar, known.base, known.stamp) != (task.tar, task.base, task.stamp()):
             return None
         for suffix, sha256 in known.files.items():
@@ -143,17 +155,28 @@ class TarRecord:
                 return None
         return known
 
+    def tables(self, folder: Path, task: TarTask) -> TarTables:
+        """Return where the fields are."""
+        return TarTables(task.name, folder / task.partial("npz"), self.samples, self.fields)
+
     def rows(self, folder: Path, task: TarTask) -> npt.NDArray[np.void]:
         """Return the tar's table (dtype `ROW`)."""
         path = folder / task.partial("npy")
         return read_array(path, Array(ROW, (self.samples,)), remedy=f"delete {folder} and start again")
 
 
-def index_tar(folder: Path, place: LabelPlace, check: str, may_lack_labels: frozenset[str], task: TarTask) -> TarRecord:
+def index_tar(
+    folder: Path,
+    place: LabelPlace,
+    fields: Sequence[FieldPlace],
+    check: str,
+    may_lack_labels: frozenset[str],
+    task: TarTask,
+) -> TarRecord:
     """Index a tar into the dataset directory `folder`; its record is saved last."""
 
     def index() -> TarRecord:
-        return _index(folder, place, check, task.split not in may_lack_labels, task)
+        return _index(folder, place, fields, check, task.split not in may_lack_labels, task)
 
     with noting_pictures(folder / task.partial("record")) as note:
         note(task.tar)
@@ -167,7 +190,9 @@ def index_tar(folder: Path, place: LabelPlace, check: str, may_lack_labels: froz
     return found
 
 
-def _index(folder: Path, place: LabelPlace, check: str, labelled: bool, task: TarTask) -> TarRecord:
+def _index(
+    folder: Path, place: LabelPlace, fields: Sequence[FieldPlace], check: str, labelled: bool, task: TarTask
+) -> TarRecord:
     """Read a tar once and write its files."""
     name, stamp = check_name(task.tar), task.stamp()
     rows: list[tuple[int, ...]] = []
@@ -178,11 +203,14 @@ def _index(folder: Path, place: LabelPlace, check: str, labelled: bool, task: Ta
     kinds: Counter[str] = Counter()
     ignored: Counter[str] = Counter()
     rejected: list[dict[str, str]] = []
+    collector = FieldCollector(fields)
     with open_stream(task.tar, task.base) as tar:
         if tar.read_at(0, 2) == GZIP_MAGIC:
             raise FreelightError(f"{task.tar} is compressed, so its samples cannot be read in place; unpack it first")
-        samples = read_samples(tar, name, place, ignored, keep=check == "decode", labelled=labelled)
+        samples = read_samples(tar, name, place, ignored, fields=fields, keep=check == "decode", labelled=labelled)
         for sample in checked_by_decoding(samples) if check == "decode" else samples:
+            if not sample.fault:
+                sample.fault = collector.add(sample)
             if sample.fault:
                 rejected.append({"split": task.split, "path": f"{name}/{sample.key}", "reason": sample.fault})
                 continue
@@ -202,6 +230,11 @@ def _index(folder: Path, place: LabelPlace, check: str, labelled: bool, task: Ta
     }
     with atomic_write(folder / task.partial("npy"), sync_folder=False) as file:
         np.save(file, np.array(rows, ROW))
+    files["npy"] = hash_file(folder / task.partial("npy"))
+    tables = {}
+    if fields:
+        tables = collector.save(folder / task.partial("npz"))
+        files["npz"] = hash_file(folder / task.partial("npz"))
     return TarRecord(
         tar=task.tar,
         base=task.base,
@@ -214,7 +247,8 @@ def _index(folder: Path, place: LabelPlace, check: str, labelled: bool, task: Ta
         kinds=dict(kinds),
         ignored=dict(ignored),
         rejected=tuple(rejected),
-        files={**files, "npy": hash_file(folder / task.partial("npy"))},
+        files=files,
+        fields=tables,
     )
 
 

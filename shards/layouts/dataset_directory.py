@@ -34,6 +34,8 @@ def list_dataset(folder: Path, layout: str) -> Listing:
                 f"{folder}: the tars of {name} lie at {info.base}, but pictures are read from local files; fetch them, "
                 "and index them again"
             )
+        if info.fields:
+            listing.notes.append(f"{name}: the fields are left out: {', '.join(info.fields)}")
         split = dataset.split(name)
         table, sources = split.samples, iter(split.sources if info.indexed else ())
         # Every class of train, or one without a picture there would be missing in silence, and change later labels.

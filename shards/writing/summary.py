@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base import FreelightError
-from ..dataset import REJECTED, SUSPECT, Manifest, summarize_sizes
+from ..dataset import BOXES, REJECTED, SUSPECT, FieldInfo, Manifest, summarize_sizes
 from ..images import MAX_PICTURE, ORIGINAL, SQUARE, Rescaling, picture_size
 from ..sources import OrderedSource, Source
 from .dealing import ShardTask, deal_shards
@@ -40,6 +40,9 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
     yield _describe_geometry(
         {**NOT_IN_0_1, **manifest.made_with}, {name: split.sizes for name, split in manifest.splits.items()}
     )
+    for name, split in manifest.splits.items():
+        if split.fields:
+            yield f"{name}: fields {', '.join(itertools.starmap(_describe_field, split.fields.items()))}"
     yield from _warn_and_note(len(manifest.classes), manifest.source.get("notes", ()))
     if any(split.rejected for split in manifest.splits.values()):
         yield f"rejected images and the reasons: {out}/{REJECTED}"
@@ -105,6 +108,13 @@ def _describe_geometry(made_with: dict[str, Any], sizes: dict[str, dict[str, dic
     if made_with["geometry"] not in (SQUARE, ORIGINAL):
         line += ", smaller images enlarged" if made_with["enlarge"] else ", smaller images not enlarged"
     return "; ".join([line, *(f"{name}: {_describe_sizes(found)}" for name, found in sizes.items() if found)])
+
+
+def _describe_field(name: str, info: FieldInfo) -> str:
+    if info.kind == BOXES:
+        return f"{name} ({info.rows} boxes)"
+    rows = f"rows of {' x '.join(map(str, info.shape))} numbers" if info.shape else "numbers"
+    return f"{name} ({info.rows} {rows}, {np.dtype(info.dtype).name})"
 
 
 def _describe_sizes(sizes: dict[str, dict[str, float]]) -> str:

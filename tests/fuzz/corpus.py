@@ -173,7 +173,8 @@ class Corpus:
     def _indexed(self) -> None:
         """Index tars of other people, and stop at one that is cut short."""
         tars = self.folder / "webdataset"
-        self.run(f"freelight index-shards --split train={tars}/imagenet1k-train-*.tar --out indexed")
+        field = "--field labels=json:label"
+        self.run(f"freelight index-shards --split train={tars}/imagenet1k-train-*.tar {field} --out indexed")
         (self.folder / "cut.tar").write_bytes((tars / "imagenet1k-train-0001.tar").read_bytes()[:3000])
         splits = f"--split train={tars}/imagenet1k-train-0000.tar --split train={self.folder}/cut.tar"
         self.run(f"freelight index-shards {splits} --out indexing", code=2)

@@ -119,7 +119,7 @@ COMMANDS = {
         )
     },
     "index": Command(f"{INDEX} --class-names README.md"),
-    "index and decode": Command(f"{INDEX} --label json:label --check decode"),
+    "index and decode": Command(f"{INDEX} --label json:label --field labels=json:label --check decode"),
     "continue indexing": Command(
         "freelight index-shards --split train=./webdataset/imagenet1k-train-0000.tar --split train=./cut.tar "
         "--out indexing",
@@ -307,6 +307,8 @@ KINDS = {
         {
             "indexed/dataset.json": ("json", "json", "bytes"),
             "indexed/train.samples.npy": ("npy", "npy", "bytes"),
+            "indexed/train.labels.values.npy": ("npy", "bytes"),
+            "indexed/train.labels.offsets.npy": ("npy", "npy", "bytes"),
             "indexed/train-000000.idx": ("words", "words", "bytes"),
             "indexed/train-000000.tar": ("tar header", "bytes", "jpeg frame", "sample"),
         },

@@ -27,6 +27,7 @@ class Policy(Op):
 
     stage = "pixels"
     has_branches = True
+    moves_pixels = True
 
     names: ClassVar[tuple[str, ...]]
     layers: ClassVar[int]

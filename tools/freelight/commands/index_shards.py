@@ -32,6 +32,15 @@ PATH = click.Path(path_type=Path)
     help="Where the labels are: extension of a member, or json:KEY for a value in the .json.",
 )
 @click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME=PLACE",
+    help="Keep numbers of each sample: area=json:area (a value in the .json) or embedding=npy (a member). Boxes say "
+    "their form, boxes=xyxy:json:boxes or boxes=xywh:json:objects.bbox (COCO); a field named boxes is xyxy unless it "
+    "says xywh. Repeat it for each field.",
+)
+@click.option(
     "--class-names",
     type=PATH,
     help="Classes in label order: lines '<class id><tab><name>', a .json, or a dataset card (.md). [default: a list "
@@ -56,13 +65,14 @@ def command(
     splits: tuple[str, ...],
     out: Path,
     label: str,
+    fields: tuple[str, ...],
     class_names: Path | None,
     check: str,
     workers: int,
     max_rejected: float,
     dry_run: bool,
 ) -> None:
-    source = list_tars(splits, label=label, check=check, class_names=class_names)
+    source = list_tars(splits, label=label, check=check, class_names=class_names, fields=fields)
     if dry_run:
         lines = summarize_tars(source)
     else:
