@@ -13,6 +13,7 @@ import torch
 from ..shards import FreelightError, Split
 from .choices import Choices
 from .fields import FieldReader
+from .reading import Share
 from .transform import Transform
 
 EXTRAS = ("samples", "metadata", "fields")
@@ -64,15 +65,17 @@ class BatchMaker:
         if self._fields is not None:
             self._fields.check(transforms)
 
-    def make(self, images: torch.Tensor, samples: npt.NDArray[np.int32], transform: Transform, choices: Choices) -> Any:
-        """Return the batch of `samples`, whose images `transform` made; `choices` of all samples."""
+    def make(self, images: torch.Tensor, occurrences: Share, transform: Transform, choices: Choices) -> Any:
+        """Return the batch of these occurrences of samples, whose images `transform` made; `choices` of all of them."""
+        samples = occurrences % len(self._labels)
         values: list[Any] = [images, self._to_device(self._labels[samples])]
         if "samples" in self._extras:
             values.append(self._to_device(samples.astype(np.int64)))
         if self._metadata is not None:
             values.append([self._metadata.metadata(sample) for sample in samples.tolist()])
         if self._fields is not None:
-            values.append(self._fields.read(samples, transform, choices, self._to_device))
+            chosen = choices.only((*transform.crop.feeds(), "flip")).take(occurrences)
+            values.append(self._fields.read(samples, transform.crop, chosen, self._to_device))
         return make_batch(self._extras, values)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """What a transform does to each sample of an epoch: the graph's inputs, kept in little memory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,10 @@ class Choices(Mapping[str, npt.NDArray[Any]]):
         for op in self._ops:
             taken.update(op.take(samples))
         return taken
+
+    def only(self, names: Collection[str]) -> "Choices":
+        """Return those with these names, of crop, flip and lighting."""
+        return Choices({name: table for name, table in self._tables.items() if name in names})
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """Return an input's rows of all samples. `take` needs less memory."""

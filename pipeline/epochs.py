@@ -1,5 +1,6 @@
 """The steps of an epoch: which samples of which permutation each global batch has. A pure function of the settings."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -12,7 +13,7 @@ Last = Literal["short", "drop", "even"]
 
 
 class Step(NamedTuple):
-    """One global batch: the samples `order[first:stop]` of a permutation."""
+    """One global batch: images `first` to `stop` of a permutation; without repeats, the samples `order[first:stop]`."""
 
     permutation: int
     first: int
@@ -20,7 +21,7 @@ class Step(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Number of samples, over all ranks."""
+        """Number of images, over all ranks."""
         return self.stop - self.first
 
 
@@ -28,8 +29,9 @@ class Step(NamedTuple):
 class EpochPlan:
     """The steps of every epoch.
 
-    samples: of the split. batch_size: samples per step, over all ranks. last: see `Last`. steps_per_epoch: None for one
+    samples: of the split. batch_size: images per step, over all ranks. last: see `Last`. steps_per_epoch: None for one
     permutation per epoch; else each epoch has this many steps, and the next epoch continues through the permutations.
+    repeats: images of each sample in a step.
     """
 
     samples: int
@@ -37,8 +39,14 @@ class EpochPlan:
     world_size: int = 1
     last: Last = "short"
     steps_per_epoch: int | None = None
+    repeats: int = 1
 
     def __post_init__(self) -> None:
+        if self.batch_size % self.repeats:
+            raise FreelightError(
+                f"`batch_size` (={self.batch_size}) must be a multiple of `repeats` (={self.repeats}): a batch has "
+                "that many images of each of its samples"
+            )
         if self.last not in get_args(Last):
             raise FreelightError(f"`last` {self.last!r} is not one of {', '.join(get_args(Last))}")
         if not self._of_permutation(0, 0):
@@ -47,15 +55,24 @@ class EpochPlan:
                 f"ranks with last={self.last!r}: use smaller batches, or last='short'"
             )
 
+    @property
+    def images(self) -> int:
+        """Number of images of a permutation."""
+        return self.samples * self.repeats
+
     def __len__(self) -> int:
         """Return the number of steps in an epoch."""
         return self.steps_per_epoch or len(self._of_permutation(0, 0))
 
     def steps(self, epoch: int, position: int = 0) -> list[Step]:
-        """Return the steps of `epoch` after its first `position` samples.
+        """Return the steps of `epoch` after its first `position` images.
 
-        With `steps_per_epoch`, raises `FreelightError` if no step ends at `position`.
+        With `steps_per_epoch` or `repeats`, raises `FreelightError` if no step ends at `position`.
         """
+        if position % self.repeats:
+            raise FreelightError(
+                f"no step ends at position {position}: it is no multiple of `repeats` (={self.repeats})"
+            )
         if self.steps_per_epoch is None:
             return self._of_permutation(epoch, position)
         permutation, skipped = divmod(epoch * self.steps_per_epoch, len(self._of_permutation(0, 0)))
@@ -74,10 +91,10 @@ class EpochPlan:
         return steps
 
     def _of_permutation(self, permutation: int, first: int) -> list[Step]:
-        """Return the steps of one permutation from place `first` on."""
-        short = max(0, self.samples - first) % self.batch_size
-        dropped = {"short": 0, "drop": short, "even": short % self.world_size}[self.last]
-        end = self.samples - dropped
+        """Return the steps of one permutation from its image `first` on."""
+        short = max(0, self.images - first) % self.batch_size
+        dropped = {"short": 0, "drop": short, "even": short % math.lcm(self.world_size, self.repeats)}[self.last]
+        end = self.images - dropped
         return [
             Step(permutation, start, min(start + self.batch_size, end)) for start in range(first, end, self.batch_size)
         ]
@@ -121,9 +138,9 @@ class Cursor:
         if leaves:
             self.leave()
 
-    def advance(self, samples: int) -> None:
+    def advance(self, images: int) -> None:
         """Count a batch that was taken."""
-        self.position += samples
+        self.position += images
         self.continues = self.is_named = False
 
     def leave(self) -> None:
@@ -136,9 +153,9 @@ STATE = record(
         **{name: text() for name in ("fingerprint", "split", "order", "transform")},
         **{name: integer() for name in ("seed", "epoch", "position")},
     },
-    {"steps_per_epoch": integer(), "batch_size": integer()},
+    {"steps_per_epoch": integer(), "batch_size": integer(), "repeats": integer()},
 )
-"""A loader's state. The last two are in those of loaders with `steps_per_epoch`, which depend on them."""
+"""A loader's state. `steps_per_epoch` and `batch_size`, which depend on each other, and `repeats` are in it if set."""
 
 
 def check_state(
@@ -146,14 +163,14 @@ def check_state(
 ) -> None:
     """Raise `FreelightError` unless a loader whose state is `own` can continue after `state`.
 
-    It must be of the same dataset, split, seed, order and `steps_per_epoch`, and, inside an epoch, transform.
-    transform: the loader's by epoch, as text.
+    It must be of the same dataset, split, seed, order, `steps_per_epoch` and `repeats`; inside an epoch, also of the
+    same transform. transform: the loader's by epoch, as text.
     """
     check(state, STATE, where="the loader's state", remedy="pass what state_dict returned")
-    keys = ("fingerprint", "split", "seed", "order", "steps_per_epoch", "batch_size")
+    keys = ("fingerprint", "split", "seed", "order", "steps_per_epoch", "batch_size", "repeats")
     different = [key for key in keys if state.get(key) != own.get(key)]
     if not different:
-        most = plan.samples if plan.steps_per_epoch is None else plan.batch_size * plan.steps_per_epoch
+        most = plan.images if plan.steps_per_epoch is None else plan.batch_size * plan.steps_per_epoch
         whole_number("position", state["position"], most=most)
         is_inside = state["position"] > 0 and plan.steps(state["epoch"], state["position"])
         own = {**own, "transform": transform(state["epoch"])}

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from ..shards import FreelightError, Split
-from .choices import Choices
+from .ops import Arrays, Crop
 from .transform import Transform
 
 
@@ -41,24 +41,23 @@ class FieldReader:
     def read(
         self,
         samples: npt.NDArray[np.int32],
-        transform: Transform,
-        choices: Choices,
+        crop: Crop,
+        chosen: Arrays,
         to_device: Callable[[npt.NDArray[Any]], torch.Tensor],
     ) -> list[dict[str, torch.Tensor]]:
-        """Return the fields of each sample, by name. choices: of `transform.choose`, for all samples."""
+        """Return the fields of each sample, by name. chosen: rows of `Transform.choose`, of its crop and flip."""
         found: list[dict[str, torch.Tensor]] = [{} for _ in samples]
         for name, field in self._fields.items():
             values, counts = field.of(samples)
             if field.is_boxes:
-                chosen = {part: choices[part].take(samples, axis=0) for part in transform.crop.feeds()}
-                corners, scales = transform.crop.placement(chosen, self._sizes[samples])
-                flips = choices["flip"][samples] if "flip" in choices else np.zeros(len(samples), np.int32)
+                corners, scales = crop.placement(chosen, self._sizes[samples])
+                flips = chosen.get("flip", np.zeros(len(samples), np.int32))
                 values = follow_crop(
                     values,
                     corners.repeat(counts, axis=0),
                     scales.repeat(counts, axis=0),
                     flips.repeat(counts),
-                    size=transform.crop.size,
+                    size=crop.size,
                 )
             for own, rows in zip(found, torch.split_with_sizes(to_device(values), counts.tolist()), strict=True):
                 own[name] = rows

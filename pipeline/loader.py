@@ -25,13 +25,14 @@ from .graph import Layout
 from .ops import side_of
 from .ranks import check_group, check_launched, known_ranks, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
+from .repeats import choose_repeats, repeated
 from .sampler import EpochSampler
 from .schedule import Schedule, as_schedule
 from .transform import Transform
 
 _READ_ONLY = {
     *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "num_threads", "prefetch", "layout"),
-    *("group", "check_exchange", "last", "steps_per_epoch", "extras", "schedule"),
+    *("group", "check_exchange", "last", "steps_per_epoch", "repeats", "extras", "schedule"),
 }
 MOST_THREADS, MOST_PREFETCH = 4096, 1024
 """Limits: more are a mistake, and would take the machine's memory."""
@@ -52,6 +53,9 @@ class Loader(IterableDataset[Any]):
     epoch. Only the first iteration after `load_state_dict` continues inside an epoch, also if `set_epoch` names that
     epoch. The state is (seed, epoch, position): resume it on any number of ranks, with any batch size. With
     `steps_per_epoch`, an epoch has that many steps, and the next one continues through the permutation of the samples.
+    repeats: images of each sample in a global batch, each with draws of its own (repeated augmentation): an epoch has
+    every sample that many times, and `batch_size` must be a multiple of it. In a batch all samples come once, then all
+    of them again, so with at least `repeats` ranks the images of a sample are on different ranks.
     An iterator from which no batch was taken does not count. A newer iterator, `set_epoch` or `load_state_dict` ends
     the current one: its next step raises an error.
 
@@ -93,6 +97,7 @@ class Loader(IterableDataset[Any]):
         check_exchange: bool = False,
         last: Last | None = None,
         steps_per_epoch: int | None = None,
+        repeats: int = 1,
         extras: Sequence[str] = (),
         on_error: OnError = "raise",
         max_skipped: int = 0,
@@ -119,6 +124,7 @@ class Loader(IterableDataset[Any]):
         self.steps_per_epoch: Final = (
             None if steps_per_epoch is None else whole_number("steps_per_epoch", steps_per_epoch, least=1)
         )
+        self.repeats: Final = whole_number("repeats", repeats, least=1, most=2**31 // len(self.split))
         self.extras: Final = check_extras(extras)
         self.wait_seconds = 0.0
         self.global_size = 0
@@ -218,7 +224,7 @@ class Loader(IterableDataset[Any]):
 
     @property
     def position(self) -> int:
-        """Number of samples of the epoch returned so far, over all ranks."""
+        """Number of images of the epoch returned so far, over all ranks."""
         return self._cursor.position
 
     def set_epoch(self, epoch: int) -> None:
@@ -240,6 +246,8 @@ class Loader(IterableDataset[Any]):
             "epoch": self.epoch,
             "position": self.position,
         }
+        if self.repeats > 1:
+            state["repeats"] = self.repeats
         if self.steps_per_epoch is not None:
             state |= {"steps_per_epoch": self.steps_per_epoch, "batch_size": self.batch_size}
         return state
@@ -247,8 +255,8 @@ class Loader(IterableDataset[Any]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a state, made with any world size and batch size; the next iteration continues after it.
 
-        Raises `FreelightError` if the state is for another dataset, split, seed, order or `steps_per_epoch`; and,
-        inside an epoch, if it is for another transform. A schedule may change for other epochs.
+        Raises `FreelightError` if the state is for another dataset, split, seed, order, `steps_per_epoch` or `repeats`;
+        and, inside an epoch, if it is for another transform. A schedule may change for other epochs.
         """
         check_state(state, self.state_dict(), self._plan, transform=lambda epoch: repr(self.schedule.at(epoch)))
         self._stop()
@@ -278,7 +286,7 @@ class Loader(IterableDataset[Any]):
     def _iterate(self, steps: list[Step], last: Step) -> Iterator[Any]:
         """Yield the batches of consecutive steps of one permutation. last: the epoch's last step."""
         order, choices = self._draw(steps[0].permutation)
-        samples_of = [order[step.first : step.stop] for step in steps]
+        samples_of = [self._occurrences(step, order) for step in steps]
         decoder = self._running = self._take_idle()
         try:
             shares = [share_of(samples, *self._ranks) for samples in samples_of]
@@ -288,7 +296,7 @@ class Loader(IterableDataset[Any]):
                 batches = self._exchange(self.group).whole_batches(batches)
             start = time.perf_counter()
             for returned, (step, images, samples) in enumerate(batches, 1):
-                batch = self._batches.make(images, samples, decoder.transform, choices)
+                batch = self._batch(images, samples, decoder.transform, choices)
                 self.wait_seconds += time.perf_counter() - start
                 self.global_size = len(step)
                 self._cursor.advance(len(step))
@@ -309,19 +317,26 @@ class Loader(IterableDataset[Any]):
             if self._running is decoder:
                 self._stop()
 
+    def _batch(self, images: torch.Tensor, samples: Share, transform: Transform, choices: Choices) -> Any:
+        return self._batches.make(images, samples, transform, choices)
+
     def _exchange(self, group: dist.ProcessGroup) -> Exchange:
         may_skip = self._reader.on_error == "skip"
         return Exchange(group, rank=self.rank, world_size=self.world_size, may_skip=may_skip, check=self.check_exchange)
 
     def _draw(self, permutation: int) -> tuple[Share, Choices]:
-        """Return a permutation's order, and what the transform does to each sample."""
+        """Return a permutation's order, and what the transform does to each occurrence."""
         key = (permutation, self.transform)
         if self._drawn is None or self._drawn[0] != key:
             self._drawn = None  # before the next draws are made, so that memory holds one epoch's
             draws = draw_epoch(len(self.split), seed=self.seed, epoch=permutation, order=self.order)
-            choices = self.transform.choose(draws, self.split.sizes, self.statistics)
+            choices = choose_repeats(self.transform, draws, self.split.sizes, self.statistics, self.repeats)
             self._drawn = key, draws.order, choices
         return self._drawn[1:]
+
+    def _occurrences(self, step: Step, order: Share) -> Share:
+        """Return the occurrences of a global batch, of a permutation in this order."""
+        return repeated(order[step.first // self.repeats : step.stop // self.repeats], self.repeats, len(order))
 
     def _make_plan(self) -> EpochPlan:
         return EpochPlan(
@@ -330,6 +345,7 @@ class Loader(IterableDataset[Any]):
             world_size=self.world_size,
             last=self.last,
             steps_per_epoch=self.steps_per_epoch,
+            repeats=self.repeats,
         )
 
     def _settle_ranks(self) -> None:
@@ -375,7 +391,7 @@ class Loader(IterableDataset[Any]):
             self._reader,
             image_size=side_of(self.split.sizes),
             statistics=self.statistics,
-            share_size=min(-(-self.batch_size // self.world_size), len(self.split)),
+            share_size=min(-(-self.batch_size // self.world_size), self._plan.images),
             num_threads=self.num_threads,
             prefetch=self.prefetch,
             device=self.device,

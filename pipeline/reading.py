@@ -16,6 +16,7 @@ from .draws import Order
 
 OnError = Literal["raise", "skip"]
 Share = npt.NDArray[np.int32]
+"""Occurrences of samples, as `repeats.py` numbers them; without repeats, samples."""
 
 
 def reader_thread() -> ThreadPoolExecutor:
@@ -59,15 +60,21 @@ class SampleReader:
         self.bytes_read = 0
         self.skipped: dict[int, str] = {}
 
+    def samples_of(self, share: Share) -> list[int]:
+        """Return the sample of each occurrence."""
+        samples: list[int] = (share % len(self.split)).tolist()
+        return samples
+
     def announce(self, share: Share) -> None:
         """Ask the storage to fetch `share` ahead. Errors are left for `read` to report."""
         with suppress(FreelightError):
-            self.split.prefetch(share)
+            self.split.prefetch(share % len(self.split))
 
     def read(self, share: Share) -> tuple[Share, list[bytes]]:
-        """Return the undamaged samples of `share`, and their JPEGs."""
+        """Return the undamaged occurrences of `share`, and their JPEGs. Each sample is read once."""
+        samples = self.samples_of(share)
         jpegs = {}
-        for sample in share.tolist():
+        for sample in dict.fromkeys(samples):
             if sample in self.skipped:
                 continue
             try:
@@ -80,7 +87,8 @@ class SampleReader:
                 where = self.split.describe(sample)
                 self.skip(sample, FreelightError(f"{where} cannot be read ({error.strerror}); check the storage"))
         self.bytes_read += sum(map(len, jpegs.values()))
-        return np.array(list(jpegs), np.int32), list(jpegs.values())
+        kept = np.array([sample in jpegs for sample in samples], bool)
+        return share[kept], [jpegs[sample] for sample in samples if sample in jpegs]
 
     def skip(self, sample: int, error: FreelightError) -> None:
         """Skip a damaged sample from now on; raise `error` if `on_error` is `raise` or `max_skipped` is exceeded."""
@@ -97,7 +105,7 @@ class SampleReader:
 
         cause: DALI's error, which names the failed operator but not the sample.
         """
-        for sample in share.tolist():
+        for sample in dict.fromkeys(self.samples_of(share)):
             try:
                 self.split.decode(sample, self.split.read(sample))
             except UnavailableError:

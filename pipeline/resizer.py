@@ -55,7 +55,7 @@ class Resizer:
 
         It is to be called in `self.thread`, in the order of `shares`. choices: of `Transform.choose`.
         """
-        decoding = Choices({name: choices[name] for name in self._crop.decoding_feeds()})
+        decoding = choices.only(self._crop.decoding_feeds())
 
         def read_windows(share: Share, later: Share) -> tuple[Share, list[Any]]:
             samples, jpegs = read(share, later)

@@ -10,7 +10,7 @@ from .reading import SampleReader, Share
 
 
 def run(pipeline: Pipeline, samples: Share, reader: SampleReader, *streams: Any) -> Any:
-    """Return the output of the next batch, whose samples are `samples`.
+    """Return the output of the next batch, of these occurrences of samples.
 
     streams: the CUDA stream, for a pipeline on a GPU. Raises `UndecodableError` for a sample that does not decode;
     after an error the pipeline cannot be used again.
@@ -22,9 +22,10 @@ def run(pipeline: Pipeline, samples: Share, reader: SampleReader, *streams: Any)
         reader.prove_decodable(samples, error)
         if not re.search(r"operator `[\w.]*decoders\.", str(error)):
             raise
+        tried = reader.samples_of(samples)
         raise FreelightError(
-            f"DALI decodes not all of the samples from {reader.split.describe(int(samples[0]))} to "
-            f"{reader.split.describe(int(samples[-1]))}, though Pillow does; make the dataset again"
+            f"DALI decodes not all of the samples from {reader.split.describe(tried[0])} to "
+            f"{reader.split.describe(tried[-1])}, though Pillow does; make the dataset again"
         ) from error
 
 

@@ -23,14 +23,14 @@ notes = Path(notes_folder, f"{os.getpid()}.txt")
 make_batch = Loader._batch
 
 
-def note(loader: Loader, images: Any, samples: Any) -> Any:
+def note(loader: Loader, images: Any, samples: Any, *others: Any) -> Any:
     """Note a batch as it is made, which is when the consumer asks for it."""
     place = f"{loader.split.name} {loader.epoch} {loader.position}"
     if place == os.environ.get("KILL") and loader.rank == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     with notes.open("a") as file:
         print(place, *samples.tolist(), file=file)
-    return make_batch(loader, images, samples)
+    return make_batch(loader, images, samples, *others)
 
 
 Loader._batch = note  # type: ignore[method-assign]

@@ -85,6 +85,19 @@ def test_a_group_sees_the_batches_of_a_single_rank_and_reads_each_sample_once(
     assert sorted(reads) == list(range(60))
 
 
+def test_a_group_sees_the_repeats_of_a_single_rank(dataset: Dataset) -> None:
+    def batches(rank: int, group: dist.ProcessGroup | None, ranks: int = 2) -> list[Batch]:
+        settings: dict[str, Any] = {"rank": rank, "world_size": ranks, "group": group, "repeats": 3}
+        return list(loader_of(dataset, batch_size=57, transform=PLAIN, **settings))
+
+    alone = batches(0, None, ranks=1)
+    for together in on_ranks(2, batches):
+        for ours, theirs in zip(together, alone, strict=True):
+            assert torch.equal(ours.images, theirs.images)
+            assert torch.equal(ours.labels, theirs.labels)
+            assert torch.equal(ours.samples, theirs.samples)
+
+
 PLAIN = Transform(crop=RandomCrop(size=64), mean="none", lighting=Lighting(mode="off"), dtype="uint8")
 
 
