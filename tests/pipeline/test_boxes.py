@@ -99,7 +99,7 @@ def shown(image: npt.NDArray[np.uint8], colour: int) -> tuple[int, int, int, int
 
 
 def check_boxes(dataset: Dataset, crop: Crop) -> int:
-    """Compare the boxes of two images of each sample to the pixels, to one pixel; return the number of those that are shown."""
+    """Compare boxes of two images of each sample to the pixels, to one pixel; return the number of those shown."""
     count = 0
     for batch in load(dataset, crop, seed=3, repeats=2):
         for image, fields, sample in zip(batch.images.numpy(), batch.fields, batch.samples.tolist(), strict=True):
