@@ -7,6 +7,7 @@ from .graph import Layout, define_pipeline, graph_feed, graph_inputs
 from .loader import Loader
 from .ops import (
     RGB,
+    AutoAugment,
     CenterCrop,
     ColorJitter,
     Context,
@@ -29,6 +30,7 @@ from .ops import (
     Solarize,
     Stage,
     TenCrop,
+    TimmRandAugment,
     TrivialAugmentWide,
     Window,
 )
@@ -38,6 +40,7 @@ from .transform import Transform
 
 __all__ = [
     "RGB",
+    "AutoAugment",
     "Batch",
     "CenterCrop",
     "Choices",
@@ -68,6 +71,7 @@ __all__ = [
     "Solarize",
     "Stage",
     "TenCrop",
+    "TimmRandAugment",
     "Transform",
     "TrivialAugmentWide",
     "Window",

@@ -11,7 +11,7 @@ from .lighting import Lighting, LightingMode
 from .normalize import DType, Normalize
 from .op import Arrays, Feed, Op, Stage
 from .placed_crop import PlacedCrop
-from .policies import RandAugment, TrivialAugmentWide
+from .policies import AutoAugment, RandAugment, TimmRandAugment, TrivialAugmentWide
 from .random_crop import RandomCrop
 from .random_erasing import RandomErasing
 from .random_resized_crop import RandomResizedCrop
@@ -22,6 +22,7 @@ from .subtract_mean import RGB, Mean, SubtractMean
 __all__ = [
     "RGB",
     "Arrays",
+    "AutoAugment",
     "CenterCrop",
     "ColorJitter",
     "Context",
@@ -49,6 +50,7 @@ __all__ = [
     "Stage",
     "SubtractMean",
     "TenCrop",
+    "TimmRandAugment",
     "TrivialAugmentWide",
     "View",
     "Window",

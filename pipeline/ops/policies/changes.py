@@ -146,12 +146,13 @@ def _posterize_reference(image: Pixels, numbers: npt.NDArray[np.float32], fill: 
 
 
 def _solarize_nodes(image: Any, numbers: Any, fill: Fill, context: GraphContext) -> Any:
-    """numbers: the lowest value that is inverted, 0..255."""
-    return image ^ ((image >= context.on_device(fn.cast(numbers[0], dtype=types.UINT8))) * np.uint8(255))
+    """numbers: the lowest value that is inverted, 0..255, and what inverts it: 255, or 0 for no change."""
+    threshold, mask = (context.on_device(fn.cast(numbers[place], dtype=types.UINT8)) for place in (0, 1))
+    return image ^ ((image >= threshold) * mask)
 
 
 def _solarize_reference(image: Pixels, numbers: npt.NDArray[np.float32], fill: Fill) -> Pixels:
-    return np.where(image >= numbers[0], 255 - image, image)
+    return np.where(image >= numbers[0], image ^ np.uint8(numbers[1]), image)
 
 
 def _solarize_add_nodes(image: Any, numbers: Any, fill: Fill, context: GraphContext) -> Any:

@@ -55,6 +55,11 @@ def _posterize(value: Values, side: int) -> Sequence[Values | float]:
     return (256 - 2 ** (8 - value),)
 
 
+def _solarize(value: Values, side: int) -> Sequence[Values | float]:
+    """Value: the lowest that is inverted, 0..256. The graph compares bytes, so 256 has a mask instead."""
+    return np.minimum(value, 255), np.where(value < 256, 255, 0)
+
+
 def _as_it_is(value: Values, side: int) -> Sequence[Values | float]:
     return (value,)
 
@@ -71,11 +76,11 @@ OPERATIONS = {
     "Contrast": Operation(Kind.CONTRAST, _as_it_is),
     "Sharpness": Operation(Kind.SHARPNESS, _sharpness),
     "Posterize": Operation(Kind.POSTERIZE, _posterize),
-    "Solarize": Operation(Kind.SOLARIZE, _as_it_is),
+    "Solarize": Operation(Kind.SOLARIZE, _solarize),
     "SolarizeAdd": Operation(Kind.SOLARIZE_ADD, _as_it_is),
     "AutoContrast": Operation(Kind.AUTOCONTRAST, _as_it_is),
     "Equalize": Operation(Kind.EQUALIZE, _as_it_is),
-    "Invert": Operation(Kind.SOLARIZE, lambda value, side: (0,)),
+    "Invert": Operation(Kind.SOLARIZE, lambda value, side: (0, 255)),
 }
 
 

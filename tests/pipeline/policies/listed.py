@@ -26,7 +26,7 @@ STRENGTHS = {
     "Contrast": (0.01, 0.1, 0.73, 1.27, 1.99),
     "Sharpness": (0.01, 0.1, 0.73, 1.27, 1.99),
     "Posterize": (1, 2, 4, 7, 8),
-    "Solarize": (0, 1, 128, 179, 255),
+    "Solarize": (0, 1, 128, 255, 256),
     "SolarizeAdd": (0, 11, 50, 110, 128),
     "AutoContrast": (0, 0, 0, 0, 0),
     "Equalize": (0, 0, 0, 0, 0),

@@ -1,6 +1,9 @@
 """Policies: what is drawn, and that it depends on nothing but seed, epoch and sample."""
 
+import dataclasses
 import json
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,20 +13,27 @@ import pytest
 import torch
 
 from freelight.pipeline import (
+    AutoAugment,
     Lighting,
     Loader,
     RandAugment,
     RandomCrop,
     RandomResizedCrop,
+    TimmRandAugment,
     Transform,
     TrivialAugmentWide,
     draw_epoch,
 )
-from freelight.pipeline.ops.policies.magnitudes import NAMES
+from freelight.pipeline.ops.policies.auto_augment import IMAGENET
 from freelight.pipeline.ops.policies.policy import Policy
 from freelight.shards import Dataset, FreelightError
 
-POLICIES: tuple[Policy, ...] = (RandAugment(magnitude=20, fill=(124, 116, 104)), TrivialAugmentWide())
+POLICIES: tuple[Policy, ...] = (
+    RandAugment(magnitude=20, fill=(124, 116, 104)),
+    TrivialAugmentWide(),
+    TimmRandAugment.parse("rand-m7-n3-mstd0.5-inc1"),
+    AutoAugment(policy="imagenet"),
+)
 
 
 def transform_of(*ops: Policy, **settings: Any) -> Transform:
@@ -114,21 +124,99 @@ def chi_square(counts: npt.NDArray[np.integer[Any]], expected: npt.ArrayLike) ->
     return float((statistic - freedom) / (2 * freedom) ** 0.5)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_operations_magnitudes_and_signs_are_uniform_and_independent(seed: int) -> None:
-    """Over 10^5 occurrences; below 4.5, alpha is about 10^-4 for these degrees of freedom."""
-    count = 100_000
-    drawn = chosen(TrivialAugmentWide(), count, seed=seed)
-    cells = np.ravel_multi_index(
-        [drawn[name][:, 0] for name in ("operation", "magnitude", "sign")], (len(NAMES), 31, 2)
-    )
-    counts = np.bincount(cells, minlength=len(NAMES) * 62)
-    assert chi_square(counts, count / len(counts)) < 4.5
+COUNT = 100_000
 
-    drawn = chosen(RandAugment(n=2), count, seed=seed)
-    cells = np.ravel_multi_index([*drawn["operation"].T, *drawn["sign"].T], (len(NAMES), len(NAMES), 2, 2))
-    counts = np.bincount(cells, minlength=len(NAMES) ** 2 * 4)
-    assert chi_square(counts, count / len(counts)) < 4.5
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("policy", "sizes"),
+    [
+        (TrivialAugmentWide(), {"operation": 14, "magnitude": 31, "sign": 2}),
+        (RandAugment(n=2), {"operation": 14, "sign": 2}),
+        (TimmRandAugment(n=2), {"operation": 15, "sign": 2}),
+        (AutoAugment(), {"pair": 25, "sign": 2}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_operations_magnitudes_and_signs_are_uniform_and_independent(
+    policy: Policy, sizes: dict[str, int], seed: int
+) -> None:
+    """Over 10^5 occurrences, all layers together. Below 4.5: alpha is about 10^-4 for these degrees of freedom."""
+    drawn = chosen(policy, COUNT, seed=seed)
+    columns = [(column, size) for name, size in sizes.items() for column in drawn[name].reshape(COUNT, -1).T]
+    shape = [size for _, size in columns]
+    counts = np.bincount(np.ravel_multi_index([column for column, _ in columns], shape), minlength=np.prod(shape))
+    assert len(counts) == np.prod(shape)
+    assert chi_square(counts, COUNT / len(counts)) < 4.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_operations_are_left_out_by_their_probability(seed: int) -> None:
+    """For timm each with 1 - p; for AutoAugment as its table says, for each half of the pairs."""
+    policy = TimmRandAugment(n=2, p=0.3)
+    operations, _ = policy.plan(chosen(policy, COUNT, seed=seed), 224)
+    for layer in operations.T:
+        counts = np.bincount(layer, minlength=16)
+        assert chi_square(counts, COUNT * np.array([0.3 / 15] * 15 + [0.7])) < 4.5
+
+    searched = AutoAugment()
+    operations, _ = searched.plan(chosen(searched, COUNT, seed=seed), 224)
+    for half, layer in enumerate(operations.T):
+        expected = np.zeros(len(searched.names))
+        for pair in IMAGENET:
+            name, probability, _ = pair[half]
+            expected[searched.names.index(name)] += COUNT * probability / 25
+            expected[0] += COUNT * (1 - probability) / 25
+        counts = np.bincount(layer, minlength=len(expected))
+        assert not counts[expected == 0].any()
+        assert chi_square(counts[expected > 0], expected[expected > 0]) < 4.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_timms_noise_is_normal_and_ends_at_the_maximum(seed: int) -> None:
+    """The shear of each image tells its magnitude. Kolmogorov-Smirnov distance below 1.95 / sqrt(n), alpha 0.001."""
+    for text, distribution in (
+        ("rand-m9-mstd0.5-p1", lambda magnitude: 0.5 + 0.5 * np.vectorize(math.erf)((magnitude - 9) / 0.5 / 2**0.5)),
+        ("rand-m8-mstd101-p1", lambda magnitude: magnitude / 8),
+    ):
+        policy = TimmRandAugment.parse(text)
+        operations, values = policy.plan(chosen(policy, COUNT, seed=seed), 224)
+        magnitudes = np.sort(np.abs(values[operations == policy.names.index("ShearX")]) * 10 / 0.3)
+        assert magnitudes.max() <= 10 + 1e-9
+        assert (magnitudes > 10 - 1e-9).mean() == pytest.approx(0.0228 if "m9" in text else 0, abs=0.005)
+        inside = magnitudes[magnitudes < 10 - 1e-9]
+        places = np.arange(len(inside)) / len(magnitudes)
+        assert np.abs(distribution(inside) - places).max() < 1.95 / len(magnitudes) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("rand", TimmRandAugment()),
+        ("rand-m9-mstd0.5-inc1", TimmRandAugment(magnitude=9.0, std=0.5, increasing=True)),
+        ("rand-n3-m7-mstd0.5", TimmRandAugment(magnitude=7.0, std=0.5, n=3)),
+        ("rand-m15-mmax20-p0.8-inc0", TimmRandAugment(magnitude=15.0, maximum=20.0, p=0.8)),
+    ],
+)
+def test_timms_strings_are_parsed(text: str, policy: TimmRandAugment) -> None:
+    assert TimmRandAugment.parse(text) == policy
+    assert TimmRandAugment.parse(text, fill=7) == dataclasses.replace(policy, fill=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rand-m9-tweights", "'tweights' is none of m, n, p, mstd, mmax, inc with a number after it"),
+        ("rand-m9-mstd", "'mstd' is none of m, n, p, mstd, mmax, inc with a number after it"),
+        ("rand-m9-w0", "'w0' is none of m, n, p, mstd, mmax, inc with a number after it"),
+        ("rand-m9-n2.5", "'n2.5' must have a whole number after n"),
+        ("rand-inc2", "'inc2' must have 0 or 1 after inc"),
+        ("augmix-m3", "policy 'augmix-m3' does not begin with rand"),
+    ],
+)
+def test_an_unknown_part_of_timms_string_is_named(text: str, message: str) -> None:
+    with pytest.raises(FreelightError, match=re.escape(message)):
+        TimmRandAugment.parse(text)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
@@ -156,6 +244,8 @@ def test_the_text_of_a_policy_is_short_and_stays() -> None:
     assert [repr(policy) for policy in POLICIES] == [
         "RandAugment(fill=(124, 116, 104), n=2, magnitude=20, bins=31)",
         "TrivialAugmentWide(fill=0, bins=31)",
+        "TimmRandAugment(fill=(124, 116, 104), n=3, magnitude=7.0, increasing=True, std=0.5, p=0.5, maximum=10.0)",
+        "AutoAugment(fill=0, policy='imagenet')",
     ]
 
 
@@ -166,6 +256,9 @@ def test_the_text_of_a_policy_is_short_and_stays() -> None:
         (lambda: RandAugment(magnitude=31), r"rand augment `magnitude` \(=31\) must lie in 0..30"),
         (lambda: RandAugment(bins=1), r"rand augment `bins` \(=1\) must lie in 2..256"),
         (lambda: TrivialAugmentWide(bins=300), r"trivial augment wide `bins` \(=300\) must lie in 2..256"),
+        (lambda: TimmRandAugment(p=2.0), r"timm rand augment `p` \(=2.0\) must lie in 0..1"),
+        (lambda: TimmRandAugment(std=-1.0), r"timm rand augment `std` \(=-1.0\) must be at least 0"),
+        (lambda: AutoAugment(policy="cifar10"), r"`policy` \(='cifar10'\) must be"),  # type: ignore[arg-type]
         (lambda: RandAugment(fill=256), r"rand augment `fill` \(=256\) must lie in 0..255"),
         (lambda: RandAugment(fill=0.5), r"`fill` \(=0.5\) must be"),  # type: ignore[arg-type]
     ],
