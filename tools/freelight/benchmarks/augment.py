@@ -26,7 +26,18 @@ from freelight.benchmarks.peers import HOME
 from freelight.benchmarks.report import Report
 from freelight.benchmarks.resized_crops import CROP, MEAN, OFF, STD
 from freelight.benchmarks.timing import Contender, Timings, interleave
-from freelight.pipeline import ColorJitter, GaussianBlur, Grayscale, Loader, Op, RandomErasing, Solarize, Transform
+from freelight.pipeline import (
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    Loader,
+    Op,
+    RandAugment,
+    RandomErasing,
+    Solarize,
+    Transform,
+    TrivialAugmentWide,
+)
 from freelight.shards import Dataset, ShardSettings, make_shards
 
 LOADER, TENSOR, PIL, TIMM, DALI = "Freelight", "torchvision, tensor", "torchvision, PIL", "timm", "DALI"
@@ -52,7 +63,29 @@ ROWS = {
         word="jitter",
         floors=((TENSOR, 2.0), (PIL, 2.0)),
     ),
+    "RandAugment": Row(
+        ops=(RandAugment(n=2, magnitude=9),),
+        word="rand",
+        floors=((TENSOR, 1.5), (PIL, 1.5), (DALI, 2.0)),
+    ),
+    "TrivialAugmentWide": Row(
+        ops=(TrivialAugmentWide(),),
+        word="trivial",
+        floors=((TENSOR, 1.5), (PIL, 1.5), (DALI, 2.0)),
+        compared=(TENSOR, PIL, DALI),  # timm has none
+    ),
 }
+
+
+def only(operation: str) -> RandAugment:
+    """Return a RandAugment that always draws the same operation."""
+
+    class Only(RandAugment):
+        names = (operation,)  # type: ignore[assignment]  # a tuple of any length
+
+    return Only(n=1, magnitude=9)
+
+
 PLAIN = Transform(crop=CROP, mean=MEAN, std=STD, lighting=OFF)
 OPS: dict[str, Op] = {
     "ColorJitter(0.4, 0.4, 0.4, 0.1)": ROWS["ColorJitter"].ops[0],
@@ -60,6 +93,9 @@ OPS: dict[str, Op] = {
     "Grayscale(p=1)": Grayscale(p=1.0),
     "Solarize(p=1)": Solarize(p=1.0),
     "RandomErasing(p=1)": RandomErasing(p=1.0),
+    "RandAugment(n=2, magnitude=9)": ROWS["RandAugment"].ops[0],
+    "TrivialAugmentWide()": ROWS["TrivialAugmentWide"].ops[0],
+    **{f"{name}, magnitude 9": only(name) for name in RandAugment.names},
 }
 
 
