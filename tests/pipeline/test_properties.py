@@ -1,8 +1,9 @@
-"""For any sizes and interruptions, every sample comes exactly once per epoch, with the same pixels."""
+"""For any sizes and interruptions, every occurrence of a sample comes exactly once per epoch, with the same pixels."""
 
 import functools
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from freelight.shards import (
     make_shards,
 )
 
-Pixels = dict[int, tuple[int, int]]
-"""Label and checksum of the pixels, by sample."""
+Seen = Counter[tuple[int, int, int]]
+"""How often a sample came with this label and this checksum of the pixels."""
 
 OFF = Lighting(mode="off")
 TRANSFORMS = (
@@ -33,7 +34,7 @@ TRANSFORMS = (
     Transform(crop=RandomResizedCrop(size=16), mean="channel", lighting=OFF, dtype="float16"),
 )
 
-# Number of ranks, global batch size, and the steps after which the ranks are stopped.
+# Number of ranks, samples in a global batch, and the steps after which the ranks are stopped.
 LEG = st.tuples(st.integers(1, 4), st.integers(1, 30), st.integers(0, 12))
 
 
@@ -54,11 +55,12 @@ def sized(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return functools.cache(lambda size: repeat_samples(small, "train", size, tmp_path_factory.mktemp("sized") / "set"))
 
 
-def add(seen: Pixels, batches: Iterable[Batch]) -> None:
-    for batch in batches:
-        for image, label, sample in zip(batch.images, batch.labels, batch.samples.tolist(), strict=True):
-            assert sample not in seen, f"sample {sample} came twice"
-            seen[sample] = (int(label), zlib.crc32(image.numpy().tobytes()))
+def seen_in(batches: Iterable[Batch]) -> Seen:
+    return Counter(
+        (sample, label, zlib.crc32(image.numpy().tobytes()))
+        for batch in batches
+        for image, label, sample in zip(batch.images, batch.labels.tolist(), batch.samples.tolist(), strict=True)
+    )
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -66,14 +68,16 @@ def add(seen: Pixels, batches: Iterable[Batch]) -> None:
     size=st.integers(1, 70),
     epoch=st.integers(0, 3),
     transform=st.sampled_from(TRANSFORMS),
+    repeats=st.sampled_from((1, 1, 2, 3)),
     interrupted=st.lists(LEG, max_size=3),
     last=LEG,
 )
-def test_any_chain_of_ranks_batches_and_interruptions_sees_each_sample_once(
+def test_any_chain_of_ranks_batches_and_interruptions_sees_each_occurrence_once(
     sized: Any,
     size: int,
     epoch: int,
     transform: Transform,
+    repeats: int,
     interrupted: list[tuple[int, int, int]],
     last: tuple[int, int, int],
 ) -> None:
@@ -85,10 +89,11 @@ def test_any_chain_of_ranks_batches_and_interruptions_sees_each_sample_once(
             Loader(
                 dataset,
                 "train",
-                batch_size=batch_size,
+                batch_size=batch_size * repeats,
                 transform=transform,
                 statistics=Statistics.load(dataset.folder),
                 seed=5,
+                repeats=repeats,
                 rank=rank,
                 world_size=world_size,
                 num_threads=1,
@@ -99,25 +104,24 @@ def test_any_chain_of_ranks_batches_and_interruptions_sees_each_sample_once(
 
     (alone,) = ranks(1, size)
     alone.set_epoch(epoch)
-    whole: Pixels = {}
-    add(whole, alone)
-    assert sorted(whole) == list(range(size))
+    whole = seen_in(alone)
+    assert Counter(sample for sample, _, _ in whole.elements()) == dict.fromkeys(range(size), repeats)
 
     alone.load_state_dict({**alone.state_dict(), "position": 0})
     state = json.dumps(alone.state_dict())
-    seen: Pixels = {}
+    seen: Seen = Counter()
     for world_size, batch_size, steps in [*interrupted, (*last[:2], size)]:
         loaders = ranks(world_size, batch_size)
         for loader in loaders:
             loader.load_state_dict(json.loads(state))
-        if loaders[0].position == size:  # the next iteration would be the next epoch's
+        if loaders[0].position == size * repeats:  # the next iteration would be the next epoch's
             break
         for _, batches in zip(range(steps), zip(*loaders, strict=True), strict=False):
             shares = [len(batch.samples) for batch in batches]
             assert max(shares) - min(shares) <= 1
-            add(seen, batches)
+            seen += seen_in(batches)
         states = {json.dumps(loader.state_dict()) for loader in loaders}
         assert len(states) == 1, "the ranks are not at the same step"
         (state,) = states
-        assert json.loads(state)["position"] == len(seen)
+        assert json.loads(state)["position"] == seen.total()
     assert seen == whole
