@@ -13,7 +13,16 @@ import pytest
 import torch
 from loading import SMALL, Seen, make
 
-from freelight.pipeline import Batch, ColorJitter, Loader, RandomErasing, RandomResizedCrop, draw_epoch
+from freelight.pipeline import (
+    Batch,
+    ColorJitter,
+    Loader,
+    RandAugment,
+    RandomErasing,
+    RandomResizedCrop,
+    Schedule,
+    draw_epoch,
+)
 from freelight.shards import Dataset, FreelightError
 
 ORDER = draw_epoch(60, seed=0, epoch=0).order.tolist()
@@ -92,6 +101,33 @@ def test_a_state_continues_on_other_ranks_with_other_batches(
         loader.load_state_dict(state)
         found.update(images(loader))
     assert found == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [1, 3, 4])
+def test_every_resume_point_of_policies_schedule_and_repeats_is_exact(world_size: int, dataset: Dataset) -> None:
+    """Two epochs of five batches of 36; the transform changes between them, and the readers differ in all settings."""
+    augmented = dataclasses.replace(RICH, ops=(RandAugment(n=2, magnitude=9), *RICH.ops))
+    settings: dict[str, Any] = {"repeats": 3, "transform": Schedule({0: augmented, 1: RICH})}
+
+    def epochs(loader: Loader) -> Iterable[tuple[int, Batch]]:
+        while loader.epoch < 1 or loader.position < 180:
+            yield from ((loader.epoch, batch) for batch in loader)
+
+    loader = make(dataset, batch_size=36, **settings)
+    steps, states = [], [loader.state_dict()]
+    for epoch, batch in epochs(loader):
+        steps.append([(epoch, *image) for image in images([batch])])
+        states.append(json.loads(json.dumps(loader.state_dict())))
+    assert len(steps) == 10
+    for done, state in enumerate(states[:-1]):
+        rest: Counter[Any] = Counter()
+        for rank in range(world_size):
+            ahead = {"prefetch": done % 4, "num_threads": 1 + done % 3}
+            other = make(dataset, batch_size=36 - 9 * (done % 3), rank=rank, world_size=world_size, **ahead, **settings)
+            other.load_state_dict(state)
+            rest.update((epoch, *image) for epoch, batch in epochs(other) for image in images([batch]))
+        assert rest == Counter(itertools.chain(*steps[done:])), f"after {done} steps"
 
 
 def test_a_state_of_other_repeats_or_from_inside_a_sample_is_refused(dataset: Dataset) -> None:
