@@ -78,6 +78,10 @@ class ColorJitter(RandomOp):
             found[name] = np.where(changed, drawn_values, np.float32(name != "hue"))
         return found
 
+    def describe(self, drawn: Arrays, context: Context) -> str:
+        """Give the factors, and the hue's turn."""
+        return "\n".join(f"{name} {value[0]:.2f}" for name, value in self.factors(drawn).items())
+
     def choose(self, drawn: Arrays, context: Context) -> Arrays:
         """Return the matrix of v, (n, 3, 3), and the factor of the mean grey value, (n,)."""
         factors = self.factors(drawn)

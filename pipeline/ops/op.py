@@ -88,6 +88,14 @@ class Op(abc.ABC):
         """
         return drawn
 
+    def describe(self, drawn: Arrays, context: Context) -> str:
+        """Say in some words what is done to one occurrence, for captions of pictures. drawn: its draws, of length 1.
+
+        By default it gives the arguments that are single floats.
+        """
+        numbers = [(name, value) for name, value in self.choose(drawn, context).items() if value.dtype.kind == "f"]
+        return "\n".join(f"{name} {value[0]:.3g}" for name, value in numbers if value.ndim == 1)
+
     def feeds(self) -> dict[str, Feed]:
         """Return the type of each argument of the graph."""
         return {}

@@ -1,6 +1,7 @@
 """Boxes: pictures and lines of text, placed beside and below each other. A box is a Pillow image."""
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,25 @@ def text_box(text: str, size: int, *, colour: tuple[int, int, int] = INK, width:
     for number, line in enumerate(lines):
         draw.text((0, number * pitch + pitch // 2), line, fill=colour, font=font, anchor="lm")
     return box
+
+
+def wrapped(text: str, size: int, width: int) -> str:
+    """Return the text with line breaks, so that its lines of height `size` fit into `width` pixels.
+
+    Lines break at spaces, after commas and "=", and else where they must.
+    """
+    font = ImageFont.load_default(size)
+    lines = [""]
+    for line in text.split("\n"):
+        for word in re.findall(r"[^ ,=]*[ ,=]?", line):
+            if lines[-1] and font.getlength(lines[-1] + word.rstrip()) > width:
+                lines.append("")
+            for letter in word:
+                if font.getlength(lines[-1] + letter) > width:
+                    lines.append("")
+                lines[-1] += letter
+        lines.append("")
+    return "\n".join(line.rstrip() for line in lines[:-1])
 
 
 def _fit(line: str, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont", width: int | None) -> str:

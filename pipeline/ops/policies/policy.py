@@ -67,6 +67,12 @@ class Policy(Op):
             numbers[is_this] = numbers_of(name, values[is_this], context.crop_size)
         return {"kinds": kinds, "numbers": numbers}
 
+    def describe(self, drawn: Arrays, context: Context) -> str:
+        """Name the operations, with their values, unless they are 0."""
+        operations, values = self.plan(drawn, context.crop_size)
+        pairs = zip(operations[0].tolist(), values[0].tolist(), strict=True)
+        return "\n".join(self.names[operation] + (f" {value:.3g}" if value else "") for operation, value in pairs)
+
     def feeds(self) -> dict[str, Feed]:
         """Return the types of the kinds and of their numbers."""
         return {"kinds": Feed("uint8", 1), "numbers": Feed("float32", 2)}

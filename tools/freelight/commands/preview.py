@@ -1,6 +1,7 @@
 """Draw a page of a dataset's images as training sees them.
 
-It also shows the lighting noise along each axis, the mean image and the eigenvalues.
+It also shows the lighting noise along each axis, the mean image and the eigenvalues. With --transform it shows any
+transform instead, step by step: the crop, each op, the flip, and so on.
 """
 
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import get_args
 
 import click
 
-from freelight.pipeline import Lighting, LightingMode
-from freelight.pipeline.pictures import Preview, draw_preview, save_png
-from freelight.shards import Dataset, Statistics
+from freelight.pipeline import Lighting, LightingMode, Schedule, Transform
+from freelight.pipeline.pictures import Preview, draw_preview, draw_transform, load_reference, save_png
+from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.shards.base import OutputFile, reports_errors, say, with_cache
 
 
@@ -18,16 +19,23 @@ from freelight.shards.base import OutputFile, reports_errors, say, with_cache
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory, with statistics.")
 @click.option("--out", type=OutputFile(".png"), required=True, help="The .png file to write.")
 @click.option("--split", default="train", show_default=True, help="Split to draw from.")
-@click.option("--rows", default=4, show_default=True, help="Number of images shown, one per row.")
-@click.option("--draws", default=6, show_default=True, help="Number of epochs in which each image is shown.")
+@click.option(
+    "--transform",
+    help="Transform to show: FILE.py:NAME or MODULE:NAME of a Transform, a Schedule or a Recipe, whose code is run; or "
+    "the name of a recipe, such as paper.",
+)
+@click.option("--rows", default=Preview.rows, show_default=True, help="Number of images shown.")
+@click.option(
+    "--draws", type=int, help="Number of epochs in which each image is shown. [default: 6; with --transform 2]"
+)
 @click.option(
     "--lighting",
     type=click.Choice(get_args(LightingMode)),
-    default="eigenvalue",
-    show_default=True,
-    help="Kind of lighting noise.",
+    help=f"Kind of lighting noise. [default: {Lighting.mode}]",
 )
-@click.option("--strength", default=0.1, show_default=True, help="Standard deviation of the lighting noise.")
+@click.option(
+    "--strength", type=float, help=f"Standard deviation of the lighting noise. [default: {Lighting.strength}]"
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the training run whose epochs are shown.")
 @with_cache
 @reports_errors
@@ -35,16 +43,44 @@ def command(
     shards: Path,
     out: Path,
     split: str,
+    transform: str | None,
     rows: int,
-    draws: int,
-    lighting: LightingMode,
-    strength: float,
+    draws: int | None,
+    lighting: LightingMode | None,
+    strength: float | None,
     seed: int,
     cache: Path | None,
     cache_bytes: int,
 ) -> None:
-    preview = Preview(rows=rows, draws=draws, lighting=Lighting(mode=lighting, strength=strength), seed=seed)
+    if transform is not None and (lighting, strength) != (None, None):
+        raise FreelightError("`transform` says its own `lighting` and `strength`; omit them")
+    noise = Lighting(mode=lighting or Lighting.mode, strength=Lighting.strength if strength is None else strength)
+    draws = (Preview.draws if transform is None else 2) if draws is None else draws
+    preview = Preview(rows=rows, draws=draws, lighting=noise, seed=seed)
     dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
-    sheet = draw_preview(dataset, dataset.split(split), Statistics.load(shards), preview)
+    if transform is None:
+        sheet = draw_preview(dataset, dataset.split(split), Statistics.load(shards), preview)
+    else:
+        shown = _find(transform)
+        statistics = Statistics.load(shards) if shown.needs_statistics else None
+        sheet = draw_transform(dataset, dataset.split(split), shown, statistics, preview, name=transform)
     save_png(sheet, out)
     say(f"{out}: {sheet.width} x {sheet.height} pixels")
+
+
+def _find(named: str) -> Transform | Schedule:
+    """Return the transform that the option names."""
+    from freelight.train import RECIPES, Recipe  # here, because it takes a second
+
+    if ":" not in named and named not in RECIPES:
+        raise FreelightError(
+            f"`transform` (={named}) is neither a recipe ({', '.join(RECIPES)}) nor FILE.py:NAME or MODULE:NAME"
+        )
+    found = RECIPES[named] if named in RECIPES else load_reference(named)
+    if isinstance(found, Recipe):
+        return found.training_transforms()
+    if not isinstance(found, Transform | Schedule):
+        raise FreelightError(
+            f"`transform` {named} names a value of type {type(found).__name__}, not a Transform, Schedule or Recipe"
+        )
+    return found
