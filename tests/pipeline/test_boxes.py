@@ -98,7 +98,7 @@ def shown(image: npt.NDArray[np.uint8], colour: int) -> tuple[int, int, int, int
     return (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else None
 
 
-def check_boxes(dataset: Dataset, crop: Crop) -> int:
+def check_boxes(dataset: Dataset, crop: Crop, **settings: Any) -> int:
     """Compare boxes of two images of each sample to the pixels, to one pixel; return the number of those shown."""
     count = 0
     for batch in load(dataset, crop, seed=3, repeats=2):
@@ -128,6 +128,10 @@ def test_so_do_boxes_on_squares(name: str, tmp_path: Path) -> None:
     dataset = make(tmp_path, ((96, 96),))
     assert dataset.image_size == 96
     assert check_boxes(dataset, CROPS[name]) > 12
+
+
+def test_each_repeat_has_the_boxes_of_its_own_crop(boxed: Dataset) -> None:
+    assert check_boxes(boxed, CROPS["resized"], repeats=2) > 24
 
 
 def fields_of(loader: Any) -> dict[int, list[Any]]:
