@@ -1,7 +1,6 @@
 """Pixel ops: the graph against their reference, the reference against Pillow, and the share of changed images."""
 
 import colorsys
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from nvidia.dali import Pipeline, fn
 from PIL import Image, ImageEnhance, ImageOps
 
 from freelight.pipeline import (
     ColorJitter,
     GaussianBlur,
+    GraphContext,
     Grayscale,
     Lighting,
     Loader,
@@ -39,6 +40,19 @@ def of_reference(op: Op, image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
     context = transform_of(op).context(256, None)
     chosen = op.choose(op.draw(np.random.default_rng(0), 1), context)
     return op.reference(image, {name: values[0] for name, values in chosen.items()}, context)
+
+
+def of_graph(op: Op, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Run the DALI nodes of an op whose p is 1 on an image."""
+    context = transform_of(op).context(256, None)
+    chosen = op.choose(op.draw(np.random.default_rng(0), 1), context)
+    pipeline = Pipeline(batch_size=1, num_threads=1, device_id=None)
+    with pipeline:
+        pixels, *fed = fn.external_source(lambda: [image[None], *chosen.values()], num_outputs=1 + len(chosen))
+        graph = GraphContext(image_size=None, crop_size=len(image), statistics=None, device="cpu", axes="HWC")
+        pixels = op.nodes(fn.reshape(pixels, layout="HWC"), dict(zip(chosen, fed, strict=True)), graph)
+        pipeline.set_outputs(pixels)
+    return np.asarray(pipeline.run()[0].as_array())[0]
 
 
 @pytest.mark.parametrize("ops", [*((op,) for op in OPS), OPS], ids=repr)
@@ -93,18 +107,27 @@ def test_a_jitters_factor_is_pillows(
     assert errors.max() <= 2
 
 
-@pytest.mark.parametrize("hue", [-0.4, -0.1, 0.1, 0.25, 0.5])
-def test_a_hue_is_a_rotation_in_the_plane_of_i_and_q(hue: float) -> None:
-    """Python's own YIQ formulas turn red towards green for a positive hue, and keep the grey value."""
-    colors = np.random.default_rng(0).integers(90, 166, (6, 7, 3), dtype=np.uint8)  # nothing is clipped
-    found = of_reference(ColorJitter(hue=(hue, hue)), colors).astype(float)
+@pytest.mark.parametrize("hue", [-0.5, -0.35, -0.1, 0.05, 0.2])
+def test_a_hue_is_that_of_hsv(hue: float) -> None:
+    """By Python's own formulas, for colours, greys and equal channels; the graph equals the reference to the bit."""
+    colors = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    colors[:4] = colors[:4, :, :1]
+    colors[4:8, :, 1] = colors[4:8, :, 0]
+    colors[8:12, :, 2] = colors[8:12, :, 1]
+    found = of_reference(ColorJitter(hue=(hue, hue)), colors)
     for color, turned in zip(colors.reshape(-1, 3) / 255, found.reshape(-1, 3), strict=True):
-        luma, i, q = colorsys.rgb_to_yiq(*color)
-        i, q = (
-            i * math.cos(2 * math.pi * hue) + q * math.sin(2 * math.pi * hue),
-            q * math.cos(2 * math.pi * hue) - i * math.sin(2 * math.pi * hue),
+        at, saturation, value = colorsys.rgb_to_hsv(*color)
+        assert turned == pytest.approx(
+            np.multiply(colorsys.hsv_to_rgb((at + hue) % 1, saturation, value), 255), abs=0.51
         )
-        assert turned == pytest.approx(np.multiply(colorsys.yiq_to_rgb(luma, i, q), 255), abs=2)
+    assert np.array_equal(of_graph(ColorJitter(hue=(hue, hue)), colors), found)
+
+
+def test_a_jitter_feeds_only_what_can_change_something() -> None:
+    assert list(ColorJitter(brightness=0.4, saturation=(0.5, 1.0)).feeds()) == ["brightness", "saturation"]
+    assert list(ColorJitter(hue=0.1).feeds()) == ["hue"]
+    assert list(ColorJitter(hue=0.2).feeds()) == ["hue", "exchanges"]
+    assert not ColorJitter(p=0.8).feeds()
 
 
 def test_a_jitters_factors_are_uniform() -> None:

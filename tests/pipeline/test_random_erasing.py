@@ -44,7 +44,7 @@ def images_of(*loaders: Loader) -> dict[int, bytes]:
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_the_graph_is_the_reference(layout: Layout, dataset: Dataset, decoded: dict[str, Any]) -> None:
-    """Rectangles are equal to the pixel; colours within rounding."""
+    """Rectangles are equal to the pixel; colours within the rounding of four steps."""
     draws = draw_epoch(60, seed=3, epoch=0)
     batch = next(iter(loader_of(dataset, batch_size=60, layout=layout)))
     erased = 0
@@ -52,7 +52,9 @@ def test_the_graph_is_the_reference(layout: Layout, dataset: Dataset, decoded: d
         expected = TRANSFORM.apply(decoded["train"][sample], draws, sample, None)
         image = np.moveaxis(image, -1, 0) if layout == "NHWC" else image
         assert np.array_equal(image[2] == 300, expected[2] == 300)
-        assert np.abs(image - expected).max() <= 1.01
+        errors = np.abs(image - expected)
+        assert errors.max() <= 2
+        assert errors.mean() < 0.1
         erased += bool((image[2] == 300).any())
     assert 30 <= erased <= 52
 
