@@ -98,6 +98,19 @@ def test_a_sheet_of_a_schedule_has_a_row_for_each_image_epoch_and_view(dataset: 
         assert any(np.array_equal(column[top : top + 168], tile) for top in range(len(column) - 168))
 
 
+def test_captions_say_what_was_drawn() -> None:
+    context = Transform().context(256, None)
+    policy = RandAugment(n=2, magnitude=30)
+    drawn = {
+        "operation": np.array([[policy.names.index(name) for name in ("Equalize", "Rotate")]]),
+        "sign": np.array([[0, 1]]),
+    }
+    assert policy.describe(drawn, context) == "Equalize\nRotate -30"
+    jitter = ColorJitter(brightness=0.5, hue=0.1)
+    drawn = {"chance": np.zeros(1, np.float32), "place": np.full((1, 4), 0.75, np.float32)}
+    assert jitter.describe(drawn, context) == "brightness 1.25\ncontrast 1.00\nsaturation 1.00\nhue 0.05"
+
+
 def test_wrapped_text_fits_and_keeps_every_letter() -> None:
     font = ImageFont.load_default(13)
     text = "scale=(0.08, 1), interpolation=bilinear\naveryveryverylongwordwithoutanyplacetobreakit"

@@ -82,6 +82,7 @@ OPERATIONS = {
     "Equalize": Operation(Kind.EQUALIZE, _as_it_is),
     "Invert": Operation(Kind.SOLARIZE, lambda value, side: (0, 255)),
 }
+WITHOUT_VALUE = ("Identity", "AutoContrast", "Equalize", "Invert")
 
 
 def numbers_of(name: str, value: Values, side: int) -> npt.NDArray[np.float32]:

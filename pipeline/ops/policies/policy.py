@@ -13,7 +13,7 @@ from ....shards.base import check_fields
 from ..context import Context, GraphContext, untranslated
 from ..op import Arrays, Feed, Op
 from .changes import CHANGES, NUMBERS, Fill, Kind
-from .operations import OPERATIONS, numbers_of
+from .operations import OPERATIONS, WITHOUT_VALUE, numbers_of
 
 Plan = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.float64]]
 
@@ -68,10 +68,10 @@ class Policy(Op):
         return {"kinds": kinds, "numbers": numbers}
 
     def describe(self, drawn: Arrays, context: Context) -> str:
-        """Name the operations, with their values, unless they are 0."""
+        """Name the operations, with their values."""
         operations, values = self.plan(drawn, context.crop_size)
-        pairs = zip(operations[0].tolist(), values[0].tolist(), strict=True)
-        return "\n".join(self.names[operation] + (f" {value:.3g}" if value else "") for operation, value in pairs)
+        named = [(self.names[operation], value) for operation, value in zip(operations[0], values[0], strict=True)]
+        return "\n".join(name if name in WITHOUT_VALUE else f"{name} {value:.3g}" for name, value in named)
 
     def feeds(self) -> dict[str, Feed]:
         """Return the types of the kinds and of their numbers."""
