@@ -19,7 +19,7 @@ from .random_op import RandomOp
 class GaussianBlur(RandomOp):
     """Blur with probability `p`; sigma: range of the standard deviation, pixels, uniform.
 
-    The kernel ends at four sigma, and the image is reflected at its border, as in torchvision.
+    The kernel ends at four times the largest sigma, and the image is reflected at its border, as in torchvision.
     """
 
     name = "gaussian blur"
@@ -38,28 +38,33 @@ class GaussianBlur(RandomOp):
         return {**super().draw(generator, count), "place": generator.random(count, dtype=np.float32)}
 
     def choose(self, drawn: Arrays, context: Context) -> Arrays:
-        """Return sigma, and the kernel's width: (n,) each. A kernel of one pixel changes nothing."""
+        """Return one axis of the kernel: (n, width). Where nothing is to change, only its middle is not 0."""
         low, high = self.sigma
         sigma = np.float32(low) + np.float32(high - low) * drawn["place"]
-        width = 2 * np.ceil(4 * sigma).astype(np.int32) + 1
-        return {"sigma": sigma, "width": np.where(self.is_changed(drawn), width, np.int32(1))}
+        radius = math.ceil(4 * high)
+        places = np.arange(-radius, radius + 1, dtype=np.float32)
+        kernel = np.exp(-0.5 * (places / sigma[:, None]) ** 2)
+        kernel /= kernel.sum(axis=1, keepdims=True)
+        kernel[~self.is_changed(drawn)] = places == 0
+        return {"kernel": kernel}
 
     def feeds(self) -> dict[str, Feed]:
-        """Return the types of sigma and of the kernel's width, pixels."""
-        return {"sigma": Feed("float32"), "width": Feed("int32")}
+        """Return the type of the kernel's axis."""
+        return {"kernel": Feed("float32", 1)}
 
     def nodes(self, image: Any, fed: Mapping[str, Any], context: GraphContext) -> Any:
-        """Blur along both axes."""
-        return fn.gaussian_blur(image, sigma=fed["sigma"], window_size=fed["width"])
+        """Blur along each axis, in bytes. `fn.gaussian_blur` takes five times as long on a CPU."""
+        kernel = context.on_device(fed["kernel"])
+        for shape in ((1, -1), (-1, 1)):
+            image = fn.filter(image, fn.reshape(kernel, shape=shape))
+        return image
 
     def reference(self, image: npt.NDArray[Any], chosen: Mapping[str, Any], context: Context) -> npt.NDArray[Any]:
         """Do the same in numpy."""
-        radius = int(chosen["width"]) // 2
-        kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / chosen["sigma"]) ** 2)
-        kernel /= kernel.sum()
-        values = image.astype(np.float64)
-        for axis in (0, 1):
-            padded = np.pad(values, [(radius, radius) if axis == a else (0, 0) for a in range(3)], mode="reflect")
-            values = np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=axis) @ kernel
-        pixels: npt.NDArray[np.uint8] = np.rint(values).clip(0, 255).astype(np.uint8)
-        return pixels
+        kernel = chosen["kernel"]
+        radius = len(kernel) // 2
+        for axis in (1, 0):
+            padded = np.pad(image, [(radius, radius) if axis == a else (0, 0) for a in range(3)], mode="reflect")
+            image = np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=axis) @ kernel
+            image = np.rint(image).astype(np.uint8)
+        return image
