@@ -22,7 +22,7 @@ Plan = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.float64]]
 class Policy(Op):
     """fill: value of pixels that come from outside the image, 0..255: one number, or three, R, G, B.
 
-    names: of the operations that can be drawn. layers: operations of an image, at most.
+    names: of the operations that can be drawn.
     """
 
     stage = "pixels"
@@ -30,7 +30,6 @@ class Policy(Op):
     moves_pixels = True
 
     names: ClassVar[tuple[str, ...]]
-    layers: ClassVar[int]
 
     fill: int | tuple[int, int, int] = 0
 
@@ -43,6 +42,11 @@ class Policy(Op):
     def rgb(self) -> Fill:
         """The fill by channel."""
         return self.fill if isinstance(self.fill, tuple) else (self.fill,) * 3
+
+    @property
+    @abc.abstractmethod
+    def layers(self) -> int:
+        """Operations of an image, at most."""
 
     @property
     def kinds(self) -> list[Kind]:

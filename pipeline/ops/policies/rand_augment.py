@@ -34,7 +34,7 @@ class RandAugment(Policy):
             raise FreelightError(f"{self.name} `magnitude` (={self.magnitude}) must lie in 0..{self.bins - 1}")
 
     @property
-    def layers(self) -> int:  # type: ignore[override]
+    def layers(self) -> int:
         """Operations of each image."""
         return self.n
 

@@ -92,7 +92,7 @@ class TimmRandAugment(Policy):
         return cls(fill=fill, **settings)
 
     @property
-    def layers(self) -> int:  # type: ignore[override]
+    def layers(self) -> int:
         """Operations of each image, at most."""
         return self.n
 

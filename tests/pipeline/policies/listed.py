@@ -45,7 +45,7 @@ class Listed(Policy):
     length: int = 1
 
     @property
-    def layers(self) -> int:  # type: ignore[override]
+    def layers(self) -> int:
         return self.length
 
     def plan(self, drawn: Arrays, side: int) -> Plan:

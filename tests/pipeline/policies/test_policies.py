@@ -94,9 +94,10 @@ def test_the_pixels_do_not_depend_on_batches_ranks_threads_prefetch_or_resumptio
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
-@pytest.mark.parametrize("world_size", [1, 3, 4])
-@pytest.mark.parametrize("batch_size", [1, 7, 32, 60])
-@pytest.mark.parametrize(("num_threads", "prefetch"), [(1, 0), (2, 2), (4, 1)])
+@pytest.mark.parametrize(
+    ("world_size", "batch_size", "num_threads", "prefetch"),
+    [(1, 1, 2, 2), (1, 32, 4, 1), (3, 7, 1, 0), (3, 60, 2, 2), (4, 3, 4, 1), (4, 32, 1, 0)],
+)
 def test_the_pixels_are_those_of_one_rank(
     policy: Policy, world_size: int, batch_size: int, num_threads: int, prefetch: int, dataset: Dataset
 ) -> None:
