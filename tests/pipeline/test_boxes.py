@@ -117,12 +117,16 @@ def check_boxes(dataset: Dataset, crop: Crop, **settings: Any) -> int:
     return count
 
 
-@pytest.mark.parametrize("name", CROPS)
+SLOW = {"random of 160", "still", "center by share"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CROPS])
 def test_boxes_lie_where_the_crop_shows_what_they_surround(name: str, boxed: Dataset) -> None:
     """Twelve pictures of four sizes, some turned by EXIF; flips are those of the seed."""
     assert check_boxes(boxed, CROPS[name]) > 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "resized", "center of 80"])
 def test_so_do_boxes_on_squares(name: str, tmp_path: Path) -> None:
     dataset = make(tmp_path, ((96, 96),))
