@@ -1,7 +1,6 @@
 """The dataset directory: manifest, samples, shard format, cache for remote shards, verification."""
 
 from .directory import Dataset
-from .fields import Field
 from .manifest import (
     MANIFEST,
     METADATA,
@@ -43,7 +42,6 @@ __all__ = [
     "SCHEMA",
     "SUSPECT",
     "Dataset",
-    "Field",
     "FieldInfo",
     "Manifest",
     "ShardCheck",

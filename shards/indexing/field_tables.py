@@ -99,7 +99,8 @@ def join_field(out: Path, split: str, place: FieldPlace, tars: Sequence[TarTable
         if known.rows:
             values[first : first + known.rows] = found[f"{place.name}.values"]
         first += known.rows
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts), dtype=np.uint64)]).astype("<u8")
+    offsets = np.zeros(sum(map(len, counts)) + 1, "<u8")
+    np.cumsum(np.concatenate(counts), out=offsets[1:])
     tables = {values_name(split, place.name): values, offsets_name(split, place.name): offsets}
     for name, table in tables.items():
         with atomic_write(out / name) as file:
