@@ -25,6 +25,12 @@ def test_an_augmentation_added_as_the_howto_says_equals_its_reference(dataset: D
     names["test_contrast_equals_its_reference"](dataset)
 
 
+def test_policies_are_used_as_the_howto_says(dataset: Dataset, tmp_path: Path) -> None:
+    make_loader = run_blocks("use-policies.md", tmp_path)["make_loader"]
+    (policy,) = make_loader(dataset, "rand-m9-mstd0.5-inc1").transform.ops
+    assert (policy.magnitude, policy.std, policy.increasing) == (9, 0.5, True)
+
+
 def test_a_recipe_written_as_the_howto_says_prints_its_header_and_its_differences(tmp_path: Path) -> None:
     names = run_blocks("add-a-recipe.md", tmp_path)
     lines = names["show"]().splitlines()
