@@ -26,8 +26,10 @@ def test_every_example_is_tested() -> None:
 
 
 def test_an_example_of_a_framework_is_short() -> None:
-    names = [path for path in EXAMPLES.glob("*.py") if path.name not in PRINTED]
-    assert [path.name for path in names if len(path.read_text().splitlines()) > 60] == []
+    """One that trains by a published recipe may be longer."""
+    most = {"resnet50.py": 140, "timm_vit.py": 115}
+    lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
+    assert [name for name, count in lines.items() if name not in PRINTED and count > most.get(name, 60)] == []
 
 
 @pytest.mark.parametrize("name", PRINTED)
