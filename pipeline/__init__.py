@@ -5,6 +5,7 @@ from .choices import Choices
 from .draws import EpochDraws, Order, draw_epoch
 from .graph import Layout, define_pipeline, graph_feed, graph_inputs
 from .loader import Loader
+from .mix import Mix, Pairs
 from .ops import (
     RGB,
     AutoAugment,
@@ -59,9 +60,11 @@ __all__ = [
     "LightingMode",
     "Loader",
     "Mean",
+    "Mix",
     "OnError",
     "Op",
     "Order",
+    "Pairs",
     "RandAugment",
     "RandomCrop",
     "RandomErasing",

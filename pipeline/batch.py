@@ -13,6 +13,7 @@ import torch
 from ..shards import FreelightError, Split
 from .choices import Choices
 from .fields import FieldReader
+from .mix import Mix
 from .reading import Share
 from .transform import Transform
 
@@ -22,6 +23,8 @@ EXTRAS = ("samples", "metadata", "fields")
 
 class Batch(NamedTuple):
     """images: of the transform's dtype, (n, 3, size, size) or (n, 10, 3, size, size). labels: int64 (n,).
+
+    With a loader's `mix`, labels are float32 (n, classes), or `Pairs`.
 
     With a loader's `extras`, further fields follow. samples: int64 (n,), the indices of these samples in the split.
     metadata: a list of n, the content of each sample's `.json`, None if it has none; not on the device. fields: a list
@@ -44,16 +47,28 @@ def check_extras(extras: Sequence[str]) -> tuple[str, ...]:
 class BatchMaker:
     """Make the batches of a split: images, labels and `extras`, tensors on `device`.
 
-    transforms: those of all epochs. Raises `FreelightError` if `extras` has "metadata" or "fields" and the split has
-    none, or if boxes cannot follow a transform.
+    transforms: those of all epochs. mix: makes the labels soft; classes: their number. Raises `FreelightError` if
+    `extras` has "metadata" or "fields" and the split has none, if boxes cannot follow a transform, or if a sample has
+    no label for `mix`.
     """
 
     def __init__(
-        self, split: Split, extras: tuple[str, ...], device: torch.device, transforms: Iterable[Transform]
+        self,
+        split: Split,
+        extras: tuple[str, ...],
+        device: torch.device,
+        transforms: Iterable[Transform],
+        *,
+        mix: Mix | None,
+        classes: int,
     ) -> None:
         self._extras = extras
         self._device = device
+        self._mix = mix
+        self._classes = classes
         self._labels = split.samples["label"].astype(np.int64)
+        if mix is not None and self._labels.min() < 0:
+            raise FreelightError(f"`mix` needs labels, and not all of {split.name} in {split.folder} have one")
         # With files of its own: the reader thread closes those of `split` to open others.
         self._metadata = copy.copy(split) if "metadata" in extras else None
         if self._metadata is not None and self._metadata.metadata_table is None:
@@ -65,10 +80,25 @@ class BatchMaker:
         if self._fields is not None:
             self._fields.check(transforms)
 
-    def make(self, images: torch.Tensor, occurrences: Share, transform: Transform, choices: Choices) -> Any:
-        """Return the batch of these occurrences of samples, whose images `transform` made; `choices` of all of them."""
+    def make(
+        self,
+        images: torch.Tensor,
+        occurrences: Share,
+        transform: Transform,
+        choices: Choices,
+        partners: Share | None = None,
+        weight: float = 1.0,
+    ) -> Any:
+        """Return the batch of these occurrences of samples, whose images `transform` made; `choices` of all of them.
+
+        partners: with `mix`, the occurrence that each image was mixed with. weight: of the image itself.
+        """
         samples = occurrences % len(self._labels)
-        values: list[Any] = [images, self._to_device(self._labels[samples])]
+        labels: Any = self._to_device(self._labels[samples])
+        if self._mix is not None and partners is not None:
+            others = self._to_device(self._labels[partners % len(self._labels)])
+            labels = self._mix.mixed_labels(labels, others, weight, self._classes)
+        values: list[Any] = [images, labels]
         if "samples" in self._extras:
             values.append(self._to_device(samples.astype(np.int64)))
         if self._metadata is not None:

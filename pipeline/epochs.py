@@ -153,9 +153,10 @@ STATE = record(
         **{name: text() for name in ("fingerprint", "split", "order", "transform")},
         **{name: integer() for name in ("seed", "epoch", "position")},
     },
-    {"steps_per_epoch": integer(), "batch_size": integer(), "repeats": integer()},
+    {"steps_per_epoch": integer(), "batch_size": integer(), "repeats": integer(), "mix": text()},
 )
-"""A loader's state. `steps_per_epoch` and `batch_size`, which depend on each other, and `repeats` are in it if set."""
+"""A loader's state. `steps_per_epoch` and `batch_size`, which depend on each other, `repeats` and `mix` are in it if
+set."""
 
 
 def check_state(
@@ -164,7 +165,7 @@ def check_state(
     """Raise `FreelightError` unless a loader whose state is `own` can continue after `state`.
 
     It must be of the same dataset, split, seed, order, `steps_per_epoch` and `repeats`; inside an epoch, also of the
-    same transform. transform: the loader's by epoch, as text.
+    same transform and mix. transform: the loader's by epoch, as text.
     """
     check(state, STATE, where="the loader's state", remedy="pass what state_dict returned")
     keys = ("fingerprint", "split", "seed", "order", "steps_per_epoch", "batch_size", "repeats")
@@ -174,7 +175,7 @@ def check_state(
         whole_number("position", state["position"], most=most)
         is_inside = state["position"] > 0 and plan.steps(state["epoch"], state["position"])
         own = {**own, "transform": transform(state["epoch"])}
-        different = ["transform"] if is_inside and state["transform"] != own["transform"] else []
+        different = [key for key in ("transform", "mix") if is_inside and state.get(key) != own.get(key)]
     if different:
         key = different[0]
         raise FreelightError(

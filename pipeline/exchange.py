@@ -8,25 +8,20 @@ import torch
 import torch.distributed as dist
 
 from ..shards import FreelightError
+from .dealing import Dealing
 from .decoder import Decoded
-from .draws import share_of
 
 
 class Exchange:
     """Turn batches of shares into whole batches of a group of ranks.
 
-    group: the processes that share every batch; their ranks are consecutive. rank, world_size: of the loader. may_skip:
-    whether a rank may skip damaged samples, so that shares may be smaller than planned. check: compare checksums of
-    every batch over the group.
+    group: the processes that share every batch. dealing: what each of them decodes. may_skip: whether a rank may skip
+    damaged samples, so that shares may be smaller than planned. check: compare checksums of every batch over the group.
     """
 
-    def __init__(
-        self, group: dist.ProcessGroup, *, rank: int, world_size: int, may_skip: bool, check: bool = False
-    ) -> None:
+    def __init__(self, group: dist.ProcessGroup, *, dealing: Dealing, may_skip: bool, check: bool = False) -> None:
         self._group = group
-        first = rank - group.rank()
-        self._ranks = range(first, first + group.size())
-        self._world_size = world_size
+        self._dealing = dealing
         self._may_skip = may_skip
         self._check = check
 
@@ -56,7 +51,7 @@ class Exchange:
             parts = exchange_shares(torch.from_numpy(share.samples).to(device), sizes, self._group)
             samples = torch.cat(parts).cpu().numpy()
         else:
-            dealt = [share_of(share.step, rank, self._world_size) for rank in self._ranks]
+            dealt = [self._dealing.share(share.step, rank) for rank in self._dealing.held]
             sizes, samples = [len(part) for part in dealt], np.concatenate(dealt)
         wait = start_exchange(share.images, sizes, self._group)
 

@@ -17,11 +17,14 @@ from ..shards import Dataset, FreelightError, Statistics
 from ..shards.base import instance_of, whole_number
 from .batch import BatchMaker, check_extras
 from .choices import Choices
+from .dealing import Dealing
 from .decoder import Decoder, resolve_device
-from .draws import Order, draw_epoch, share_of
+from .draws import Order, draw_epoch
 from .epochs import Cursor, EpochPlan, Last, Step, check_state
 from .exchange import Exchange
 from .graph import Layout
+from .mix import Mix
+from .mixer import Mixer
 from .ops import side_of
 from .ranks import check_group, check_launched, known_ranks, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
@@ -32,7 +35,7 @@ from .transform import Transform
 
 _READ_ONLY = {
     *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "num_threads", "prefetch", "layout"),
-    *("group", "check_exchange", "last", "steps_per_epoch", "repeats", "extras", "schedule"),
+    *("group", "check_exchange", "last", "steps_per_epoch", "repeats", "extras", "mix", "schedule"),
 }
 MOST_THREADS, MOST_PREFETCH = 4096, 1024
 """Limits: more are a mistake, and would take the machine's memory."""
@@ -44,10 +47,10 @@ class Loader(IterableDataset[Any]):
     dataset: a `Dataset`, or its path. split: its name. batch_size: images per step, over all ranks. transform: what is
     done to each image, or a `Schedule` of it by epoch; by default the paper's. statistics: of the training set, if the
     transform needs them; by default the dataset's own. order: `global` (a new permutation each epoch) or `sequential`.
-    extras: further fields of a batch: see `Batch`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA
-    stream that is current when it is requested; keep a reference to it while another stream uses it. prefetch: batches
-    decoded ahead. layout: order of the axes of a batch. on_error: `raise` an error for a damaged sample, or `skip` up
-    to `max_skipped` of them (`skipped` maps each to its reason).
+    extras: further fields of a batch: see `Batch`. mix: Mixup, CutMix and label smoothing: see `Mix`. device: "cpu" or
+    a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it is requested; keep a reference to it
+    while another stream uses it. prefetch: batches decoded ahead. layout: order of the axes of a batch. on_error:
+    `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` maps each to its reason).
 
     Epochs. An iteration starts the epoch that `set_epoch` named, otherwise the next one; breaking it off ends its
     epoch. Only the first iteration after `load_state_dict` continues inside an epoch, also if `set_epoch` names that
@@ -99,6 +102,7 @@ class Loader(IterableDataset[Any]):
         steps_per_epoch: int | None = None,
         repeats: int = 1,
         extras: Sequence[str] = (),
+        mix: Mix | None = None,
         on_error: OnError = "raise",
         max_skipped: int = 0,
     ) -> None:
@@ -126,6 +130,7 @@ class Loader(IterableDataset[Any]):
         )
         self.repeats: Final = whole_number("repeats", repeats, least=1, most=2**31 // len(self.split))
         self.extras: Final = check_extras(extras)
+        self.mix: Final = None if mix is None else instance_of(Mix, "mix", mix)
         self.wait_seconds = 0.0
         self.global_size = 0
         self._given_last = last
@@ -134,7 +139,12 @@ class Loader(IterableDataset[Any]):
         self._are_ranks_settled = False
         self._plan = self._make_plan()
         transforms = [part for _, part in self.schedule.parts]
-        self._batches = BatchMaker(self.split, self.extras, self.device, transforms)
+        classes = len(self.dataset.manifest.classes)
+        self._batches = BatchMaker(self.split, self.extras, self.device, transforms, mix=self.mix, classes=classes)
+        self._mixer = None
+        if self.mix is not None:
+            self.mix.check(transforms)
+            self._mixer = Mixer(self.mix, self._plan, seed=self.seed, layout=layout)
         self._cursor = Cursor()
         self._is_closed = False
         self._drawn: tuple[tuple[int, Transform], Share, Choices] | None = None
@@ -250,13 +260,15 @@ class Loader(IterableDataset[Any]):
             state["repeats"] = self.repeats
         if self.steps_per_epoch is not None:
             state |= {"steps_per_epoch": self.steps_per_epoch, "batch_size": self.batch_size}
+        if self.mix is not None:
+            state["mix"] = repr(self.mix)
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a state, made with any world size and batch size; the next iteration continues after it.
 
         Raises `FreelightError` if the state is for another dataset, split, seed, order, `steps_per_epoch` or `repeats`;
-        and, inside an epoch, if it is for another transform. A schedule may change for other epochs.
+        and, inside an epoch, if it is for another transform or mix. A schedule may change for other epochs.
         """
         check_state(state, self.state_dict(), self._plan, transform=lambda epoch: repr(self.schedule.at(epoch)))
         self._stop()
@@ -289,14 +301,16 @@ class Loader(IterableDataset[Any]):
         samples_of = [self._occurrences(step, order) for step in steps]
         decoder = self._running = self._take_idle()
         try:
-            shares = [share_of(samples, *self._ranks) for samples in samples_of]
-            decoder.start(self._thread, shares, choices)
-            batches = decoder.decode(samples_of)
+            dealing = self._dealing()
+            decoder.start(self._thread, [dealing.share(samples, self.rank) for samples in samples_of], choices)
+            batches: Iterator[Any] = decoder.decode(samples_of)
             if self.group is not None:
-                batches = self._exchange(self.group).whole_batches(batches)
+                batches = self._exchange(self.group, dealing).whole_batches(batches)
+            if self._mixer is not None:
+                batches = self._mixer.mixed_batches(steps, batches, dealing)
             start = time.perf_counter()
-            for returned, (step, images, samples) in enumerate(batches, 1):
-                batch = self._batch(images, samples, decoder.transform, choices)
+            for returned, (step, images, samples, *mixed) in enumerate(batches, 1):
+                batch = self._batch(images, samples, decoder.transform, choices, *mixed)
                 self.wait_seconds += time.perf_counter() - start
                 self.global_size = len(step)
                 self._cursor.advance(len(step))
@@ -317,12 +331,18 @@ class Loader(IterableDataset[Any]):
             if self._running is decoder:
                 self._stop()
 
-    def _batch(self, images: torch.Tensor, samples: Share, transform: Transform, choices: Choices) -> Any:
-        return self._batches.make(images, samples, transform, choices)
+    def _batch(self, images: torch.Tensor, samples: Share, transform: Transform, choices: Choices, *mixed: Any) -> Any:
+        return self._batches.make(images, samples, transform, choices, *mixed)
 
-    def _exchange(self, group: dist.ProcessGroup) -> Exchange:
+    def _dealing(self) -> Dealing:
+        """Return what each rank decodes. The ranks of a group are consecutive."""
+        place, size = (0, 1) if self.group is None else (self.group.rank(), self.group.size())
+        held = range(self.rank - place, self.rank - place + size)
+        return Dealing(held, self.world_size, mixes=self.mix is not None and self.mix.blends)
+
+    def _exchange(self, group: dist.ProcessGroup, dealing: Dealing) -> Exchange:
         may_skip = self._reader.on_error == "skip"
-        return Exchange(group, rank=self.rank, world_size=self.world_size, may_skip=may_skip, check=self.check_exchange)
+        return Exchange(group, dealing=dealing, may_skip=may_skip, check=self.check_exchange)
 
     def _draw(self, permutation: int) -> tuple[Share, Choices]:
         """Return a permutation's order, and what the transform does to each occurrence."""
@@ -391,7 +411,7 @@ class Loader(IterableDataset[Any]):
             self._reader,
             image_size=side_of(self.split.sizes),
             statistics=self.statistics,
-            share_size=min(-(-self.batch_size // self.world_size), self._plan.images),
+            share_size=min(-(-self.batch_size // self.world_size) + (self.mix is not None), self._plan.images),
             num_threads=self.num_threads,
             prefetch=self.prefetch,
             device=self.device,

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from freelight.pipeline import Batch, Lighting, Loader, RandomCrop, Transform, draw_epoch, exchange
+from freelight.pipeline import Batch, Lighting, Loader, Mix, OnError, RandomCrop, Transform, draw_epoch, exchange
 from freelight.pipeline.exchange import exchange_shares
 from freelight.shards import Dataset, FreelightError, Split, Statistics
 
@@ -96,6 +96,28 @@ def test_a_group_sees_the_repeats_of_a_single_rank(dataset: Dataset) -> None:
             assert torch.equal(ours.images, theirs.images)
             assert torch.equal(ours.labels, theirs.labels)
             assert torch.equal(ours.samples, theirs.samples)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_groups_mix_as_a_single_rank_does(on_error: OnError, dataset: Dataset) -> None:
+    """Two groups of two ranks: the first rank of each decodes one sample of the other group."""
+    transform = Transform(crop=RandomCrop(size=33), mean=(120.0, 110.0, 100.0), lighting=Lighting(mode="off"))
+    settings: dict[str, Any] = {"batch_size": 19, "transform": transform, "mix": Mix(mixup_alpha=0.8, cutmix_alpha=1.0)}
+    store = dist.HashStore()
+
+    def batches(rank: int, _: dist.ProcessGroup) -> list[Batch]:
+        own = dist.PrefixStore(str(rank // 2), store)
+        group = dist.ProcessGroupGloo(own, rank % 2, 2, timedelta(seconds=30))
+        ranks: dict[str, Any] = {"rank": rank, "world_size": 4, "group": group, "on_error": on_error}
+        return list(loader_of(dataset, check_exchange=True, **ranks, **settings))
+
+    ranks = on_ranks(4, batches)
+    for whole, *of_ranks in zip(loader_of(dataset, **settings), *ranks, strict=True):
+        for place in range(3):
+            values = [batch[place] for batch in of_ranks]
+            assert torch.equal(torch.cat((values[0], values[2])), whole[place])
+            assert torch.equal(values[0], values[1])
+            assert torch.equal(values[2], values[3])
 
 
 PLAIN = Transform(crop=RandomCrop(size=64), mean="none", lighting=Lighting(mode="off"), dtype="uint8")

@@ -23,6 +23,7 @@ from freelight.shards import Dataset
         ("last", "drop"),
         ("steps_per_epoch", 3),
         ("extras", ()),
+        ("mix", None),
         ("layout", "NHWC"),
         ("prefetch", 3),
         ("num_threads", 1),
