@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from nvidia.dali import Pipeline, fn
+from applied import of_graph, of_reference
 from PIL import Image, ImageEnhance, ImageOps
 
 from freelight.pipeline import (
     ColorJitter,
     GaussianBlur,
-    GraphContext,
     Grayscale,
     Lighting,
     Loader,
@@ -33,26 +32,6 @@ OPS: tuple[Op, ...] = (JITTER, GaussianBlur(p=0.5), Grayscale(p=0.5), Solarize(p
 def transform_of(*ops: Op) -> Transform:
     lighting = Lighting(mode="off")
     return Transform(crop=RandomCrop(size=48), mean="none", lighting=lighting, dtype="uint8", ops=ops)
-
-
-def of_reference(op: Op, image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """Apply an op whose p is 1 to an image."""
-    context = transform_of(op).context(256, None)
-    chosen = op.choose(op.draw(np.random.default_rng(0), 1), context)
-    return op.reference(image, {name: values[0] for name, values in chosen.items()}, context)
-
-
-def of_graph(op: Op, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Run the DALI nodes of an op whose p is 1 on an image."""
-    context = transform_of(op).context(256, None)
-    chosen = op.choose(op.draw(np.random.default_rng(0), 1), context)
-    pipeline = Pipeline(batch_size=1, num_threads=1, device_id=None)
-    with pipeline:
-        pixels, *fed = fn.external_source(lambda: [image[None], *chosen.values()], num_outputs=1 + len(chosen))
-        graph = GraphContext(image_size=None, crop_size=len(image), statistics=None, device="cpu", axes="HWC")
-        pixels = op.nodes(fn.reshape(pixels, layout="HWC"), dict(zip(chosen, fed, strict=True)), graph)
-        pipeline.set_outputs(pixels)
-    return np.asarray(pipeline.run()[0].as_array())[0]
 
 
 @pytest.mark.parametrize("ops", [*((op,) for op in OPS), OPS], ids=repr)
