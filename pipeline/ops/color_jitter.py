@@ -1,9 +1,9 @@
 """Random brightness, contrast, saturation and hue: torchvision's four adjustments, one after the other.
 
 Each changes uint8 pixels as torchvision's `adjust_*` does, clips the result, and cuts fractions off. Torchvision draws
-the order of the four for each image; here it is always this one. So an image may differ from torchvision's with the same
-factors, about as much as two of torchvision's orders differ: by 5 grey levels in the mean, where SimCLR's jitter changes
-47.
+the order of the four for each image; here it is always this one. So an image may differ from torchvision's with the
+same factors, about as much as two of torchvision's orders differ: by 5 grey levels in the mean, where SimCLR's jitter
+changes 47.
 """
 
 import math
