@@ -22,7 +22,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import freelight.pipeline as fl
 from freelight.shards import Dataset
 
-# batch: of all processes. train: crop in the first and in the last epochs, pixels. test: shorter side, and crop.
+# batch: of all processes, with the learning rate for it. train: crop in the first and the last epochs, pixels. test:
+# shorter side, and crop.
 RECIPES = {
     "v1": {"epochs": 90, "batch": 256, "lr": 0.1, "decay": 1e-4, "norm_decay": 1e-4, "smoothing": 0.0,
            "train": (224, 224), "test": (256, 224), "ops": (), "repeats": 1},
@@ -83,7 +84,7 @@ def train(args: argparse.Namespace) -> None:
     groups = [{"params": [], "weight_decay": recipe[key]} for key in ("decay", "norm_decay")]
     for part in net.modules():
         groups[isinstance(part, nn.BatchNorm2d)]["params"] += part.parameters(recurse=False)
-    optimizer = torch.optim.SGD(groups, lr=recipe["lr"], momentum=0.9)
+    optimizer = torch.optim.SGD(groups, lr=recipe["lr"] * batch / recipe["batch"], momentum=0.9)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(args.recipe, step / steps, epochs))
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(1 - 2e-5 * batch / epochs), use_buffers=True)
     tested = average.module if args.recipe == "v2" else net

@@ -27,7 +27,7 @@ def test_every_example_is_tested() -> None:
 
 def test_an_example_of_a_framework_is_short() -> None:
     """One that trains by a published recipe may be longer."""
-    most = {"resnet50.py": 140, "timm_vit.py": 115}
+    most = {"resnet50.py": 140, "timm_vit.py": 120, "simclr.py": 130}
     lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
     assert [name for name, count in lines.items() if name not in PRINTED and count > most.get(name, 60)] == []
 
