@@ -48,8 +48,8 @@ class BatchMaker:
     """Make the batches of a split: images, labels and `extras`, tensors on `device`.
 
     transforms: those of all epochs. mix: makes the labels soft; classes: their number. Raises `FreelightError` if
-    `extras` has "metadata" or "fields" and the split has none, if boxes cannot follow a transform, or if a sample has
-    no label for `mix`.
+    `extras` has "metadata" or "fields" and the split has none, if boxes cannot follow a transform or `mix`, or if a
+    sample has no label for `mix`.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class BatchMaker:
             )
         self._fields = FieldReader(split) if "fields" in extras else None
         if self._fields is not None:
-            self._fields.check(transforms)
+            self._fields.check(transforms, mix)
 
     def make(
         self,

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from ..shards import FreelightError, Split
+from .mix import Mix
 from .ops import Arrays, Crop
 from .transform import Transform
 
@@ -25,8 +26,10 @@ class FieldReader:
         self._sizes = split.sizes
         self._have_boxes = any(field.is_boxes for field in self._fields.values())
 
-    def check(self, transforms: Iterable[Transform]) -> None:
-        """Raise `FreelightError` if the split has boxes that cannot follow a transform."""
+    def check(self, transforms: Iterable[Transform], mix: Mix | None) -> None:
+        """Raise `FreelightError` if the split has boxes that cannot follow a transform or `mix`."""
+        if self._have_boxes and mix is not None and mix.blends:
+            raise FreelightError("boxes do not follow `mix`; take it out, or omit 'fields' from `extras`")
         for transform in transforms if self._have_boxes else ():
             if transform.views > 1:
                 raise FreelightError(

@@ -30,6 +30,11 @@ def text_box(text: str, size: int, *, colour: tuple[int, int, int] = INK, width:
     return box
 
 
+def captioned(picture: Image.Image, caption: str, size: int = 13) -> Image.Image:
+    """Put a caption below a picture, in lines that fit into its width."""
+    return below([picture, text_box(wrapped(caption, size, picture.width), size, width=picture.width)], 3)
+
+
 def wrapped(text: str, size: int, width: int) -> str:
     """Return the text with line breaks, so that its lines of height `size` fit into `width` pixels.
 

@@ -116,10 +116,7 @@ class StepRenderer:
         """By epoch, what `transform` does to each of the samples."""
 
     def render(self, step: Step) -> npt.NDArray[np.uint8]:
-        """Return the images after a step, rounded and clipped: (epochs, samples, views, size, size, 3).
-
-        Mean and std are undone, but a mean image only by its channel means, so that pictures look like pictures.
-        """
+        """Return the images after a step, as of `shown`: (epochs, samples, views, size, size, 3)."""
         transform = step.transform
         decoder = Decoder(
             transform,
@@ -141,7 +138,8 @@ class StepRenderer:
         decoder.stop()
         self._split.close()
         size = transform.crop.size
-        return self._shown(transform, np.stack(found).reshape(len(found), len(self._samples), -1, size, size, 3))
+        images = np.stack(found).reshape(len(found), len(self._samples), -1, size, size, 3)
+        return shown(images, transform, self._statistics)
 
     def _choices(self, transform: Transform, rows: Arrays) -> Choices:
         """Return tables over all samples, filled for those that are rendered."""
@@ -152,12 +150,18 @@ class StepRenderer:
                 tables[name][self._samples] = rows[name]
         return Choices(tables)
 
-    def _shown(self, transform: Transform, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        if transform.dtype == "uint8":
-            return images
-        mean: Any = transform.mean
-        if isinstance(mean, str):
-            mean = 0 if mean == "none" or self._statistics is None else self._statistics.mean
-        values = images * np.array(transform.divisors or 1) + mean
-        shown: npt.NDArray[np.uint8] = values.round().clip(0, 255).astype(np.uint8)
-        return shown
+
+def shown(images: npt.NDArray[Any], transform: Transform, statistics: Statistics | None) -> npt.NDArray[np.uint8]:
+    """Return a transform's images (..., size, size, 3) for the eye: uint8, rounded and clipped.
+
+    Mean and std are undone, but a mean image only by its channel means.
+    """
+    if transform.dtype == "uint8":
+        return images.astype(np.uint8)
+    mean: Any = transform.mean
+    if isinstance(mean, str):
+        mean = 0 if mean == "none" or statistics is None else statistics.mean
+    values: npt.NDArray[np.uint8] = (
+        (images * np.array(transform.divisors or 1) + mean).round().clip(0, 255).astype(np.uint8)
+    )
+    return values

@@ -7,10 +7,12 @@ from PIL import Image, ImageDraw
 from ...shards import Dataset, Split, Statistics
 from ...shards.sources import ClassInfo
 from ..draws import EpochDraws, draw_epoch
+from ..mix import Mix
 from ..ops import side_of
 from ..schedule import Schedule, as_schedule
 from ..transform import Transform
-from .boxes import FAINT, below, beside, framed, text_box, tile, wrapped
+from .boxes import FAINT, below, beside, captioned, framed, text_box, tile, wrapped
+from .mix_sheet import draw_mixed
 from .preview import Preview
 from .steps import FLIP, Step, StepRenderer, take_apart
 
@@ -26,10 +28,12 @@ def draw_transform(
     preview: Preview,
     *,
     name: str,
+    mix: Mix | None = None,
 ) -> Image.Image:
     """Draw the steps of a transform on the images that a loader with this seed gives first, with the loader's pixels.
 
-    Of a schedule each transform has a section, from its first epoch on. name: of the transform, for the title.
+    Of a schedule each transform has a section, from its first epoch on. name: of the transform, for the title. mix:
+    adds a section with mixed batches.
     """
     schedule = as_schedule(transform)
     schedule.check(split.sizes, statistics)
@@ -47,6 +51,11 @@ def draw_transform(
             sections.append(text_box(f"From epoch {first}", _LARGE))
         epochs = range(first, first + (preview.draws if part.is_random or part.ops else 1))
         sections.append(_Part(dataset, split, part, statistics, samples, epochs, preview.seed).drawn())
+    if mix is not None:
+        sections += [
+            text_box("Mixed batches", _LARGE),
+            draw_mixed(dataset, split.name, schedule, statistics, mix, preview),
+        ]
     return framed(below(sections, 16), 24)
 
 
@@ -88,7 +97,7 @@ class _Part:
                         image = found[number, place, view]
                         is_same = before is not None and np.array_equal(image, before)
                         caption = "unchanged" if is_same else self._caption(step, draws, sample, view)
-                        boxes.append(_captioned(tile(image, _TILE), caption))
+                        boxes.append(captioned(tile(image, _TILE), caption))
                         before = image
                     rows.append(beside(boxes, _GAP))
         self._split.close()
@@ -109,7 +118,7 @@ class _Part:
             box = (left, top, left + width * crop.size - 1, top + height * crop.size - 1)
             ImageDraw.Draw(picture).rectangle(box, outline=_WINDOW, width=max(1, max(picture.size) // 80))
             caption += f"\n{round(width * crop.size)} x {round(height * crop.size)} at {round(left)}, {round(top)}"
-        return _captioned(tile(np.asarray(picture), _TILE), caption)
+        return captioned(tile(np.asarray(picture), _TILE), caption)
 
     def _caption(self, step: Step, draws: EpochDraws, sample: int, view: int) -> str:
         """Say what was drawn for a step that changes the image."""
@@ -125,7 +134,3 @@ def _heading(title: str, settings: tuple[str, ...]) -> Image.Image:
     if settings:
         lines.append(text_box(wrapped("\n".join(settings), _SMALL, _TILE), _SMALL, colour=FAINT, width=_TILE))
     return below(lines, 2)
-
-
-def _captioned(picture: Image.Image, caption: str) -> Image.Image:
-    return below([picture, text_box(wrapped(caption, _SMALL, picture.width), _SMALL, width=picture.width)], 3)

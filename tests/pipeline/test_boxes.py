@@ -20,6 +20,7 @@ from freelight.pipeline import (
     GraphContext,
     Lighting,
     Loader,
+    Mix,
     Op,
     RandomCrop,
     RandomResizedCrop,
@@ -191,5 +192,7 @@ def test_what_boxes_cannot_follow_is_named(boxed: Dataset, indexed: Dataset) -> 
             CROPS["random"],
             transform=Schedule({0: plain(CROPS["random"]), 5: plain(RandomCrop(), ops=(Turn(),))}),
         )
+    with pytest.raises(FreelightError, match="boxes do not follow `mix`; take it out, or omit 'fields' from `extras`"):
+        load(boxed, CROPS["random"], mix=Mix(cutmix_alpha=1.0))
     with pytest.raises(FreelightError, match=r"has no fields of train for `extras`; .* index_shards --field"):
         load(indexed, CROPS["random"])

@@ -18,6 +18,7 @@ from freelight.pipeline import (
     Grayscale,
     Lighting,
     Loader,
+    Mix,
     RandAugment,
     RandomCrop,
     RandomErasing,
@@ -70,6 +71,21 @@ def test_the_steps_are_the_loaders_batches_of_a_transform_that_ends_there(datase
     for title, ops in (("normalize", grey.ops), ("RandomErasing", MIXED.ops)):
         values = batch(dataset, replace(MIXED, ops=ops)) * np.array(STD) + MEAN
         np.testing.assert_array_equal(steps[title], values.round().clip(0, 255))
+
+
+@pytest.mark.slow
+def test_a_sheet_has_the_loaders_mixed_batches(dataset: Dataset) -> None:
+    """Tiles as large as the crop are its pixels."""
+    crops = Transform(crop=RandomCrop(size=168), mean="none", lighting=Lighting(mode="off"), dtype="uint8")
+    mix, preview = Mix(cutmix_alpha=1.0), Preview(rows=3, draws=2, seed=3)
+    split = dataset.split("train")
+    sheet = np.asarray(draw_transform(dataset, split, crops, None, preview, name="mine", mix=mix))
+    loader = Loader(dataset, "train", batch_size=3, transform=crops, layout="NHWC", seed=3, mix=mix)
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        for place, image in enumerate(next(iter(loader)).images.numpy()):
+            column = sheet[:, 24 + place * 176 :][:, :168]
+            assert any(np.array_equal(column[top : top + 168], image) for top in range(len(column) - 168))
 
 
 @pytest.mark.slow
@@ -147,8 +163,8 @@ def test_the_command_takes_files_modules_and_recipes_and_names_what_is_wrong(
     for transform in ("sheet_code.py:small", "paper"):
         assert run(transform).startswith("x.png: ")
     for transform, message in {
-        "sheet_code:large": "sheet_code has no 'large'; its transforms: small, schedule",
-        "sheet_code.py:number": "names a value of type int, not a Transform, Schedule or Recipe",
+        "sheet_code:large": "sheet_code has no 'large'; of type Transform or Schedule or Recipe are: small, schedule",
+        "sheet_code.py:number": "is of type int, not Transform or Schedule or Recipe",
         "none.py:x": "none.py is not a file",
         "ends.py:x": "ends.py cannot be imported (SystemExit: 3)",
         "no.such:x": "no.such cannot be imported (ModuleNotFoundError: No module named 'no')",

@@ -9,7 +9,7 @@ from typing import get_args
 
 import click
 
-from freelight.pipeline import Lighting, LightingMode, Schedule, Transform
+from freelight.pipeline import Lighting, LightingMode, Mix, Schedule, Transform
 from freelight.pipeline.pictures import Preview, draw_preview, draw_transform, load_reference, save_png
 from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.shards.base import OutputFile, reports_errors, say, with_cache
@@ -24,6 +24,7 @@ from freelight.shards.base import OutputFile, reports_errors, say, with_cache
     help="Transform to show: FILE.py:NAME or MODULE:NAME of a Transform, a Schedule or a Recipe, whose code is run; or "
     "the name of a recipe, such as paper.",
 )
+@click.option("--mix", help="Mix to show too, on batches of --rows images: FILE.py:NAME or MODULE:NAME of a Mix.")
 @click.option("--rows", default=Preview.rows, show_default=True, help="Number of images shown.")
 @click.option(
     "--draws", type=int, help="Number of epochs in which each image is shown. [default: 6; with --transform 2]"
@@ -44,6 +45,7 @@ def command(
     out: Path,
     split: str,
     transform: str | None,
+    mix: str | None,
     rows: int,
     draws: int | None,
     lighting: LightingMode | None,
@@ -54,6 +56,8 @@ def command(
 ) -> None:
     if transform is not None and (lighting, strength) != (None, None):
         raise FreelightError("`transform` says its own `lighting` and `strength`; omit them")
+    if mix is not None and transform is None:
+        raise FreelightError("`mix` is shown with a `transform`; give both")
     noise = Lighting(mode=lighting or Lighting.mode, strength=Lighting.strength if strength is None else strength)
     draws = (Preview.draws if transform is None else 2) if draws is None else draws
     preview = Preview(rows=rows, draws=draws, lighting=noise, seed=seed)
@@ -63,7 +67,8 @@ def command(
     else:
         shown = _find(transform)
         statistics = Statistics.load(shards) if shown.needs_statistics else None
-        sheet = draw_transform(dataset, dataset.split(split), shown, statistics, preview, name=transform)
+        mixed = None if mix is None else load_reference(mix, "mix", Mix)
+        sheet = draw_transform(dataset, dataset.split(split), shown, statistics, preview, name=transform, mix=mixed)
     save_png(sheet, out)
     say(f"{out}: {sheet.width} x {sheet.height} pixels")
 
@@ -76,11 +81,7 @@ def _find(named: str) -> Transform | Schedule:
         raise FreelightError(
             f"`transform` (={named}) is neither a recipe ({', '.join(RECIPES)}) nor FILE.py:NAME or MODULE:NAME"
         )
-    found = RECIPES[named] if named in RECIPES else load_reference(named)
-    if isinstance(found, Recipe):
-        return found.training_transforms()
-    if not isinstance(found, Transform | Schedule):
-        raise FreelightError(
-            f"`transform` {named} names a value of type {type(found).__name__}, not a Transform, Schedule or Recipe"
-        )
-    return found
+    if named in RECIPES:
+        return RECIPES[named].training_transforms()
+    found = load_reference(named, "transform", Transform, Schedule, Recipe)
+    return found.training_transforms() if isinstance(found, Recipe) else found
