@@ -137,6 +137,21 @@ BUGS = (
         tests=("test_rescale.py", "test_rescaling.py"),
     ),
     Bug(
+        name="policies: the operations of an image apply in reverse",
+        edits=((r"for layer in range\(self\.layers\)", "for layer in reversed(range(self.layers))"),),
+        tests=("test_operations.py",),
+    ),
+    Bug(
+        name="RandAugment: the drawn sign is not used",
+        edits=((r'values\[drawn\["sign"\], drawn\["operation"\]\]\n', 'values[0, drawn["operation"]]\n'),),
+        tests=("test_policies.py",),
+    ),
+    Bug(
+        name="timm's policy: the noise of a magnitude passes the maximum",
+        edits=((r"magnitude\.clip\(0, self\.maximum\)", "magnitude.clip(0)"),),
+        tests=("test_policies.py",),
+    ),
+    Bug(
         name="dropout: every replica uses the masks of the batch's first images",
         edits=((r"first = 0 if blank else sum\(shares\[.*?\]\)", "first = 0"),),
         tests=("test_step.py", "test_mesh.py"),

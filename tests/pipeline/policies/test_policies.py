@@ -25,6 +25,7 @@ from freelight.pipeline import (
     draw_epoch,
 )
 from freelight.pipeline.ops.policies.auto_augment import IMAGENET
+from freelight.pipeline.ops.policies.magnitudes import NAMES
 from freelight.pipeline.ops.policies.policy import Policy
 from freelight.shards import Dataset, FreelightError
 
@@ -188,6 +189,57 @@ def test_timms_noise_is_normal_and_ends_at_the_maximum(seed: int) -> None:
         inside = magnitudes[magnitudes < 10 - 1e-9]
         places = np.arange(len(inside)) / len(magnitudes)
         assert np.abs(distribution(inside) - places).max() < 1.95 / len(magnitudes) ** 0.5
+
+
+VALUES = {
+    "ShearX": (0.09, 0.99),
+    "ShearY": (0.09, 0.99),
+    "TranslateX": (30, 32),
+    "TranslateY": (30, 32),
+    "Rotate": (9, 135),
+    "Brightness": (0.27, 0.99),
+    "Color": (0.27, 0.99),
+    "Contrast": (0.27, 0.99),
+    "Sharpness": (0.27, 0.99),
+    "Posterize": (7, 2),
+    "Solarize": (179, 0),
+}
+"""By hand from torchvision's ranges for 224 pixels: RandAugment's magnitude 9, TrivialAugmentWide's 30."""
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_magnitudes_have_torchvisions_values_with_both_signs(name: str, sign: int) -> None:
+    drawn = {"operation": [[NAMES.index(name)]], "magnitude": [[30]], "sign": [[sign]]}
+    for policy, value in zip((RandAugment(n=1), TrivialAugmentWide()), VALUES.get(name, (0, 0)), strict=True):
+        _, values = policy.plan({key: np.array(value) for key, value in drawn.items()}, 224)
+        signed = value if name in ("Posterize", "Solarize") else value * (1 - 2 * sign)
+        assert values[0, 0] == pytest.approx(signed + (name in ("Brightness", "Color", "Contrast", "Sharpness")))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        *(("rand-m9", name, value) for name, value in (("Rotate", 27), ("ShearX", 0.27), ("TranslateY", 91))),
+        *(("rand-m9", name, value) for name, value in (("Color", 1.72), ("Posterize", 3), ("Solarize", 230))),
+        *(("rand-m9-inc1", name, value) for name, value in (("Color", 1.81), ("Posterize", 1), ("Solarize", 26))),
+        ("rand-m9-inc1", "SolarizeAdd", 99),
+        ("rand-m15-mmax20-inc1", "Posterize", 0),
+        ("rand-m15-inc1", "Rotate", 30),
+    ],
+)
+def test_magnitudes_have_timms_values(text: str, name: str, expected: float) -> None:
+    """By hand from timm's `LEVEL_TO_ARG`, for 224 pixels."""
+    policy = TimmRandAugment.parse(f"{text}-n1")
+    for sign in (0, 1):
+        drawn = {"operation": [[policy.names.index(name)]], "chance": [[0.0]], "sign": [[sign]]}
+        operations, values = policy.plan({key: np.array(value) for key, value in drawn.items()}, 224)
+        assert operations[0, 0] == policy.names.index(name)
+        if name == "Color" and policy.increasing:
+            assert values[0, 0] == pytest.approx(expected if sign == 0 else 2 - expected)
+        else:
+            signed = name in ("Rotate", "ShearX", "TranslateY")
+            assert values[0, 0] == pytest.approx(-expected if signed and sign else expected)
 
 
 @pytest.mark.parametrize(
