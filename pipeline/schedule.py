@@ -41,6 +41,10 @@ class Schedule:
     def __repr__(self) -> str:
         return f"Schedule({dict(self.parts)})"
 
+    def __str__(self) -> str:
+        """Return each transform's steps, after the first epoch of its use."""
+        return "\n".join(f"from epoch {first}\n{transform}" for first, transform in self.parts)
+
     def at(self, epoch: int) -> Transform:
         """Return the transform of an epoch."""
         return next(transform for first, transform in reversed(self.parts) if first <= epoch)

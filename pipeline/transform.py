@@ -15,10 +15,14 @@ import torch
 from ..shards import FreelightError, Statistics
 from ..shards.base import check_fields
 from .choices import Choices, OpTable
+from .describing import StepText, numbered, settings_of, short
 from .draws import EpochDraws
 from .ops import RGB, Context, Crop, DType, Feed, Flip, Lighting, Mean, Normalize, Op, RandomCrop, Sizes, Stage, side_of
 from .ops.normalize import as_rgb, check_units
 from .ops.subtract_mean import SubtractMean
+
+FLIP = "flip"
+"""Title of that step."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -82,6 +86,29 @@ class Transform:
         """Return the fields as text. Loader states hold it; without `ops` it equals that of version 0.1."""
         shown = [spec.name for spec in dataclasses.fields(self) if spec.name != "ops" or self.ops]
         return f"Transform({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+    def __str__(self) -> str:
+        """Return the steps, one per line, in the order in which they are applied."""
+        return numbered(self.steps())
+
+    def steps(self) -> Iterator[StepText]:
+        """Yield each step's title and settings, in the order in which they are applied.
+
+        Crop, ops of pixels, flip; mean, lighting and std as one; ops of normalized values, and the cast to `dtype`.
+        """
+        yield type(self.crop).__name__, settings_of(self.crop)
+        yield from ((type(op).__name__, settings_of(op)) for _, op in self.ops_at("pixels"))
+        if self.is_random and self.flip_probability > 0:
+            yield FLIP, (f"probability={self.flip_probability:g}",)
+        parts = [] if self.mean == "none" else [f"mean={short(self.mean)}"]
+        if self.shifts_light:
+            parts += [f"lighting={self.lighting.mode}", f"strength={self.lighting.strength:g}"]
+        if self.divisors is not None:
+            parts += [f"std={short(self.divisors)}"]
+        if parts:
+            yield "normalize", tuple(parts)
+        yield from ((type(op).__name__, settings_of(op)) for _, op in self.ops_at("normalized"))
+        yield "cast", (self.dtype,)
 
     @property
     def is_random(self) -> bool:

@@ -18,9 +18,6 @@ from ..ops import Arrays, GraphContext, Lighting, Op, side_of
 from ..reading import SampleReader
 from ..transform import Transform
 
-FLIP = "flip"
-"""Title of that step."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Later(Op):
@@ -36,7 +33,7 @@ class _Later(Op):
         return image
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Step:
     """title: what is done last. settings: of it. transform: all up to it. place: of the op in `Transform.ops`, if it is
     one.
@@ -51,6 +48,7 @@ class Step:
 def take_apart(transform: Transform) -> Iterator[Step]:
     """Yield the steps of a transform in order: crop, ops of pixels, flip, mean with lighting and std, and other ops."""
     ops: list[Op] = [_Later()] * len(transform.ops)
+    texts = transform.steps()
     bare = dataclasses.replace(
         transform,
         flip_probability=0.0,
@@ -60,39 +58,23 @@ def take_apart(transform: Transform) -> Iterator[Step]:
         dtype="uint8",
         ops=tuple(ops),
     )
-    yield Step(title=type(transform.crop).__name__, settings=_settings(transform.crop), transform=bare)
+    yield Step(*next(texts), bare)
     for place, op in transform.ops_at("pixels"):
         ops[place] = op
         bare = dataclasses.replace(bare, ops=tuple(ops))
-        yield Step(title=type(op).__name__, settings=_settings(op), transform=bare, place=place)
+        yield Step(*next(texts), bare, place)
     if transform.is_random and transform.flip_probability > 0:
         bare = dataclasses.replace(bare, flip_probability=transform.flip_probability)
-        settings = (f"probability={transform.flip_probability:g}",)
-        yield Step(title=FLIP, settings=settings, transform=bare)
+        yield Step(*next(texts), bare)
     if transform.dtype == "uint8":
         return
     whole = dataclasses.replace(transform, dtype="float32", ops=tuple(ops))
-    parts = [] if transform.mean == "none" else [f"mean={_text(transform.mean)}"]
-    parts += [f"lighting={transform.lighting.mode}"] if transform.shifts_light else []
-    parts += [f"std={_text(transform.std)}"] if transform.std else []
-    if parts:
-        yield Step(title="normalize", settings=tuple(parts), transform=whole)
+    if transform.mean != "none" or transform.shifts_light or transform.divisors is not None:
+        yield Step(*next(texts), whole)
     for place, op in transform.ops_at("normalized"):
         ops[place] = op
         whole = dataclasses.replace(whole, ops=tuple(ops))
-        yield Step(title=type(op).__name__, settings=_settings(op), transform=whole, place=place)
-
-
-def _settings(owner: Any) -> tuple[str, ...]:
-    """Return the settings as short texts, without those that are None."""
-    values = {spec.name: getattr(owner, spec.name) for spec in dataclasses.fields(owner)}
-    return tuple(f"{name}={_text(value)}" for name, value in values.items() if value is not None)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_text, value))})"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        yield Step(*next(texts), whole, place)
 
 
 class StepRenderer:

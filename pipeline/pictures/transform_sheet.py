@@ -10,11 +10,11 @@ from ..draws import EpochDraws, draw_epoch
 from ..mix import Mix
 from ..ops import side_of
 from ..schedule import Schedule, as_schedule
-from ..transform import Transform
+from ..transform import FLIP, Transform
 from .boxes import FAINT, below, beside, captioned, framed, text_box, tile, wrapped
 from .mix_sheet import draw_mixed
 from .preview import Preview
-from .steps import FLIP, Step, StepRenderer, take_apart
+from .steps import Step, StepRenderer, take_apart
 
 _TILE, _GAP, _SMALL, _NORMAL, _LARGE = 168, 8, 13, 15, 24
 _WINDOW = (255, 60, 0)

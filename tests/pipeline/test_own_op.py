@@ -216,6 +216,27 @@ def test_the_text_of_a_transform_without_further_ops_is_that_of_version_0_1() ->
     )
 
 
+def test_a_transform_prints_its_steps_in_the_order_in_which_they_are_applied() -> None:
+    """Those of pixels before the flip, wherever they stand in `ops`; the text of a state has another order."""
+    transform = Transform(
+        crop=CenterCrop(size=8), mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), dtype="float16", ops=(Contrast(), Invert())
+    )
+    assert str(transform).splitlines() == [
+        " 1  CenterCrop  size=8, interpolation=bilinear",
+        " 2  Invert      probability=0.5",
+        " 3  normalize   mean=(1, 2, 3), std=(4, 5, 6)",
+        " 4  Contrast    magnitude=0.4",
+        " 5  cast        float16",
+    ]
+    assert [title for title, _ in Transform(ops=(Invert(),)).steps()] == [
+        "RandomCrop",
+        "Invert",
+        "flip",
+        "normalize",
+        "cast",
+    ]
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("crop", CROPS)
 def test_the_gpu_graph_is_defined_without_a_gpu(

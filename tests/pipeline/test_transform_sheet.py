@@ -160,8 +160,10 @@ def test_the_command_takes_files_modules_and_recipes_and_names_what_is_wrong(
         (tmp_path / "x.png").unlink(missing_ok=True)
         return result.output
 
-    for transform in ("sheet_code.py:small", "paper"):
-        assert run(transform).startswith("x.png: ")
+    for transform, first in (("sheet_code.py:small", " 1  CenterCrop  size=64"), ("paper", "from epoch 0")):
+        *steps, last = run(transform).splitlines()
+        assert steps[0].startswith(first)
+        assert last.startswith("x.png: ")
     for transform, message in {
         "sheet_code:large": "sheet_code has no 'large'; of type Transform or Schedule or Recipe are: small, schedule",
         "sheet_code.py:number": "is of type int, not Transform or Schedule or Recipe",

@@ -67,6 +67,7 @@ def command(
     else:
         shown = _find(transform)
         statistics = Statistics.load(shards) if shown.needs_statistics else None
+        say(str(shown))
         mixed = None if mix is None else load_reference(mix, "mix", Mix)
         sheet = draw_transform(dataset, dataset.split(split), shown, statistics, preview, name=transform, mix=mixed)
     save_png(sheet, out)
