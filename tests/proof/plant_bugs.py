@@ -55,6 +55,26 @@ BUGS = (
         tests=("test_graph.py",),
     ),
     Bug(
+        name="boxes: a flip does not exchange left and right",
+        edits=((r"size - placed\[flipped, 2::-2\]", "size - placed[flipped, 0::2]"),),
+        tests=("test_boxes.py",),
+    ),
+    Bug(
+        name="boxes: the drawn crop's place is that of another axis",
+        edits=((r"np\.tile\(values\[:, ::-1\], 2\)", "np.tile(values, 2)"),),
+        tests=("test_boxes.py",),
+    ),
+    Bug(
+        name="fields: a sample gets the rows of the one before",
+        edits=(
+            (
+                r"np\.cumsum\(np\.concatenate\(counts\), out=offsets\[1:\]\)",
+                "np.cumsum(np.roll(np.concatenate(counts), 1), out=offsets[1:])",
+            ),
+        ),
+        tests=("test_fields.py",),
+    ),
+    Bug(
         name="LRN: sums run across the boundary of the columns",
         edits=((r"a\.reshape\(a\.shape\[0\] \* columns, a\.shape\[1\] // columns, \*a\.shape\[2:\]\)", "a"),),
         tests=("test_normalization.py", "test_columns.py"),
