@@ -11,7 +11,7 @@ from .lighting import Lighting, LightingMode
 from .normalize import DType, Normalize
 from .op import Arrays, Feed, Op, Stage
 from .placed_crop import PlacedCrop
-from .policies import AutoAugment, RandAugment, TimmRandAugment, TrivialAugmentWide
+from .policies import AutoAugment, Policy, RandAugment, TimmRandAugment, TrivialAugmentWide
 from .random_crop import RandomCrop
 from .random_erasing import RandomErasing
 from .random_resized_crop import RandomResizedCrop
@@ -41,6 +41,7 @@ __all__ = [
     "Normalize",
     "Op",
     "PlacedCrop",
+    "Policy",
     "RandAugment",
     "RandomCrop",
     "RandomErasing",

@@ -20,9 +20,10 @@ Plan = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.float64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Policy(Op):
-    """fill: value of pixels that come from outside the image, 0..255: one number, or three, R, G, B.
+    """Applies operations that are drawn for each occurrence: a base class for policies of your own, too.
 
-    names: of the operations that can be drawn.
+    fill: value of pixels that come from outside the image, 0..255: one number, or three, R, G, B. names: of the
+    operations that can be drawn, from `OPERATIONS`.
     """
 
     stage = "pixels"
@@ -37,6 +38,8 @@ class Policy(Op):
         check_fields(self)
         if not all(0 <= value <= 255 for value in self.rgb):
             raise FreelightError(f"{self.name} `fill` (={self.fill}) must lie in 0..255")
+        if unknown := [name for name in self.names if name not in OPERATIONS]:
+            raise FreelightError(f"{self.name} `names` has {unknown[0]!r}, which is not one of {', '.join(OPERATIONS)}")
 
     @property
     def rgb(self) -> Fill:

@@ -313,6 +313,10 @@ def test_the_text_of_a_policy_is_short_and_stays() -> None:
         (lambda: TimmRandAugment(std=-1.0), r"timm rand augment `std` \(=-1.0\) must be at least 0"),
         (lambda: AutoAugment(policy="cifar10"), r"`policy` \(='cifar10'\) must be"),  # type: ignore[arg-type]
         (lambda: RandAugment(fill=256), r"rand augment `fill` \(=256\) must lie in 0..255"),
+        (
+            lambda: type("Mine", (RandAugment,), {"names": ("Blur",)})(),
+            "`names` has 'Blur', which is not one of Identity, ",
+        ),
         (lambda: RandAugment(fill=0.5), r"`fill` \(=0.5\) must be"),  # type: ignore[arg-type]
     ],
 )
