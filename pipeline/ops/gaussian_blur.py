@@ -37,13 +37,21 @@ class GaussianBlur(RandomOp):
         """Draw the chance and the place of sigma in its range."""
         return {**super().draw(generator, count), "place": generator.random(count, dtype=np.float32)}
 
+    def sigmas(self, drawn: Arrays) -> npt.NDArray[np.float32]:
+        """Return sigma of each occurrence: (n,), pixels."""
+        low, high = self.sigma
+        sigmas: npt.NDArray[np.float32] = np.float32(low) + np.float32(high - low) * drawn["place"]
+        return sigmas
+
+    def describe(self, drawn: Arrays, context: Context) -> str:
+        """Give sigma."""
+        return f"sigma {self.sigmas(drawn)[0]:.2f}"
+
     def choose(self, drawn: Arrays, context: Context) -> Arrays:
         """Return one axis of the kernel: (n, width). Where nothing is to change, only its middle is not 0."""
-        low, high = self.sigma
-        sigma = np.float32(low) + np.float32(high - low) * drawn["place"]
-        radius = math.ceil(4 * high)
+        radius = math.ceil(4 * self.sigma[1])
         places = np.arange(-radius, radius + 1, dtype=np.float32)
-        kernel = np.exp(-0.5 * (places / sigma[:, None]) ** 2)
+        kernel = np.exp(-0.5 * (places / self.sigmas(drawn)[:, None]) ** 2)
         kernel /= kernel.sum(axis=1, keepdims=True)
         kernel[~self.is_changed(drawn)] = places == 0
         return {"kernel": kernel}

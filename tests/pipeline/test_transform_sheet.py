@@ -15,6 +15,7 @@ from freelight.commands.preview import command
 from freelight.pipeline import (
     CenterCrop,
     ColorJitter,
+    GaussianBlur,
     Grayscale,
     Lighting,
     Loader,
@@ -126,6 +127,8 @@ def test_captions_say_what_was_drawn() -> None:
     jitter = ColorJitter(brightness=0.5, hue=0.1)
     drawn = {"chance": np.zeros(1, np.float32), "place": np.full((1, 4), 0.75, np.float32)}
     assert jitter.describe(drawn, context) == "brightness 1.25\ncontrast 1.00\nsaturation 1.00\nhue 0.05"
+    drawn = {"chance": np.zeros(1, np.float32), "place": np.full(1, 0.5, np.float32)}
+    assert GaussianBlur(sigma=(1.0, 2.0)).describe(drawn, context) == "sigma 1.50"
 
 
 def test_wrapped_text_fits_and_keeps_every_letter() -> None:
