@@ -39,6 +39,7 @@ from .ops import (
 from .reading import OnError
 from .schedule import Schedule
 from .transform import Transform
+from .views import Views
 
 __all__ = [
     "RGB",
@@ -79,6 +80,7 @@ __all__ = [
     "TimmRandAugment",
     "Transform",
     "TrivialAugmentWide",
+    "Views",
     "Window",
     "define_pipeline",
     "draw_epoch",

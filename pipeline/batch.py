@@ -16,13 +16,15 @@ from .fields import FieldReader
 from .mix import Mix
 from .reading import Share
 from .transform import Transform
+from .views import Views, parts_of
 
 EXTRAS = ("samples", "metadata", "fields")
 """What a batch can hold besides images and labels, in this order."""
 
 
 class Batch(NamedTuple):
-    """images: of the transform's dtype, (n, 3, size, size) or (n, 10, 3, size, size). labels: int64 (n,).
+    """images: of the transform's dtype, (n, 3, size, size) or (n, 10, 3, size, size); of `Views` a tuple of such
+    tensors. labels: int64 (n,).
 
     With a loader's `mix`, labels are float32 (n, classes), or `Pairs`.
 
@@ -33,7 +35,7 @@ class Batch(NamedTuple):
     its row, and has no area: x1 = x2 or y1 = y2.
     """
 
-    images: torch.Tensor
+    images: Any
     labels: torch.Tensor
 
 
@@ -57,7 +59,7 @@ class BatchMaker:
         split: Split,
         extras: tuple[str, ...],
         device: torch.device,
-        transforms: Iterable[Transform],
+        transforms: Iterable[Transform | Views],
         *,
         mix: Mix | None,
         classes: int,
@@ -82,14 +84,14 @@ class BatchMaker:
 
     def make(
         self,
-        images: torch.Tensor,
+        images: Any,
         occurrences: Share,
-        transform: Transform,
-        choices: Choices,
+        transform: Transform | Views,
+        choices: Sequence[Choices],
         partners: Share | None = None,
         weight: float = 1.0,
     ) -> Any:
-        """Return the batch of these occurrences of samples, whose images `transform` made; `choices` of all of them.
+        """Return the batch of these occurrences of samples, whose images `transform` made. choices: of its parts.
 
         partners: with `mix`, the occurrence that each image was mixed with. weight: of the image itself.
         """
@@ -104,8 +106,9 @@ class BatchMaker:
         if self._metadata is not None:
             values.append([self._metadata.metadata(sample) for sample in samples.tolist()])
         if self._fields is not None:
-            chosen = choices.only((*transform.crop.feeds(), "flip")).take(occurrences)
-            values.append(self._fields.read(samples, transform.crop, chosen, self._to_device))
+            crop = parts_of(transform)[0][0].crop
+            chosen = choices[0].only((*crop.feeds(), "flip")).take(occurrences)
+            values.append(self._fields.read(samples, crop, chosen, self._to_device))
         return make_batch(self._extras, values)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The life of a DALI pipeline: defined once, fed by reads, run batch by batch, reset at the end of each epoch."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,26 +17,29 @@ from .reading import ReadAhead, SampleReader, Share
 from .resizer import Resizer
 from .running import end_epoch, run
 from .transform import Transform
+from .views import Views, parts_of, viewed
 
 
 class Decoded(NamedTuple):
-    """One step. step: its samples on all ranks. samples: those of this rank. images: the images of `samples`."""
+    """One step. step: its samples on all ranks. samples: those of this rank. images: of `samples`: a tensor, or of
+    `Views` a tuple of them.
+    """
 
     step: Share
-    images: torch.Tensor
+    images: Any
     samples: Share
 
 
 class Decoder:
-    """A DALI pipeline and what feeds it; both are reused for every epoch.
+    """The DALI pipelines of a transform, and what feeds them; all are reused for every epoch.
 
-    reader: reads the samples, and finds the one that DALI could not decode. share_size: maximum number of samples per
+    reader: reads the samples, and finds the one that DALI could not decode. share_size: maximum number of images per
     batch on this rank. After an error or an unfinished epoch the decoder cannot be used again; make a new one.
     """
 
     def __init__(
         self,
-        transform: Transform,
+        transform: Transform | Views,
         reader: SampleReader,
         *,
         image_size: int | None,
@@ -48,57 +51,49 @@ class Decoder:
         layout: Layout,
     ) -> None:
         self.transform = transform
+        self._parts = parts_of(transform)
         self._reader = reader
-        self._device = device
         self._prefetch = prefetch
-        self._reads = ReadAhead()
-        self._fed: deque[list[Any]] = deque()
+        self._reads = ReadAhead(len(self._parts))
         self._resizer: Resizer | None = None
-        if begins_with_crops(transform, device.index):
-            self._resizer = Resizer(transform.crop, reader, share_size=share_size, num_threads=num_threads)
-        reads, fed = self._reads, self._fed
+        if any(begins_with_crops(part, device.index) for part, _ in self._parts):
+            self._resizer = Resizer(self._parts, reader, share_size=share_size, num_threads=num_threads)
+            prefetch = min(prefetch, 1)  # it also works ahead
+        self._graphs = [
+            _Graph(
+                part,
+                self._reads,
+                number,
+                device=device,
+                layout=layout,
+                image_size=image_size,
+                statistics=statistics,
+                batch_size=views * share_size,
+                num_threads=num_threads,
+                prefetch=prefetch + 1,
+            )
+            for number, (part, views) in enumerate(self._parts)
+        ]
 
-        # No method: in a cycle with this object, the pipeline would be freed much later.
-        def next_kept() -> list[Any]:
-            """Return the graph's next inputs, and keep them until their batch is returned, as the resizer's."""
-            inputs = reads.next_inputs()
-            fed.append(inputs)
-            return inputs
-
-        self._pipeline: Pipeline = define_pipeline(
-            transform,
-            source=self._reads.next_inputs if self._resizer is None else next_kept,
-            image_size=image_size,
-            statistics=statistics,
-            batch_size=share_size,
-            num_threads=num_threads,
-            prefetch=prefetch + 1 if self._resizer is None else min(prefetch, 1) + 1,  # it also works ahead
-            device_id=device.index,
-            layout=layout,
-            from_crops=self._resizer is not None,
-        )
-        size = transform.crop.size
-        shape = (3, size, size) if layout == "NCHW" else (size, size, 3)
-        self._empty_shape = (0, *([transform.views] if transform.views > 1 else []), *shape)
-        self._dtype: torch.dtype = getattr(torch, transform.dtype)
-
-    def start(self, thread: ThreadPoolExecutor, shares: list[Share], choices: Choices) -> None:
-        """Start to read the JPEGs of this rank's share of each step in `thread`. choices: of `Transform.choose`."""
+    def start(self, thread: ThreadPoolExecutor, shares: list[Share], choices: Sequence[Choices]) -> None:
+        """Start to read the JPEGs of this rank's share of each step in `thread`. choices: of `choose_parts`."""
         if self._resizer is None:
             self._reads.start(thread, partial(self._read_inputs, choices), shares, self._prefetch + 2)
         else:
-            next_crops = self._resizer.start(thread, self._read, shares, choices)
-            self._reads.start(self._resizer.thread, next_crops, shares, max(1, self._prefetch))
+            next_inputs = self._resizer.start(thread, self._read, shares, choices)
+            self._reads.start(self._resizer.thread, next_inputs, shares, max(1, self._prefetch))
 
     def decode(self, steps: list[Share]) -> Iterator[Decoded]:
         """Yield the images of this rank's share of each step."""
         for step in steps:
             samples = self._reads.next_samples()
-            yield Decoded(step, self._run(samples) if len(samples) else self._empty(), samples)
+            views = [view for number in range(len(self._parts)) for view in self._views(number, samples)]
+            yield Decoded(step, tuple(views) if isinstance(self.transform, Views) else views[0], samples)
 
     def end_epoch(self) -> None:
         """Tell DALI that the epoch has ended, so that the next one can start."""
-        end_epoch(self._pipeline)
+        for graph in self._graphs:
+            end_epoch(graph.pipeline)
         if self._resizer is not None:
             self._resizer.end_epoch()
 
@@ -108,30 +103,82 @@ class Decoder:
         if self._resizer is not None:
             self._resizer.stop()
 
+    def _views(self, number: int, samples: Share) -> tuple[torch.Tensor, ...]:
+        """Return the next batch of a part, view by view."""
+        graph, (_, views) = self._graphs[number], self._parts[number]
+        if not len(samples):
+            return (graph.empty,) * views
+        images = graph.run(samples, self._reader)
+        if graph.kept and self._resizer is not None:
+            self._resizer.free(number, graph.kept.popleft()[0])
+        return images.view(views, len(samples), *images.shape[1:]).unbind()
+
     def _read(self, share: Share, later: Share) -> tuple[Share, list[bytes]]:
         """Read one share. Returns its undamaged samples and their JPEGs."""
         self._reader.announce(later)
         return self._reader.read(share)
 
-    def _read_inputs(self, choices: Choices, share: Share, later: Share) -> tuple[Share, list[Any]]:
-        """Read one share and look up its draws. Returns its undamaged samples and the graph's inputs."""
+    def _read_inputs(self, choices: Sequence[Choices], share: Share, later: Share) -> tuple[Share, list[list[Any]]]:
+        """Read one share and look up its draws. Returns its undamaged samples and each graph's inputs."""
         samples, jpegs = self._read(share, later)
-        return samples, graph_feed(choices, samples, jpegs)
+        return samples, [
+            graph_feed(own, viewed(samples, views, len(self._reader.split)), jpegs * views)
+            for own, (_, views) in zip(choices, self._parts, strict=True)
+        ]
 
-    def _run(self, samples: Share) -> torch.Tensor:
+
+class _Graph:
+    """One transform's pipeline, which takes the inputs `number` of `reads`.
+
+    kept: the inputs of batches that are not returned yet, if it begins with crops.
+    """
+
+    def __init__(
+        self,
+        transform: Transform,
+        reads: ReadAhead,
+        number: int,
+        *,
+        device: torch.device,
+        layout: Layout,
+        **settings: Any,
+    ) -> None:
+        self._device = device
+        from_crops = begins_with_crops(transform, device.index)
+        kept = self.kept = deque[list[Any]]()
+
+        # No method: in a cycle with this object, the pipeline would be freed much later.
+        def next_inputs() -> list[Any]:
+            inputs = reads.next_inputs(number)
+            if from_crops:
+                kept.append(inputs)
+            return inputs
+
+        self.pipeline: Pipeline = define_pipeline(
+            transform,
+            source=next_inputs,
+            device_id=device.index,
+            layout=layout,
+            from_crops=from_crops,
+            **settings,
+        )
+        self._dtype: torch.dtype = getattr(torch, transform.dtype)
+        size = transform.crop.size
+        shape = (3, size, size) if layout == "NCHW" else (size, size, 3)
+        views = [transform.views] if transform.views > 1 else []
+        self.empty = torch.empty((0, *views, *shape), dtype=self._dtype, device=device)
+        """A batch of no images."""
+
+    def run(self, samples: Share, reader: SampleReader) -> torch.Tensor:
+        """Return the next batch, which is of `samples`."""
         if self._device.type == "cpu":
-            output = run(self._pipeline, samples, self._reader)
+            output = run(self.pipeline, samples, reader)
         else:
             with torch.cuda.device(self._device):
-                output = run(self._pipeline, samples, self._reader, torch.cuda.current_stream())
-        if self._resizer is not None:
-            self._resizer.free(self._fed.popleft()[0])
+                output = run(self.pipeline, samples, reader, torch.cuda.current_stream())
         # No copy: DALI's executor reuses a buffer only after its tensor is gone.
         images: torch.Tensor = from_dlpack(output.as_tensor())
         return images.to(self._dtype)  # a copy for bfloat16 only, which DALI does not have
-
-    def _empty(self) -> torch.Tensor:
-        return torch.empty(self._empty_shape, dtype=self._dtype, device=self._device)
 
 
 def resolve_device(wanted: object) -> torch.device:

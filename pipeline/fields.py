@@ -11,6 +11,7 @@ from ..shards import FreelightError, Split
 from .mix import Mix
 from .ops import Arrays, Crop
 from .transform import Transform
+from .views import Views
 
 
 class FieldReader:
@@ -26,11 +27,13 @@ class FieldReader:
         self._sizes = split.sizes
         self._have_boxes = any(field.is_boxes for field in self._fields.values())
 
-    def check(self, transforms: Iterable[Transform], mix: Mix | None) -> None:
+    def check(self, transforms: Iterable[Transform | Views], mix: Mix | None) -> None:
         """Raise `FreelightError` if the split has boxes that cannot follow a transform or `mix`."""
         if self._have_boxes and mix is not None and mix.blends:
             raise FreelightError("boxes do not follow `mix`; take it out, or omit 'fields' from `extras`")
         for transform in transforms if self._have_boxes else ():
+            if isinstance(transform, Views):
+                raise FreelightError("boxes follow one view, not Views; omit 'fields' from `extras`")
             if transform.views > 1:
                 raise FreelightError(
                     f"boxes follow a crop of one view, but {type(transform.crop).__name__} has {transform.views}; use "

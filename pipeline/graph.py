@@ -9,7 +9,7 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from ..shards import FreelightError, Statistics
 from .choices import Choices
-from .ops import Crop, Feed, GraphContext, Op, View
+from .ops import Feed, GraphContext, Op, View
 from .ops.context import untranslated
 from .ops.normalize import cast
 from .transform import Transform, fed_name
@@ -27,8 +27,12 @@ def graph_feed(choices: Choices, samples: npt.NDArray[np.int32], jpegs: Sequence
 
     choices: of `Transform.choose`. Each argument is one contiguous array; the JPEGs are a list of arrays.
     """
-    encoded = [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]
-    return [encoded, *choices.take(samples).values()]
+    return [as_arrays(jpegs), *choices.take(samples).values()]
+
+
+def as_arrays(jpegs: Sequence[bytes]) -> list[npt.NDArray[np.uint8]]:
+    """Return encoded images as arrays."""
+    return [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]
 
 
 def begins_with_crops(transform: Transform, device_id: int | None) -> bool:
@@ -36,13 +40,14 @@ def begins_with_crops(transform: Transform, device_id: int | None) -> bool:
     return device_id is None and transform.crop.resizes and transform.views == 1
 
 
-def define_decoding(crop: Crop, *, source: Callable[[], Sequence[Any]], batch_size: int, num_threads: int) -> Pipeline:
-    """Define the pipeline that only decodes, on the CPU: JPEGs and `crop.decoding_feeds()` to uint8 (h, w, 3)."""
+def define_decoding(*, source: Callable[[], Sequence[Any]], batch_size: int, num_threads: int) -> Pipeline:
+    """Define the pipeline that only decodes, on the CPU: JPEGs, starts and shapes of windows to uint8 (h, w, 3)."""
     pipeline = Pipeline(batch_size=batch_size, num_threads=num_threads, device_id=None, prefetch_queue_depth=2)
     with pipeline:
-        fed = _external({"jpeg": Feed("uint8", 1), **crop.decoding_feeds()}, source)
-        context = GraphContext(image_size=None, crop_size=crop.size, statistics=None, device="cpu", axes="HWC")
-        pipeline.set_outputs(crop.decoded(fed["jpeg"], fed, context))
+        window = {"start": Feed("int32", 1), "shape": Feed("int32", 1)}
+        fed = _external({"jpeg": Feed("uint8", 1), **window}, source)
+        settings = GraphContext(image_size=None, crop_size=0, statistics=None, device="cpu", axes="HWC").decoding
+        pipeline.set_outputs(fn.decoders.image_slice(*fed.values(), axis_names="HW", **settings))
     return pipeline
 
 

@@ -28,10 +28,11 @@ from .mixer import Mixer
 from .ops import side_of
 from .ranks import check_group, check_launched, known_ranks, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
-from .repeats import choose_repeats, repeated
+from .repeats import repeated
 from .sampler import EpochSampler
 from .schedule import Schedule, as_schedule
 from .transform import Transform
+from .views import Views, choose_parts, parts_of
 
 _READ_ONLY = {
     *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "num_threads", "prefetch", "layout"),
@@ -45,12 +46,13 @@ class Loader(IterableDataset[Any]):
     """Iterate over this rank's share of every batch of an epoch; each iteration is a whole epoch.
 
     dataset: a `Dataset`, or its path. split: its name. batch_size: images per step, over all ranks. transform: what is
-    done to each image, or a `Schedule` of it by epoch; by default the paper's. statistics: of the training set, if the
-    transform needs them; by default the dataset's own. order: `global` (a new permutation each epoch) or `sequential`.
-    extras: further fields of a batch: see `Batch`. mix: Mixup, CutMix and label smoothing: see `Mix`. device: "cpu" or
-    a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it is requested; keep a reference to it
-    while another stream uses it. prefetch: batches decoded ahead. layout: order of the axes of a batch. on_error:
-    `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` maps each to its reason).
+    done to each image, `Views` of it, or a `Schedule` of these by epoch; by default the paper's. statistics: of the
+    training set, if the transform needs them; by default the dataset's own. order: `global` (a new permutation each
+    epoch) or `sequential`. extras: further fields of a batch: see `Batch`. mix: Mixup, CutMix and label smoothing: see
+    `Mix`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it is
+    requested; keep a reference to it while another stream uses it. prefetch: batches decoded ahead. layout: order of
+    the axes of a batch. on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them
+    (`skipped` maps each to its reason).
 
     Epochs. An iteration starts the epoch that `set_epoch` named, otherwise the next one; breaking it off ends its
     epoch. Only the first iteration after `load_state_dict` continues inside an epoch, also if `set_epoch` names that
@@ -86,7 +88,7 @@ class Loader(IterableDataset[Any]):
         split: str,
         *,
         batch_size: int,
-        transform: Transform | Schedule | None = None,
+        transform: Transform | Views | Schedule | None = None,
         statistics: Statistics | None = None,
         seed: int = 0,
         order: Order = "global",
@@ -123,12 +125,16 @@ class Loader(IterableDataset[Any]):
         self.prefetch: Final = whole_number("prefetch", prefetch, most=MOST_PREFETCH)
         self.layout: Final[Layout] = layout
         self.group: Final = check_group(group)
+        transforms = [part for _, part in self.schedule.parts]
+        if group is not None and any(isinstance(part, Views) for part in transforms):
+            raise FreelightError("a `group` exchanges one tensor of images, not Views; omit one of the two")
         self.check_exchange: Final = instance_of(bool, "check_exchange", check_exchange)
         self.last: Final[Last] = last or "short"
         self.steps_per_epoch: Final = (
             None if steps_per_epoch is None else whole_number("steps_per_epoch", steps_per_epoch, least=1)
         )
-        self.repeats: Final = whole_number("repeats", repeats, least=1, most=2**31 // len(self.split))
+        views = max(count for part in transforms for _, count in parts_of(part))
+        self.repeats: Final = whole_number("repeats", repeats, least=1, most=2**31 // (len(self.split) * views))
         self.extras: Final = check_extras(extras)
         self.mix: Final = None if mix is None else instance_of(Mix, "mix", mix)
         self.wait_seconds = 0.0
@@ -138,7 +144,6 @@ class Loader(IterableDataset[Any]):
         self._ranks = known_ranks(rank, world_size)
         self._are_ranks_settled = False
         self._plan = self._make_plan()
-        transforms = [part for _, part in self.schedule.parts]
         classes = len(self.dataset.manifest.classes)
         self._batches = BatchMaker(self.split, self.extras, self.device, transforms, mix=self.mix, classes=classes)
         self._mixer = None
@@ -147,7 +152,7 @@ class Loader(IterableDataset[Any]):
             self._mixer = Mixer(self.mix, self._plan, seed=self.seed, layout=layout)
         self._cursor = Cursor()
         self._is_closed = False
-        self._drawn: tuple[tuple[int, Transform], Share, Choices] | None = None
+        self._drawn: tuple[tuple[int, Transform | Views], Share, list[Choices]] | None = None
         check_cache(self.split, order)
         self.schedule.check(self.split.sizes, self.statistics)
         self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
@@ -213,7 +218,7 @@ class Loader(IterableDataset[Any]):
         return EpochSampler(len(self.split), self.set_epoch)
 
     @property
-    def transform(self) -> Transform:
+    def transform(self) -> Transform | Views:
         """What is done to each image in the epoch `epoch`."""
         return self.schedule.at(self.epoch)
 
@@ -331,7 +336,9 @@ class Loader(IterableDataset[Any]):
             if self._running is decoder:
                 self._stop()
 
-    def _batch(self, images: torch.Tensor, samples: Share, transform: Transform, choices: Choices, *mixed: Any) -> Any:
+    def _batch(
+        self, images: Any, samples: Share, transform: Transform | Views, choices: Sequence[Choices], *mixed: Any
+    ) -> Any:
         return self._batches.make(images, samples, transform, choices, *mixed)
 
     def _dealing(self) -> Dealing:
@@ -344,13 +351,13 @@ class Loader(IterableDataset[Any]):
         may_skip = self._reader.on_error == "skip"
         return Exchange(group, dealing=dealing, may_skip=may_skip, check=self.check_exchange)
 
-    def _draw(self, permutation: int) -> tuple[Share, Choices]:
-        """Return a permutation's order, and what the transform does to each occurrence."""
+    def _draw(self, permutation: int) -> tuple[Share, list[Choices]]:
+        """Return a permutation's order, and what each part of the transform does to each occurrence."""
         key = (permutation, self.transform)
         if self._drawn is None or self._drawn[0] != key:
             self._drawn = None  # before the next draws are made, so that memory holds one epoch's
             draws = draw_epoch(len(self.split), seed=self.seed, epoch=permutation, order=self.order)
-            choices = choose_repeats(self.transform, draws, self.split.sizes, self.statistics, self.repeats)
+            choices = choose_parts(self.transform, draws, self.split.sizes, self.statistics, self.repeats)
             self._drawn = key, draws.order, choices
         return self._drawn[1:]
 

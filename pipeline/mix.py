@@ -12,6 +12,7 @@ from ..shards.base import check_fields
 from .draws import OpStream
 from .ops import Arrays
 from .transform import Transform
+from .views import Views
 
 MixedLabels = Literal["soft", "pairs"]
 MOST_ALPHA = 1000.0
@@ -81,12 +82,15 @@ class Mix:
         """Whether images are mixed, or labels alone are smoothed."""
         return bool(self.mixup_alpha or self.cutmix_alpha)
 
-    def check(self, transforms: Iterable[Transform]) -> None:
+    def check(self, transforms: Iterable[Transform | Views]) -> None:
         """Raise `FreelightError` if images of a transform cannot be mixed."""
-        if self.mixup_alpha and any(transform.dtype == "uint8" for transform in transforms):
-            raise FreelightError(
-                "mix: Mixup averages images, which needs a transform with dtype='float32', not 'uint8'"
-            )
+        for transform in transforms:
+            if isinstance(transform, Views):
+                raise FreelightError("`mix` blends one tensor of images, not Views; omit one of the two")
+            if self.mixup_alpha and transform.dtype == "uint8":
+                raise FreelightError(
+                    "mix: Mixup averages images, which needs a transform with dtype='float32', not 'uint8'"
+                )
 
     def draw(self, generator: np.random.Generator, count: int) -> Arrays:
         """Draw the random numbers of `count` batches."""

@@ -122,40 +122,47 @@ def _submit(thread: ThreadPoolExecutor, read: Callable[..., Any], *shares: Share
 
 
 class ReadAhead:
-    """The reads of one iteration, a few batches ahead of DALI: the graph's inputs, and the samples they belong to."""
+    """The reads of one iteration, a few batches ahead of DALI: inputs of graphs, and the samples they belong to.
 
-    def __init__(self) -> None:
+    graphs: how many take inputs. Each takes every batch.
+    """
+
+    def __init__(self, graphs: int = 1) -> None:
         # Reads are submitted one by one: memory holds a few batches of JPEGs, not an epoch.
-        self._pending: Iterator[Future[tuple[Share, list[Any]]]] = iter(())
-        self._for_graph: deque[Future[tuple[Share, list[Any]]]] = deque()
-        self._for_loader: deque[Future[tuple[Share, list[Any]]]] = deque()
+        self._pending: Iterator[Future[tuple[Share, list[list[Any]]]]] = iter(())
+        self._for_graphs: list[deque[Future[tuple[Share, list[list[Any]]]]]] = [deque() for _ in range(graphs)]
+        self._for_loader: deque[Future[tuple[Share, list[list[Any]]]]] = deque()
+        self._ahead = 0
 
     def start(
         self,
         thread: ThreadPoolExecutor,
-        read: Callable[[Share, Share], tuple[Share, list[Any]]],
+        read: Callable[[Share, Share], tuple[Share, list[list[Any]]]],
         shares: list[Share],
         ahead: int,
     ) -> None:
         """Read `shares` one by one in a thread, at most `ahead` shares before they are needed.
 
-        `read(share, later)` returns the undamaged samples and the graph's inputs; `later` is a share further ahead.
+        `read(share, later)` returns the undamaged samples and each graph's inputs; `later` is a share further ahead.
         """
         nothing = np.empty(0, np.int32)
         later = itertools.chain(shares[ahead:], itertools.repeat(nothing))
         self._pending = (_submit(thread, read, share, soon) for share, soon in zip(shares, later, strict=False))
+        self._ahead = ahead
         self._submit(ahead)
 
-    def next_inputs(self) -> list[Any]:
-        """Return the next batch's inputs, or raise the error of its read. Empty shares are left out.
+    def next_inputs(self, graph: int) -> list[Any]:
+        """Return a graph's inputs of its next batch, or raise the error of its read. Empty shares are left out.
 
         Raises `StopIteration` after the last batch.
         """
-        while self._for_graph:
-            self._submit(1)
-            samples, inputs = self._for_graph.popleft().result()
+        waiting = self._for_graphs[graph]
+        while waiting:
+            if len(waiting) <= self._ahead:  # else another graph, which is ahead of this one, has asked for it
+                self._submit(1)
+            samples, inputs = waiting.popleft().result()
             if len(samples):
-                return inputs
+                return inputs[graph]
         raise StopIteration
 
     def next_samples(self) -> Share:
@@ -166,11 +173,11 @@ class ReadAhead:
 
     def clear(self) -> None:
         """Forget all reads."""
-        self._for_graph.clear()
-        self._for_loader.clear()
+        for waiting in (*self._for_graphs, self._for_loader):
+            waiting.clear()
         self._pending = iter(())
 
     def _submit(self, reads: int) -> None:
         for future in itertools.islice(self._pending, reads):
-            self._for_graph.append(future)
-            self._for_loader.append(future)
+            for waiting in (*self._for_graphs, self._for_loader):
+                waiting.append(future)

@@ -55,11 +55,15 @@ class RepeatedChoices(Choices):
         return iter(self._repeats[0])
 
 
-def choose_repeats(
-    transform: Transform, draws: EpochDraws, sizes: Sizes, statistics: Statistics | None, repeats: int
+def choose_occurrences(
+    transform: Transform,
+    draws: EpochDraws,
+    occurrences: Sequence[tuple[int, int]],
+    sizes: Sizes,
+    statistics: Statistics | None,
 ) -> Choices:
-    """Return what `Transform.choose` returns, over all occurrences."""
-    if repeats == 1:
-        return transform.choose(draws, sizes, statistics)
-    choices = [transform.choose(draws.occurrence(repeat=repeat), sizes, statistics) for repeat in range(repeats)]
-    return RepeatedChoices(choices, len(draws.order))
+    """Return what `Transform.choose` returns, over the (repeat, view) in `occurrences` of all samples."""
+    choices = [
+        transform.choose(draws.occurrence(repeat=repeat, view=view), sizes, statistics) for repeat, view in occurrences
+    ]
+    return choices[0] if len(choices) == 1 else RepeatedChoices(choices, len(draws.order))

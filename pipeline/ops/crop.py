@@ -121,10 +121,6 @@ class Crop(abc.ABC):
         """
         raise FreelightError(f"{type(self).__name__} does not say where its crops lie, which boxes need")
 
-    def decoding_feeds(self) -> dict[str, Feed]:
-        """Return those of `feeds` that `decoded` uses, in their order."""
-        return {name: feed for name, feed in self.feeds().items() if name in ("start", "shape")}
-
     def filter_feeds(self) -> dict[str, Feed]:
         """Return the type of each sample's filter, if it is drawn."""
         return {"filter": Feed("int32")} if self.interpolation == "random" else {}

@@ -8,6 +8,7 @@ from ...shards import Dataset, Statistics
 from ..loader import Loader
 from ..mix import Mix, Pairs
 from ..schedule import Schedule
+from ..views import parts_of
 from .boxes import FAINT, below, beside, captioned, text_box, tile
 from .preview import Preview
 from .steps import shown
@@ -38,7 +39,8 @@ def draw_mixed(
         for epoch in range(preview.draws):
             loader.set_epoch(epoch)
             images, labels = next(iter(loader))
-            pictures = shown(images.float().numpy(), loader.transform, statistics)
+            ((transform, _),) = parts_of(loader.transform)
+            pictures = shown(images.float().numpy(), transform, statistics)
             shares = _shares(labels, len(dataset.manifest.classes))
             boxes = [
                 captioned(tile(picture, _TILE), f"epoch {epoch}\n{_describe(share, dataset)}")

@@ -80,7 +80,7 @@ def take_apart(transform: Transform) -> Iterator[Step]:
 class StepRenderer:
     """Renders the steps of a transform for some samples with the loader's own decoder: the pixels are the loader's.
 
-    all_draws: the epochs to render.
+    all_draws: the occurrences to render.
     """
 
     def __init__(
@@ -95,10 +95,10 @@ class StepRenderer:
         self._statistics = statistics
         self._samples = samples
         self.rows = [transform.choose(draws, split.sizes, statistics).take(samples) for draws in all_draws]
-        """By epoch, what `transform` does to each of the samples."""
+        """By occurrence, what `transform` does to each of the samples."""
 
     def render(self, step: Step) -> npt.NDArray[np.uint8]:
-        """Return the images after a step, as of `shown`: (epochs, samples, views, size, size, 3)."""
+        """Return the images after a step, as of `shown`: (occurrences, samples, views, size, size, 3)."""
         transform = step.transform
         decoder = Decoder(
             transform,
@@ -114,7 +114,7 @@ class StepRenderer:
         found = []
         with ThreadPoolExecutor(1) as thread:
             for rows in self.rows:
-                decoder.start(thread, [self._samples], self._choices(transform, rows))
+                decoder.start(thread, [self._samples], [self._choices(transform, rows)])
                 found += [batch.images.numpy().copy() for batch in decoder.decode([self._samples])]
                 decoder.end_epoch()
         decoder.stop()

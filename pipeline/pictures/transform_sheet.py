@@ -11,6 +11,7 @@ from ..mix import Mix
 from ..ops import side_of
 from ..schedule import Schedule, as_schedule
 from ..transform import FLIP, Transform
+from ..views import Views, parts_of
 from .boxes import FAINT, below, beside, captioned, framed, text_box, tile, wrapped
 from .mix_sheet import draw_mixed
 from .preview import Preview
@@ -23,7 +24,7 @@ _WINDOW = (255, 60, 0)
 def draw_transform(
     dataset: Dataset,
     split: Split,
-    transform: Transform | Schedule,
+    transform: Transform | Views | Schedule,
     statistics: Statistics | None,
     preview: Preview,
     *,
@@ -49,8 +50,16 @@ def draw_transform(
     for first, part in schedule.parts:
         if len(schedule.parts) > 1:
             sections.append(text_box(f"From epoch {first}", _LARGE))
-        epochs = range(first, first + (preview.draws if part.is_random or part.ops else 1))
-        sections.append(_Part(dataset, split, part, statistics, samples, epochs, preview.seed).drawn())
+        view = 0
+        for transform, views in parts_of(part):
+            epochs = range(first, first + (preview.draws if transform.is_random or transform.ops else 1))
+            occurrences = [
+                draw_epoch(len(split), seed=preview.seed, epoch=epoch).occurrence(view=number)
+                for epoch in epochs
+                for number in range(view, view + views)
+            ]
+            sections.append(_Part(dataset, split, transform, statistics, samples, occurrences).drawn())
+            view += views
     if mix is not None:
         sections += [
             text_box("Mixed batches", _LARGE),
@@ -69,15 +78,14 @@ class _Part:
         transform: Transform,
         statistics: Statistics | None,
         samples: npt.NDArray[np.int32],
-        epochs: range,
-        seed: int,
+        occurrences: list[EpochDraws],
     ) -> None:
         self._dataset = dataset
         self._split = split
         self._transform = transform
         self._context = transform.context(side_of(split.sizes), statistics)
         self._samples = samples
-        self._draws = [draw_epoch(len(split), seed=seed, epoch=epoch) for epoch in epochs]
+        self._draws = occurrences
         self._steps = list(take_apart(transform))
         self._renderer = StepRenderer(transform, split, statistics, samples, self._draws)
 
@@ -108,10 +116,11 @@ class _Part:
         picture, sample = Image.fromarray(stored), int(self._samples[place])
         label = int(self._split.samples["label"][sample])
         info = self._dataset.manifest.classes[label] if label >= 0 else ClassInfo("no label", "no label")
-        caption = f"{info.name if info.name.isascii() else info.id}\nepoch {self._draws[number].epoch}"
-        if self._transform.views > 1:
-            caption += f"\nview {view}"
-        else:
+        draws = self._draws[number]
+        caption = f"{info.name if info.name.isascii() else info.id}\nepoch {draws.epoch}"
+        if draws.view + view:
+            caption += f", view {draws.view + view}"
+        if self._transform.views == 1:
             rows = {name: table[[place]] for name, table in self._renderer.rows[number].items()}
             crop, size = self._transform.crop, np.array([stored.shape[:2]], np.int32)
             (top, left), (height, width) = (found[0].tolist() for found in crop.placement(rows, size))

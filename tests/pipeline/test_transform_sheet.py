@@ -27,6 +27,7 @@ from freelight.pipeline import (
     Schedule,
     TenCrop,
     Transform,
+    Views,
     draw_epoch,
 )
 from freelight.pipeline.pictures import PAPER, Preview, StepRenderer, draw_transform, take_apart, wrapped
@@ -116,6 +117,17 @@ def test_a_sheet_of_a_schedule_has_a_row_for_each_image_epoch_and_view(dataset: 
         assert any(np.array_equal(column[top : top + 168], tile) for top in range(len(column) - 168))
 
 
+def test_a_sheet_of_views_shows_what_a_loader_gives(dataset: Dataset) -> None:
+    plain = Transform(crop=RandomCrop(size=64), mean="none", lighting=Lighting(mode="off"), dtype="uint8")
+    views, preview = Views((plain, 2)), Preview(rows=1, draws=1, seed=3)
+    sheet = np.asarray(draw_transform(dataset, dataset.split("train"), views, None, preview, name="mine"))
+    batch = next(iter(Loader(dataset, "train", batch_size=1, transform=views, seed=3, layout="NHWC")))
+    for view in batch.images:
+        tile = np.asarray(Image.fromarray(view[0].numpy()).resize((168, 168), Image.Resampling.NEAREST))
+        column = sheet[:, 24 + 2 * (168 + 8) :][:, :168]  # after the flip
+        assert any(np.array_equal(column[top : top + 168], tile) for top in range(len(column) - 168))
+
+
 def test_captions_say_what_was_drawn() -> None:
     context = Transform().context(256, None)
     policy = RandAugment(n=2, magnitude=30)
@@ -168,8 +180,8 @@ def test_the_command_takes_files_modules_and_recipes_and_names_what_is_wrong(
         assert steps[0].startswith(first)
         assert last.startswith("x.png: ")
     for transform, message in {
-        "sheet_code:large": "sheet_code has no 'large'; of type Transform or Schedule or Recipe are: small, schedule",
-        "sheet_code.py:number": "is of type int, not Transform or Schedule or Recipe",
+        "sheet_code:large": "sheet_code has no 'large'; of type Transform or Views or Schedule or Recipe are: small",
+        "sheet_code.py:number": "is of type int, not Transform or Views or Schedule or Recipe",
         "none.py:x": "none.py is not a file",
         "ends.py:x": "ends.py cannot be imported (SystemExit: 3)",
         "no.such:x": "no.such cannot be imported (ModuleNotFoundError: No module named 'no')",

@@ -9,7 +9,7 @@ from typing import get_args
 
 import click
 
-from freelight.pipeline import Lighting, LightingMode, Mix, Schedule, Transform
+from freelight.pipeline import Lighting, LightingMode, Mix, Schedule, Transform, Views
 from freelight.pipeline.pictures import Preview, draw_preview, draw_transform, load_reference, save_png
 from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.shards.base import OutputFile, reports_errors, say, with_cache
@@ -21,8 +21,8 @@ from freelight.shards.base import OutputFile, reports_errors, say, with_cache
 @click.option("--split", default="train", show_default=True, help="Split to draw from.")
 @click.option(
     "--transform",
-    help="Transform to show: FILE.py:NAME or MODULE:NAME of a Transform, a Schedule or a Recipe, whose code is run; or "
-    "the name of a recipe, such as paper.",
+    help="Transform to show: FILE.py:NAME or MODULE:NAME of a Transform, Views, a Schedule or a Recipe, whose code is "
+    "run; or the name of a recipe, such as paper.",
 )
 @click.option("--mix", help="Mix to show too, on batches of --rows images: FILE.py:NAME or MODULE:NAME of a Mix.")
 @click.option("--rows", default=Preview.rows, show_default=True, help="Number of images shown.")
@@ -74,7 +74,7 @@ def command(
     say(f"{out}: {sheet.width} x {sheet.height} pixels")
 
 
-def _find(named: str) -> Transform | Schedule:
+def _find(named: str) -> Transform | Views | Schedule:
     """Return the transform that the option names."""
     from freelight.train import RECIPES, Recipe  # here, because it takes a second
 
@@ -84,5 +84,5 @@ def _find(named: str) -> Transform | Schedule:
         )
     if named in RECIPES:
         return RECIPES[named].training_transforms()
-    found = load_reference(named, "transform", Transform, Schedule, Recipe)
+    found = load_reference(named, "transform", Transform, Views, Schedule, Recipe)
     return found.training_transforms() if isinstance(found, Recipe) else found
