@@ -1,11 +1,12 @@
 """Online: a dataset directory -> augmented batches on a device. Any ImageNet model can use it without the trainer."""
 
 from .batch import Batch
+from .blending import blend_with_previous
 from .choices import Choices
 from .draws import EpochDraws, Order, draw_epoch
 from .graph import Layout, define_pipeline, graph_feed, graph_inputs
 from .loader import Loader
-from .mix import Mix, Pairs
+from .mix import Blend, Mix, Pairs
 from .ops import (
     RGB,
     AutoAugment,
@@ -45,6 +46,7 @@ __all__ = [
     "RGB",
     "AutoAugment",
     "Batch",
+    "Blend",
     "CenterCrop",
     "Choices",
     "ColorJitter",
@@ -82,6 +84,7 @@ __all__ = [
     "TrivialAugmentWide",
     "Views",
     "Window",
+    "blend_with_previous",
     "define_pipeline",
     "draw_epoch",
     "graph_feed",

@@ -9,6 +9,7 @@ import pytest
 from benching import TOOLS, call, run
 
 from freelight.benchmarks import augment, loader, random_crops, resized_crops
+from freelight.benchmarks import mixing as mix_cost
 from freelight.benchmarks.geometries import GEOMETRIES
 from freelight.benchmarks.repeated import repeat_samples
 from freelight.commands.benchmark import command as main
@@ -71,7 +72,14 @@ def test_augment_by_path_on_tiny_pictures_without_peers(pictures: Path, tmp_path
     absent = {name for name, found in laps.items() if not found}
     peers = (augment.TENSOR, augment.PIL, augment.TIMM)
     assert absent == {f"{name}: {peer}" for name, row in augment.ROWS.items() for peer in peers if peer in row.compared}
-    assert {lap["items"] for name in laps.keys() - absent for lap in laps[name]} == {80}
+    items = {name: {lap["items"] for lap in found} for name, found in laps.items() if found}
+    mixing = {name.removeprefix(mix_cost.GROUP): items.pop(name) for name in list(items) if mix_cost.GROUP in name}
+    assert set().union(*items.values()) == {80}
+    blended = (mix_cost.LERP, mix_cost.LERP_OUT, mix_cost.MIXUP, mix_cost.CUTMIX)  # ten batches of 16
+    assert mixing == {
+        **{name: {160} for name in blended},
+        **{name: {40} for name in (mix_cost.SHARE, mix_cost.MIXED_SHARE)},
+    }
     unchecked = {floor["name"] for floor in written["floors"] if floor["met"] is None}
     assert unchecked == {
         f"{name}: {augment.LOADER} / {peer}"

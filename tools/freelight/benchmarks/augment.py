@@ -21,6 +21,7 @@ from freelight.benchmarks.loading import (
     ratio_floor,
 )
 from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.mixing import GROUP, LERP, LERP_OUT, MIXED_SHARE, MIXUP, SHARE, measure_mixing
 from freelight.benchmarks.op_costs import measure_ops
 from freelight.benchmarks.peers import HOME
 from freelight.benchmarks.report import Report
@@ -31,6 +32,7 @@ from freelight.pipeline import (
     GaussianBlur,
     Grayscale,
     Loader,
+    Mix,
     Op,
     RandAugment,
     RandomErasing,
@@ -48,12 +50,14 @@ class Row:
     """One augmentation after random resized crop and flip.
 
     word: its name in the peers' modules. floors: the least speed relative to a contender. compared: the contenders.
+    mix: of the loader's batches.
     """
 
     ops: tuple[Op, ...]
     word: str
     floors: tuple[tuple[str, float], ...] = ()
     compared: tuple[str, ...] = (TENSOR, PIL, TIMM, DALI)
+    mix: Mix | None = None
 
 
 ROWS = {
@@ -73,6 +77,12 @@ ROWS = {
         word="trivial",
         floors=((TENSOR, 1.5), (PIL, 1.5), (DALI, 2.0)),
         compared=(TENSOR, PIL, DALI),  # timm has none
+    ),
+    "RandAugment, erasing and Mixup": Row(
+        ops=(RandAugment(n=2, magnitude=9), RandomErasing(p=0.25)),
+        word="mixed",
+        floors=((TENSOR, 1.5), (PIL, 1.5), (DALI, 2.0)),
+        mix=Mix(mixup_alpha=0.2),
     ),
 }
 
@@ -116,7 +126,8 @@ def command(images: Path, batch_size: int, peers: Path, rounds: int) -> Report:
     Makes squares of 256 pixels from the photographs, in a temporary folder. For each row of augmentations, one epoch in
     a round: the loader; webdataset with torchvision's v2 transforms, on tensors and on PIL images; timm's loader; and
     DALI's own operators and stock policies. All make random resized crops of 224 pixels, flip, augment and normalize
-    them to float32 on the CPU. Then measures what each op adds to the loader's graph per image, on one thread.
+    them to float32 on the CPU. Then measures what each op adds to the loader's graph per image, on one thread; blending
+    against one torch.lerp; and what mixing costs one of two ranks.
     """
     machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
     several: list[Timings] = []
@@ -127,23 +138,31 @@ def command(images: Path, batch_size: int, peers: Path, rounds: int) -> Report:
                 contenders = list(_contenders(name, row, dataset, batch_size, peers, stack))
                 several.append(interleave(contenders, rounds=rounds))
         costs = measure_ops(dataset, PLAIN, OPS, rounds=rounds)
-    timings = Timings.joined([*several, costs.timings])
+        mixing = measure_mixing(dataset, PLAIN, batch_size, rounds)
+    timings = Timings.joined([*several, costs.timings, mixing])
     return Report(
         benchmark="augment",
         item="images",
         settings={"images": images, "threads": 2, "batch size": batch_size},
         machine=machine,
         timings=timings,
-        floors=tuple(
-            ratio_floor(timings, LOADER, base, bound, group=f"{name}: ")
-            for name, row in ROWS.items()
-            for base, bound in row.floors
+        floors=(
+            *(
+                ratio_floor(timings, LOADER, base, bound, group=f"{name}: ")
+                for name, row in ROWS.items()
+                for base, bound in row.floors
+            ),
+            ratio_floor(timings, MIXUP, LERP, 1 / 1.3, group=GROUP),
         ),
-        figures=tuple(
-            ratio_figure(timings, LOADER, base, group=f"{name}: ")
-            for name, row in ROWS.items()
-            for base in row.compared
-            if base not in dict(row.floors)
+        figures=(
+            *(
+                ratio_figure(timings, LOADER, base, group=f"{name}: ")
+                for name, row in ROWS.items()
+                for base in row.compared
+                if base not in dict(row.floors)
+            ),
+            ratio_figure(timings, MIXUP, LERP_OUT, group=GROUP),
+            ratio_figure(timings, MIXED_SHARE, SHARE, group=GROUP),
         ),
         tables=(costs.table(),),
     )
@@ -160,7 +179,7 @@ def _contenders(
     name: str, row: Row, dataset: Dataset, batch_size: int, peers: Path, stack: ExitStack
 ) -> Iterator[Contender]:
     """Yield the contenders of one row; `stack` ends the processes of the peers."""
-    loader = Loader(dataset, "train", batch_size=batch_size, transform=replace(PLAIN, ops=row.ops))
+    loader = Loader(dataset, "train", batch_size=batch_size, transform=replace(PLAIN, ops=row.ops), mix=row.mix)
     yield loader_contender(f"{name}: {LOADER}", stack.enter_context(loader), 1)
     jpegs = read_jpegs(dataset)
     graph = augmenting_graph(jpegs, batch_size, row.word, MEAN, STD)
