@@ -17,6 +17,7 @@ from freelight.pipeline import (
     Batch,
     ColorJitter,
     Loader,
+    Mix,
     RandAugment,
     RandomErasing,
     RandomResizedCrop,
@@ -128,6 +129,28 @@ def test_every_resume_point_of_policies_schedule_and_repeats_is_exact(world_size
             other.load_state_dict(state)
             rest.update((epoch, *image) for epoch, batch in epochs(other) for image in images([batch]))
         assert rest == Counter(itertools.chain(*steps[done:])), f"after {done} steps"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_mixed_batches_of_repeats_are_equal_on_any_number_of_ranks(world_size: int, dataset: Dataset) -> None:
+    """From the start of a permutation, and resumed inside it: pixels, soft labels and samples."""
+    augmented = dataclasses.replace(RICH, ops=(RandAugment(n=2, magnitude=9), *RICH.ops))
+    mix = Mix(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1)
+    settings: dict[str, Any] = {"batch_size": 42, "repeats": 3, "transform": augmented, "mix": mix}
+    alone = make(dataset, **settings)
+    batches, states = [], [alone.state_dict()]
+    for batch in alone:
+        batches.append(batch)
+        states.append(alone.state_dict())
+    for done in (0, 2, 4):
+        loaders = ranks(dataset, world_size, **settings)
+        for loader in loaders:
+            loader.load_state_dict(states[done])
+        for expected, shares in zip(batches[done:], zip(*loaders, strict=True), strict=True):
+            for field in ("images", "labels", "samples"):
+                together = torch.cat([getattr(share, field) for share in shares])
+                assert torch.equal(together, getattr(expected, field)), field
 
 
 def test_a_state_of_other_repeats_or_from_inside_a_sample_is_refused(dataset: Dataset) -> None:
