@@ -116,7 +116,7 @@ def test_the_pipeline_of_a_past_transform_is_freed_at_once(dataset: Dataset) -> 
         for _ in range(3):
             list(loader)
             assert loader._idle is not None
-            past.append(weakref.ref(loader._idle._pipeline))
+            past.append(weakref.ref(loader._idle._graphs[0].pipeline))
         assert [pipeline() is None for pipeline in past] == [True, True, False]
     finally:
         gc.enable()
