@@ -55,6 +55,21 @@ BUGS = (
         tests=("test_graph.py",),
     ),
     Bug(
+        name="mix: the neighbour of a skipped image is mixed",
+        edits=((r"is_alone = kept & ~np\.roll\(kept, 1\)", "is_alone = np.zeros_like(kept)"),),
+        tests=("test_mixed_batches.py",),
+    ),
+    Bug(
+        name="mix: the weight of CutMix is the one that was drawn",
+        edits=((r"return Blend\(1 - \(bottom - top\) [^,]*,", 'return Blend(float(drawn["cutmix"][batch]),'),),
+        tests=("test_mix.py",),
+    ),
+    Bug(
+        name="mix: a rank mixes its first image with its own last",
+        edits=((r"return self\.mixes and 0 <", "return self.mixes and len(batch) < 0 <"),),
+        tests=("test_mixed_batches.py",),
+    ),
+    Bug(
         name="boxes: a flip does not exchange left and right",
         edits=((r"size - placed\[flipped, 2::-2\]", "size - placed[flipped, 0::2]"),),
         tests=("test_boxes.py",),

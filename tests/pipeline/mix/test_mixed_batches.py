@@ -203,3 +203,15 @@ def test_a_gpus_way_to_blend_is_that_of_the_cpu(first: int, alone: list[int]) ->
             own.lerp_(previous, 0.3)
     assert torch.equal(ours, theirs)
     assert torch.equal(ours[alone], images[alone])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_the_gpu_mixes_as_the_cpu_does(layout: Layout, dataset: Dataset) -> None:
+    """The decoders differ, by at most one grey level in the mean."""
+    for ours, theirs in zip(
+        *(loader_of(dataset, layout=layout, device=device) for device in ("cpu", "cuda")), strict=True
+    ):
+        assert (ours.images - theirs.images.cpu()).abs().mean() <= 1
+        assert torch.allclose(ours.labels, theirs.labels.cpu())
