@@ -35,9 +35,9 @@ def gather(values: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def nt_xent(projections: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
-    """Return the loss of the global batch. Its second half has the second views, in the order of the first."""
-    views = gather(nn.functional.normalize(projections.float()))
+def nt_xent(first: torch.Tensor, second: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
+    """Return the loss of the global batch. first, second: projections of the two views of this process's images."""
+    views = torch.cat([gather(nn.functional.normalize(view.float())) for view in (first, second)])
     scores = (views @ views.T / temperature).fill_diagonal_(-torch.inf)
     partners = torch.arange(len(views), device=views.device).roll(len(views) // 2)
     return nn.functional.cross_entropy(scores, partners)
@@ -65,10 +65,8 @@ def train(args: argparse.Namespace) -> None:
     jitter = fl.ColorJitter(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8)
     crop = transform(fl.RandomResizedCrop(size=size), jitter, fl.Grayscale(p=0.2), fl.GaussianBlur(p=0.5))
     centre = transform(fl.CenterCrop(size=size, resize=shorter))
-    # Two views of each image, each with draws of its own: first all images once, then all of them again.
-    loader = fl.Loader(
-        dataset, "train", batch_size=2 * args.batch, transform=crop, repeats=2, last="drop", device=device
-    )
+    views = fl.Views((crop, 2))
+    loader = fl.Loader(dataset, "train", batch_size=args.batch, transform=views, last="drop", device=device)
     fixed = {"batch_size": args.batch, "transform": centre, "order": "sequential", "device": device}
     bank, val = fl.Loader(dataset, "train", last="even", **fixed), fl.Loader(dataset, "val", last="short", **fixed)
 
@@ -96,12 +94,12 @@ def train(args: argparse.Namespace) -> None:
     for epoch in range(loader.epoch, args.epochs):
         loader.set_epoch(epoch)
         scheduler.step(epoch)
-        for step, (images, _) in enumerate(loader, loader.position // loader.batch_size + 1):
+        for step, ((first, second), _) in enumerate(loader, loader.position // loader.batch_size + 1):
             with autocast:
-                projections = model.train()(images)
+                projections = model.train()(torch.cat([first, second])).chunk(2)
             optimizer.zero_grad()
             # DDP takes the mean over the processes; each has the gradient of its own rows of the global loss.
-            (nt_xent(projections) * dist.get_world_size()).backward()
+            (nt_xent(*projections) * dist.get_world_size()).backward()
             optimizer.step()
             if dist.get_rank() == 0 and (step == len(loader) or step % args.save_every == 0):
                 torch.save({name: part.state_dict() for name, part in parts.items()}, f"{last}.new")

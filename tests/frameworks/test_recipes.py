@@ -70,7 +70,7 @@ def test_simclr_resumes_with_the_weights_of_an_unbroken_run(dataset: Dataset, tm
     assert whole.status == 0, whole.output
     assert len(whole.numbers(RIGHT)) == 2
     arguments = ("simclr.py", dataset.folder, tmp_path / "b", *small)
-    assert run(*arguments, notes=tmp_path / "killed", kill=("train", 1, 48), **options).status == 1
+    assert run(*arguments, notes=tmp_path / "killed", kill=("train", 1, 24), **options).status == 1
     again = run(*arguments, notes=tmp_path / "resumed", **options)
     assert again.numbers(RIGHT) == whole.numbers(RIGHT)[1:], again.output
     check_weights(tmp_path)

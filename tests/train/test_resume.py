@@ -92,12 +92,12 @@ def test_a_run_broken_off_inside_an_epoch_takes_no_sample_twice_and_ends_the_sam
     taken: list[tuple[int, list[int]]] = []  # the epoch and the samples of each step
     plain = Loader._batch
 
-    def listen(loader: Loader, images: torch.Tensor, samples: Any) -> Batch:
+    def listen(loader: Loader, images: torch.Tensor, samples: Any, *more: Any) -> Batch:
         if loader.split.name == "train":
             taken.append((loader.epoch, samples.tolist()))
             if len(taken) == 24:
                 raise Killed
-        batch: Batch = plain(loader, images, samples)
+        batch: Batch = plain(loader, images, samples, *more)
         return batch
 
     monkeypatch.setattr(Loader, "_batch", listen)
