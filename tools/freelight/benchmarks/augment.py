@@ -65,7 +65,7 @@ ROWS = {
     "ColorJitter": Row(
         ops=(ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),),
         word="jitter",
-        floors=((TENSOR, 2.0), (PIL, 2.0)),
+        floors=((TENSOR, 1.6), (PIL, 1.6)),
     ),
     "RandAugment": Row(
         ops=(RandAugment(n=2, magnitude=9),),
