@@ -40,8 +40,8 @@ BUGS = (
         name="crop axes: top and left are swapped on the way to DALI",
         edits=(
             (
-                r'"top": offsets\[:, 0\]\.copy\(\), "left": offsets\[:, 1\]',
-                '"top": offsets[:, 1].copy(), "left": offsets[:, 0]',
+                r'"top": places\[:, 0\]\.copy\(\), "left": places\[:, 1\]',
+                '"top": places[:, 1].copy(), "left": places[:, 0]',
             ),
         ),
         alternatives=(
@@ -108,7 +108,7 @@ BUGS = (
     ),
     Bug(
         name="ten views: the last corner is one pixel off",
-        edits=((r"\(span, span\)\)", "(span - 1, span))"),),
+        edits=((r"END: span\}", "END: span - 1}"),),
         tests=("test_crops.py", "test_graph.py"),
     ),
     Bug(
@@ -143,7 +143,7 @@ BUGS = (
     ),
     Bug(
         name="loader state: the position counts this rank's samples, not those of all ranks",
-        edits=((r"self\._position \+= len\(step\)", "self._position += len(samples)"),),
+        edits=((r"self\._cursor\.advance\(len\(step\)\)", "self._cursor.advance(len(samples))"),),
         tests=("test_states.py", "test_epochs.py"),
     ),
     Bug(
