@@ -20,7 +20,8 @@ def whole(dataset: Dataset) -> Seen:
 def _no_thread_stays() -> Any:
     """Check this after every test here. (A thread that Ctrl-C hit while starting is told to end, not awaited.)"""
     yield
-    gc.collect()  # loaders that a caught error's traceback refers to
+    if readers():
+        gc.collect()  # loaders that a caught error's traceback refers to; it takes longer than most tests
     deadline = time.monotonic() + 2
     while readers() and time.monotonic() < deadline:
         time.sleep(0.01)
