@@ -194,7 +194,7 @@ def edit_array(array: Array, edit: Edit) -> Array:
                 float(edit["number"]) if "." in edit["number"] or "n" in edit["number"] else int(edit["number"])
             )
             if part.dtype.kind in "US":
-                number = np.array(edit["number"])
+                number = np.array(f"_{edit['number']}")  # a name "inf", printed, would look like a number
             if move == "fill":
                 part[...] = number.astype(part.dtype)
             else:
