@@ -17,14 +17,13 @@ from nvidia.dali import fn, types
 
 from ...shards import FreelightError
 from .context import Context, GraphContext
+from .enhancing import CUT, as_bytes, brightened, brightness_node, contrast_node, contrasted
 from .grayscale import grey_node, grey_of
 from .hue import choose_hue, hue_feeds, hue_node, turned
 from .op import Arrays, Feed
 from .random_op import RandomOp
 
 FACTORS = ("brightness", "contrast", "saturation")
-CUT = 0.498
-"""Subtracted before rounding: it cuts fractions off, and leaves whole numbers as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +91,9 @@ class ColorJitter(RandomOp):
     def nodes(self, image: Any, fed: Mapping[str, Any], context: GraphContext) -> Any:
         """Apply those of the four that can change something. Products of bytes come from DALI's lookup tables."""
         if "brightness" in fed:
-            image = fn.brightness_contrast(image, brightness=fed["brightness"], brightness_shift=-CUT / 255)
+            image = brightness_node(image, fed["brightness"])
         if "contrast" in fed:
-            image = _contrast_node(image, fed["contrast"], context)
+            image = contrast_node(image, fed["contrast"], context)
         if "saturation" in fed:
             image = _saturation_node(image, fed["saturation"])
         return hue_node(image, fed["hue"], fed.get("exchanges")) if "hue" in fed else image
@@ -102,13 +101,12 @@ class ColorJitter(RandomOp):
     def reference(self, image: npt.NDArray[Any], chosen: Mapping[str, Any], context: Context) -> npt.NDArray[Any]:
         """Do the same in numpy."""
         if "brightness" in chosen:
-            image = _as_bytes(chosen["brightness"] * image - CUT)
+            image = brightened(image, chosen["brightness"])
         if "contrast" in chosen:
-            factor = chosen["contrast"]
-            image = _as_bytes(factor * image + (1 - factor) * grey_of(image).mean() - CUT)
+            image = contrasted(image, chosen["contrast"])
         if "saturation" in chosen:
             factor = chosen["saturation"]
-            image = _as_bytes(np.rint(factor * image) + np.rint((1 - factor) * grey_of(image) - CUT))
+            image = as_bytes(np.rint(factor * image) + np.rint((1 - factor) * grey_of(image) - CUT))
         if "hue" in chosen:
             image = turned(image, (chosen["hue"] + 2 * chosen.get("exchanges", 0)) / 6)
         return image
@@ -122,17 +120,3 @@ def _saturation_node(image: Any, factor: Any) -> Any:
         grey_node(image), brightness=1 - factor, brightness_shift=-CUT / 32767, dtype=types.INT16
     )
     return fn.cast(colour + grey, dtype=types.UINT8)
-
-
-def _contrast_node(image: Any, factor: Any, context: GraphContext) -> Any:
-    """Blend with the mean grey value. On a GPU it is a node there, which cannot be an argument of an operator."""
-    mean = fn.reductions.mean(fn.color_space_conversion(image, image_type=types.RGB, output_type=types.GRAY))
-    if context.device == "cpu":
-        return fn.brightness_contrast(image, contrast=factor, contrast_center=mean, brightness_shift=-CUT / 255)
-    factor = context.on_device(factor)
-    return fn.cast(image * factor + mean * (1 - factor) - CUT, dtype=types.UINT8)
-
-
-def _as_bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    pixels: npt.NDArray[np.uint8] = np.rint(values).clip(0, 255).astype(np.uint8)
-    return pixels

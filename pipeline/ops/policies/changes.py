@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nvidia.dali import fn, types
 
 from ..context import GraphContext
+from ..enhancing import as_bytes, blended, brightened, brightness_node, contrast_node, contrasted
 from ..grayscale import grey_node, grey_of
 
 Fill = tuple[int, int, int]
@@ -35,9 +36,6 @@ class Kind(IntEnum):
     AUTOCONTRAST = 10
     EQUALIZE = 11
 
-
-CUT = 0.498
-"""Grey levels to subtract before rounding: it cuts fractions off, as Pillow and torchvision do."""
 
 NUMBERS = 6
 """Numbers that a change takes at most: float32."""
@@ -94,22 +92,20 @@ def _shift_reference(image: Pixels, numbers: npt.NDArray[np.float32], fill: Fill
 
 def _brightness_nodes(image: Any, numbers: Any, fill: Fill, context: GraphContext) -> Any:
     """numbers: the factor."""
-    return fn.brightness_contrast(image, brightness=numbers[0], brightness_shift=-CUT / 255)
+    return brightness_node(image, numbers[0])
 
 
 def _brightness_reference(image: Pixels, numbers: npt.NDArray[np.float32], fill: Fill) -> Pixels:
-    return _blend(image, np.float64(0), numbers[0], CUT)
+    return brightened(image, numbers[0])
 
 
 def _contrast_nodes(image: Any, numbers: Any, fill: Fill, context: GraphContext) -> Any:
     """numbers: the factor. The centre is the mean grey value."""
-    grey = fn.color_space_conversion(image, image_type=types.RGB, output_type=types.GRAY)
-    center = context.as_argument(fn.reductions.mean(grey, axes=[0, 1, 2]))
-    return fn.brightness_contrast(image, contrast=numbers[0], contrast_center=center, brightness_shift=-CUT / 255)
+    return contrast_node(image, numbers[0], context)
 
 
 def _contrast_reference(image: Pixels, numbers: npt.NDArray[np.float32], fill: Fill) -> Pixels:
-    return _blend(image, grey_of(image).mean(), numbers[0], CUT)
+    return contrasted(image, numbers[0])
 
 
 def _color_nodes(image: Any, numbers: Any, fill: Fill, context: GraphContext) -> Any:
@@ -121,7 +117,7 @@ def _color_nodes(image: Any, numbers: Any, fill: Fill, context: GraphContext) ->
 
 
 def _color_reference(image: Pixels, numbers: npt.NDArray[np.float32], fill: Fill) -> Pixels:
-    return _blend(image, grey_of(image), numbers[0])
+    return blended(image, grey_of(image), numbers[0])
 
 
 def _sharpness_nodes(image: Any, numbers: Any, fill: Fill, context: GraphContext) -> Any:
@@ -133,7 +129,7 @@ def _sharpness_nodes(image: Any, numbers: Any, fill: Fill, context: GraphContext
 def _sharpness_reference(image: Pixels, numbers: npt.NDArray[np.float32], fill: Fill) -> Pixels:
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")
     around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
-    return _bytes(around.reshape(*image.shape, 9) @ np.concatenate((numbers, numbers[:3])).astype(np.float64))
+    return as_bytes(around.reshape(*image.shape, 9) @ np.concatenate((numbers, numbers[:3])).astype(np.float64))
 
 
 def _posterize_nodes(image: Any, numbers: Any, fill: Fill, context: GraphContext) -> Any:
@@ -196,18 +192,8 @@ def _equalize_reference(image: Pixels, numbers: npt.NDArray[np.float32], fill: F
         below = np.cumsum(counts) - counts
         others = below[-1] if counts[-1] else below[np.flatnonzero(counts)[-1]]
         if others:
-            changed[..., channel] = _bytes(below * 255 / others)[image[..., channel]]
+            changed[..., channel] = as_bytes(below * 255 / others)[image[..., channel]]
     return changed
-
-
-def _blend(image: Pixels, other: Any, factor: np.float32, cut: float = 0.0) -> Pixels:
-    """Blend as Pillow's ImageEnhance: factor 0 gives `other`, 1 the image, 2 the image away from `other`."""
-    return _bytes(other + np.float64(factor) * (image.astype(np.float64) - other) - cut)
-
-
-def _bytes(values: npt.NDArray[Any]) -> Pixels:
-    pixels: Pixels = np.rint(values).clip(0, 255).astype(np.uint8)
-    return pixels
 
 
 CHANGES = {
