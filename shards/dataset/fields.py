@@ -1,6 +1,5 @@
 """The numeric fields of a split: of each sample an array, all of them in one table, with offsets."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base import Array, FreelightError, read_array
+from ..base import Array, FreelightError
 from .manifest import SplitInfo, offsets_name, values_name
 from .schema import BOXES, REMEDY
+from .tables import read_listed
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,9 @@ def read_field(folder: Path, split: str, info: SplitInfo, name: str) -> Field:
     lies outside the table.
     """
     known = info.fields[name]
-    values = _read(folder / values_name(split, name), info, Array(known.dtype, (known.rows, *known.shape)))
+    values = read_listed(folder / values_name(split, name), Array(known.dtype, (known.rows, *known.shape)), info)
     path = folder / offsets_name(split, name)
-    offsets = _read(path, info, Array("<u8", (info.samples + 1,)))
+    offsets = read_listed(path, Array("<u8", (info.samples + 1,)), info)
     if offsets[0] != 0 or offsets[-1] != known.rows or (offsets[1:] < offsets[:-1]).any():
         raise FreelightError(f"{path}: the offsets do not rise from 0 to {known.rows}, the number of rows; {REMEDY}")
     return Field(values, offsets.astype(np.int64), known.kind == BOXES)
-
-
-def _read(path: Path, info: SplitInfo, expected: Array) -> npt.NDArray[Any]:
-    try:
-        array = read_array(path, expected, remedy=REMEDY)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise FreelightError(f"{path} is missing; {REMEDY}") from None
-    if sha256 != info.files.get(path.name):
-        raise FreelightError(f"{path} was changed after it was written; {REMEDY}")
-    return array

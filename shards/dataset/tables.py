@@ -85,17 +85,25 @@ def _check_rows(
         raise FreelightError(f"{path}: row {row}: {column} (={table[column][row]}) {wanted}; {REMEDY}")
 
 
+def read_listed(path: Path, expected: Array, info: SplitInfo) -> npt.NDArray[Any]:
+    """Return the array of a file that the manifest lists. Raises `FreelightError` if it is missing or changed."""
+    try:
+        array = read_array(path, expected, remedy=REMEDY)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise FreelightError(f"{path} is missing; {REMEDY}") from None
+    if sha256 != info.files.get(path.name):
+        raise FreelightError(f"{path} was changed after it was written; {REMEDY}")
+    return array
+
+
 def read_metadata_table(path: Path, info: SplitInfo, shards: npt.NDArray[Any]) -> npt.NDArray[np.void]:
     """Return the table of the samples' `.json`: dtype `METADATA`, (samples,). shards: the shard of each sample.
 
     Raises `FreelightError` if a row does not lie within its shard, or is longer than `MAX_METADATA`.
     """
-    try:
-        table: npt.NDArray[np.void] = read_array(path, Array(METADATA, (info.samples,)), remedy=REMEDY)
-    except FileNotFoundError:
-        raise FreelightError(f"{path} is missing; {REMEDY}") from None
-    if hashlib.sha256(path.read_bytes()).hexdigest() != info.files.get(path.name):
-        raise FreelightError(f"{path} was changed after it was written; {REMEDY}")
+    table = read_listed(path, Array(METADATA, (info.samples,)), info)
     room = np.array([shard.bytes for shard in info.shards])[shards] - table["length"]
     offsets = table["offset"].astype(np.int64)  # a value too large becomes negative
     _check_rows(path, table, "length", table["length"] > MAX_METADATA, 0, MAX_METADATA)
