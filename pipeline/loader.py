@@ -418,7 +418,7 @@ class Loader(IterableDataset[Any]):
             self._reader,
             image_size=side_of(self.split.sizes),
             statistics=self.statistics,
-            share_size=min(-(-self.batch_size // self.world_size) + (self.mix is not None), self._plan.images),
+            share_size=min(-(-self.batch_size // self.world_size) + self._dealing().mixes, self._plan.images),
             num_threads=self.num_threads,
             prefetch=self.prefetch,
             device=self.device,
