@@ -20,6 +20,7 @@ from .manifest import (
     sources_name,
     values_name,
 )
+from .presence import check_presence, sizes_in
 from .schema import BOX, BOXES, DTYPES, MAX_DIMENSIONS, MAX_ROW, NUMBERS, is_base, is_field_name
 from .sizes import common_side, summarize_sizes
 from .split import Split
@@ -49,6 +50,7 @@ __all__ = [
     "Split",
     "SplitInfo",
     "TarWriter",
+    "check_presence",
     "common_side",
     "index_line",
     "index_name",
@@ -60,6 +62,7 @@ __all__ = [
     "read_keys",
     "samples_name",
     "shard_name",
+    "sizes_in",
     "sources_name",
     "summarize_sizes",
     "to_schema_1",

@@ -36,10 +36,12 @@ from ..dataset import (
     Manifest,
     ShardInfo,
     SplitInfo,
+    check_presence,
     common_side,
     index_name,
     metadata_name,
     samples_name,
+    sizes_in,
     sources_name,
     summarize_sizes,
 )
@@ -208,6 +210,7 @@ def _check_finished(source: TarSource, out: Path) -> Manifest:
         for shard in () if split.base else manifest.splits[split.name].shards:
             if (link := out / shard.name).is_symlink() and (target := os.readlink(link)) not in known:
                 raise FreelightError(f"{out} is a finished dataset of other tars ({target}); choose another `out`")
+    check_presence(manifest, sizes_in(out), out, remedy="put it back, or index the tars again")
     if (out / PARTIAL).is_dir():  # left by a stop after the manifest was written
         shutil.rmtree(out / PARTIAL)
     return manifest

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..base import FreelightError, naming_pictures, noting_pictures, run_tasks
-from ..dataset import MANIFEST, Manifest
+from ..dataset import MANIFEST, Manifest, check_presence
 from ..sources import OrderedSource, RescaledSegment, Source, rescale_in_order
 from .dealing import ShardTask, deal_shards
 from .finishing import finish_dataset
@@ -155,7 +155,10 @@ def _segments_in(staging: Path | None, source: OrderedSource, output: Output, pl
 def _check_finished(
     source: Source | OrderedSource, output: Output, settings: ShardSettings, described: dict[str, Any]
 ) -> Manifest:
-    """Return the manifest of a finished dataset. Raises `FreelightError` for another source or other settings."""
+    """Return the manifest of a finished dataset.
+
+    Raises `FreelightError` for another source or other settings, and if a file is missing or a shard is cut short.
+    """
     manifest = Manifest.load(output.folder)
     if isinstance(source, Source):
         settings = settings.resolve(source)
@@ -170,6 +173,9 @@ def _check_finished(
             f"{output.url or output.folder} is a finished dataset with other settings or another source "
             f"({describe_changes(before, now)}); choose another `out`"
         )
+    check_presence(
+        manifest, output.sizes(), output.url or output.folder, remedy="copy it back, or make the dataset again"
+    )
     output.remove(PARTIAL)  # left by a stop after the manifest was written
     return manifest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..base import MAX_JSON, FreelightError, ask_store, is_plain_name, naming_file
-from ..dataset import MANIFEST
+from ..dataset import MANIFEST, sizes_in
 from .plan import PARTIAL, PLAN
 
 T = TypeVar("T")
@@ -39,6 +39,18 @@ class Output:
             return int(files.size(f"{root}/{name}")) if files.exists(f"{root}/{name}") else None
 
         return _ask(self.url, size)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the sizes in bytes of the dataset's files, by name: from one listing, not a question for each."""
+        if self.url is None:
+            return sizes_in(self.folder)
+
+        def sizes(files: Any, root: str) -> dict[str, int]:
+            files.invalidate_cache()
+            found = (entry for entry in files.ls(root, detail=True) if entry["type"] == "file")
+            return {entry["name"].rpartition("/")[2]: int(entry["size"]) for entry in found}
+
+        return _ask(self.url, sizes)
 
     def publish(self, *names: str) -> None:
         """Upload files of `folder` to the URL, if there is one, in this order."""

@@ -83,6 +83,23 @@ def test_running_again_on_a_finished_dataset_changes_nothing(source: Source, sma
     assert identities(small) == before
 
 
+@pytest.mark.parametrize("url", [False, True], ids=["folder", "url"])
+def test_a_finished_dataset_that_lacks_a_file_or_has_a_cut_shard_is_said(
+    url: bool, source: Source, small: Path, tmp_path: Path
+) -> None:
+    """By names and sizes alone, so that it takes a moment."""
+    out = Path(shutil.copytree(small, tmp_path / "out"))
+    (out / "train-000002.tar").unlink()
+    os.truncate(out / "val-000000.tar", 1000)
+    with pytest.raises(
+        FreelightError, match=r"out: train-000002\.tar is missing, and 1 other files? .*; copy it back, or make"
+    ):
+        make_shards(source, f"file://{out}" if url else out, SMALL)
+    (out / "train-000002.tar").write_bytes((small / "train-000002.tar").read_bytes())
+    with pytest.raises(FreelightError, match=r"out: val-000000\.tar has 1000 bytes, not \d+; copy it back"):
+        make_shards(source, f"file://{out}" if url else out, SMALL)
+
+
 OTHER = {
     "seed": replace(SMALL, seed=1),
     "limit": replace(SMALL, limit=50),

@@ -90,6 +90,9 @@ def test_a_second_run_keeps_the_dataset_and_other_tars_or_settings_are_refused(
     moved = shutil.copytree(foreign_tars, tmp_path / "moved")
     with pytest.raises(FreelightError, match=r"is a finished dataset of other tars \(.*train-0000.tar\)"):
         index_shards(list_tars(splits_of(moved)), out)
+    (out / "train-000001.idx").unlink()
+    with pytest.raises(FreelightError, match=r"train-000001.idx is missing; put it back, or index the tars again"):
+        index_shards(list_tars(splits_of(foreign_tars)), out)
 
 
 def test_a_stopped_run_keeps_what_is_done_and_ends_with_the_same_bytes(
