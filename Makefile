@@ -24,8 +24,9 @@ test: install
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "slow and not gpu and not faults and not fuzz"
 
-test-gpu: install
-	$(BIN)/pytest -m gpu
+# With what is installed, in VENV or else on the PATH: often a torch and a DALI that suit the card's driver.
+test-gpu:
+	$(or $(wildcard $(BIN)/pytest),pytest) -m gpu
 
 # Each fault hits an installed command in a real process. As root it also mounts small and read-only disks.
 faults: install

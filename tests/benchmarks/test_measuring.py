@@ -17,7 +17,7 @@ from benching import call, script
 
 from freelight.benchmarks import shards
 from freelight.benchmarks.command import benchmark
-from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
 from freelight.benchmarks.process import process_contender
 from freelight.benchmarks.report import Figure, Floor, Report
 from freelight.benchmarks.timing import Contender, Lap, Timings, interleave, one_core, timed
@@ -234,3 +234,15 @@ def test_a_contender_that_dies_says_why(tmp_path: Path) -> None:
         assert contender.lap is not None
         with pytest.raises(FreelightError, match="exit code 9: out of memory"):
             contender.lap()
+
+
+@pytest.mark.parametrize("wheel", ["nvidia-dali-cuda120", "nvidia-dali-cuda130"])
+def test_the_version_of_dali_is_that_of_the_installed_wheel(
+    wheel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For CUDA 12 another wheel is installed than the one that `setup.cfg` names."""
+    folder = tmp_path / f"{wheel.replace('-', '_')}-2.3.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {wheel}\nVersion: 2.3.0\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert machine_facts((DALI_WHEEL,))["versions"][wheel] == "2.3.0"

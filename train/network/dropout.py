@@ -13,7 +13,8 @@ class DropoutMasks:
     """The masks of one training step: a pure function of (seed, step, layer), the same on one column and two.
 
     batch: images in the whole batch; None: all of them are on this process. first: index in the batch of this process's
-    first image. The masks depend on the kind of device, because torch's generators do.
+    first image. The masks also depend on the device: the CPU draws others than a GPU, and each model of GPU its own,
+    because `torch.rand` shares its numbers among as many threads as the GPU runs.
     """
 
     seed: int

@@ -16,6 +16,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, Proces
 
 from ...shards import FreelightError
 from ...shards.base import atomic_write, describe_os_error, exit_with_parent, whole_number
+from .arithmetic import arithmetic
 from .mesh import Mesh
 from .signals import StopRequest
 
@@ -65,7 +66,7 @@ def launch(
             "start fewer, or set `backend` to gloo"
         )
     use_large_pages()
-    torch.backends.cudnn.deterministic = True  # a resumed run must compute the same bits
+    work = functools.partial(_exactly, work)
     if started or processes == 1:
         with StopRequest() as stop:
             if processes == 1:
@@ -75,6 +76,12 @@ def launch(
     else:
         stop = _spawn(work, processes, columns, backend, remedy)
     return signal.Signals(stop.number) if stop.number else None
+
+
+def _exactly(work: Work, mesh: Mesh, device: str, stop: StopRequest) -> None:
+    """Do `work` with the settings of torch that a process does not get from the one that starts it."""
+    with arithmetic():
+        work(mesh, device, stop)
 
 
 def _join_torchrun(work: Work, processes: int, columns: int, backend: str, stop: StopRequest, remedy: str) -> None:

@@ -20,7 +20,7 @@ from freelight.benchmarks.loading import (
     ratio_figure,
     ratio_floor,
 )
-from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
 from freelight.benchmarks.mixing import GROUP, LERP, LERP_OUT, MIXED_SHARE, MIXUP, SHARE, measure_mixing
 from freelight.benchmarks.op_costs import measure_ops
 from freelight.benchmarks.peers import HOME
@@ -129,7 +129,7 @@ def command(images: Path, batch_size: int, peers: Path, rounds: int) -> Report:
     them to float32 on the CPU. Then measures what each op adds to the loader's graph per image, on one thread; blending
     against one torch.lerp; and what mixing costs one of two ranks.
     """
-    machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
+    machine = machine_facts((DALI_WHEEL, "torch", "numpy"))
     several: list[Timings] = []
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
         dataset = _make_squares(images, Path(folder, "squares"))

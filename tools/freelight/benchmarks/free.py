@@ -9,7 +9,7 @@ import click
 import torch
 
 from freelight.benchmarks.command import benchmark
-from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
 from freelight.benchmarks.report import Figure, Floor, Report
 from freelight.benchmarks.step import Step, random_batch
 from freelight.benchmarks.timing import Contender, Lap, interleave, timed
@@ -33,7 +33,7 @@ def command(shards: Path, batch_size: int, steps: int, rounds: int) -> Report:
     """
     use_large_pages()
     torch.set_num_threads(2)
-    machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
+    machine = machine_facts((DALI_WHEEL, "torch", "numpy"))
     recipe, dataset, statistics = RECIPES["paper"], Dataset(shards), Statistics.load(shards)
     step = Step(recipe, compile_=True)
     transforms = {PLAIN: recipe.evaluation_transform(views=1), AUGMENTED: recipe.training_transforms().at(0)}

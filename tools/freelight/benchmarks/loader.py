@@ -14,7 +14,7 @@ import click
 
 from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.loading import Part
-from freelight.benchmarks.machine import CHECKOUT, machine_facts
+from freelight.benchmarks.machine import CHECKOUT, DALI_WHEEL, machine_facts
 from freelight.benchmarks.peers import HOME, find_peer
 from freelight.benchmarks.process import freelight_alone
 from freelight.benchmarks.random_crops import measure_random_crops
@@ -77,7 +77,7 @@ def command(
     """
     if not shards and not images:
         raise FreelightError("there is nothing to load; give `shards`, `images` or both")
-    machine = machine_facts(("nvidia-dali-cuda130", "torch", "numpy"))
+    machine = machine_facts((DALI_WHEEL, "torch", "numpy"))
     parts: list[Part] = []
     floors: list[Floor] = []
     if shards:

@@ -17,9 +17,14 @@ _TOP = Path(__file__).resolve().parents[3]
 CHECKOUT = _TOP if (_TOP / "setup.cfg").is_file() else None
 """The checkout that this code is in; None when it is installed from a wheel."""
 
+DALI_WHEEL = "nvidia-dali"
+
 
 def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
-    """Return CPU model, usable cores, memory (GB), load average, versions, git revision (+: changed files), date."""
+    """Return CPU model, usable cores, memory (GB), load average, versions, git revision (+: changed files), date.
+
+    distributions: whose versions are wanted; `DALI_WHEEL` stands for the wheel of it that is installed.
+    """
     return {
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
@@ -27,10 +32,19 @@ def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {"freelight": __version__, **{name: metadata.version(name) for name in distributions}},
+        "versions": {"freelight": __version__, **dict(map(_version, distributions))},
         "revision": _revision(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _version(distribution: str) -> tuple[str, str]:
+    """Return a distribution's name and version."""
+    if distribution == DALI_WHEEL:  # one of several wheels, by the version of CUDA
+        distribution = next(
+            found.name for found in metadata.distributions() if found.name.startswith("nvidia-dali-cuda")
+        )
+    return distribution, metadata.version(distribution)
 
 
 BUSY_PERCENT = 15
