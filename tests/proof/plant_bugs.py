@@ -125,9 +125,19 @@ BUGS = (
     Bug(
         name="SGD: the learning rate is outside the velocity, as in torch.optim",
         edits=(
-            (r"add_\(weight, alpha=-self\.decays\[name\] \* learning_rate\)", "add_(weight, alpha=-self.decays[name])"),
-            (r"add_\(weight\.grad, alpha=-learning_rate\)", "add_(weight.grad, alpha=-1.0)"),
-            (r"weight\.add_\(self\.velocity\[name\]\)", "weight.add_(self.velocity[name], alpha=learning_rate)"),
+            (r"weights, alpha=-decay \* learning_rate\)", "weights, alpha=-decay)"),
+            (r"gradients, alpha=-learning_rate\)", "gradients, alpha=-1.0)"),
+            (r"_foreach_add_\(weights, velocities\)", "_foreach_add_(weights, velocities, alpha=learning_rate)"),
+        ),
+        alternatives=(
+            (
+                (
+                    r"add_\(weight, alpha=-self\.decays\[name\] \* learning_rate\)",
+                    "add_(weight, alpha=-self.decays[name])",
+                ),
+                (r"add_\(weight\.grad, alpha=-learning_rate\)", "add_(weight.grad, alpha=-1.0)"),
+                (r"weight\.add_\(self\.velocity\[name\]\)", "weight.add_(self.velocity[name], alpha=learning_rate)"),
+            ),
         ),
         tests=("test_optimizer.py",),
     ),

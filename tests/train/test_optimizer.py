@@ -86,3 +86,24 @@ def test_weights_biases_and_layers_have_their_own_decay_and_rate_and_frozen_ones
     expected = {"conv2.weight": 0.9 - 0.01 - 0.1, "conv2.bias": 0.9 - 0.2, "fc8.weight": 0.9 - 0.05 - 0.1}
     assert velocity == pytest.approx({**expected, "conv1.weight": 1.0})
     assert optimizer.parameters["conv1.weight"].item() == 1
+
+
+def test_parameters_updated_together_get_the_bits_of_one_after_the_other() -> None:
+    """In float32, for parameters of three groups, among them one of another dtype."""
+    generator = torch.Generator().manual_seed(2)
+    names, recipe = ("conv1.weight", "conv1.bias", "fc8.weight", "fc8.bias"), Recipe(bias_weight_decay=0)
+    rates = {"conv1.weight": 0.01, "conv1.bias": 0.02, "fc8.weight": 0.01, "fc8.bias": 0.02}
+    given = {name: torch.randn(37, 5, generator=generator) for name in names}
+    given["fc8.weight"] = given["fc8.weight"].double()
+    optimizer = PaperSGD([(name, torch.nn.Parameter(start.clone())) for name, start in given.items()], recipe)
+    expected = {name: (start.clone(), torch.zeros_like(start)) for name, start in given.items()}
+    for _ in range(5):
+        for name, parameter in optimizer.parameters.items():
+            parameter.grad = torch.randn(37, 5, generator=generator).to(parameter.dtype)
+            w, v = expected[name]
+            v.mul_(0.9).add_(w, alpha=-optimizer.decays[name] * rates[name]).add_(parameter.grad, alpha=-rates[name])
+            w.add_(v)
+        optimizer.step(rates.get)
+    for name, (w, v) in expected.items():
+        assert torch.equal(optimizer.parameters[name], w), name
+        assert torch.equal(optimizer.velocity[name], v), name
