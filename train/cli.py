@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from ..shards import Dataset
-from ..shards.base import reports_errors, say, with_cache
+from ..shards.base import OutputFile, reports_errors, say, with_cache
 from .config import TrainingConfig
 from .describe import describe
 from .fit import fit
-from .recipes import RECIPES, recipe_table
+from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, write_recipe
 
 
 @click.command(name="train")
@@ -30,14 +30,18 @@ from .recipes import RECIPES, recipe_table
     help="Checkpoint to copy a new run's layers from, where shapes fit.",
 )
 @click.option(
-    "--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True, help="Named set of all settings."
+    "--recipe",
+    default="paper",
+    show_default=True,
+    metavar="NAME",
+    help=f"Named set of all settings ({', '.join(RECIPES)}), or your own FILE.toml.",
 )
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change one setting of the recipe; repeat it for several.",
+    help="Change one setting of the recipe; repeat it for several. --show-recipe prints all.",
 )
 @click.option("--epochs", type=int, help="Maximum number of epochs. [default: the recipe's]")
 @click.option("--batch-size", type=int, help="Images per step, over all replicas. [default: the recipe's]")
@@ -87,7 +91,13 @@ from .recipes import RECIPES, recipe_table
 @click.option(
     "--channels-last", is_flag=True, help="Store activations channels-last in memory; measure whether it helps."
 )
-@click.option("--show-recipe", type=click.Choice(list(RECIPES)), help="Print the settings of a recipe, and exit.")
+@click.option("--show-recipe", metavar="NAME", help="Print what a recipe does and all its settings, and exit.")
+@click.option(
+    "--save-recipe",
+    type=OutputFile(".toml"),
+    metavar="FILE.toml",
+    help="Write the recipe with its changes, as a file for --recipe, and exit.",
+)
 @click.option("--describe", "describes", is_flag=True, help="Print the network as in the paper's Figure 2, and exit.")
 @reports_errors
 def main(
@@ -115,6 +125,7 @@ def main(
     compile_: bool,
     channels_last: bool,
     show_recipe: str | None,
+    save_recipe: Path | None,
     describes: bool,
 ) -> None:
     """Train AlexNet on a dataset, or resume a stopped run.
@@ -124,8 +135,13 @@ def main(
     """
     short = {"epochs": epochs, "batch_size": batch_size, "width": width}
     overrides = [*settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
-    chosen = RECIPES[show_recipe or recipe].override(overrides)
-    if show_recipe:
+    chosen = find_recipe(recipe) if show_recipe is None else find_recipe(show_recipe, "show_recipe")
+    chosen = chosen.override(overrides)
+    if save_recipe is not None:
+        write_recipe(chosen, save_recipe)
+        say(f"{save_recipe}: {name_with_changes(chosen)}; train --recipe {save_recipe} trains by it")
+        return
+    if show_recipe is not None:
         say(recipe_table(chosen))
         return
     if describes:

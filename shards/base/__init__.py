@@ -1,6 +1,6 @@
 """What every package needs: errors, atomic writes, checked arguments and reads, locks, executors, the console."""
 
-from .arguments import check_fields, instance_of, whole_number
+from .arguments import check_fields, instance_of, setting, whole_number
 from .arrays import Array, map_array, parse_array, read_array, read_arrays
 from .at_hand import naming_pictures, noting_pictures
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
@@ -108,6 +108,7 @@ __all__ = [
     "retry",
     "run_tasks",
     "say",
+    "setting",
     "sha256_text",
     "text",
     "watch_counts",

@@ -38,6 +38,11 @@ def instance_of(kind: type[T], name: str, value: object) -> T:
     return value
 
 
+def setting(default: T, meaning: str) -> T:
+    """Return a dataclass field with this default, which must be hashable, and its meaning for the user."""
+    return dataclasses.field(default=default, metadata={"meaning": meaning})
+
+
 def check_fields(settings: Any, *names: str) -> None:
     """Raise `FreelightError` unless the fields of a dataclass have values of their annotated types.
 

@@ -69,6 +69,7 @@ class Corpus:
         self._unfinished()
         self._indexed()
         self._claims()
+        self.run("train --recipe source --set layer_rates=conv:0.1,fc8:2 --save-recipe recipe.toml")
 
     def run(self, line: str, *, code: int = 0) -> str:
         """Run a command in the folder, which must end with `code`; return its output."""

@@ -129,6 +129,7 @@ COMMANDS = {
     "pca indexed": Command("freelight compute-pca --shards indexed --out ../out/x.npz"),
     "make from indexed": Command(f"{MAKE} --images indexed"),
     "make from dataset": Command(f"{MAKE} --images dataset"),
+    "read recipe": Command("train --recipe recipe.toml --save-recipe ../out/x.toml"),
     "make ilsvrc order": Command(f"{MAKE} --images ilsvrc2012 --label-order ilsvrc --dry-run"),
 }
 
@@ -211,6 +212,7 @@ KINDS = {
     "metrics": Kind(
         {"run/metrics.jsonl": ("json lines", "json lines", "bytes")}, ("report", "report", "full report", "resume")
     ),
+    "recipe": Kind({"recipe.toml": ("words", "words", "bytes")}, ("read recipe",)),
     "environment": Kind({"run/environment.json": ("json", "json", "bytes")}, ("report", "resume")),
     "claim": Kind({"claim/cnn2010-ten-views.json": ("json", "bytes")}, ("plan",)),
     "devkit": Kind(

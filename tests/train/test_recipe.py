@@ -69,12 +69,13 @@ def test_settings_are_changed_by_name_and_type_and_the_rest_stay() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("widht=3", r"`settings` 'widht=3': there is no setting widht; did you mean width\?"),
         (
-            "batchsize=4",
-            r"`settings` 'batchsize=4': expected key=value with a key of: crop_size, crops, flip_probability, ",
+            "qq=3",
+            "there is no setting qq; there are: crop_size, crops, flip_probability, .* upper_conv_std, initial_bias",
         ),
-        ("name=mine", "expected key=value with a key of: "),
-        ("epochs", "`settings` 'epochs': expected key=value"),
+        ("header=mine", "there is no setting header"),
+        ("epochs", "`settings` 'epochs': expected key=value; `show_recipe` prints all keys"),
         ("epochs=1.5", "`settings` 'epochs=1.5': epochs takes a whole number"),
         ("momentum=much", "`settings` 'momentum=much': momentum takes a number"),
         ("lighting=bright", "lighting takes one of eigenvalue, std, off"),
@@ -124,11 +125,11 @@ ROWS = {
 
 
 def shown(name: str, *more: str) -> tuple[str, dict[str, str]]:
-    """Return the header and the rows that --show-recipe prints."""
+    """Return the header and the topics that --show-recipe prints."""
     result = CliRunner().invoke(main, ["--show-recipe", name, *more])
     assert result.exit_code == 0, result.output
-    header, _, table = result.stdout.partition("\n\n")
-    lines = (line.split("  ", 1) for line in table.splitlines())
+    header, topics, _ = result.stdout.split("\n\n")
+    lines = (line.split("  ", 1) for line in topics.splitlines())
     return header, {row: text.strip() for row, text in lines}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from ...shards import FreelightError
-from ...shards.base import check_fields
+from ...shards.base import check_fields, setting
 from .layers import (
     Activation,
     Convolution,
@@ -33,35 +33,27 @@ REMOVABLE = ("conv2", "conv3", "conv4", "conv5")
 class NetworkConfig:
     """The options that decide a network's layers. The number of classes comes with the data.
 
-    For every architecture. architecture: `alexnet`; `half`, one column on one GPU (paper section 5.1: conv5, fc6 and
-    fc7 keep the size that they have in two columns); `no-links`, two columns that are connected in the last layer only
-    (the 2012 code's #150: 4096 neurons per column in fc6 and 2048 in fc7, by its published number of parameters); or
-    one of that code's networks for CIFAR-10. width: factor on the maps and neurons of every layer but the last.
-    activation: `relu` or `tanh`.
-
-    normalization: `paper`, response normalisation with the paper's constants; `source`, with those of the 2012 code
-    (alpha divided by the 5 maps) and a second normalisation, within maps, after that of conv2; `none`. The CIFAR-10
-    networks have their own, which `none` removes.
-
-    Only for the first three architectures. conv1_order: of the layers after conv1. pooling: window/stride. removed:
-    names of convolutions to leave out, separated by commas. sixth_conv: adds a convolution after the last pooling.
-    bottleneck: adds a linear layer of 1024 neurons per column before the last (the 2012 code's network for the 21,843
-    classes of Fall 2011). dropout: probability in fc6 and fc7. upper_conv_std: standard deviation of the initial
-    weights of conv3, conv4 and conv5. initial_bias: of conv2, conv4, conv5, conv6, fc6 and fc7; 0 elsewhere.
+    architecture: `alexnet`; `half`, one column on one GPU (paper section 5.1: conv5, fc6 and fc7 keep the size that
+    they have in two columns); `no-links`, two columns that are connected in the last layer only (the 2012 code's #150:
+    4096 neurons per column in fc6 and 2048 in fc7, by its published number of parameters); or one of that code's
+    networks for CIFAR-10. normalization: `source` divides alpha by the 5 maps, and has a second normalisation, within
+    maps, after that of conv2; the CIFAR-10 networks have their own, which `none` removes. bottleneck: as in the 2012
+    code's network for the 21,843 classes of Fall 2011. The meaning of each option stands beside its default; the
+    CIFAR-10 networks have only the first four.
     """
 
-    architecture: Architecture = "alexnet"
-    width: float = 1.0
-    activation: ActivationName = "relu"
-    normalization: Normalization = "paper"
-    conv1_order: Conv1Order = "relu-norm-pool"
-    pooling: PoolingSize = "3/2"
-    removed: str = ""
-    sixth_conv: bool = False
-    bottleneck: bool = False
-    dropout: float = 0.5
-    upper_conv_std: float = 0.01
-    initial_bias: float = 1.0
+    architecture: Architecture = setting("alexnet", "network of the paper, a variant, or a 2012 network for CIFAR-10")
+    width: float = setting(1.0, "factor on the maps and neurons of every layer but the last")
+    activation: ActivationName = setting("relu", "function after each layer with weights but the last")
+    normalization: Normalization = setting("paper", "response normalisation: the paper's, the 2012 code's, or none")
+    conv1_order: Conv1Order = setting("relu-norm-pool", "of the layers after conv1")
+    pooling: PoolingSize = setting("3/2", "window/stride of the pooling, pixels")
+    removed: str = setting("", "convolutions to leave out, of conv2, conv3, conv4, conv5, separated by commas")
+    sixth_conv: bool = setting(False, "adds a convolution after the last pooling")
+    bottleneck: bool = setting(False, "adds a linear layer of 1024 neurons per column before the last")
+    dropout: float = setting(0.5, "probability in fc6 and fc7")
+    upper_conv_std: float = setting(0.01, "standard deviation of the initial weights of conv3, conv4 and conv5")
+    initial_bias: float = setting(1.0, "initial bias of conv2, conv4, conv5, conv6, fc6 and fc7; 0 elsewhere")
 
     def __post_init__(self) -> None:
         check_fields(self)

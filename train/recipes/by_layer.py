@@ -20,7 +20,7 @@ class ByLayer:
         return max(matches)[1] if matches else default
 
     def __str__(self) -> str:
-        return ",".join(f"{prefix}:{number:g}" for prefix, number in self.numbers)
+        return ",".join(f"{prefix}:{number}" for prefix, number in self.numbers)
 
     @classmethod
     def parse(cls, text: str) -> "ByLayer":

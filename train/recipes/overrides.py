@@ -1,19 +1,23 @@
-"""Settings as text, `key=value`: which keys there are, and how a value is read."""
+"""Settings as text, `key=value`: which keys there are, how a value is read and written, and what it may be."""
 
+import dataclasses
+import difflib
+from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .by_layer import ByLayer
 
 Epochs = tuple[int, ...]
 
-EXPECTED = {
+_TAKES = {
     int: "a whole number",
     float: "a number",
+    bool: "true or false",
+    str: "text",
     int | None: "a whole number, or none",
     Epochs: "whole numbers, separated by commas",
     ByLayer: "numbers by layer, as conv:0.1,fc8:2",
 }
-"""What a setting of each type takes, for error messages."""
 
 
 def settable(owner: type) -> dict[str, Any]:
@@ -21,19 +25,30 @@ def settable(owner: type) -> dict[str, Any]:
     return {key: kind for key, kind in get_type_hints(owner).items() if key not in ("name", "network", "header")}
 
 
+def meanings(owner: type) -> dict[str, str]:
+    """Return what each setting of `Recipe` or of `NetworkConfig` means."""
+    return {field.name: field.metadata["meaning"] for field in dataclasses.fields(owner) if field.metadata}
+
+
+def takes(kind: Any) -> str:
+    """Return what a setting of this type takes, in words."""
+    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else _TAKES[kind]
+
+
+def nearest(key: str, keys: Iterable[str]) -> str:
+    """Return the question for the most similar of `keys`; without one, all of them."""
+    keys = list(keys)
+    found = difflib.get_close_matches(key, keys, n=1)
+    return f"did you mean {found[0]}?" if found else f"there are: {', '.join(keys)}"
+
+
 def read_value(text: str, kind: Any) -> Any:
     """Read a setting's value; raises `ValueError` with what the setting takes."""
-    if get_origin(kind) is Literal:
-        if text not in get_args(kind):
-            raise ValueError(f"one of {', '.join(get_args(kind))}")
-        return text
-    if kind is str:
-        return text
-    if kind is bool:
-        if text not in ("true", "false"):
-            raise ValueError("true or false")
-        return text == "true"
     try:
+        if get_origin(kind) is Literal:
+            return {choice: choice for choice in get_args(kind)}[text]
+        if kind is bool:
+            return {"true": True, "false": False}[text]
         if kind is ByLayer:
             return ByLayer.parse(text)
         if kind == Epochs:
@@ -41,5 +56,12 @@ def read_value(text: str, kind: Any) -> Any:
         if kind == int | None:
             return None if text == "none" else int(text)
         return kind(text)
-    except ValueError:
-        raise ValueError(EXPECTED[kind]) from None
+    except (ValueError, KeyError):
+        raise ValueError(takes(kind)) from None
+
+
+def write_value(value: Any) -> str:
+    """Return the text that `read_value` reads as `value`."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

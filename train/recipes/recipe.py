@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from ...pipeline import CenterCrop, Lighting, LightingMode, Order, RandomCrop, Schedule, TenCrop, Transform
 from ...shards import FreelightError
-from ...shards.base import check_fields
+from ...shards.base import check_fields, setting
 from ...shards.images import MAX_SIDE
 from ..network.architectures import NetworkConfig
 from .by_layer import ByLayer
 from .header import Header
-from .overrides import Epochs, read_value, settable
+from .overrides import Epochs, nearest, read_value, settable
 
 RateSchedule = Literal["plateau", "steps", "exponential"]
 MeanImage = Literal["image", "center window"]
@@ -25,63 +25,59 @@ Precision = Literal["float32", "bfloat16", "float64"]
 class Recipe:
     """All settings that decide the result of training. The defaults are the recipe `paper` (paper section 5).
 
-    Epochs are counted from 0: "at epoch 25" means after 25 epochs.
+    The meaning of each setting stands beside its default, and `train --show-recipe` prints it. Epochs are counted from
+    0: "at epoch 25" means after 25 epochs.
 
     name: free to choose. header: text about the recipe; equality and resuming ignore it. network: see `NetworkConfig`.
-
-    Augmentation. crop_size: side of the crops, pixels. crops: in training, `random` or always `center`.
-    flip_probability: of a horizontal flip. mean: what is subtracted, see `Transform`. shared_crops: this many
-    consecutive samples, in the order of the shards, share crop and flip. order: `global`, a new permutation each epoch,
-    or `sequential`, the order of the shards. lighting, lighting_strength, lighting_divisor: see `Lighting`.
-    lighting_off_epoch: no lighting noise from this epoch on.
-
-    Update rule. batch_size: images per step, over all replicas. epochs: maximum number. momentum.
-    learning_rate, weight_decay: of weights. bias_learning_rate, bias_weight_decay: of biases. layer_rates: factors of
-    the learning rate by layer (`conv:0.1,fc8:2`). layer_decays: weight decays by layer. precision: `float32`;
-    `bfloat16`, by autocast; or `float64`, for checks.
-
-    Learning rates. schedule: `plateau` divides all rates by `plateau_factor` after `plateau_epochs` epochs without a
-    new lowest centre-view top-1 error on val; training ends at the plateau after `plateau_drops` such drops. `steps`
-    divides the rates of weights by 10 at each of `drop_epochs`, and those of biases at each of `bias_drop_epochs`.
-    `exponential` divides the rates of weights by `exponential_factor` in all, in equal ratios over `exponential_steps`
-    equal parts of the epochs. conv1_slow_epoch: from this epoch on, conv1's rate is `conv1_slow_rate`.
-    conv1_freeze_epoch: from this epoch on, conv1 is not updated.
     """
 
     name: str = "paper"
     header: Header = field(default_factory=Header, compare=False)
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    crop_size: int = 224
-    crops: Crops = "random"
-    flip_probability: float = 0.5
-    mean: MeanImage = "image"
-    shared_crops: int = 1
-    order: Order = "global"
-    lighting: LightingMode = "eigenvalue"
-    lighting_strength: float = 0.1
-    lighting_divisor: float = 1.0
-    lighting_off_epoch: int | None = None
-    batch_size: int = 128
-    epochs: int = 90
-    momentum: float = 0.9
-    learning_rate: float = 0.01
-    bias_learning_rate: float = 0.01
-    weight_decay: float = 0.0005
-    bias_weight_decay: float = 0.0005
-    layer_rates: ByLayer = field(default_factory=ByLayer)
-    layer_decays: ByLayer = field(default_factory=ByLayer)
-    schedule: RateSchedule = "plateau"
-    plateau_epochs: int = 5
-    plateau_factor: float = 10.0
-    plateau_drops: int = 3
-    drop_epochs: Epochs = ()
-    bias_drop_epochs: Epochs = ()
-    exponential_factor: float = 250.0
-    exponential_steps: int = 4
-    conv1_slow_epoch: int | None = None
-    conv1_slow_rate: float = 1e-5
-    conv1_freeze_epoch: int | None = None
-    precision: Precision = "float32"
+
+    crop_size: int = setting(224, "side of the crops, pixels")
+    crops: Crops = setting("random", "place of training crops")
+    flip_probability: float = setting(0.5, "of a horizontal flip in training, 0..1")
+    mean: MeanImage = setting(
+        "image", "what is subtracted: the mean image, cropped and flipped as the image is, or always its centre window"
+    )
+    shared_crops: int = setting(1, "this many consecutive samples, in the order of the shards, share crop and flip")
+    order: Order = setting("global", "of samples: a new permutation each epoch, or the order of the shards")
+    lighting: LightingMode = setting(
+        "eigenvalue", "noise along the RGB eigenvectors: the paper's size, the 2012 code's, or none"
+    )
+    lighting_strength: float = setting(0.1, "standard deviation of the draws of the lighting noise")
+    lighting_divisor: float = setting(1.0, "divides images with lighting noise, after the mean is subtracted")
+    lighting_off_epoch: int | None = setting(None, "no lighting noise from this epoch on")
+
+    batch_size: int = setting(128, "images per step, over all replicas")
+    epochs: int = setting(90, "maximum number of epochs")
+    momentum: float = setting(0.9, "share of the last update that the next one keeps")
+    learning_rate: float = setting(0.01, "first learning rate of weights")
+    bias_learning_rate: float = setting(0.01, "first learning rate of biases")
+    weight_decay: float = setting(0.0005, "of weights, times their learning rate")
+    bias_weight_decay: float = setting(0.0005, "of biases, times their learning rate")
+    layer_rates: ByLayer = setting(ByLayer(), "factors of the learning rate, by layer")
+    layer_decays: ByLayer = setting(ByLayer(), "weight decays that differ, by layer")
+
+    schedule: RateSchedule = setting(
+        "plateau", "of the learning rates: by the validation error, by drops at epochs, or in equal ratios"
+    )
+    plateau_epochs: int = setting(
+        5, "with plateau: all rates drop after this many epochs without a new lowest centre-view top-1 error on val"
+    )
+    plateau_factor: float = setting(10.0, "with plateau: the divisor of each drop")
+    plateau_drops: int = setting(3, "with plateau: training ends at the plateau after this many drops")
+    drop_epochs: Epochs = setting((), "with steps: the rates of weights are divided by 10 at each of these epochs")
+    bias_drop_epochs: Epochs = setting(
+        (), "with steps and exponential: the rates of biases are divided by 10 at each of these epochs"
+    )
+    exponential_factor: float = setting(250.0, "with exponential: the rates of weights are divided by this in all")
+    exponential_steps: int = setting(4, "with exponential: number of equal parts of the epochs, one rate in each")
+    conv1_slow_epoch: int | None = setting(None, "from this epoch on, conv1 has the rate conv1_slow_rate")
+    conv1_slow_rate: float = setting(1e-5, "conv1's learning rate from conv1_slow_epoch on")
+    conv1_freeze_epoch: int | None = setting(None, "from this epoch on, conv1 is not updated")
+    precision: Precision = setting("float32", "of activations and gradients: bfloat16 by autocast, float64 for checks")
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -132,16 +128,18 @@ class Recipe:
         `FreelightError` for an unknown key, or a value of another type.
         """
         changes: dict[type, dict[str, Any]] = {Recipe: {}, NetworkConfig: {}}
-        for setting in settings:
-            key, separator, text = setting.partition("=")
+        for change in settings:
+            key, separator, text = change.partition("=")
             owner = next((owner for owner in changes if key in settable(owner)), None)
-            if not separator or owner is None:
+            if not separator:
+                raise FreelightError(f"`settings` {change!r}: expected key=value; `show_recipe` prints all keys")
+            if owner is None:
                 keys = [key for owner in changes for key in settable(owner)]
-                raise FreelightError(f"`settings` {setting!r}: expected key=value with a key of: {', '.join(keys)}")
+                raise FreelightError(f"`settings` {change!r}: there is no setting {key}; {nearest(key, keys)}")
             try:
                 changes[owner][key] = read_value(text, settable(owner)[key])
             except ValueError as error:
-                raise FreelightError(f"`settings` {setting!r}: {key} takes {error}") from None
+                raise FreelightError(f"`settings` {change!r}: {key} takes {error}") from None
         for key in ("learning_rate", "weight_decay"):
             if key in changes[Recipe] and getattr(self, key) == getattr(self, f"bias_{key}"):
                 changes[Recipe].setdefault(f"bias_{key}", changes[Recipe][key])

@@ -1,15 +1,45 @@
-"""A recipe as a table: one row for each setting in which published recipes differ (docs/design/paper.md section 6)."""
+"""A recipe as tables: what it does, one row for each topic in which published recipes differ, and all its settings.
 
+The rows of topics are those of docs/design/paper.md section 6.
+"""
+
+import textwrap
+
+from ..network.architectures import NetworkConfig
 from ..network.layers import Convolution, FullyConnected, NormalizeAcross, NormalizeWithin
+from .overrides import meanings, settable, takes, write_value
 from .recipe import Recipe
+
+_KEY_COLUMNS, _COLUMNS = 34, 118
 
 
 def recipe_table(recipe: Recipe) -> str:
-    """Return a recipe's header, an empty line, and the rows as lines of text."""
+    """Return a recipe's header, what it does, and its settings, as lines of text; empty lines stand between them."""
     rows = recipe_rows(recipe)
     width = max(map(len, rows))
     header = recipe.header.lines() or [f"recipe {recipe.name}"]
-    return "\n".join([*header, "", *(f"{name:{width}}  {value}" for name, value in rows.items())])
+    topics = [f"{name:{width}}  {value}" for name, value in rows.items()]
+    return "\n".join([*header, "", *topics, "", *setting_lines(recipe)])
+
+
+def setting_lines(recipe: Recipe) -> list[str]:
+    """Return `key = value   (what it may be) meaning` for each setting; `--set key=value` changes it."""
+    lines = []
+    for key, (value, choices, meaning) in described_settings(recipe).items():
+        start, more = f"{key} = {value}".ljust(_KEY_COLUMNS - 2) + "  ", " " * _KEY_COLUMNS
+        text = f"({choices}) {meaning}"
+        lines += textwrap.wrap(text, _COLUMNS, initial_indent=start, subsequent_indent=more, break_on_hyphens=False)
+    return lines
+
+
+def described_settings(recipe: Recipe) -> dict[str, tuple[str, str, str]]:
+    """Return of each setting, by key, its value as text, what it may be, and its meaning."""
+    values = recipe.settings()
+    return {
+        key: (write_value(values[key]), takes(kind).removeprefix("one of "), meanings(owner)[key])
+        for owner in (Recipe, NetworkConfig)
+        for key, kind in settable(owner).items()
+    }
 
 
 def recipe_rows(recipe: Recipe) -> dict[str, str]:

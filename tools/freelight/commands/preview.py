@@ -22,7 +22,7 @@ from freelight.shards.base import OutputFile, reports_errors, say, with_cache
 @click.option(
     "--transform",
     help="Transform to show: FILE.py:NAME or MODULE:NAME of a Transform, Views, a Schedule or a Recipe, whose code is "
-    "run; or the name of a recipe, such as paper.",
+    "run; or a recipe, such as paper or FILE.toml.",
 )
 @click.option("--mix", help="Mix to show too, on batches of --rows images: FILE.py:NAME or MODULE:NAME of a Mix.")
 @click.option("--rows", default=Preview.rows, show_default=True, help="Number of images shown.")
@@ -77,12 +77,16 @@ def command(
 def _find(named: str) -> Transform | Views | Schedule:
     """Return the transform that the option names."""
     from freelight.train import RECIPES, Recipe  # here, because it takes a second
+    from freelight.train.recipes import read_recipe
 
-    if ":" not in named and named not in RECIPES:
-        raise FreelightError(
-            f"`transform` (={named}) is neither a recipe ({', '.join(RECIPES)}) nor FILE.py:NAME or MODULE:NAME"
-        )
     if named in RECIPES:
         return RECIPES[named].training_transforms()
+    if named.endswith(".toml"):
+        return read_recipe(Path(named)).training_transforms()
+    if ":" not in named:
+        raise FreelightError(
+            f"`transform` (={named}) is neither a recipe ({', '.join(RECIPES)}, or FILE.toml) nor FILE.py:NAME or "
+            "MODULE:NAME"
+        )
     found = load_reference(named, "transform", Transform, Views, Schedule, Recipe)
     return found.training_transforms() if isinstance(found, Recipe) else found
