@@ -24,7 +24,7 @@ def test_the_executable_lists_its_benchmarks_and_refuses_others() -> None:
     result = call(main, "--help")
     assert result.exit_code == 0
     assert re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE) == [
-        *("shards", "pca", "index", "loader", "augment", "train", "free", "peers")
+        *("shards", "pca", "index", "loader", "augment", "train", "host", "free", "peers")
     ]
     assert call(main, "nonsense").exit_code == 2
     assert call(main, "peers", "nonsense").exit_code == 2
@@ -113,6 +113,17 @@ def test_train_and_free_by_path_on_tiny_batches(dataset: Dataset, tmp_path: Path
     assert all(floor["value"] > 0 for record in records.values() for floor in record["floors"])
     share = {figure["name"]: figure["value"] for figure in records["free"]["figures"]}["wait for data"]
     assert 0 < share < 100
+
+
+@pytest.mark.slow
+def test_host_by_path_on_a_tiny_dataset(dataset: Dataset, tmp_path: Path) -> None:
+    """Times are not checked, so floors may be missed; every thread has used some of the processor."""
+    record = tmp_path / "record.json"
+    result = run("host", "--shards", dataset.folder, "--rounds", "1", "--record", record)
+    assert result.returncode in (0, 1), result.stderr
+    written = json.loads(record.read_text())
+    assert [contender["laps"][0]["items"] for contender in written["contenders"]] == [60, 60, 60]
+    assert all(measured["value"] > 0 for measured in written["floors"] + written["figures"])
 
 
 def test_loader_refuses_what_cannot_be_measured(dataset: Dataset, tmp_path: Path) -> None:

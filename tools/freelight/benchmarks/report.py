@@ -176,4 +176,6 @@ class Report:
 
 
 def _number(value: float, unit: str) -> str:
-    return f"{value:.3f}x" if unit == "x" else f"{value:.1f} {unit}"
+    if unit == "x":
+        return f"{value:.3f}x"
+    return f"{value:.2f} ms" if unit == "ms" else f"{value:.1f} {unit}"

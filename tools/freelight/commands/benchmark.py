@@ -14,6 +14,7 @@ BENCHMARKS = {
     "loader": "Measure loading on two threads, and the loader's memory",
     "augment": "Measure augmentations on two threads, and each op on one",
     "train": "Measure a training step of the full network on two threads",
+    "host": "Measure the processor time of Python and its libraries beside decoding",
     "free": "Measure training steps with and without loading and augmentation",
     "peers": "Make the virtual environments of the software that benchmarks compare with",
 }

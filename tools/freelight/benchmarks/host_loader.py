@@ -1,0 +1,109 @@
+"""The loader's host cost: processor time of its main thread, its reading thread and its process."""
+
+import os
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from freelight.benchmarks.loader_graphs import own_graph, read_jpegs
+from freelight.benchmarks.loading import Part
+from freelight.benchmarks.report import Figure, Floor
+from freelight.benchmarks.timing import Contender, Lap, interleave, timed
+from freelight.pipeline import Loader, Transform, draw_epoch
+from freelight.shards import Dataset, Statistics
+
+LOADER, GRAPH, READING = "loader", "graph over lists of JPEGs", "pread and crc32"
+BATCH = 128
+"""Images that the limits are for, of about 20 kB each."""
+
+
+def measure_loader_host(shards: Path, *, batch_size: int, rounds: int) -> Part:
+    """Measure the loader's threads on `train`, which needs statistics."""
+    dataset, transform, statistics = Dataset(shards), Transform(), Statistics.load(shards)
+    loader = Loader(dataset, "train", batch_size=batch_size, transform=transform, statistics=statistics)
+    jpegs = read_jpegs(dataset)
+    costs = {
+        LOADER: HostCost(lambda: (batch.images for batch in loader)),
+        GRAPH: HostCost(own_graph(transform, dataset, jpegs, statistics, batch_size)),
+        READING: HostCost(lambda: _read_plainly(dataset)),
+    }
+    contenders = [Contender(name=name, lap=cost.lap) for name, cost in costs.items()]
+    timings = interleave(contenders, rounds=rounds)
+    loading, graph, reading = costs.values()
+    batch = f"a batch of {BATCH}"
+    return Part(
+        timings=timings,
+        floors=(
+            Floor(name=f"main thread, {batch}", value=loading.main, unit="ms", at_most=1.2),
+            Floor(name=f"reading thread, {batch}", value=loading.reader, unit="ms", at_most=2.0),
+        ),
+        figures=(
+            Figure(name=f"process, {batch}", value=loading.process, unit="ms"),
+            Figure(name=f"process, {LOADER} / {GRAPH}", value=loading.process / graph.process),
+            Figure(name=f"main thread, {LOADER} / {GRAPH}", value=loading.main / graph.main),
+            Figure(name=f"reading thread / {READING}", value=loading.reader / reading.main),
+        ),
+        notes=(f"{len(jpegs)} JPEGs of {sum(map(len, jpegs)) / len(jpegs) / 1000:.1f} kB on average",),
+    )
+
+
+class HostCost:
+    """Processor time of an epoch of batches. main, reader, process: medians of the rounds, ms for 128 images."""
+
+    def __init__(self, epoch: Callable[[], Iterable[Any]]) -> None:
+        self._epoch = epoch
+        self._laps: list[dict[str, float]] = []
+
+    @property
+    def main(self) -> float:
+        """Of the thread that iterates."""
+        return self._median("main")
+
+    @property
+    def reader(self) -> float:
+        """Of the loader's threads that read."""
+        return self._median("reader")
+
+    @property
+    def process(self) -> float:
+        """Of the whole process, DALI's threads included."""
+        return self._median("process")
+
+    def lap(self) -> Lap:
+        """Iterate one epoch."""
+        before = _clocks()
+        lap = timed(lambda: sum(len(images) for images in self._epoch()))
+        spent = {name: seconds - before.get(name, 0) for name, seconds in _clocks().items()}
+        self._laps.append({name: 1000 * BATCH / lap.items * seconds for name, seconds in spent.items()})
+        return lap
+
+    def _median(self, name: str) -> float:
+        return median(lap[name] for lap in self._laps[1:])  # the first lap warms up
+
+
+def _clocks() -> dict[str, float]:
+    """Return the processor time that this thread, the threads that read, and the process have used, seconds."""
+    readers = [thread for thread in threading.enumerate() if thread.name.startswith("freelight-read")]
+    clocks = [time.pthread_getcpuclockid(thread.ident) for thread in readers if thread.ident is not None]
+    return {
+        "main": time.thread_time(),
+        "reader": sum(map(time.clock_gettime, clocks)),
+        "process": time.process_time(),
+    }
+
+
+def _read_plainly(dataset: Dataset) -> Iterator[list[int]]:
+    """Read the JPEGs of train one by one, in the order of the loader's first epoch; yield their checksums."""
+    split = dataset.split("train")
+    rows = split.samples[draw_epoch(len(split), seed=0, epoch=0).order]
+    with ExitStack() as stack:
+        files = [stack.enter_context((dataset.folder / shard.name).open("rb")) for shard in split.info.shards]
+        yield [
+            zlib.crc32(os.pread(files[shard].fileno(), length, offset))
+            for shard, offset, length in rows[["shard", "offset", "length"]].tolist()
+        ]
