@@ -3,6 +3,7 @@
 from .batch import Batch
 from .blending import blend_with_previous
 from .choices import Choices
+from .decoder import resolve_device
 from .draws import EpochDraws, Order, draw_epoch
 from .graph import Layout, define_pipeline, graph_feed, graph_inputs
 from .loader import Loader
@@ -89,4 +90,5 @@ __all__ = [
     "draw_epoch",
     "graph_feed",
     "graph_inputs",
+    "resolve_device",
 ]

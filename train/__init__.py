@@ -15,6 +15,7 @@ from .parallel.columns import Columns
 from .parallel.launch import use_large_pages
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
+from .precision import Precision
 from .recipes import RECIPES, Header, PublishedError, Recipe
 from .run_folder import METRICS, RunFolder
 from .schedule import LearningRates
@@ -35,6 +36,7 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "PaperSGD",
+    "Precision",
     "Predictions",
     "PublishedError",
     "Recipe",

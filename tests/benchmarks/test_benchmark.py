@@ -5,13 +5,18 @@ import os
 import re
 from pathlib import Path
 
+import click
 import pytest
+import torch
 from benching import TOOLS, call, run
 
-from freelight.benchmarks import augment, loader, random_crops, resized_crops
+from freelight.benchmarks import augment, free, loader, random_crops, resized_crops, train
 from freelight.benchmarks import mixing as mix_cost
 from freelight.benchmarks.geometries import GEOMETRIES
+from freelight.benchmarks.machine import machine_facts
 from freelight.benchmarks.repeated import repeat_samples
+from freelight.benchmarks.report import Report
+from freelight.benchmarks.timing import Contender, Lap, Timings
 from freelight.commands.benchmark import command as main
 from freelight.shards import Dataset, FreelightError
 
@@ -124,6 +129,40 @@ def test_host_by_path_on_a_tiny_dataset(dataset: Dataset, tmp_path: Path) -> Non
     written = json.loads(record.read_text())
     assert [contender["laps"][0]["items"] for contender in written["contenders"]] == [60, 60, 60]
     assert all(measured["value"] > 0 for measured in written["floors"] + written["figures"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (augment.command, ("--images", "any")),
+        (free.command, ("--shards", "any")),
+        (loader.command, ("--shards", "any")),
+        (train.command, ()),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_missing_gpu_is_one_line(command: click.Command, words: tuple[str, ...]) -> None:
+    result = call(command, *words, "--device", "cuda")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: --device 'cuda' is neither the CPU nor a CUDA device that torch finds\n"
+
+
+def test_times_of_a_gpu_are_columns_of_the_table() -> None:
+    """Medians per batch of 4; a contender without a GPU has none. A CPU's table has no such columns."""
+    laps = {"on it": tuple(Lap(8, 1.0, device_ms, 2.0, 0.5) for device_ms in (3.0, 1.0, 2.0)), "beside": (Lap(8, 1.0),)}
+    contenders = tuple(Contender(name=name, lap=lambda: Lap(8, 1.0)) for name in laps)
+    table = Report(
+        benchmark="any",
+        item="images",
+        settings={},
+        machine={**machine_facts(()), "other_work_percent": (0, 0), "load_average_at_end": 0, "busy": False},
+        timings=Timings(contenders=contenders, laps=laps),
+        floors=(),
+    ).table()
+    assert re.search(r"contender +images/s +least +most +device ms +host ms +wait ms +images\n", table)
+    assert re.search(r"on it +8\.0 +8\.0 +8\.0 +2\.000 +2\.000 +0\.500 +8\n", table)
+    assert re.search(r"beside +8\.0 +8\.0 +8\.0 +- +- +- +8\n", table)
 
 
 def test_loader_refuses_what_cannot_be_measured(dataset: Dataset, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
+import torch
 
 from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.dali_augmentations import augmenting_graph
+from freelight.benchmarks.device import threads_for
 from freelight.benchmarks.geometries import all_as_train
 from freelight.benchmarks.loader_graphs import read_jpegs
 from freelight.benchmarks.loading import (
@@ -109,7 +111,7 @@ OPS: dict[str, Op] = {
 }
 
 
-@benchmark("augment")
+@benchmark("augment", on_device=True)
 @click.option(
     "--images", type=click.Path(path_type=Path), required=True, help="Photographs, as for make_shards --images."
 )
@@ -120,14 +122,14 @@ OPS: dict[str, Op] = {
     default=HOME,
     help="Folder that `benchmark peers` made. [default: build/peers]",
 )
-def command(images: Path, batch_size: int, peers: Path, rounds: int) -> Report:
+def command(images: Path, batch_size: int, peers: Path, device: torch.device, rounds: int) -> Report:
     """Measure augmentations on two threads, and each op on one.
 
     Makes squares of 256 pixels from the photographs, in a temporary folder. For each row of augmentations, one epoch in
     a round: the loader; webdataset with torchvision's v2 transforms, on tensors and on PIL images; timm's loader; and
     DALI's own operators and stock policies. All make random resized crops of 224 pixels, flip, augment and normalize
-    them to float32 on the CPU. Then measures what each op adds to the loader's graph per image, on one thread; blending
-    against one torch.lerp; and what mixing costs one of two ranks.
+    them to float32 on the device. Then measures what each op adds to the loader's graph per image, on one thread of a
+    CPU; blending against one torch.lerp; and what mixing costs one of two ranks. On a GPU the peers are absent.
     """
     machine = machine_facts((DALI_WHEEL, "torch", "numpy"))
     several: list[Timings] = []
@@ -135,15 +137,15 @@ def command(images: Path, batch_size: int, peers: Path, rounds: int) -> Report:
         dataset = _make_squares(images, Path(folder, "squares"))
         for name, row in ROWS.items():
             with ExitStack() as stack:
-                contenders = list(_contenders(name, row, dataset, batch_size, peers, stack))
+                contenders = list(_contenders(name, row, dataset, batch_size, peers, device, stack))
                 several.append(interleave(contenders, rounds=rounds))
-        costs = measure_ops(dataset, PLAIN, OPS, rounds=rounds)
-        mixing = measure_mixing(dataset, PLAIN, batch_size, rounds)
+        costs = measure_ops(dataset, PLAIN, OPS, device=device, rounds=rounds)
+        mixing = measure_mixing(dataset, PLAIN, batch_size, device, rounds)
     timings = Timings.joined([*several, costs.timings, mixing])
     return Report(
         benchmark="augment",
         item="images",
-        settings={"images": images, "threads": 2, "batch size": batch_size},
+        settings={"images": images, "device": device, "threads": threads_for(device), "batch size": batch_size},
         machine=machine,
         timings=timings,
         floors=(
@@ -176,14 +178,22 @@ def _make_squares(images: Path, folder: Path) -> Dataset:
 
 
 def _contenders(
-    name: str, row: Row, dataset: Dataset, batch_size: int, peers: Path, stack: ExitStack
+    name: str, row: Row, dataset: Dataset, batch_size: int, peers: Path, device: torch.device, stack: ExitStack
 ) -> Iterator[Contender]:
     """Yield the contenders of one row; `stack` ends the processes of the peers."""
-    loader = Loader(dataset, "train", batch_size=batch_size, transform=replace(PLAIN, ops=row.ops), mix=row.mix)
+    loader = Loader(
+        dataset,
+        "train",
+        batch_size=batch_size,
+        transform=replace(PLAIN, ops=row.ops),
+        mix=row.mix,
+        device=device,
+        num_threads=threads_for(device),
+    )
     yield loader_contender(f"{name}: {LOADER}", stack.enter_context(loader), 1)
     jpegs = read_jpegs(dataset)
-    graph = augmenting_graph(jpegs, batch_size, row.word, MEAN, STD)
-    yield epochs_contender(f"{name}: {DALI}", graph, 1)
+    graph = augmenting_graph(jpegs, batch_size, row.word, MEAN, STD, device)
+    yield epochs_contender(f"{name}: {DALI}", graph, 1, batch_size=batch_size, device=device)
     folder, batch, constants = str(dataset.folder), str(batch_size), (*map(str, (*MEAN, *STD)), "1")
     for base, peer, words in (
         (TENSOR, "torchvision", (folder, "resized", batch, "tensor", row.word, *constants)),
@@ -191,4 +201,4 @@ def _contenders(
         (TIMM, "timm", (folder, batch, row.word, *constants)),
     ):
         if base in row.compared:
-            yield stack.enter_context(peer_contender(f"{name}: {base}", peer, words, peers))
+            yield stack.enter_context(peer_contender(f"{name}: {base}", peer, words, peers, device))

@@ -15,10 +15,11 @@ from freelight.benchmarks.report import Report
 from freelight.shards.base import OutputFile, reports_errors, say
 
 
-def benchmark(name: str) -> Callable[[Callable[..., Report]], click.Command]:
+def benchmark(name: str, *, on_device: bool = False) -> Callable[[Callable[..., Report]], click.Command]:
     """Decorate a function of its own click options and `rounds` that returns a report.
 
-    The command prints the report's table and writes its record. Exit codes: 0, 1 for a missed floor, 2 for bad input.
+    on_device: the function also takes `device`, a `torch.device`, which the option --device names. The command prints
+    the report's table and writes its record. Exit codes: 0, 1 for a missed floor, 2 for bad input.
     """
 
     def decorate(function: Callable[..., Report]) -> click.Command:
@@ -33,6 +34,13 @@ def benchmark(name: str) -> Callable[[Callable[..., Report]], click.Command]:
         @reports_errors
         @functools.wraps(function)
         def run(*, record: Path | None, **options: Any) -> None:
+            facts: dict[str, Any] = {}
+            if on_device:  # loads torch and DALI, which the offline tools' benchmarks do without
+                from freelight.benchmarks.device import device_facts
+                from freelight.pipeline import resolve_device
+
+                options["device"] = resolve_device(options["device"])
+                facts = device_facts(options["device"])
             before = other_work()
             report = function(**options)
             after = other_work()
@@ -40,6 +48,7 @@ def benchmark(name: str) -> Callable[[Callable[..., Report]], click.Command]:
                 report,
                 machine={
                     **report.machine,
+                    **facts,
                     "load_average_at_end": round(os.getloadavg()[0], 2),
                     "other_work_percent": [before, after],
                     "busy": max(before, after) > BUSY_PERCENT,
@@ -50,6 +59,8 @@ def benchmark(name: str) -> Callable[[Callable[..., Report]], click.Command]:
                 report.save(record)
             sys.exit(report.exit_code)
 
+        if on_device:
+            run = click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu or cuda.")(run)
         return click.command(name=name, help=function.__doc__)(run)
 
     return decorate

@@ -4,15 +4,22 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from nvidia.dali import fn, pipeline_def, types
 from nvidia.dali.auto_aug.rand_augment import rand_augment
 from nvidia.dali.auto_aug.trivial_augment import trivial_augment_wide
 
+from freelight.benchmarks.device import CPU, threads_for
 from freelight.benchmarks.loader_graphs import Feed, epoch_of, resized_window
 
 
 def augmenting_graph(
-    jpegs: list[Any], batch_size: int, augmentation: str, mean: Sequence[float], std: Sequence[float]
+    jpegs: list[Any],
+    batch_size: int,
+    augmentation: str,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device = CPU,
 ) -> Callable[[], Iterator[Any]]:
     """Return an epoch of DALI's random resized crop, augmentation, flip, mean and std: float32 (n, 3, 224, 224).
 
@@ -24,9 +31,10 @@ def augmenting_graph(
             augmentation,
             list(mean),
             list(std),
+            device,
             batch_size=batch_size,
-            num_threads=2,
-            device_id=None,
+            num_threads=threads_for(device),
+            device_id=device.index,
             prefetch_queue_depth=3,
             seed=0,
         )
@@ -35,9 +43,9 @@ def augmenting_graph(
 
 
 @pipeline_def(enable_conditionals=True)  # type: ignore[untyped-decorator]
-def _augmented(feed: Feed, augmentation: str, mean: list[float], std: list[float]) -> Any:
+def _augmented(feed: Feed, augmentation: str, mean: list[float], std: list[float], device: torch.device) -> Any:
     (jpeg,) = fn.external_source(feed, num_outputs=1, dtype=[types.UINT8], ndim=[1])
-    images = _change(resized_window(jpeg), augmentation)
+    images = _change(resized_window(jpeg, device), augmentation)
     images = fn.crop_mirror_normalize(images, mirror=fn.random.coin_flip(), mean=mean, std=std, dtype=types.FLOAT)
     return _erase_and_mix(images) if augmentation == "mixed" else images
 

@@ -7,7 +7,7 @@ import click
 
 from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.host_loader import measure_loader_host
-from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
 from freelight.benchmarks.report import Report
 from freelight.benchmarks.timing import Timings
 
@@ -28,7 +28,7 @@ def command(shards: Path, batch_size: int, rounds: int) -> Report:
         benchmark="host",
         item="images",
         settings={"shards": shards, "batch size": batch_size, "threads": 2},
-        machine=machine_facts(("nvidia-dali-cuda130", "torch", "numpy")),
+        machine=machine_facts((DALI_WHEEL, "torch", "numpy")),
         timings=Timings.joined(part.timings for part in parts),
         floors=tuple(chain.from_iterable(part.floors for part in parts)),
         figures=tuple(chain.from_iterable(part.figures for part in parts)),

@@ -11,8 +11,10 @@ from statistics import mean
 from typing import Any
 
 import click
+import torch
 
 from freelight.benchmarks.command import benchmark
+from freelight.benchmarks.device import threads_for
 from freelight.benchmarks.loading import Part
 from freelight.benchmarks.machine import CHECKOUT, DALI_WHEEL, machine_facts
 from freelight.benchmarks.peers import HOME, find_peer
@@ -28,7 +30,7 @@ IMAGENET = 1_281_167
 FEW, STEPS = 4, 20  # pictures for the ResNet-50 to learn, all in one batch, and training steps
 
 
-@benchmark("loader")
+@benchmark("loader", on_device=True)
 @click.option("--shards", type=click.Path(path_type=Path), help="Dataset directory of squares, with statistics.")
 @click.option(
     "--images",
@@ -59,11 +61,13 @@ def command(
     epochs: int,
     memory_epochs: int,
     peers: Path,
+    device: torch.device,
     rounds: int,
 ) -> Report:
     """Measure loading on two threads, and the loader's memory.
 
-    Every contender makes crops of 224 pixels, flips them, and returns a torch tensor on the CPU.
+    Every contender makes crops of 224 pixels, flips them, and returns a torch tensor on the device. On a GPU, where the
+    peers are absent, each uses as many threads as the machine has cores, at most 16.
 
     With --shards, random crops of squares. For each kind of mean: the loader, and its own DALI graph over JPEGs in
     memory. Also: DALI's decoding and cropping without a flip; FFCV on the same JPEGs and on raw pixels, compared with
@@ -82,17 +86,22 @@ def command(
     floors: list[Floor] = []
     if shards:
         dataset = Dataset(shards)
-        parts.append(measure_random_crops(dataset, batch_size=batch_size, epochs=epochs, rounds=rounds, peers=peers))
-        floors += _probe_floors(dataset, memory_epochs, peers)
+        parts.append(
+            measure_random_crops(
+                dataset, batch_size=batch_size, epochs=epochs, rounds=rounds, peers=peers, device=device
+            )
+        )
+        floors += _probe_floors(dataset, memory_epochs, peers, device)
     if images:
-        parts.append(measure_resized_crops(images, batch_size=batch_size, rounds=rounds, peers=peers))
+        parts.append(measure_resized_crops(images, batch_size=batch_size, rounds=rounds, peers=peers, device=device))
     return Report(
         benchmark="loader",
         item="images",
         settings={
             "shards": shards,
             "images": images,
-            "threads": 2,
+            "device": device,
+            "threads": threads_for(device),
             "batch size": batch_size,
             "epochs": epochs if shards else None,
             "memory epochs": memory_epochs if shards else None,
@@ -106,15 +115,22 @@ def command(
     )
 
 
-def _probe_floors(dataset: Dataset, memory_epochs: int, peers: Path) -> tuple[Floor, ...]:
+def _probe_floors(dataset: Dataset, memory_epochs: int, peers: Path, device: torch.device) -> tuple[Floor, ...]:
     """Measure the loader's memory and start, and train the README's ResNet-50."""
-    memory = _probe("memory", dataset.folder, 256, memory_epochs)
+    memory = _probe("memory", device, dataset.folder, 256, memory_epochs)
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
-        start = _probe("start", repeat_samples(dataset, "train", IMAGENET, Path(folder, "large")).folder)
+        start = _probe("start", device, repeat_samples(dataset, "train", IMAGENET, Path(folder, "large")).folder)
         lines = _readme_lines(repeat_samples(dataset, "train", FEW, Path(folder, "few")), peers)
+    on_gpu = device.type != "cpu"
     return (
-        Floor(name="peak memory, batches of 256", value=memory["peak_mb"], unit="MB", at_most=1500),
+        # CUDA and DALI's libraries for it take memory of the host too.
+        Floor(name="peak memory, batches of 256", value=memory["peak_mb"], unit="MB", at_most=6000 if on_gpu else 1500),
         Floor(name="growth of memory from epoch 5 on", value=memory["growth_percent"], unit="%", at_most=2),
+        *(
+            [Floor(name="growth of the GPU's memory", value=memory["gpu_growth_percent"], unit="%", at_most=2)]
+            if on_gpu
+            else []
+        ),
         Floor(name=f"first batch of {IMAGENET:,} samples", value=start["seconds"], unit="s", at_most=3),
         Floor(name="order and draws of these", value=start["draws_mb"], unit="MB", at_most=200),
         lines,

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from nvidia.dali import Pipeline, fn, types
 from torch.utils.dlpack import from_dlpack
 
+from freelight.benchmarks.device import CPU, threads_for
 from freelight.pipeline import Transform, define_pipeline, draw_epoch
 from freelight.shards import Dataset, Statistics
 
@@ -38,7 +40,12 @@ def read_jpegs(dataset: Dataset) -> list[Any]:
 
 
 def own_graph(
-    transform: Transform, dataset: Dataset, jpegs: list[Any], statistics: Statistics, batch_size: int
+    transform: Transform,
+    dataset: Dataset,
+    jpegs: list[Any],
+    statistics: Statistics | None,
+    batch_size: int,
+    device: torch.device = CPU,
 ) -> Callable[[], Iterator[Any]]:
     """Return an epoch of the loader's own graph of `transform`, over `jpegs`."""
     draws = draw_epoch(len(jpegs), seed=0, epoch=0)
@@ -49,63 +56,83 @@ def own_graph(
         image_size=dataset.require_squares(),
         statistics=statistics,
         batch_size=batch_size,
-        num_threads=2,
+        num_threads=threads_for(device),
         prefetch=3,  # as the loader has it by itself
-        device_id=None,
+        device_id=device.index,
     )
     return lambda: epoch_of(pipeline)
 
 
-def bare_graph(jpegs: list[Any], batch_size: int) -> Callable[[], Iterator[Any]]:
+def bare_graph(jpegs: list[Any], batch_size: int, device: torch.device = CPU) -> Callable[[], Iterator[Any]]:
     """Return an epoch of DALI's decoding and cropping alone: no flip, uint8, (n, 224, 224, 3)."""
     places = np.random.default_rng(0).integers(0, 33, (len(jpegs), 2)).astype(np.float32) / 32
     feed = Feed(jpegs, {"top": places[:, 0].copy(), "left": places[:, 1].copy()}, batch_size)
-    pipeline = Pipeline(batch_size=batch_size, num_threads=2, device_id=None, prefetch_queue_depth=3)
+    pipeline = _plain_pipeline(batch_size, device)
     with pipeline:
         jpeg, top, left = fn.external_source(
             feed, num_outputs=3, dtype=[types.UINT8, types.FLOAT, types.FLOAT], ndim=[1, 0, 0]
         )
-        pipeline.set_outputs(fn.decoders.image_crop(jpeg, crop=[224, 224], crop_pos_y=top, crop_pos_x=left))
+        pipeline.set_outputs(
+            fn.decoders.image_crop(
+                jpeg, crop=[224, 224], crop_pos_y=top, crop_pos_x=left, device=decoder_device(device)
+            )
+        )
     return lambda: epoch_of(pipeline)
 
 
-def decoding_graph(jpegs: list[Any], batch_size: int, *, window: bool) -> Callable[[], Iterator[Any]]:
+def decoding_graph(
+    jpegs: list[Any], batch_size: int, device: torch.device = CPU, *, window: bool
+) -> Callable[[], Iterator[Any]]:
     """Return an epoch of DALI's decoding alone, of whole images or of the windows of random resized crops.
 
     Yields DALI's lists of images of different sizes, uint8 HWC.
     """
-    pipeline = _pipeline(jpegs, batch_size, _window if window else fn.decoders.image)
-    return lambda: _outputs(pipeline)
+    decode = _window if window else fn.decoders.image
+    pipeline = _plain_pipeline(batch_size, device, seed=0)
+    with pipeline:
+        (jpeg,) = fn.external_source(Feed(jpegs, {}, batch_size), num_outputs=1, dtype=[types.UINT8], ndim=[1])
+        pipeline.set_outputs(decode(jpeg, device=decoder_device(device)))
+    return lambda: outputs_of(pipeline)
 
 
-def resized_window(jpeg: Any) -> Any:
+def resized_window(jpeg: Any, device: torch.device) -> Any:
     """Return DALI's own random resized crop of 224 pixels."""
-    return fn.resize(_window(jpeg), size=[224, 224], interp_type=types.INTERP_LINEAR, antialias=True)
+    window = _window(jpeg, device=decoder_device(device))
+    return fn.resize(window, size=[224, 224], interp_type=types.INTERP_LINEAR, antialias=True)
 
 
-def _window(jpeg: Any) -> Any:
+def decoder_device(device: torch.device) -> str:
+    """Return what DALI calls the device of a decoder whose pixels come out on `device`."""
+    return "cpu" if device.type == "cpu" else "mixed"
+
+
+def _window(jpeg: Any, **settings: Any) -> Any:
     return fn.decoders.image_random_crop(
-        jpeg, random_area=[0.08, 1.0], random_aspect_ratio=[3 / 4, 4 / 3], num_attempts=10
+        jpeg, random_area=[0.08, 1.0], random_aspect_ratio=[3 / 4, 4 / 3], num_attempts=10, **settings
     )
 
 
-def _pipeline(jpegs: list[Any], batch_size: int, nodes: Callable[[Any], Any]) -> Pipeline:
-    pipeline = Pipeline(batch_size=batch_size, num_threads=2, device_id=None, prefetch_queue_depth=3, seed=0)
-    with pipeline:
-        (jpeg,) = fn.external_source(Feed(jpegs, {}, batch_size), num_outputs=1, dtype=[types.UINT8], ndim=[1])
-        pipeline.set_outputs(nodes(jpeg))
-    return pipeline
+def _plain_pipeline(batch_size: int, device: torch.device, **settings: Any) -> Pipeline:
+    return Pipeline(
+        batch_size=batch_size,
+        num_threads=threads_for(device),
+        device_id=device.index,
+        prefetch_queue_depth=3,
+        **settings,
+    )
 
 
 def epoch_of(pipeline: Pipeline) -> Iterator[Any]:
     """Yield the batches of an epoch of a pipeline whose source is a `Feed`, as tensors that share DALI's memory."""
-    return (from_dlpack(output.as_tensor()) for output in _outputs(pipeline))
+    return (from_dlpack(output.as_tensor()) for output in outputs_of(pipeline))
 
 
-def _outputs(pipeline: Pipeline) -> Iterator[Any]:
+def outputs_of(pipeline: Pipeline) -> Iterator[Any]:
+    """Yield DALI's lists of an epoch of such a pipeline; on a GPU, ready in the current stream."""
+    streams = () if pipeline.device_id is None else (torch.cuda.current_stream(pipeline.device_id),)
     while True:
         try:
-            (output,) = pipeline.run()
+            (output,) = pipeline.run(*streams)
         except StopIteration:
             pipeline.reset()
             return

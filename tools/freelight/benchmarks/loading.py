@@ -7,10 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from freelight.benchmarks.device import CPU, CPU_ONLY, timed_on
 from freelight.benchmarks.peers import find_peer
 from freelight.benchmarks.process import process_contender
 from freelight.benchmarks.report import Figure, Floor
-from freelight.benchmarks.timing import Contender, Timings, timed
+from freelight.benchmarks.timing import Contender, Timings
 from freelight.pipeline import Loader
 
 MODULES = {
@@ -33,23 +36,46 @@ class Part:
     tables: tuple[str, ...] = ()
 
 
-def epochs_contender(name: str, epoch: Callable[[], Iterable[Any]], epochs: int) -> Contender:
-    """Time `epochs` epochs of batches in a round."""
+def epochs_contender(
+    name: str,
+    epoch: Callable[[], Iterable[Any]],
+    epochs: int,
+    *,
+    batch_size: int,
+    device: torch.device,
+    waited: Callable[[], float] | None = None,
+) -> Contender:
+    """Time `epochs` epochs of batches in a round. waited: as in `timed_on`."""
 
     def load() -> int:
         return sum(len(images) for _ in range(epochs) for images in epoch())
 
-    return Contender(name=name, lap=partial(timed, load))
+    return Contender(name=name, lap=partial(timed_on, device, load, batch_size=batch_size, waited=waited))
 
 
 def loader_contender(name: str, loader: Loader, epochs: int) -> Contender:
     """Time a loader."""
-    return epochs_contender(name, lambda: (batch.images for batch in loader), epochs)
+    return epochs_contender(
+        name,
+        lambda: (batch.images for batch in loader),
+        epochs,
+        batch_size=loader.batch_size,
+        device=loader.device,
+        waited=lambda: loader.wait_seconds,
+    )
 
 
 @contextmanager
-def peer_contender(name: str, peer: str, words: Sequence[str], home: Path) -> Iterator[Contender]:
-    """Start a peer's loader, a name of `MODULES`, if its environment exists. words: the arguments of its module."""
+def peer_contender(
+    name: str, peer: str, words: Sequence[str], home: Path, device: torch.device = CPU
+) -> Iterator[Contender]:
+    """Start a peer's loader, a name of `MODULES`, if its environment exists. words: the arguments of its module.
+
+    On a GPU it is absent.
+    """
+    if device.type != "cpu":
+        yield Contender(name=name, absent=CPU_ONLY)
+        return
     environment = ENVIRONMENTS.get(peer, peer)
     python = find_peer(environment, home)
     if python is None:

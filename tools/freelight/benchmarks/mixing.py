@@ -6,8 +6,9 @@ from functools import partial
 
 import torch
 
+from freelight.benchmarks.device import threads_for, timed_on
 from freelight.benchmarks.loading import loader_contender
-from freelight.benchmarks.timing import Contender, Timings, interleave, timed
+from freelight.benchmarks.timing import Contender, Timings, interleave
 from freelight.pipeline import Blend, Loader, Mix, Transform, blend_with_previous
 from freelight.shards import Dataset
 
@@ -20,15 +21,27 @@ TIMES = 10
 """Batches per round."""
 
 
-def measure_mixing(dataset: Dataset, transform: Transform, batch_size: int, rounds: int) -> Timings:
+def measure_mixing(
+    dataset: Dataset, transform: Transform, batch_size: int, device: torch.device, rounds: int
+) -> Timings:
     """Time blending of float32 batches of 224 pixels, then an epoch of rank 0 of two, without and with Mixup."""
-    blending = interleave(list(_blending(batch_size)), rounds=rounds)
+    blending = interleave(list(_blending(batch_size, device)), rounds=rounds)
     with ExitStack() as stack:
         shares = [
             loader_contender(
                 f"{GROUP}{name}",
                 stack.enter_context(
-                    Loader(dataset, "train", batch_size=batch_size, transform=transform, mix=mix, rank=0, world_size=2)
+                    Loader(
+                        dataset,
+                        "train",
+                        batch_size=batch_size,
+                        transform=transform,
+                        mix=mix,
+                        rank=0,
+                        world_size=2,
+                        device=device,
+                        num_threads=threads_for(device),
+                    )
                 ),
                 1,
             )
@@ -37,8 +50,8 @@ def measure_mixing(dataset: Dataset, transform: Transform, batch_size: int, roun
         return Timings.joined([blending, interleave(shares, rounds=rounds)])
 
 
-def _blending(batch_size: int) -> Iterator[Contender]:
-    images, others, out = (torch.randn(batch_size, 3, SIDE, SIDE) for _ in range(3))
+def _blending(batch_size: int, device: torch.device) -> Iterator[Contender]:
+    images, others, out = (torch.randn(batch_size, 3, SIDE, SIDE, device=device) for _ in range(3))
     half = int(SIDE * 0.5**0.5)
     boxed = Blend(1 - half**2 / SIDE**2, (10, 20, 10 + half, 20 + half))
     works: dict[str, Callable[[], object]] = {
@@ -48,7 +61,8 @@ def _blending(batch_size: int) -> Iterator[Contender]:
         CUTMIX: partial(blend_with_previous, images, boxed, first=0, alone=(), height_axis=-2),
     }
     for name, work in works.items():
-        yield Contender(name=f"{GROUP}{name}", lap=partial(timed, partial(_repeat, work, batch_size)))
+        lap = partial(timed_on, device, partial(_repeat, work, batch_size), batch_size=batch_size)
+        yield Contender(name=f"{GROUP}{name}", lap=lap)
 
 
 def _repeat(work: Callable[[], object], batch_size: int) -> int:

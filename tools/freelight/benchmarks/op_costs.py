@@ -1,11 +1,13 @@
-"""What each op adds to the loader's graph, per image on one thread."""
+"""What each op adds to the loader's graph per image: on one thread of a CPU, or in the whole graph on a GPU."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from freelight.benchmarks.loader_graphs import Feed, epoch_of
+import torch
+
+from freelight.benchmarks.loader_graphs import Feed, epoch_of, own_graph, read_jpegs
 from freelight.benchmarks.loading import epochs_contender
 from freelight.benchmarks.timing import Timings, interleave
 from freelight.pipeline import Loader, Op, Transform, define_pipeline, draw_epoch
@@ -18,24 +20,37 @@ WITHOUT = "graph without ops"
 
 @dataclass(frozen=True, kw_only=True)
 class OpCosts:
-    """Timings of graphs with one op each, and of the graph without. microseconds: what each op adds per image."""
+    """Timings of graphs with one op each, and of the graph without. microseconds: what each op adds per image,
+    `where`.
+    """
 
     timings: Timings
     microseconds: dict[str, float]
+    where: str
 
     def table(self) -> str:
         """Return the costs as text."""
         rows = [(name, f"{value:.0f}", "") for name, value in self.microseconds.items()]
-        return format_table(("op", "µs an image, one thread", ""), rows)
+        return format_table(("op", f"µs an image, {self.where}", ""), rows)
 
 
-def measure_ops(dataset: Dataset, transform: Transform, ops: Mapping[str, Op], *, rounds: int) -> OpCosts:
-    """Time each of `ops` on crops of `dataset`. transform: makes the crops; it has no op itself."""
-    crops = _crops(dataset, transform)
+def measure_ops(
+    dataset: Dataset, transform: Transform, ops: Mapping[str, Op], *, device: torch.device, rounds: int
+) -> OpCosts:
+    """Time each of `ops` in a graph of `transform`, which has no op itself.
+
+    On the CPU over crops of `dataset`; on a GPU, whose graph cannot begin with crops, over its JPEGs.
+    """
+    size = IMAGES // 2
     graphs = {WITHOUT: (), **{f"graph with {name}": (op,) for name, op in ops.items()}}
-    contenders = [
-        epochs_contender(name, _graph(replace(transform, ops=given), crops), 1) for name, given in graphs.items()
-    ]
+    transforms = {name: replace(transform, ops=given) for name, given in graphs.items()}
+    if device.type == "cpu":
+        crops = _crops(dataset, transform)
+        epochs = {name: _graph(each, crops) for name, each in transforms.items()}
+    else:
+        jpegs = read_jpegs(dataset)
+        epochs = {name: own_graph(each, dataset, jpegs, None, size, device) for name, each in transforms.items()}
+    contenders = [epochs_contender(name, epoch, 1, batch_size=size, device=device) for name, epoch in epochs.items()]
     timings = interleave(contenders, rounds=rounds)
     base = timings.laps[WITHOUT]
     return OpCosts(
@@ -47,6 +62,7 @@ def measure_ops(dataset: Dataset, transform: Transform, ops: Mapping[str, Op], *
             )
             for name in ops
         },
+        where="one thread" if device.type == "cpu" else "in the graph from JPEG on",
     )
 
 

@@ -1,8 +1,13 @@
 """Random crops of squares: the loader, its own graph, plain DALI, FFCV, and webdataset with torchvision."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from freelight.benchmarks.device import threads_for
 from freelight.benchmarks.loader_graphs import bare_graph, own_graph, read_jpegs
 from freelight.benchmarks.loading import (
     Part,
@@ -50,7 +55,9 @@ FIGURES = (
 )
 
 
-def measure_random_crops(dataset: Dataset, *, batch_size: int, epochs: int, rounds: int, peers: Path) -> Part:
+def measure_random_crops(
+    dataset: Dataset, *, batch_size: int, epochs: int, rounds: int, peers: Path, device: torch.device
+) -> Part:
     """Compare all on the squares of `dataset`, which needs statistics."""
     statistics = Statistics.load(dataset.folder)
     if dataset.require_squares() < 224:
@@ -59,29 +66,38 @@ def measure_random_crops(dataset: Dataset, *, batch_size: int, epochs: int, roun
             "224"
         )
     jpegs = read_jpegs(dataset)
-    contenders: list[Contender] = [epochs_contender(BARE, bare_graph(jpegs, batch_size), epochs)]
+    settings: dict[str, Any] = {
+        "batch_size": batch_size,
+        "statistics": statistics,
+        "device": device,
+        "num_threads": threads_for(device),
+    }
+    contend = partial(epochs_contender, epochs=epochs, batch_size=batch_size, device=device)
+    contenders: list[Contender] = [contend(BARE, bare_graph(jpegs, batch_size, device))]
     for name, transform in TRANSFORMS.items():
-        graph = own_graph(transform, dataset, jpegs, statistics, batch_size)
-        loader = Loader(dataset, "train", batch_size=batch_size, transform=transform, statistics=statistics)
+        graph = own_graph(transform, dataset, jpegs, statistics, batch_size, device)
+        loader = Loader(dataset, "train", transform=transform, **settings)
         contenders += [
-            epochs_contender(f"graph, {name}", graph, epochs),
+            contend(f"graph, {name}", graph),
             loader_contender(f"loader, {name}", loader, epochs),
         ]
     for name in LIKE_FFCV:
-        loader = Loader(
-            dataset, "train", batch_size=batch_size, transform=TRANSFORMS[name], statistics=statistics, layout="NHWC"
-        )
+        loader = Loader(dataset, "train", transform=TRANSFORMS[name], layout="NHWC", **settings)
         contenders.append(loader_contender(f"loader, {name}, NHWC", loader, epochs))
     given, means = (str(dataset.folder), "random", str(batch_size)), map(str, statistics.mean.tolist())
     rest = (*means, "1", "1", "1", str(epochs))
     with ExitStack() as stack:
         enter = stack.enter_context
-        contenders.append(enter(peer_contender(WEBDATASET, "torchvision", (*given, "tensor", "plain", *rest), peers)))
+        words = (*given, "tensor", "plain", *rest)
+        contenders.append(enter(peer_contender(WEBDATASET, "torchvision", words, peers, device)))
         for mode, name in FFCV.items():
-            contenders.append(enter(peer_contender(name, "ffcv", (*given, mode, *rest), peers)))
+            contenders.append(enter(peer_contender(name, "ffcv", (*given, mode, *rest), peers, device)))
         timings = interleave(contenders, rounds=rounds)
     ratios = [(f"loader, {name}", f"graph, {name}", 0.90) for name in TRANSFORMS]
-    ratios += [(f"graph, {name}", BARE, share) for name, share in GRAPH_FLOORS.items()]
+    if device.type == "cpu":
+        ratios += [(f"graph, {name}", BARE, share) for name, share in GRAPH_FLOORS.items()]
+    else:
+        ratios.append(("loader, uint8", BARE, 0.90))
     return Part(
         timings=timings,
         floors=tuple(ratio_floor(timings, *ratio) for ratio in (*ratios, *PEER_FLOORS)),

@@ -2,12 +2,13 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from freelight.benchmarks.timing import Timings
+from freelight.benchmarks.timing import Lap, Timings
 from freelight.shards.base import atomic_write, format_table
 
 
@@ -99,13 +100,14 @@ class Report:
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items() if value is not None)
         parts = [
             f"benchmark {self.benchmark}: {settings}",
+            *([f"{machine['gpu']}, {machine['gpu_memory_gb']} GB"] if "gpu" in machine else []),
             f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB; Python {machine['python']}, "
             f"{versions}; revision {machine['revision']}; {machine['date']}",
             self._other_work(),
             *self.notes,
             f"{rounds} interleaved rounds after a warm-up; medians; ratios are medians of each round's own",
             "",
-            format_table(("contender", f"{self.item}/s", "least", "most", self.item, ""), self._contender_rows()),
+            self._contender_table(),
             *(["", format_table(("figure", "measured", ""), figures)] if figures else []),
             *(["", format_table(("floor", "measured", "bound", ""), floors)] if floors else []),
             *(line for table in self.tables for line in ("", table)),
@@ -123,18 +125,26 @@ class Report:
         )
         return f"{line}: A BUSY MACHINE, measure again on an idle one" if machine["busy"] else line
 
-    def _contender_rows(self) -> list[tuple[str, ...]]:
+    def _contender_table(self) -> str:
+        """Return the rates. If a GPU computed, also the times per batch: on the device, of the host, and its wait."""
+        timings = self.timings
+        on_gpu = any(lap.device_ms is not None for laps in timings.laps.values() for lap in laps)
+        times = ("device ms", "host ms", "wait ms") if on_gpu else ()
+        heads = ("contender", f"{self.item}/s", "least", "most", *times, self.item, "")
         rows: list[tuple[str, ...]] = []
-        for contender in self.timings.contenders:
-            laps = self.timings.laps[contender.name]
+        for contender in timings.contenders:
+            laps = timings.laps[contender.name]
             if not laps:
-                rows.append((contender.name, "-", "-", "-", "-", f"absent: {contender.absent}"))
+                rows.append((contender.name, *("-",) * (len(heads) - 2), f"absent: {contender.absent}"))
                 continue
             rates = [lap.rate for lap in laps]
-            numbers = (f"{rate:.1f}" for rate in (median(rates), min(rates), max(rates)))
+            numbers = [f"{rate:.1f}" for rate in (median(rates), min(rates), max(rates))]
+            if on_gpu:
+                numbers += [_median_ms(lap.device_ms for lap in laps), _median_ms(lap.host_ms for lap in laps)]
+                numbers.append(_median_ms(lap.wait_ms for lap in laps))
             own = ", ".join(f"{name} {version}" for name, version in contender.versions.items())
             rows.append((contender.name, *numbers, str(laps[-1].items), own))
-        return rows
+        return format_table(heads, rows)
 
     def _last_line(self) -> str:
         unchecked = sum(floor.met is None for floor in self.floors)
@@ -158,7 +168,7 @@ class Report:
                     "name": contender.name,
                     "absent": contender.absent,
                     "versions": contender.versions,
-                    "laps": [asdict(lap) for lap in self.timings.laps[contender.name]],
+                    "laps": [_lap_record(lap) for lap in self.timings.laps[contender.name]],
                     "median_rate": self.timings.rate(contender.name),
                 }
                 for contender in self.timings.contenders
@@ -173,6 +183,16 @@ class Report:
         """Write the record to `path`, atomically."""
         with atomic_write(path) as file:
             file.write(json.dumps(self.record(), indent=1, allow_nan=False, default=str).encode() + b"\n")
+
+
+def _lap_record(lap: Lap) -> dict[str, float]:
+    """Return a lap as plain data, without the times of a GPU if none computed."""
+    return {name: value for name, value in asdict(lap).items() if value is not None}
+
+
+def _median_ms(times: Iterable[float | None]) -> str:
+    measured = [time for time in times if time is not None]
+    return f"{median(measured):.3f}" if measured else "-"
 
 
 def _number(value: float, unit: str) -> str:

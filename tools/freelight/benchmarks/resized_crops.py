@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
+
 from freelight.benchmarks.dali_augmentations import augmenting_graph
+from freelight.benchmarks.device import threads_for
 from freelight.benchmarks.geometries import GEOMETRIES, Made, geometry_rows, make_datasets
 from freelight.benchmarks.loader_graphs import decoding_graph, read_jpegs
 from freelight.benchmarks.loading import (
@@ -45,7 +48,7 @@ FIGURES = (("loader, float32", DALI), (WINDOW, WHOLE))
 TABLED = ("loader, uint8, NHWC", "loader, float32")
 
 
-def measure_resized_crops(images: Path, *, batch_size: int, rounds: int, peers: Path) -> Part:
+def measure_resized_crops(images: Path, *, batch_size: int, rounds: int, peers: Path, device: torch.device) -> Part:
     """Make a dataset of each geometry from `images`, and compare all on it.
 
     Geometries follow one after another, because ratios are within a geometry: only its contenders run at a time.
@@ -55,7 +58,7 @@ def measure_resized_crops(images: Path, *, batch_size: int, rounds: int, peers: 
         made = make_datasets(images, Path(folder))
         for name, one in made.items():
             with ExitStack() as stack:
-                contenders = list(_contenders(name, one, batch_size, peers, stack))
+                contenders = list(_contenders(name, one, batch_size, peers, device, stack))
                 several[name] = interleave(contenders, rounds=rounds)
     timings = Timings.joined(several.values())
     compared = [name for name in made if GEOMETRIES[name].is_compared]
@@ -74,23 +77,33 @@ def measure_resized_crops(images: Path, *, batch_size: int, rounds: int, peers: 
     )
 
 
-def _contenders(geometry: str, made: Made, batch_size: int, peers: Path, stack: ExitStack) -> Iterator[Contender]:
+def _contenders(
+    geometry: str, made: Made, batch_size: int, peers: Path, device: torch.device, stack: ExitStack
+) -> Iterator[Contender]:
     """Yield the contenders on one dataset; `stack` ends the processes of the peers."""
     dataset = Dataset(made.folder)
     for name, (dtype, layout) in LOADERS.items():
-        loader = Loader(dataset, "train", batch_size=batch_size, transform=TRANSFORMS[dtype], layout=layout)
+        loader = Loader(
+            dataset,
+            "train",
+            batch_size=batch_size,
+            transform=TRANSFORMS[dtype],
+            layout=layout,
+            device=device,
+            num_threads=threads_for(device),
+        )
         yield loader_contender(f"{geometry}: {name}", loader, 1)
     if not GEOMETRIES[geometry].is_compared:
         return
     jpegs = read_jpegs(dataset)
     for name, graph in (
-        (DALI, augmenting_graph(jpegs, batch_size, "plain", MEAN, STD)),
-        (WHOLE, decoding_graph(jpegs, batch_size, window=False)),
-        (WINDOW, decoding_graph(jpegs, batch_size, window=True)),
+        (DALI, augmenting_graph(jpegs, batch_size, "plain", MEAN, STD, device)),
+        (WHOLE, decoding_graph(jpegs, batch_size, device, window=False)),
+        (WINDOW, decoding_graph(jpegs, batch_size, device, window=True)),
     ):
-        yield epochs_contender(f"{geometry}: {name}", graph, 1)
+        yield epochs_contender(f"{geometry}: {name}", graph, 1, batch_size=batch_size, device=device)
     given, rest = (str(made.folder), "resized", str(batch_size)), (*map(str, (*MEAN, *STD)), "1")
     for mode, name in FFCV.items():
-        yield stack.enter_context(peer_contender(f"{geometry}: {name}", "ffcv", (*given, mode, *rest), peers))
+        yield stack.enter_context(peer_contender(f"{geometry}: {name}", "ffcv", (*given, mode, *rest), peers, device))
     words = (*given, "tensor", "plain", *rest)
-    yield stack.enter_context(peer_contender(f"{geometry}: {WEBDATASET}", "torchvision", words, peers))
+    yield stack.enter_context(peer_contender(f"{geometry}: {WEBDATASET}", "torchvision", words, peers, device))

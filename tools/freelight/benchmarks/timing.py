@@ -13,10 +13,17 @@ from freelight.shards.base import progress
 
 @dataclass(frozen=True)
 class Lap:
-    """One contender's part of a round: number of items, and seconds."""
+    """One contender's part of a round: number of items, and seconds.
+
+    On a GPU also, per batch: the time on the device, the time until the host had started it all, and the part of the
+    latter in which the host waited for data.
+    """
 
     items: int
     seconds: float
+    device_ms: float | None = None
+    host_ms: float | None = None
+    wait_ms: float | None = None
 
     @property
     def rate(self) -> float:

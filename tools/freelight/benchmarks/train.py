@@ -9,12 +9,13 @@ import click
 import torch
 
 from freelight.benchmarks.command import benchmark
+from freelight.benchmarks.device import CPU_ONLY, timed_on
 from freelight.benchmarks.machine import machine_facts
 from freelight.benchmarks.peers import HOME, find_peer
 from freelight.benchmarks.process import process_contender
 from freelight.benchmarks.report import Figure, Floor, Report
 from freelight.benchmarks.step import CLASSES, Step, random_batch
-from freelight.benchmarks.timing import Contender, interleave, timed
+from freelight.benchmarks.timing import Contender, interleave
 from freelight.train import RECIPES, layer_sizes, use_large_pages
 
 WITHOUT, COMPILED, EAGER = "without normalisation", "normalised, compiled", "normalised, not compiled"
@@ -30,7 +31,7 @@ TORCHVISION_MACS = (
 """Multiply-adds per image of torchvision's network: 64-192-384-256-256 maps, ungrouped, no normalisation."""
 
 
-@benchmark("train")
+@benchmark("train", on_device=True)
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per step.")
 @click.option(
     "--peers",
@@ -38,33 +39,35 @@ TORCHVISION_MACS = (
     default=HOME,
     help="Folder that `benchmark peers` made. [default: build/peers]",
 )
-def command(batch_size: int, peers: Path, rounds: int) -> Report:
+def command(batch_size: int, peers: Path, device: torch.device, rounds: int) -> Report:
     """Measure a training step of the full network on two threads.
 
     A step is forward, backward and update of 60,965,224 parameters. Measures it with response normalisation compiled,
     not compiled, and left out; in two processes with one thread and one column each; and for torchvision's AlexNet in
-    its own environment.
+    its own environment, which a GPU leaves out.
     """
     use_large_pages()
     torch.set_num_threads(2)
     machine = machine_facts(("torch", "numpy"))
     recipe = RECIPES["paper"]
-    pixels = random_batch(batch_size)
+    pixels = random_batch(batch_size, device)
     steps = {
-        WITHOUT: Step(recipe.override(["normalization=none"]), compile_=False),
-        COMPILED: Step(recipe, compile_=True),
-        EAGER: Step(recipe, compile_=False),
+        WITHOUT: Step(recipe.override(["normalization=none"]), compile_=False, device=device),
+        COMPILED: Step(recipe, compile_=True, device=device),
+        EAGER: Step(recipe, compile_=False, device=device),
     }
-    contenders = [Contender(name=name, lap=partial(timed, partial(step, *pixels))) for name, step in steps.items()]
+    contenders = [
+        Contender(name=name, lap=partial(timed_on, device, partial(step, *pixels), batch_size=batch_size))
+        for name, step in steps.items()
+    ]
     with ExitStack() as stack:
-        enter, words = stack.enter_context, (str(batch_size),)
+        enter, words = stack.enter_context, (str(batch_size), device.type)
         python = Path(sys.executable)
         contenders.append(enter(process_contender(COLUMNS, python, "freelight.benchmarks.columns_step", words)))
         peer = find_peer("torchvision", peers)
-        if peer is None:
-            contenders.append(
-                Contender(name=TORCHVISION, absent=f"not installed in {peers}; run: freelight benchmark peers")
-            )
+        if device.type != "cpu" or peer is None:
+            why = f"not installed in {peers}; run: freelight benchmark peers" if device.type == "cpu" else CPU_ONLY
+            contenders.append(Contender(name=TORCHVISION, absent=why))
         else:
             contenders.append(
                 enter(process_contender(TORCHVISION, peer, "freelight.benchmarks.torchvision_step", words))
@@ -77,7 +80,7 @@ def command(batch_size: int, peers: Path, rounds: int) -> Report:
     return Report(
         benchmark="train",
         item="images",
-        settings={"batch size": batch_size, "threads": 2},
+        settings={"device": device, "batch size": batch_size, "threads": 2},
         machine=machine,
         timings=timings,
         floors=(
