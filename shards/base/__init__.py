@@ -19,6 +19,7 @@ from .disk import describe_os_error, naming_file
 from .errors import FreelightError, UnavailableError
 from .executor import run_tasks
 from .file_names import as_file_name, as_text
+from .hashing import hash_file
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
 from .processes import exit_with_parent
@@ -74,6 +75,7 @@ __all__ = [
     "flag",
     "format_table",
     "fsync_folder",
+    "hash_file",
     "instance_of",
     "integer",
     "is_plain_name",

@@ -19,6 +19,7 @@ from .manifest import (
     shard_name,
     sources_name,
     values_name,
+    with_own_hash,
 )
 from .presence import check_presence, sizes_in
 from .schema import BOX, BOXES, DTYPES, MAX_DIMENSIONS, MAX_ROW, NUMBERS, is_base, is_field_name
@@ -68,4 +69,5 @@ __all__ = [
     "to_schema_1",
     "values_name",
     "verify_dataset",
+    "with_own_hash",
 ]

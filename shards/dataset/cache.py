@@ -18,6 +18,7 @@ from ..base import (
     asking_store,
     atomic_write,
     describe_os_error,
+    hash_file,
     open_forward,
     open_store,
     retry,
@@ -177,8 +178,7 @@ class ShardCache:
 
     def _is_damaged(self, path: Path, sha256: str) -> bool:
         """Tell whether a local copy has another hash, and say so."""
-        with path.open("rb") as file:
-            damaged = hashlib.file_digest(file, "sha256").hexdigest() != sha256
+        damaged = hash_file(path) != sha256
         if damaged:
             logging.getLogger(__name__).warning("%s is damaged; it is fetched again from %s", path, self.url)
         return damaged

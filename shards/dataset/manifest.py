@@ -149,15 +149,18 @@ class Manifest:
         with atomic_write(folder / MANIFEST) as file:
             file.write(self.to_bytes())
 
-    def to_bytes(self) -> bytes:
-        """Return the contents of `dataset.json`. They include their own hash, so that any changed byte is noticed."""
+    def to_content(self) -> dict[str, Any]:
+        """Return the contents of `dataset.json`, but for their hash."""
         content = {"schema": self.schema, **asdict(self)}
         for split in content["splits"].values():
             for name in ("sizes", "indexed", "base", "fields"):
                 if not split[name]:
                     del split[name]
-        content["sha256"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-        return (json.dumps(content, indent=1) + "\n").encode()
+        return content
+
+    def to_bytes(self) -> bytes:
+        """Return the contents of `dataset.json`. They include their own hash, so that any changed byte is noticed."""
+        return with_own_hash(self.to_content())
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -175,6 +178,14 @@ class Manifest:
                 "use a newer version, or make the dataset again"
             )
         content.pop("sha256", None)  # `verify_dataset` checks it
+        return cls.from_content(content, path)
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any], path: Path) -> "Manifest":
+        """Return the manifest of what `to_content` gave. Raises `FreelightError` if it is damaged or unsafe.
+
+        path: of the file that holds it.
+        """
         check(content, check_manifest, where=path, remedy=REMEDY)
         content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
         content["splits"] = {
@@ -191,3 +202,9 @@ class Manifest:
             for name, split in content["splits"].items()
         }
         return cls(**content)
+
+
+def with_own_hash(content: dict[str, Any]) -> bytes:
+    """Return an object as JSON that ends with the hash of all before, as "sha256"."""
+    sha256 = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return (json.dumps({**content, "sha256": sha256}, indent=1) + "\n").encode()

@@ -1,6 +1,5 @@
 """The tables of a split, read with checks: its samples, their sources, and the keys in a shard's index."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import numpy.typing as npt
 
-from ..base import Array, FreelightError, read_array, read_limited
+from ..base import Array, FreelightError, hash_file, read_array, read_limited
 from ..images import MAX_PICTURE
 from .manifest import METADATA, SAMPLE, SAMPLE_1, SplitInfo
 from .schema import REMEDY
@@ -34,15 +33,13 @@ def read_samples(path: Path, info: SplitInfo, classes: int, image_size: int | No
 
     image_size: side of the images if all are squares of one size, which fills the columns that schema 1 did not have.
 
-    Raises `FreelightError` if a row does not fit the manifest: shards in order and with the manifest's numbers of
-    samples, JPEGs within their shards, labels within the classes, or -1 in a split without labels, and sizes within the
-    manifest's.
+    Raises `FreelightError` if the file is changed, or if a row does not fit the manifest: shards in order and with the
+    manifest's numbers of samples, JPEGs within their shards, labels within the classes, or -1 in a split without
+    labels, and sizes within the manifest's.
     """
-    try:
-        dtype = SAMPLE_1 if info.sizes is None else SAMPLE
-        found: npt.NDArray[np.void] = read_array(path, Array(dtype, (info.samples,)), remedy=REMEDY)
-    except FileNotFoundError:
-        raise FreelightError(f"{path} is missing; {REMEDY}") from None
+    found: npt.NDArray[np.void] = read_listed(
+        path, Array(SAMPLE_1 if info.sizes is None else SAMPLE, (info.samples,)), info
+    )
     if info.sizes is None:
         table = np.empty(info.samples, SAMPLE)
         for column in SAMPLE_1.names or ():
@@ -89,8 +86,7 @@ def read_listed(path: Path, expected: Array, info: SplitInfo) -> npt.NDArray[Any
     """Return the array of a file that the manifest lists. Raises `FreelightError` if it is missing or changed."""
     try:
         array = read_array(path, expected, remedy=REMEDY)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hash_file(path)
     except FileNotFoundError:
         raise FreelightError(f"{path} is missing; {REMEDY}") from None
     if sha256 != info.files.get(path.name):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base import FreelightError, UnavailableError, ask_store, open_forward, run_tasks
+from ..base import FreelightError, UnavailableError, ask_store, hash_file, open_forward, run_tasks
 from ..images import decode_picture
 from .directory import Dataset
 from .manifest import MANIFEST, ShardInfo, SplitInfo, sources_name
@@ -109,9 +109,8 @@ def _check_files(folder: Path, files: dict[str, str]) -> Iterator[str]:
         if not path.is_file():
             yield f"{path} is missing"
             continue
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                yield f"{path} was changed after it was written"
+        if hash_file(path) != sha256:
+            yield f"{path} was changed after it was written"
 
 
 def _check_shard(folder: Path, level: str, task: _Task) -> ShardCheck:

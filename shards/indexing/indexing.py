@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..base import (
     anything,
     as_file_name,
     atomic_write,
+    hash_file,
     mapping,
     naming_pictures,
     read_json,
@@ -39,21 +40,28 @@ from ..dataset import (
     check_presence,
     common_side,
     index_name,
-    metadata_name,
-    samples_name,
     sizes_in,
-    sources_name,
     summarize_sizes,
 )
 from ..images import ORIGINAL
 from ..layouts import Listed
-from ..writing import INFO, PARTIAL, PLAN, RejectLimit, count_per_class, describe_changes, describe_dataset, lock_output
+from ..writing import (
+    PARTIAL,
+    PLAN,
+    Output,
+    RejectLimit,
+    count_per_class,
+    describe_changes,
+    lock_output,
+    save_dataset,
+    save_tables,
+)
 from .classes import name_classes, read_classes
 from .field_tables import join_field
 from .fields import FieldPlace
 from .inputs import TarSplit, find_tars
 from .samples import LabelPlace
-from .tar import CHECKS, TarRecord, TarTask, hash_file, index_tar
+from .tar import CHECKS, TarRecord, TarTask, index_tar
 
 UNLABELLED_SPLITS = frozenset({"test"})
 """Splits whose samples may have no label."""
@@ -228,9 +236,7 @@ def _finish(source: TarSource, out: Path, records: list[tuple[TarTask, TarRecord
         split.name: _finish_split(out, split, by_split[split.name], label_of, len(classes), source.fields)
         for split in source.splits
     }
-    files = {
-        REJECTED: b"".join(json.dumps(reject).encode() + b"\n" for _, record in records for reject in record.rejected)
-    }
+    rejected = b"".join(json.dumps(reject).encode() + b"\n" for _, record in records for reject in record.rejected)
     ids = [info.id for info in classes]
     manifest = Manifest(
         classes=classes,
@@ -251,14 +257,7 @@ def _finish(source: TarSource, out: Path, records: list[tuple[TarTask, TarRecord
         splits=splits,
         files={},
     )
-    if all(split.base is None for split in source.splits):
-        files[INFO] = describe_dataset(manifest)[INFO]
-    for name, content in files.items():
-        with atomic_write(out / name) as file:
-            file.write(content)
-    manifest = replace(manifest, files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
-    manifest.save(out)
-    return manifest
+    return save_dataset(Output(out), manifest, {REJECTED: rejected})
 
 
 def _finish_split(
@@ -299,23 +298,14 @@ def _finish_split(
         for column in METADATA.names or ():
             metadata[column][first:last] = rows[f"metadata_{column}"]
         first = last
-    tables = {samples_name(split.name): samples}
-    if metadata["length"].any():
-        tables[metadata_name(split.name)] = metadata
-    for name, table in tables.items():
-        with atomic_write(out / name) as file:
-            np.save(file, table)
-        files[name] = hash_file(out / name)
+    sources = ((out / task.partial("txt")).read_bytes() for task, _ in kept)
+    files |= save_tables(Output(out), split.name, samples, metadata, sources)
     joined = {}
     for place in map(FieldPlace.parse, fields):
         joined[place.name], written = join_field(
             out, split.name, place, [record.tables(out, task) for task, record in kept]
         )
         files |= {name: hash_file(out / name) for name in written}
-    with atomic_write(out / sources_name(split.name)) as file:
-        for task, _ in kept:
-            file.write((out / task.partial("txt")).read_bytes())
-    files[sources_name(split.name)] = hash_file(out / sources_name(split.name))
     return SplitInfo(
         samples=len(samples),
         labelled=bool((samples["label"] >= 0).all()),

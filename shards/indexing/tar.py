@@ -17,6 +17,7 @@ from ..base import (
     FreelightError,
     as_file_name,
     atomic_write,
+    hash_file,
     integer,
     list_of,
     mapping,
@@ -266,9 +267,3 @@ def _write(path: Path, lines: list[str]) -> str:
     with atomic_write(path, sync_folder=False) as file:
         file.write(data)
     return hashlib.sha256(data).hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

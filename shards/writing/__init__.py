@@ -1,8 +1,9 @@
 """Write a dataset directory: plan, deal, write each shard, then the manifest."""
 
 from .dealing import ShardTask, deal_shards
-from .descriptions import INFO, describe_dataset
+from .finishing import save_dataset, save_tables
 from .making import make_shards
+from .output import Output
 from .plan import PARTIAL, PLAN, describe_changes, lock_output
 from .rejects import RejectLimit
 from .settings import ShardSettings
@@ -10,9 +11,9 @@ from .shard import ShardRecord
 from .summary import count_per_class, summarize_dataset, summarize_source
 
 __all__ = [
-    "INFO",
     "PARTIAL",
     "PLAN",
+    "Output",
     "RejectLimit",
     "ShardRecord",
     "ShardSettings",
@@ -20,9 +21,10 @@ __all__ = [
     "count_per_class",
     "deal_shards",
     "describe_changes",
-    "describe_dataset",
     "lock_output",
     "make_shards",
+    "save_dataset",
+    "save_tables",
     "summarize_dataset",
     "summarize_source",
 ]

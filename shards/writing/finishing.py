@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..base import FreelightError, atomic_write
+from ..base import FreelightError, atomic_write, hash_file
 from ..dataset import (
     MANIFEST,
     METADATA,
@@ -78,15 +80,52 @@ def finish_dataset(
         files={},
         schema=settings.schema,
     )
-    if settings.schema > 1:
-        files |= describe_dataset(manifest)
+    return save_dataset(output, manifest, files)
+
+
+def save_dataset(output: Output, manifest: Manifest, files: dict[str, bytes]) -> Manifest:
+    """Write the files that belong to no split, and last the manifest, which gets their hashes; return it.
+
+    files: contents by name, without those of `describe_dataset`, which a dataset gets whose tars lie beside the
+    manifest.
+    """
+    manifest = replace(manifest, files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
+    if manifest.schema > 1 and all(split.base is None for split in manifest.splits.values()):
+        described = describe_dataset(manifest)
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in described.items()}
+        manifest = replace(manifest, files=manifest.files | hashes)
+        files = files | described
     for name, content in files.items():
         with atomic_write(output.folder / name) as file:
             file.write(content)
-    manifest = replace(manifest, files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
     manifest.save(output.folder)
     output.publish(*files, MANIFEST)
     return manifest
+
+
+def save_tables(
+    output: Output,
+    split: str,
+    samples: npt.NDArray[np.void],
+    metadata: npt.NDArray[np.void],
+    sources: Iterable[bytes],
+) -> dict[str, str]:
+    """Write a split's samples table, table of metadata and list of sources; return their hashes by name.
+
+    samples: dtype `SAMPLE` or that of schema 1. metadata: dtype `METADATA`; written if a sample has any. sources: parts
+    of the list.
+    """
+    tables = {samples_name(split): samples}
+    if metadata["length"].any():
+        tables[metadata_name(split)] = metadata
+    for name, table in tables.items():
+        with atomic_write(output.folder / name) as file:
+            np.save(file, table)
+    with atomic_write(output.folder / sources_name(split)) as file:
+        file.writelines(sources)
+    names = [samples_name(split), sources_name(split), *([metadata_name(split)] if len(tables) > 1 else [])]
+    output.publish(*names)
+    return {name: hash_file(output.folder / name) for name in names}
 
 
 def _to_lines(by_split: dict[str, list[dict[str, str]]]) -> bytes:
@@ -110,21 +149,15 @@ def _finish_split(
         for sample in record.samples
     ]
     table = np.array(rows, dtype=SAMPLE)
-    with atomic_write(output.folder / samples_name(split)) as file:
-        np.save(file, table if schema > 1 else to_schema_1(table))
-    paths = "".join(f"{sample.path}\n" for record in kept for sample in record.samples)
-    with atomic_write(output.folder / sources_name(split)) as file:
-        file.write(paths.encode(errors="surrogateescape"))
-    names = [samples_name(split), sources_name(split)]
     metadata = [(s.metadata_offset, s.metadata_length) for record in kept for s in record.samples]
-    if any(length for _, length in metadata):
-        names.append(metadata_name(split))
-        with atomic_write(output.folder / metadata_name(split)) as file:
-            np.save(file, np.array(metadata, dtype=METADATA))
-    files = {record.index_name: record.index_sha256 for record in kept}
-    for name in names:
-        output.publish(name)
-        files[name] = hashlib.sha256((output.folder / name).read_bytes()).hexdigest()
+    paths = "".join(f"{sample.path}\n" for record in kept for sample in record.samples)
+    files = {record.index_name: record.index_sha256 for record in kept} | save_tables(
+        output,
+        split,
+        table if schema > 1 else to_schema_1(table),
+        np.array(metadata, dtype=METADATA),
+        [paths.encode(errors="surrogateescape")],
+    )
     return SplitInfo(
         samples=len(rows),
         labelled=bool((table["label"] >= 0).all()),

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from making import SMALL, Stop, files
 
-from freelight.shards import Dataset, ShardRecord, Source, make_shards, verify_dataset
+from freelight.shards import Dataset, FreelightError, ShardRecord, Source, make_shards, verify_dataset
+from freelight.shards.dataset import with_own_hash
 from freelight.shards.sources import ClassInfo
-from freelight.shards.writing.descriptions import describe_dataset
+from freelight.shards.writing.descriptions import describe_dataset, manifest_from_info
 
 yaml = pytest.importorskip("yaml")
 
@@ -36,14 +37,62 @@ def test_the_info_has_each_splits_shards_and_the_classes(dataset: Dataset) -> No
     info = json.loads((dataset.folder / "_info.json").read_text())
     assert list(info["splits"]) == ["train", "val"]
     for name, split in dataset.manifest.splits.items():
-        assert info["splits"][name] == {
-            "name": name,
-            "num_samples": split.samples,
-            "filenames": [shard.name for shard in split.shards],
-            "shard_lengths": [shard.samples for shard in split.shards],
-        }
+        assert (
+            info["splits"][name].items()
+            >= {
+                "name": name,
+                "num_samples": split.samples,
+                "filenames": [shard.name for shard in split.shards],
+                "shard_lengths": [shard.samples for shard in split.shards],
+            }.items()
+        )
     assert [ClassInfo(**found) for found in info["classes"]] == list(dataset.manifest.classes)
     assert info["made_with"] == dataset.manifest.made_with
+
+
+def test_the_info_has_all_that_the_manifest_says(dataset: Dataset, indexed: Dataset) -> None:
+    for made in (dataset, indexed):
+        found = manifest_from_info(made.folder / "_info.json")
+        assert found.to_bytes() == (made.folder / "dataset.json").read_bytes()
+
+
+def without_own_hash(content: dict[str, Any]) -> bytes:
+    return with_own_hash({name: value for name, value in content.items() if name != "sha256"})
+
+
+SPOILT = {
+    "a changed byte": (lambda content: json.dumps(content).replace("tench", "bench").encode(), "own sha256 differs"),
+    "no JSON": (lambda content: b"{", "is not valid JSON"),
+    "of an earlier version": (
+        lambda content: json.dumps({name: content[name] for name in ("splits", "classes", "made_with")}).encode(),
+        "is of an earlier version: it lacks the labels' order, the source, and the files' hashes",
+    ),
+    "lists of two lengths": (
+        lambda content: without_own_hash(
+            content | {"splits": {"train": content["splits"]["train"] | {"filenames": []}}}
+        ),
+        r"splits\.train has lists of different lengths",
+    ),
+    "no lists": (
+        lambda content: without_own_hash(
+            content | {"splits": {"train": content["splits"]["train"] | {"filenames": 3}}}
+        ),
+        r"splits\.train\.filenames \(=3\) must be a list",
+    ),
+    "a name that is a path": (
+        lambda content: without_own_hash(content | {"files": {"../x": "0" * 64}}),
+        r"files.*\.\./x.* must be a name",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_an_info_that_is_spoilt_gives_no_manifest(name: str, dataset: Dataset, tmp_path: Path) -> None:
+    spoil, message = SPOILT[name]
+    path = tmp_path / "_info.json"
+    path.write_bytes(spoil(json.loads((dataset.folder / "_info.json").read_text())))
+    with pytest.raises(FreelightError, match=message):
+        manifest_from_info(path)
 
 
 def test_the_card_names_the_shards_of_each_split_and_the_classes(dataset: Dataset) -> None:
@@ -92,6 +141,15 @@ def test_the_card_of_a_dataset_with_metadata_has_its_fields(dataset: Dataset) ->
     fields = {field["name"]: field["dtype"] for field in features["json"]["struct"]}
     text = dict.fromkeys(("class_id", "class_name", "source"), "string")
     assert fields == {**text, **dict.fromkeys(("original_height", "original_width"), "int64")}
+
+
+def test_the_card_of_other_peoples_tars_names_the_shards_alone(indexed: Dataset) -> None:
+    """Their members are not known, and a type that is wrong is an error of datasets."""
+    content = front_matter((indexed.folder / "README.md").read_bytes())
+    assert list(content) == ["configs"]
+    assert content["configs"][0]["data_files"] == [
+        {"split": name, "path": f"{name}-??????.tar"} for name in ("train", "val")
+    ]
 
 
 def test_the_splits_names_are_those_that_datasets_allows(dataset: Dataset) -> None:
