@@ -321,9 +321,9 @@ def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
         ("--epochs 0", "--epochs (=0) must be at least 1"),
         ("--width 0", "--width (=0.0) must be positive"),
         ("--set dropout=1.5", "`dropout` (=1.5) must be at least 0 and less than 1"),
-        ("--set bach_size=4", "--set 'bach_size=4': expected key=value"),
+        ("--set bach_size=4", "--set 'bach_size=4': there is no setting bach_size; did you mean batch_size?"),
         ("--columns 3", "3 is not in the range 1<=x<=2"),
-        ("--recipe sauce", "'sauce' is not one of 'paper', 'source', 'source-scripted'"),
+        ("--recipe sauce", "--recipe (=sauce) is neither a recipe nor a file that ends in .toml; did you mean source?"),
     ],
 )
 def test_what_it_cannot_do_is_a_line_and_exit_code_2(words: str, message: str, train: Any, tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_python_m_runs_the_command_and_help_names_every_option() -> None:
     options = (
         "shards out cache cache-bytes statistics init-from recipe set epochs batch-size width columns replicas "
         "checkpoint-every checkpoint-minutes keep log-every tensorboard seed threads backend compile no-compile "
-        "channels-last show-recipe describe help"
+        "channels-last show-recipe save-recipe describe help"
     )
     assert set(re.findall(r"--[a-z-]+", result.stdout)) == {f"--{name}" for name in options.split()}
 
