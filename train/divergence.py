@@ -5,8 +5,9 @@ from pathlib import Path
 
 from ..pipeline import draw_epoch
 from ..shards import FreelightError
+from .norms import squared_norm
 from .state import TrainingState
-from .throughput import Meter, norm
+from .throughput import Meter
 
 SHOWN = 8
 """Maximum number of sample keys in an error message."""
@@ -31,7 +32,7 @@ def check_losses(meter: Meter, state: TrainingState, last: Path) -> None:
 
 def check_weights(state: TrainingState, last: Path) -> None:
     """Raise `FreelightError` if a weight is not finite (a collective over columns). last: as in `check_losses`."""
-    if not math.isfinite(norm(state.network.parameters(), state.mesh)):
+    if not math.isfinite(float(squared_norm(list(state.network.parameters()), state.mesh))):
         raise _error(f"the weights are not finite after step {state.step}", last)
 
 

@@ -7,29 +7,29 @@ import torch.nn.functional as F
 
 from ..pipeline import Batch
 from .network.dropout import DropoutMasks
+from .norms import squared_norm
 from .parallel.columns import part_sizes
 from .state import TrainingState
-from .throughput import norm
 
 
 class StepResult(NamedTuple):
     """What a step computed on this replica's share of the batch, still on the device.
 
     loss: sum of cross-entropies, nats. wrong: number of images whose label is not the most probable class.
-    gradient_norm, weight_norm: of the whole network, before and after the update; NaN if not measured.
+    squared_norms: of the whole network's gradients, and of its weights after the update, (2,); None if not measured.
     """
 
     loss: torch.Tensor
     wrong: torch.Tensor
-    gradient_norm: float = float("nan")
-    weight_norm: float = float("nan")
+    squared_norms: torch.Tensor | None = None
 
 
 def training_step(state: TrainingState, batch: Batch, images: int, *, measure_norms: bool) -> StepResult:
     """Update the network by this replica's share of a batch of `images` images, and count the step.
 
     The loss is the sum of cross-entropies over the *global* number of images, so that gradients are summed over
-    replicas, and a short last batch has its right weight. Gradients are never summed over columns.
+    replicas, and a short last batch has its right weight. Gradients are never summed over columns. Nothing in a step
+    waits for the device.
     """
     mesh, network = state.mesh, state.network
     # A replica with an empty share computes on a blank image that does not count, because the others wait for it.
@@ -46,14 +46,16 @@ def training_step(state: TrainingState, batch: Batch, images: int, *, measure_no
     loss = loss * 0 if blank else loss
     (loss / images).backward()  # type: ignore[no-untyped-call]
     state.finish_gradients()
-    wrong = (logits.detach().argmax(dim=1) != labels).sum() * (not blank)
-    result = StepResult(loss.detach(), wrong)
+    wrong = (logits.detach().argmax(dim=1) != labels).sum()
+    result = StepResult(loss.detach(), wrong * 0 if blank else wrong)
+    weights = list(state.optimizer.parameters.values())
+    norms = []
     if measure_norms:
-        gradients = (parameter.grad for parameter in network.parameters() if parameter.grad is not None)
-        result = result._replace(gradient_norm=norm(gradients, mesh))
+        norms.append(squared_norm([weight.grad for weight in weights if weight.grad is not None], mesh))
     epoch = state.epoch
     state.optimizer.step(lambda name: state.rates.rate(name, epoch))
     state.step += 1
     if measure_norms:
-        result = result._replace(weight_norm=norm(network.parameters(), mesh))
+        norms.append(squared_norm(weights, mesh))
+        result = result._replace(squared_norms=torch.stack(norms))
     return result

@@ -1,46 +1,50 @@
-"""Measure images/s, loss and error between two lines of metrics; sums stay on the device until a line is due."""
+"""Measure images/s, loss, error and norms between two lines of metrics; values stay on the device until one is due."""
 
 import math
 import time
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 
 from .parallel.mesh import Mesh
+from .step import StepResult
 
 NO_STEP = 2**62
 """Means "no step" in the minimum over all ranks."""
 
 
 class Means(NamedTuple):
-    """Means since the last line of metrics; the fields are those of `StepMetrics`."""
+    """Means since the last line of metrics, and the last norms; the fields are those of `StepMetrics`."""
 
     loss: float
     train_top1: float
     images_per_second: float
     images_per_second_without_wait: float
     wait_share: float
+    gradient_norm: float
+    weight_norm: float
 
 
 class Meter:
     """Sum losses and errors since the last line of metrics, and keep the first step whose loss was not finite.
 
     The wait for data is the time that the host is blocked for a batch. On CUDA the host runs ahead, so there it is the
-    device's idle time between two steps. Only `means` and `first_bad_step` wait for the device.
+    device's idle time between two steps. Only `means` and `first_bad_step` wait for the device: each reads all steps
+    since the reading before in one transfer.
     """
 
     def __init__(self, mesh: Mesh, device: str) -> None:
         self.mesh = mesh
         self._on_cuda = torch.device(device).type == "cuda"
-        self._sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, wrong
-        self._first_bad = torch.full((), NO_STEP, dtype=torch.int64, device=device)
+        self._unread: list[tuple[int, StepResult]] = []
+        self._first_bad = NO_STEP
         self.begin(0.0)
 
     def begin(self, waited: float) -> None:
         """Reset all counts. waited: seconds that the host has waited for data so far."""
-        self._sums.zero_()
+        self._read()
+        self._loss = self._wrong = 0.0
+        self._norms = (math.nan, math.nan)
         self._images = 0
         self._start, self._waited = time.perf_counter(), waited
         self._idle: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
@@ -55,31 +59,51 @@ class Meter:
         if self._on_cuda and self._ended is not None:
             self._idle.append((self._ended, self._event()))
 
-    def add(self, step: int, loss: torch.Tensor, wrong: torch.Tensor, images: int) -> None:
-        """Count a step: this replica's sum of losses and number of wrong answers, and the images of all replicas."""
-        self._sums += torch.stack([loss.double(), wrong.double()])
-        bad = (self._first_bad == NO_STEP) & ~torch.isfinite(loss)
-        self._first_bad.copy_(torch.where(bad, step, self._first_bad))
+    def add(self, step: int, result: StepResult, images: int) -> None:
+        """Count a step: what it computed on this replica's share, and the images of all replicas."""
+        self._unread.append((step, result))
         self._images += images
         self._ended = self._event() if self._on_cuda else None
 
     def means(self, waited: float) -> Means:
         """Return the means since `begin`, the same on every rank. waited: as in `begin`."""
-        loss, wrong = self.mesh.sum_over_replicas(self._sums.tolist())
+        self._read()
+        loss, wrong = self.mesh.sum_over_replicas([self._loss, self._wrong])
         seconds = time.perf_counter() - self._start
         wait = min(self._idle_seconds() if self._on_cuda else waited - self._waited, seconds)
+        gradient_norm, weight_norm = self._norms
         return Means(
             loss=loss / self._images,
             train_top1=wrong / self._images,
             images_per_second=self._images / seconds,
             images_per_second_without_wait=self._images / max(seconds - wait, 1e-9),
             wait_share=wait / seconds,
+            gradient_norm=gradient_norm,
+            weight_norm=weight_norm,
         )
 
     def first_bad_step(self) -> int | None:
         """Return the first step whose loss was not finite, the same on every rank; None if all were finite."""
-        first = self.mesh.min_over_ranks(int(self._first_bad))
+        self._read()
+        first = self.mesh.min_over_ranks(self._first_bad)
         return None if first == NO_STEP else first
+
+    def _read(self) -> None:
+        """Copy from the device what the steps since the last reading computed, and count it."""
+        if not self._unread:
+            return
+        results = [result for _, result in self._unread]
+        norms = [result.squared_norms for result in results if result.squared_norms is not None][-1:]
+        values = [torch.stack([number for result in results for number in (result.loss, result.wrong)]), *norms]
+        numbers = torch.cat(values).tolist()
+        for (step, _), loss, wrong in zip(self._unread, numbers[::2], numbers[1::2], strict=False):
+            self._loss += loss
+            self._wrong += wrong
+            if self._first_bad == NO_STEP and not math.isfinite(loss):
+                self._first_bad = step
+        if norms:
+            self._norms = (math.sqrt(numbers[-2]), math.sqrt(numbers[-1]))
+        self._unread.clear()
 
     def _idle_seconds(self) -> float:
         return float(sum(ended.elapsed_time(began) for ended, began in self._idle)) / 1000
@@ -89,12 +113,3 @@ class Meter:
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
-
-
-def norm(tensors: Iterable[torch.Tensor], mesh: Mesh) -> float:
-    """Return the Euclidean norm of the whole network's tensors, from this rank's column of each."""
-    norms = [torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64) for tensor in tensors]
-    squares = torch.stack(norms).square().sum()
-    if mesh.columns.group is not None:
-        dist.all_reduce(squares, group=mesh.columns.group)
-    return math.sqrt(float(squares))

@@ -17,19 +17,20 @@ from .kernel_pictures import kernel_grid
 from .metrics import EpochMetrics, StepMetrics
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
-from .parallel.votes import StoppedError, vote
+from .parallel.votes import Ballot, StoppedError
 from .progress import Progress, summary
 from .resume import init_from
 from .run_folder import RunFolder
 from .state import TrainingState
-from .step import StepResult, training_step
+from .step import training_step
 from .throughput import Meter
 
 
 class Trainer:
     """One process's part of a run, at its place in the mesh. `run` trains to the end of the schedule.
 
-    If `folder` holds a stopped run, it is resumed. stop: if it holds a signal, the run stops after the current step.
+    If `folder` holds a stopped run, it is resumed. stop: if it holds a signal, the run stops after the current step; in
+    several processes, after the next one (see `Ballot`).
     """
 
     def __init__(self, config: TrainingConfig, folder: RunFolder, mesh: Mesh, device: str, stop: StopRequest) -> None:
@@ -37,6 +38,7 @@ class Trainer:
         self.folder = folder
         self.mesh = mesh
         self.stop = stop
+        self.ballot = Ballot(mesh, stop)
         self.state = TrainingState(config, mesh, device)
         self.validation = self.state.open("val", config.recipe.evaluation_transform(views=1))
         self.meter = Meter(mesh, device)
@@ -92,20 +94,22 @@ class Trainer:
             images, position = loader.position - position, loader.position
             last = position == len(loader.split)
             log = last or (self.state.step + 1) % self.config.log_every == 0
+            self.ballot.cast(save=self._is_save_due())
             self.meter.step_begins()
             result = training_step(self.state, batch, images, measure_norms=log)
-            self.meter.add(self.state.step, result.loss, result.wrong, images)
+            self.meter.add(self.state.step, result, images)
             if log:
-                self._log(result)
-            if vote(self.mesh, self.stop, save=self._is_save_due()):
+                self._log()
+            if self.ballot.count():
                 self._save(best=False)
 
     def _is_save_due(self) -> bool:
+        """Tell whether to save after the step that begins."""
         every, minutes = self.config.checkpoint_every, self.config.checkpoint_minutes
-        due = every is not None and self.state.step % every == 0
+        due = every is not None and (self.state.step + 1) % every == 0
         return due or (minutes is not None and time.monotonic() - self._last_save > 60 * minutes)
 
-    def _log(self, result: StepResult) -> None:
+    def _log(self) -> None:
         state, wait_seconds = self.state, self.state.loader.wait_seconds
         means = self.meter.means(wait_seconds)
         check_losses(self.meter, state, self.folder.last)
@@ -118,8 +122,6 @@ class Trainer:
                 bias_learning_rate=state.rates.base_rate(state.epoch, bias=True),
                 layer_rates=state.layer_rates(),
                 **means._asdict(),
-                gradient_norm=result.gradient_norm,
-                weight_norm=result.weight_norm,
             )
         )
         self.meter.begin(wait_seconds)
@@ -142,8 +144,9 @@ class Trainer:
     def _validation_batches(self) -> Iterator[Batch]:
         self.validation.set_epoch(self.state.epoch)
         for batch in self.validation:
-            vote(self.mesh, self.stop)
+            self.ballot.cast()
             yield batch._replace(images=self.state.precision.inputs(batch.images))
+            self.ballot.count()
 
     def _draw_kernels(self) -> None:
         network = self.state.network

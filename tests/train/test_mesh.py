@@ -17,7 +17,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from freelight.train import Checkpoint, Mesh, StopRequest
-from freelight.train.parallel.votes import StoppedError, vote
+from freelight.train.parallel.votes import Ballot, StoppedError
 from freelight.train.run_folder import METRICS
 
 FLOAT64 = "--epochs 1 --set precision=float64"
@@ -30,39 +30,56 @@ def test_one_process_is_a_mesh_of_its_own() -> None:
     assert mesh.sum_over_replicas([1, 2.5]) == [1, 2.5]
 
 
-def test_a_rank_votes_to_stop_before_it_votes_to_save() -> None:
+def test_a_process_alone_votes_to_stop_before_it_votes_to_save() -> None:
+    """It stops at once, also when the signal comes after it has voted to continue."""
     stop = StopRequest()
-    assert [vote(Mesh(), stop, save=save) for save in (False, True)] == [False, True]
-    stop.number = signal.SIGTERM
-    with pytest.raises(StoppedError):
-        vote(Mesh(), stop, save=True)
-    assert stop.number == signal.SIGTERM
+    ballot = Ballot(Mesh(), stop)
+    for save in (False, True):
+        ballot.cast(save=save)
+        assert ballot.count() == save
+    for early, save in ((True, True), (False, False)):
+        stop.number = signal.SIGTERM if early else None
+        ballot.cast(save=save)
+        stop.number = signal.SIGTERM
+        with pytest.raises(StoppedError):
+            ballot.count()
+        assert stop.number == signal.SIGTERM
 
 
 def vote_on_three_ranks(rank: int, folder: Path) -> None:
-    """Write to `folder` what rank `rank` of three learns: rank 1 votes to save, then rank 2 has a signal."""
+    """Write to `folder` what rank `rank` of three learns: rank 1 votes to save; rank 2 gets a signal after its vote."""
     dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=3)
     mesh = Mesh.join(columns=1, device="cpu", timeout=timedelta(minutes=1))
     stop = StopRequest()
-    told = [
-        *(vote(mesh, stop), vote(mesh, stop, save=rank == 1)),
+    ballot = Ballot(mesh, stop)
+    told: list[Any] = []
+    for save in (False, rank == 1):
+        ballot.cast(save=save)
+        told.append(mesh.max_over_ranks(rank))  # other collectives may come in between
+        told.append(ballot.count())
+    told += [
         *(mesh.max_over_ranks(rank), mesh.min_over_ranks(rank)),
         *(mesh.is_same_on_all_ranks(7), mesh.is_same_on_all_ranks(7 + (rank == 0))),
         mesh.sum_over_replicas([rank])[0],
     ]
+    ballot.cast()
     if rank == 2:
         stop.number = signal.SIGINT
+    told.append(ballot.count())
+    ballot.cast()
     with contextlib.suppress(StoppedError):
-        vote(mesh, stop)
+        ballot.count()
+        told.append("no rank has stopped")
     (folder / f"{rank}.json").write_text(json.dumps([*told, stop.number]))
     dist.destroy_process_group()
 
 
 def test_every_rank_acts_on_the_largest_vote_and_learns_the_signal(tmp_path: Path) -> None:
+    """A signal during a step, after the vote, stops every rank with the next vote."""
     torch.multiprocessing.spawn(vote_on_three_ranks, (tmp_path,), nprocs=3)
     for rank in range(3):
         told = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert told == [False, True, 2, 0, True, False, 3.0, signal.SIGINT]
+        assert told == [2, False, 2, True, 2, 0, True, False, 3.0, False, signal.SIGINT]
 
 
 def assert_same_training(ours: Path, theirs: Path) -> None:

@@ -11,9 +11,11 @@ from metric_lines import step_metrics
 
 from freelight.train import Mesh
 from freelight.train.metrics import EpochMetrics, RunMetrics, parse_line
+from freelight.train.norms import squared_norm
 from freelight.train.progress import Progress, summary
 from freelight.train.run_folder import RunFolder
-from freelight.train.throughput import Means, Meter, norm
+from freelight.train.step import StepResult
+from freelight.train.throughput import Means, Meter
 
 
 def test_metrics_are_means_over_images_not_over_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,8 +24,9 @@ def test_metrics_are_means_over_images_not_over_steps(monkeypatch: pytest.Monkey
     clock = iter([100.0, 104.0])
     monkeypatch.setattr("freelight.train.throughput.time.perf_counter", lambda: next(clock))
     meter.begin(waited=7.0)
-    meter.add(1, torch.tensor(30.0), torch.tensor(9), 10)
-    meter.add(2, torch.tensor(1.0), torch.tensor(0), 2)
+    meter.add(1, StepResult(torch.tensor(30.0), torch.tensor(9)), 10)
+    norms = torch.tensor([9.0, 16.0], dtype=torch.float64)
+    meter.add(2, StepResult(torch.tensor(1.0), torch.tensor(0), norms), 2)
     assert meter.means(waited=8.0) == pytest.approx(
         Means(
             loss=31 / 12,
@@ -31,6 +34,8 @@ def test_metrics_are_means_over_images_not_over_steps(monkeypatch: pytest.Monkey
             images_per_second=3.0,
             images_per_second_without_wait=4.0,
             wait_share=0.25,
+            gradient_norm=3.0,
+            weight_norm=4.0,
         )
     )
 
@@ -40,13 +45,13 @@ def test_the_first_bad_step_stays_known_whatever_comes_after(bad: float) -> None
     meter = Meter(Mesh(), "cpu")
     for step, loss in enumerate([1.0, 2.0, bad, 1.0, math.nan], start=1):
         assert meter.first_bad_step() == (None if step < 4 else 3)
-        meter.add(step, torch.tensor(loss), torch.tensor(0), 4)
+        meter.add(step, StepResult(torch.tensor(loss), torch.tensor(0)), 4)
         meter.begin(0.0)
     assert meter.first_bad_step() == 3
 
 
 def test_the_norm_is_of_all_tensors_together() -> None:
-    assert norm([torch.tensor([3.0, 0.0]), torch.tensor([[4.0], [12.0]])], Mesh()) == pytest.approx(13)
+    assert squared_norm([torch.tensor([3.0, 0.0]), torch.tensor([[4.0], [12.0]])], Mesh()).item() == pytest.approx(169)
 
 
 STEP = step_metrics(step=5, epoch=1, position=16, layer_rates={"conv1": 0.0, "fc8": 0.1})

@@ -55,11 +55,21 @@ class Mesh:
 
     def max_over_ranks(self, number: int) -> int:
         """Return the largest `number` of any rank, on every rank (a collective)."""
+        return self.start_max_over_ranks(number)()
+
+    def start_max_over_ranks(self, number: int) -> Callable[[], int]:
+        """Start `max_over_ranks`; return a function that waits for its result."""
         if self.host_group is None:
-            return number
+            return lambda: number
         numbers = torch.tensor(number)
-        dist.all_reduce(numbers, dist.ReduceOp.MAX, group=self.host_group)
-        return int(numbers)
+        work = dist.all_reduce(numbers, dist.ReduceOp.MAX, group=self.host_group, async_op=True)
+        assert work is not None
+
+        def finish() -> int:
+            work.wait()
+            return int(numbers)
+
+        return finish
 
     def min_over_ranks(self, number: int) -> int:
         """Return the smallest `number` of any rank, on every rank (a collective)."""
