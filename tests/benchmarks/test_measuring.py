@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,10 +18,11 @@ from benching import call, script
 
 from freelight.benchmarks import shards
 from freelight.benchmarks.command import benchmark
-from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
+from freelight.benchmarks.machine import CHECKOUT, DALI_WHEEL, OtherWork, machine_facts
 from freelight.benchmarks.process import process_contender
 from freelight.benchmarks.report import Figure, Floor, Report
 from freelight.benchmarks.timing import Contender, Lap, Timings, interleave, one_core, timed
+from freelight.benchmarks.typed import as_typed
 from freelight.shards import FreelightError
 
 
@@ -170,7 +172,7 @@ def test_the_record_holds_everything(tmp_path: Path) -> None:
     assert record["exit_code"] == 1
     assert record["notes"] == ["drawn pictures"]
     machine = record["machine"]
-    facts = "cpu cores memory_gb load_average system python versions revision date"
+    facts = "cpu cores threads memory_gb load_average system python versions revision date"
     assert set(machine) == {*facts.split(), "load_average_at_end", "other_work_percent", "busy"}
     assert all(machine[key] not in (None, "") for key in machine)
     assert machine["versions"]["numpy"] == np.__version__
@@ -246,3 +248,39 @@ def test_the_version_of_dali_is_that_of_the_installed_wheel(
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {wheel}\nVersion: 2.3.0\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert machine_facts((DALI_WHEEL,))["versions"][wheel] == "2.3.0"
+
+
+def test_a_record_holds_the_command_as_a_user_types_it(tmp_path: Path) -> None:
+    assert CHECKOUT is not None
+    words = [str(CHECKOUT / "tools" / "benchmark"), "free", "--shards", "/data/sets/caltech", "--record=/tmp/o/r.json"]
+    assert as_typed(words) == "tools/benchmark free --shards FOLDER/caltech --record=FOLDER/r.json"
+    assert as_typed(["/opt/venv/bin/freelight", "train", "--set", "width=1"]) == "freelight train --set width=1"
+    words = ["train", "--out", str(tmp_path / "runs" / "a b"), "--shards", "../data"]
+    assert as_typed(words, below=tmp_path) == f"train --out 'FOLDER/{tmp_path.name}/runs/a b' --shards ../data"
+
+
+def test_published_records_name_no_folder_of_the_machine() -> None:
+    assert CHECKOUT is not None
+    records = sorted((CHECKOUT / "docs" / "claims").glob("*.json"))
+    assert records
+    for path in records:
+        assert re.findall(r"[\s\"=]/\w+/[^\s\"]*", path.read_text()) == [], path
+
+
+def test_other_work_is_that_of_others_alone() -> None:
+    """This process's own work does not count, nor that of a child that it waited for."""
+
+    def busy() -> float:
+        ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+    cores, began, before, others = os.cpu_count() or 1, time.monotonic(), busy(), OtherWork()
+    subprocess.run([sys.executable, "-c", "sum(range(2 * 10**7))"], check=True)
+    percent, all_seconds, seconds = others.percent(), busy() - before, time.monotonic() - began
+    assert percent < 100 * (all_seconds - 0.2) / (seconds * cores), "the child worked for 0.4 s and more"
+    others = OtherWork()
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        time.sleep(0.5)
+        percent = others.percent()
+        process.kill()
+    assert percent > 50 / cores

@@ -21,13 +21,14 @@ DALI_WHEEL = "nvidia-dali"
 
 
 def machine_facts(distributions: Sequence[str]) -> dict[str, Any]:
-    """Return CPU model, usable cores, memory (GB), load average, versions, git revision (+: changed files), date.
+    """Return CPU model, usable cores, threads of torch, memory (GB), load average, versions, revision, date.
 
     distributions: whose versions are wanted; `DALI_WHEEL` stands for the wheel of it that is installed.
     """
     return {
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": (cores := len(os.sched_getaffinity(0))),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or cores),
         "memory_gb": round(memory_gb(), 1),
         "load_average": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
@@ -60,6 +61,27 @@ def other_work(seconds: float = 0.15) -> float:
     time.sleep(seconds)
     busy, total = (after - start for after, start in zip(_processor_times(), before, strict=True))
     return round(100 * busy / max(total, 1), 1)
+
+
+class OtherWork:
+    """Measures the work of others from its making on: all but this process and those that it started and waited for."""
+
+    def __init__(self) -> None:
+        self._before = _processor_times(), _own_ticks()
+
+    def percent(self) -> float:
+        """Return the share of all processors' time that others have used until now, %."""
+        (busy, total), own = _processor_times(), _own_ticks()
+        (busy_before, total_before), own_before = self._before
+        others = busy - busy_before - (own - own_before)
+        return round(100 * max(others, 0) / max(total - total_before, 1), 1)
+
+
+def _own_ticks() -> float:
+    """Return the processor time of this process and of the children that it waited for, in clock ticks."""
+    used = os.times()
+    seconds = used.user + used.system + used.children_user + used.children_system
+    return seconds * os.sysconf("SC_CLK_TCK")
 
 
 def _processor_times() -> tuple[int, int]:

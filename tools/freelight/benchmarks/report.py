@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from freelight.benchmarks.timing import Lap, Timings
+from freelight.benchmarks.typed import as_typed, path_as_typed
 from freelight.shards.base import atomic_write, format_table
 
 
@@ -158,8 +159,8 @@ class Report:
         """Return the whole result as plain data for JSON. A missing value is null and has a reason."""
         return {
             "benchmark": self.benchmark,
-            "command": sys.argv,
-            "settings": self.settings,
+            "command": as_typed(sys.argv),
+            "settings": {name: _named(value) for name, value in self.settings.items()},
             "machine": self.machine,
             "notes": self.notes,
             "item": self.item,
@@ -193,6 +194,10 @@ def _lap_record(lap: Lap) -> dict[str, float]:
 def _median_ms(times: Iterable[float | None]) -> str:
     measured = [time for time in times if time is not None]
     return f"{median(measured):.3f}" if measured else "-"
+
+
+def _named(setting: Any) -> Any:
+    return path_as_typed(str(setting)) if isinstance(setting, Path) else setting
 
 
 def _number(value: float, unit: str) -> str:

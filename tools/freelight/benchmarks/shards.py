@@ -65,7 +65,7 @@ def command(images: Path, limit: int | None, size: int, quality: int, peers: Pat
             Contender(name=TWO, lap=two.lap),
         )
         timings = interleave(contenders, rounds=rounds)
-    worst = paths[int(np.argmin(decibels))]
+    worst = source.splits["train"][int(np.argmin(decibels))].path
     return Report(
         benchmark="shards",
         item="images",

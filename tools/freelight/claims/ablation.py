@@ -167,5 +167,5 @@ def finding(name: str, errors: Mapping[str, Errors], dataset: Dataset, options: 
             y="error, %",
         ),
         tables=(pairs.table(),),
-        verdict=f"{name}: {pairs.verdict()}",
+        verdict=f"{name}: {pairs.verdict(ablation.points)}",
     )

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.typed import as_typed
 from freelight.claims.finding import Finding
 from freelight.claims.session import Session, UnfinishedError, write_json
 from freelight.pipeline.pictures import save_png
@@ -62,11 +64,16 @@ def claim(name: str) -> Callable[[Callable[..., Finding]], click.Command]:
 
 
 def save(finding: Finding, session: Session) -> None:
-    """Write OUT/<claim>.json with the records of all parts and, if there is a picture, OUT/<claim>.png."""
+    """Write OUT/<claim>.json with the records of all parts and, if there is a picture, OUT/<claim>.png.
+
+    It names no folder of this machine, so that it can be published.
+    """
     parts = [json.loads((session.out / "parts" / f"{part}.json").read_text()) for part in session.done]
+    for part in parts:
+        part["command"] = as_typed(shlex.split(part["command"]), below=session.out)
     record = {
         **finding.record(),
-        "command": sys.argv,
+        "command": as_typed(sys.argv),
         "machine": machine_facts(("torch", "numpy", "pillow")),
         "parts": parts,
     }

@@ -4,6 +4,8 @@ import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import click
 from PIL import Image
@@ -12,7 +14,7 @@ from freelight.claims.command import claim
 from freelight.claims.data import dataset_of, describe
 from freelight.claims.finding import Finding, Row
 from freelight.claims.session import Session
-from freelight.claims.training import Epoch, Run, epochs_of
+from freelight.claims.training import Epoch, Run, epochs_of, seconds_per_epoch
 from freelight.pipeline.pictures import framed
 from freelight.shards import Dataset, FreelightError
 from freelight.train.inspection import WIDE, Series, line_chart
@@ -23,6 +25,8 @@ PAPER_RATIO, PAPER_EPOCHS = 6.0, {"relu": ("5-6", 5, 6), "tanh": ("about 36", 36
 FACTOR = 3.0
 """Ratio between a rate that the search adds and its neighbour."""
 MOST_RATES = 7
+PATIENCE = 12
+"""tanh is given up at this multiple of ReLU's epochs: twice the paper's ratio."""
 
 
 def floats(context: click.Context, option: click.Parameter, text: str) -> tuple[float, ...]:
@@ -52,31 +56,48 @@ def floats(context: click.Context, option: click.Parameter, text: str) -> tuple[
     type=click.IntRange(min=1),
     help="Maximum number of epochs of the final runs.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of all runs.")
+@click.option(
+    "--seeds",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Final runs per activation: seeds 0, 1, ... The search uses seed 0.",
+)
 def command(
-    session: Session, data: Path, rates: tuple[float, ...], search_epochs: int, max_epochs: int, seed: int
+    session: Session, data: Path, rates: tuple[float, ...], search_epochs: int, max_epochs: int, seeds: int
 ) -> Finding:
     """Compare ReLU with tanh on CIFAR-10: epochs to 25 % training error.
 
     --data is cifar-10-binary.tar.gz or cifar-10-python.tar.gz as downloaded, or has train/ and test/ with class
     folders. A search finds the learning rate of each activation: the one with the lowest training error in the last
     epoch of the search. While the best rate is the lowest or the highest one tried, one more rate beyond it is tried.
-    The best run then continues until the training error of an epoch is 25 %.
+    Runs at the best rate then continue until the training error of an epoch is 25 %. tanh is given up at 12 times
+    ReLU's epochs with the same seed.
     """
     if search_epochs > max_epochs:
         raise FreelightError(f"`search_epochs` (={search_epochs}) must not exceed `max_epochs` (={max_epochs})")
     session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])
     session.plan([f"search-{function}-{rate:g}" for function in PAPER_EPOCHS for rate in rates])
-    session.plan([f"final-{function}" for function in PAPER_EPOCHS])
+    session.plan([final_name(function, seed) for function in PAPER_EPOCHS for seed in range(seeds)])
     dataset = dataset_of(session, data, size=32)
     searched: dict[str, dict[float, float]] = {}
-    finals: dict[str, Final] = {}
+    finals: dict[str, list[Final]] = {function: [] for function in PAPER_EPOCHS}
     for function in PAPER_EPOCHS:
-        searched[function] = search(session, dataset, function, rates, (search_epochs, max_epochs), seed)
-    for function, errors in searched.items():
-        run = run_of(session, dataset, function, best(errors), max_epochs, seed)
-        finals[function] = finish(session, run, max_epochs)
-    return finding(dataset, searched, finals, (search_epochs, max_epochs), seed)
+        searched[function] = search(session, dataset, function, rates, (search_epochs, max_epochs))
+    for seed in range(seeds):
+        most = max_epochs
+        for function, errors in searched.items():
+            run = run_of(session, dataset, function, best(errors), max_epochs, seed)
+            final = finish(session, run, function, most)
+            finals[function].append(final)
+            if function == "relu" and final.reached is not None:
+                most = max(min(most, math.ceil(PATIENCE * final.reached)), search_epochs)
+    return finding(dataset, searched, finals, (search_epochs, max_epochs))
+
+
+def final_name(function: str, seed: int) -> str:
+    """Return the name of the part that trains an activation to the target."""
+    return f"final-{function}" + (f"-seed{seed}" if seed else "")
 
 
 def run_of(session: Session, dataset: Dataset, function: str, rate: float, max_epochs: int, seed: int) -> Run:
@@ -87,7 +108,7 @@ def run_of(session: Session, dataset: Dataset, function: str, rate: float, max_e
         *(f"learning_rate={rate:g}", f"bias_learning_rate={2 * rate:g}"),
     )
     options = ["--recipe", "cifar-19pct", "--epochs", str(max_epochs), "--no-compile"]
-    name = f"{function}-{rate:g}"
+    name = f"{function}-{rate:g}" + (f"-seed{seed}" if seed else "")
     return Run(
         name=name,
         dataset=Path(dataset.folder),
@@ -103,14 +124,13 @@ def search(
     function: str,
     rates: tuple[float, ...],
     epochs: tuple[int, int],
-    seed: int,
 ) -> dict[float, float]:
     """Return each rate's training error, 0..1, in the last epoch of the search; 1 if the loss was not finite."""
     errors: dict[float, float] = {}
     next_rates = list(rates)
     while next_rates:
         for rate in next_rates:
-            run = run_of(session, dataset, function, rate, epochs[1], seed)
+            run = run_of(session, dataset, function, rate, epochs[1], 0)
             done = epochs_of(run.part(session, epochs[0], name=f"search-{run.name}"))
             if done is not None and len(done) < epochs[0]:
                 raise FreelightError(
@@ -138,11 +158,12 @@ def beyond(errors: dict[float, float]) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """The final run of an activation. epochs: the finished ones."""
+    """A final run of an activation. epochs: the finished ones. record: of its part."""
 
     run: Run
     epochs: list[Epoch]
     diverged: bool
+    record: dict[str, Any]
 
     @property
     def errors(self) -> list[float]:
@@ -154,27 +175,27 @@ class Final:
         """Epochs until the target was reached; None if it was not."""
         return crossing(self.errors)
 
-    def row(self, name: str) -> Row:
-        """Return the row of the activation. The difference is to the nearer end of the paper's range."""
-        paper, least, most = PAPER_EPOCHS[name]
+    @property
+    def outcome(self) -> str:
+        """The epochs until the target as text, or what happened instead."""
         if self.reached is not None:
-            ours = f"{self.reached:.1f}"
-            difference = f"{self.reached - min(max(self.reached, least), most):+.1f}"
-        else:
-            ours = "diverged" if self.diverged else "not reached"
-            difference = f"{self.errors[-1]:.1%} after {len(self.epochs)}" if self.epochs else ""
-        return Row(what=f"{name}, epochs to 25 % training error", paper=paper, ours=ours, difference=difference)
+            return f"{self.reached:.1f}"
+        if self.diverged:
+            return f"diverged after {len(self.epochs)}"
+        return f"not reached, {self.errors[-1]:.1%} after {len(self.epochs)}" if self.epochs else "not reached"
 
 
-def finish(session: Session, run: Run, max_epochs: int) -> Final:
-    """Continue a run until the target."""
+def finish(session: Session, run: Run, function: str, max_epochs: int) -> Final:
+    """Continue a run until the target, or until it has `max_epochs`."""
     record = run.part(
         session,
         max_epochs,
-        name=f"final-{run.name.partition('-')[0]}",
+        name=final_name(function, run.seed),
         enough=lambda done: done[-1].train_top1 <= TARGET,
     )
-    return Final(run=run, epochs=[Epoch(**epoch) for epoch in record["epochs"]], diverged=record["diverged"])
+    return Final(
+        run=run, epochs=[Epoch(**epoch) for epoch in record["epochs"]], diverged=record["diverged"], record=record
+    )
 
 
 def crossing(errors: list[float]) -> float | None:
@@ -188,67 +209,75 @@ def crossing(errors: list[float]) -> float | None:
     return None
 
 
+def ratio_of(relu: Final, tanh: Final) -> tuple[float | None, bool]:
+    """Return tanh's epochs over ReLU's of one seed, and whether that is only a lower bound; None if neither is known.
+
+    If tanh did not reach the target, only a bound is known; if it diverged, nothing is.
+    """
+    if relu.reached is None or tanh.diverged:
+        return None, False
+    return (tanh.reached or len(tanh.epochs)) / relu.reached, tanh.reached is None
+
+
+def row_of(name: str, finals: list[Final]) -> Row:
+    """Return the row of an activation. The difference of the mean is to the nearer end of the paper's range."""
+    paper, least, most = PAPER_EPOCHS[name]
+    reached = [final.reached for final in finals if final.reached is not None]
+    difference = ""
+    if len(reached) == len(finals):
+        difference = f"{mean(reached) - min(max(mean(reached), least), most):+.1f}"
+    ours = ", ".join(final.outcome for final in finals)
+    return Row(what=f"{name}, epochs to 25 % training error", paper=paper, ours=ours, difference=difference)
+
+
 def finding(
-    dataset: Dataset,
-    searched: dict[str, dict[float, float]],
-    finals: dict[str, Final],
-    epochs: tuple[int, int],
-    seed: int,
+    dataset: Dataset, searched: dict[str, dict[float, float]], finals: dict[str, list[Final]], epochs: tuple[int, int]
 ) -> Finding:
-    """Compare the two final runs."""
-    reached = {name: final.reached for name, final in finals.items()}
-    relu, tanh = reached["relu"], reached["tanh"]
-    ratio = tanh / relu if relu and tanh else None
-    # If tanh did not reach the target, only a lower bound of the ratio is known; if it diverged, nothing is.
-    slow = finals["tanh"]
-    least = len(slow.epochs) / relu if relu and tanh is None and not slow.diverged else None
-    rows = [final.row(name) for name, final in finals.items()]
-    said = f"{ratio:.2f}" if ratio else f"more than {least:.2f}" if least else "unknown"
-    difference = f"{ratio - PAPER_RATIO:+.2f}" if ratio else ""
-    rows.append(Row(what="tanh / ReLU", paper=f"{PAPER_RATIO:g}", ours=said, difference=difference))
+    """Compare the final runs, seed by seed."""
+    ratios = [ratio_of(relu, tanh) for relu, tanh in zip(finals["relu"], finals["tanh"], strict=True)]
+    known = [ratio for ratio, bound in ratios if ratio is not None and not bound]
+    said = ["unknown" if ratio is None else f"{'more than ' * bound}{ratio:.2f}" for ratio, bound in ratios]
+    difference = f"{mean(known) - PAPER_RATIO:+.2f}" if len(known) == len(ratios) else ""
+    rows = [row_of(name, runs) for name, runs in finals.items()]
+    rows.append(Row(what="tanh / ReLU", paper=f"{PAPER_RATIO:g}", ours=", ".join(said), difference=difference))
     tried = {
         name: ", ".join(f"{rate:g}: {errors[rate]:.1%}" for rate in sorted(errors)) for name, errors in searched.items()
     }
     conditions = (
         describe(dataset),
         "net: 19pct of the 2012 code (four weight layers), whole images less their mean, no crops, flips or decay; "
-        f"batch 128, momentum 0.9, biases at twice the rate, seed {seed}",
+        f"batch 128, momentum 0.9, biases at twice the rate, seeds 0..{len(ratios) - 1}",
         "training error: mean over an epoch, as the weights were when each image was seen",
         *(f"rates of {name}, training error in epoch {epochs[0]}: {text}" for name, text in tried.items()),
         f"final runs at {', '.join(f'{best(errors):g} ({name})' for name, errors in searched.items())}, at most "
-        f"{epochs[1]} epochs",
-        "seconds per epoch: " + ", ".join(f"{_seconds(final.epochs):.0f} ({name})" for name, final in finals.items()),
+        f"{epochs[1]} epochs, and tanh at most {PATIENCE} times ReLU's",
+        seconds_per_epoch({final.run.name: final.record for runs in finals.values() for final in runs}),
     )
     return Finding(
         claim="figure1",
         rows=tuple(rows),
         conditions=conditions,
         figures={
-            "epochs_to_target": reached,
-            "ratio": ratio,
-            "ratio_at_least": least,
+            "epochs_to_target": {name: [final.reached for final in runs] for name, runs in finals.items()},
+            "ratio": [None if bound else ratio for ratio, bound in ratios],
+            "ratio_at_least": [ratio if bound else None for ratio, bound in ratios],
             "search": {name: {f"{r:g}": e for r, e in errors.items()} for name, errors in searched.items()},
-            "train_top1": {name: final.errors for name, final in finals.items()},
-            "diverged": {name: final.diverged for name, final in finals.items()},
+            "train_top1": {name: [final.errors for final in runs] for name, runs in finals.items()},
+            "diverged": {name: [final.diverged for final in runs] for name, runs in finals.items()},
         },
         picture=picture(finals),
     )
 
 
-def _seconds(epochs: list[Epoch]) -> float:
-    return sum(epoch.seconds for epoch in epochs) / len(epochs) if epochs else math.nan
-
-
-def picture(finals: dict[str, Final]) -> Image.Image:
-    """Draw Figure 1: the training error over the epochs."""
-    series = [
-        Series(
-            name=final.run.name.replace("-", ", learning rate ", 1),
-            points=[(number, 100 * error) for number, error in enumerate(final.errors, 1)],
-        )
-        for final in finals.values()
-    ]
-    last = max(len(final.epochs) for final in finals.values())
+def picture(finals: dict[str, list[Final]]) -> Image.Image:
+    """Draw Figure 1: the training error over the epochs, the mean of the seeds that came so far."""
+    series = []
+    for name, runs in finals.items():
+        lines = itertools.zip_longest(*(final.errors for final in runs))
+        means = [100 * mean(error for error in errors if error is not None) for errors in lines]
+        seeds = f", mean of {len(runs)} seeds" if len(runs) > 1 else ""
+        series.append(Series(name=f"{name}{seeds}", points=list(enumerate(means, 1))))
+    last = max(len(line.points) for line in series)
     series.append(Series(name="25 %", points=[(0, 100 * TARGET), (last, 100 * TARGET)]))
     drawn = line_chart("Figure 1: training error of a four-layer CNN, %", series, WIDE)
     return framed(drawn, WIDE.margin)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from freelight.claims.data import dataset_of, describe, measured_split
 from freelight.claims.finding import Finding, Row
 from freelight.claims.pairs import Pairs, known, left_out
 from freelight.claims.session import Session
-from freelight.claims.training import Run, dropped, epochs_of, short_schedule
+from freelight.claims.training import Run, dropped, epochs_of, seconds_per_epoch, short_schedule
 
 NETS = {
     "11pct": ("cifar-11pct", ()),
@@ -44,7 +45,7 @@ def command(session: Session, data: Path, epochs: int, seeds: int, width: float)
     session.plan([f"{net}-seed{seed}" for seed in range(seeds) for net in NETS])
     dataset = dataset_of(session, data, size=32)
     errors: dict[str, list[float | None]] = {net: [] for net in NETS}
-    seconds: dict[str, float] = {}
+    records: dict[str, dict[str, Any]] = {}
     for seed in range(seeds):
         for net, (recipe, settings) in NETS.items():
             name = f"{net}-seed{seed}"
@@ -55,10 +56,9 @@ def command(session: Session, data: Path, epochs: int, seeds: int, width: float)
                 options=("--recipe", recipe, *short_schedule(epochs), "--width", f"{width:g}", *settings),
                 seed=seed,
             )
-            done = epochs_of(run.part(session, epochs))
+            records[name] = run.part(session, epochs)
+            done = epochs_of(records[name])
             errors[net].append(None if done is None else done[-1].val_top1)
-            if done is not None:
-                seconds[net] = mean(epoch.seconds for epoch in done)
     split, images = measured_split(data, dataset), dataset.manifest.splits["val"].samples
     pure, nets = (
         Pairs(names=("11pct", other), base=errors["11pct"], other=errors[other], images=images, split=split)
@@ -83,7 +83,7 @@ def command(session: Session, data: Path, epochs: int, seeds: int, width: float)
             f"batch 128, 24 x 24 crops and flips; seeds 0..{seeds - 1}",
             f"{split} error: centre view of the last epoch's net (the 2012 code: nine crops of each test image)",
             *filter(None, [left_out(errors)]),
-            "seconds per epoch: " + ", ".join(f"{value:.0f} ({net})" for net, value in seconds.items()),
+            seconds_per_epoch(records),
         ),
         figures={f"{split}_top1": errors, "no_lrn": pure.figures(), "13pct": nets.figures()},
         picture=points_chart(f"CIFAR-10 {split} error after {epochs} epochs", points, y="error, %"),

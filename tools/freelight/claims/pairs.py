@@ -1,14 +1,20 @@
 """Compare two kinds of runs in pairs of equal seeds: mean difference, standard error, and whether it exceeds noise."""
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
 CONFIDENCE = 0.95
+POWER = 0.8
+MOST_SEEDS = 10_000
+QUANTILES = 2000
 Errors = Sequence[float | None]
 """Errors, 0..1, of the seeds 0, 1, ... in order. None: the run diverged."""
 
@@ -65,6 +71,30 @@ class Pairs:
             return None
         return abs(self.difference) <= self.margin
 
+    @property
+    def detectable(self) -> float | None:
+        """The smallest true difference that as many seeds would tell from 0 with a power of 80 %, in percentage points.
+
+        From the spread of these pairs; None if the size of the noise is unknown.
+        """
+        if self.within_noise is None:
+            return None
+        count = len(self.whole)
+        spread = stdev(self.differences)
+        return spread / math.sqrt(count) * float(brentq(lambda shift: _power(shift, count) - POWER, 0, 1000))
+
+    def seeds_for(self, effect: float) -> int | None:
+        """Return the number of seeds that would tell `effect` (percentage points, not 0) from 0 with that power.
+
+        None if the size of the noise is unknown, or if it would take more than 10,000.
+        """
+        if self.within_noise is None:
+            return None
+        size = abs(effect) / stdev(self.differences)
+        counts = range(2, MOST_SEEDS + 1)
+        found = bisect.bisect_left(counts, POWER, key=lambda count: _power(size * math.sqrt(count), count))
+        return counts[found] if found < len(counts) else None
+
     def __str__(self) -> str:
         if self.difference is None:
             return "unknown"
@@ -75,9 +105,22 @@ class Pairs:
         """Return the mean difference minus the paper's, in percentage points, as text; empty if one is unknown."""
         return "" if self.difference is None or paper is None else f"{self.difference - paper:+.2f}"
 
-    def verdict(self) -> str:
-        """State the difference and whether it exceeds the noise of the seeds."""
-        return f"{self._worth()}{left_out(dict(zip(self.names, (self.base, self.other), strict=True)), '; ')}"
+    def verdict(self, paper: float | None = None) -> str:
+        """State the difference, whether it exceeds the noise of the seeds, and what could have been seen.
+
+        paper: the paper's difference, in percentage points.
+        """
+        runs = dict(zip(self.names, (self.base, self.other), strict=True))
+        return f"{self._worth()}{self._could(paper)}{left_out(runs, '; ')}"
+
+    def _could(self, paper: float | None) -> str:
+        if self.detectable is None:
+            return ""
+        least = f"; {self.detectable:.2f} points or more would be found with 80 % power"
+        if paper is None:
+            return least
+        needed = self.seeds_for(paper)
+        return f"{least}, the paper's {paper:+g} with {needed or f'more than {MOST_SEEDS:,}'} seeds"
 
     def _worth(self) -> str:
         if self.difference is None:
@@ -114,7 +157,19 @@ class Pairs:
             "standard_error": self.standard_error,
             "margin95": self.margin,
             "within_noise": self.within_noise,
+            "detectable": self.detectable,
         }
+
+
+def _power(shift: float, count: int) -> float:
+    """Return the power of the two-sided paired t-test at 95 %. shift: true mean difference over its standard error.
+
+    The mean over the quantiles of the deviation that the pairs show; scipy's noncentral t gives NaN for large shifts.
+    """
+    degrees = count - 1
+    shown = np.sqrt(stats.chi2.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES, degrees) / degrees)
+    bound = stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * shown
+    return float(np.mean(stats.norm.cdf(shift - bound) + stats.norm.cdf(-shift - bound)))
 
 
 def left_out(errors: Mapping[str, Errors], before: str = "") -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.machine import BUSY_PERCENT, OtherWork, machine_facts
 from freelight.shards import Dataset, FreelightError
 from freelight.shards.base import (
     Check,
@@ -110,12 +110,31 @@ class Session:
                     f"{path} is from another dataset ({before[:12]}; {dataset} is now {now[:12]}); give another `out`"
                 )
         else:
-            record = {"part": name, "command": line, **work(), "dataset_fingerprint": fingerprint(dataset)}
-            record["machine"] = machine_facts(("torch", "numpy", "pillow"))
+            record = {"part": name, "command": line, **self._measured(name, work)}
+            record["dataset_fingerprint"] = fingerprint(dataset)
             write_json(path, record)
         self.done.append(name)
         self.standing = None
         return record
+
+    def _measured(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Do the work of a part. Return its result, and under `machine` whether its speed means anything.
+
+        busy: others used a good part of the processors. resumed: an earlier session began the work.
+        """
+        begun = self.out / "parts" / f"{name}.begun"
+        resumed = begun.exists()
+        begun.touch()
+        load, others = os.getloadavg()[0], OtherWork()
+        result = work()
+        percent = others.percent()
+        begun.unlink()
+        machine = machine_facts(("torch", "numpy", "pillow"))
+        machine |= {"load_average_at_end": machine["load_average"], "load_average": round(load, 2)}
+        return {
+            **result,
+            "machine": {**machine, "other_work_percent": percent, "busy": percent > BUSY_PERCENT, "resumed": resumed},
+        }
 
     def call(self, words: Sequence[str], log: Path, *, until: Callable[[], bool] = lambda: False) -> int:
         """Run a process that SIGTERM can stop and that can be resumed; return its exit code.

@@ -2,10 +2,11 @@
 
 import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from freelight.claims.session import Session, failure, last_line, program
@@ -113,6 +114,23 @@ class Run:
 def epochs_of(record: dict[str, Any]) -> list[Epoch] | None:
     """Return the epochs in a part's record; None if the run diverged."""
     return None if record["diverged"] else [Epoch(**epoch) for epoch in record["epochs"]]
+
+
+def seconds_per_epoch(records: Mapping[str, dict[str, Any]]) -> str:
+    """Return the mean training time of an epoch of each run, as text. records: of the runs' parts, by name.
+
+    A run beside other work, a resumed one, and a record that does not say so (of an earlier version) are not quoted.
+    """
+    return "seconds per epoch: " + ", ".join(f"{_seconds(record)} ({name})" for name, record in records.items())
+
+
+def _seconds(record: dict[str, Any]) -> str:
+    machine, epochs = record.get("machine", {}), record["epochs"]
+    if machine.get("busy", True):
+        return "not quoted, other work"
+    if machine["resumed"]:
+        return "not quoted, resumed"
+    return f"{mean(epoch['seconds'] for epoch in epochs):.0f}" if epochs else "no epoch"
 
 
 @lru_cache(maxsize=1)
