@@ -25,7 +25,7 @@ DECODERS = re.compile(
 They cannot be turned off.
 """
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-NOT_FINITE = re.compile(r"(?<![\w.])[-+]?(nan|inf)\b", re.IGNORECASE)
+NOT_FINITE = re.compile(r"(?<![\w.+-])[-+]?(nan|inf)\b", re.IGNORECASE)
 
 State = dict[str, tuple[int, int, int]]
 
