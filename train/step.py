@@ -48,8 +48,8 @@ def training_step(state: TrainingState, batch: Batch, images: int, *, measure_no
     state.finish_gradients()
     wrong = (logits.detach().argmax(dim=1) != labels).sum()
     result = StepResult(loss.detach(), wrong * 0 if blank else wrong)
-    weights = list(state.optimizer.parameters.values())
-    norms = []
+    weights: list[torch.Tensor] = list(state.optimizer.parameters.values())
+    norms: list[torch.Tensor] = []
     if measure_norms:
         norms.append(squared_norm([weight.grad for weight in weights if weight.grad is not None], mesh))
     epoch = state.epoch
