@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import torch
 from benching import TOOLS, call, run
 
-from freelight.benchmarks import augment, free, loader, random_crops, resized_crops, train
+from freelight.benchmarks import augment, decode, free, loader, random_crops, resized_crops, step, train
 from freelight.benchmarks import mixing as mix_cost
 from freelight.benchmarks.geometries import GEOMETRIES
 from freelight.benchmarks.machine import machine_facts
@@ -29,7 +30,7 @@ def test_the_executable_lists_its_benchmarks_and_refuses_others() -> None:
     result = call(main, "--help")
     assert result.exit_code == 0
     assert re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE) == [
-        *("shards", "pca", "index", "loader", "augment", "train", "host", "free", "peers")
+        *("shards", "pca", "index", "loader", "decode", "augment", "train", "step", "host", "free", "peers")
     ]
     assert call(main, "nonsense").exit_code == 2
     assert call(main, "peers", "nonsense").exit_code == 2
@@ -136,8 +137,10 @@ def test_host_by_path_on_a_tiny_dataset(dataset: Dataset, tmp_path: Path) -> Non
     ("command", "words"),
     [
         (augment.command, ("--images", "any")),
+        (decode.command, ("--shards", "any")),
         (free.command, ("--shards", "any")),
         (loader.command, ("--shards", "any")),
+        (step.command, ()),
         (train.command, ()),
     ],
     ids=lambda value: getattr(value, "name", ""),
@@ -163,6 +166,52 @@ def test_times_of_a_gpu_are_columns_of_the_table() -> None:
     assert re.search(r"contender +images/s +least +most +device ms +host ms +wait ms +images\n", table)
     assert re.search(r"on it +8\.0 +8\.0 +8\.0 +2\.000 +2\.000 +0\.500 +8\n", table)
     assert re.search(r"beside +8\.0 +8\.0 +8\.0 +- +- +- +8\n", table)
+
+
+def test_decode_compares_pixels_with_the_cpus(dataset: Dataset, tmp_path: Path) -> None:
+    """On the CPU a decoded window is the crop of the whole image, so nothing is off. `differences` can see it."""
+    record = tmp_path / "record.json"
+    words = ("--shards", dataset.folder, "--threads", "1", "--rounds", "1", "--record", record)
+    result = call(decode.command, *words)
+    assert result.exit_code == 0, result.output
+    written = json.loads(record.read_text())
+    assert {contender["name"]: contender["laps"][0]["items"] for contender in written["contenders"]} == {
+        "window, 1 threads": 60,
+        "whole and crop, 1 threads": 60,
+    }
+    assert re.findall(r"^(\w.*?)  +(\d\.\d+)  +(\d+)$", written["tables"][0], re.MULTILINE) == [
+        ("window, 1 threads", "0.000", "0"),
+        ("whole and crop, 1 threads", "0.000", "0"),
+    ]
+    one, other = np.zeros((2, 2, 3), np.int16), np.full((2, 2, 3), 2, np.int16)
+    assert decode.differences([one, one], [one, other]) == (1.0, 2)
+
+
+def test_every_way_to_decode_on_a_gpu_is_defined(dataset: Dataset) -> None:
+    """DALI checks devices and arguments when a graph is defined, which needs no GPU."""
+    ways = decode.every_way(torch.device("cuda", 0), (1, 4), (0.0, 0.65))
+    assert len({str(way) for way in ways}) == 2 * 2 * 2 * 2
+    windows = decode.draw_windows(dataset, 0.875)
+    assert (windows["shape"] == 224).all()
+    assert windows["start"].min() >= 0
+    assert windows["start"].max() <= 32
+    for way in ways:
+        decode.window_epochs([], windows, 4, torch.device("cuda", 0), way)
+
+
+@pytest.mark.slow
+def test_step_by_path_on_a_tiny_network(tmp_path: Path) -> None:
+    record = tmp_path / "record.json"
+    words = ("--width", "0.05", "--batch-size", "2", "--precision", "float32", "--rounds", "1", "--record", record)
+    result = run("step", *words)
+    assert result.returncode == 0, result.stderr
+    written = json.loads(record.read_text())
+    assert {contender["name"]: contender["laps"][0]["items"] for contender in written["contenders"]} == {
+        f"float32, {order}, {how}, batch 2": 2
+        for order in ("NCHW", "channels-last")
+        for how in ("compiled", "not compiled")
+    }
+    assert all(figure["value"] > 0 for figure in written["figures"])
 
 
 def test_loader_refuses_what_cannot_be_measured(dataset: Dataset, tmp_path: Path) -> None:

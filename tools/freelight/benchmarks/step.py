@@ -1,14 +1,31 @@
-"""A training step of the full network, for the benchmarks of training."""
+"""A training step of the full network, for the benchmarks of training; and the settings that its speed depends on."""
 
-from functools import cache
+import itertools
+from functools import cache, partial
 
+import click
 import torch
 import torch.nn.functional as F
 
-from freelight.benchmarks.device import CPU
-from freelight.train import Columns, DropoutMasks, Network, PaperSGD, Precision, Recipe
+from freelight.benchmarks.command import benchmark
+from freelight.benchmarks.device import CPU, timed_on
+from freelight.benchmarks.machine import machine_facts
+from freelight.benchmarks.report import Figure, Report
+from freelight.benchmarks.timing import Contender, interleave
+from freelight.train import (
+    RECIPES,
+    Columns,
+    DropoutMasks,
+    Network,
+    PaperSGD,
+    Precision,
+    Recipe,
+    layer_sizes,
+    use_large_pages,
+)
 
 CLASSES = 1000
+PRECISIONS = ("float32", "bfloat16")
 
 
 class Step:
@@ -51,3 +68,67 @@ def random_batch(images: int, device: torch.device = CPU) -> tuple[torch.Tensor,
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(-128, 128, (images, 3, 224, 224), generator=generator).float()
     return pixels.to(device), torch.randint(CLASSES, (images,), generator=generator).to(device)
+
+
+@benchmark("step", on_device=True)
+@click.option(
+    "--batch-size",
+    "batch_sizes",
+    multiple=True,
+    type=click.IntRange(min=1),
+    help="Images per step; repeat it for several. [default: 128, on a GPU also 512]",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(PRECISIONS),
+    help="Number format of the computation; repeat it for several. [default: all]",
+)
+@click.option("--width", default=1.0, show_default=True, help="Factor for the width of all layers except the last.")
+def command(
+    batch_sizes: tuple[int, ...], precisions: tuple[str, ...], width: float, device: torch.device, rounds: int
+) -> Report:
+    """Measure a training step by precision, memory order, compilation and batch size.
+
+    A step is forward, backward and update of the recipe `paper`, on two threads of a CPU or on a GPU. Each precision is
+    measured with activations in the order NCHW and channels-last, and with response normalisation compiled and not.
+    """
+    use_large_pages()
+    torch.set_num_threads(2)
+    machine = machine_facts(("torch", "numpy"))
+    recipe = RECIPES["paper"].override([f"width={width}"])
+    sizes = batch_sizes or ((128,) if device.type == "cpu" else (128, 512))
+    contenders = []
+    for precision, channels_last, compile_ in itertools.product(precisions or PRECISIONS, (False, True), (True, False)):
+        given = recipe.override([f"precision={precision}"])
+        step = Step(given, compile_=compile_, device=device, channels_last=channels_last)
+        order, how = "channels-last" if channels_last else "NCHW", "compiled" if compile_ else "not compiled"
+        for images in sizes:
+            work = partial(step, *random_batch(images, device))
+            lap = partial(timed_on, device, work, batch_size=images)
+            contenders.append(Contender(name=f"{precision}, {order}, {how}, batch {images}", lap=lap))
+    timings = interleave(contenders, rounds=rounds)
+    names = [contender.name for contender in contenders]
+    best = max(names, key=lambda name: timings.rate(name) or 0)
+    macs = recipe.network.columns * sum(size.multiply_adds for size in layer_sizes(recipe, CLASSES))
+    figures = [
+        Figure(
+            name=f"FLOP/s of a training step, 3 x 2 a multiply-add: {best}",
+            value=6e-9 * macs * (timings.rate(best) or 0),
+            unit="GFLOP/s",
+        ),
+        Figure(name=f"{best} / {names[0]}", value=timings.ratio(best, names[0])),
+    ]
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 1e9
+        figures.append(Figure(name="peak memory of the GPU, all contenders", value=peak, unit="GB"))
+    return Report(
+        benchmark="step",
+        item="images",
+        settings={"device": device, "width": width, "threads": 2},
+        machine=machine,
+        timings=timings,
+        floors=(),
+        figures=tuple(figures),
+    )
