@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..shards import Dataset, FreelightError, Statistics
-from ..shards.base import instance_of, whole_number
+from ..shards.base import CountOrAuto, decoding_threads, instance_of, whole_number
 from .batch import BatchMaker, check_extras
 from .choices import Choices
 from .dealing import Dealing
@@ -26,7 +26,7 @@ from .graph import Layout
 from .mix import Mix
 from .mixer import Mixer
 from .ops import side_of
-from .ranks import check_group, check_launched, known_ranks, warn_of_shares
+from .ranks import check_group, check_launched, known_ranks, local_processes, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
 from .repeats import repeated
 from .sampler import EpochSampler
@@ -35,11 +35,11 @@ from .transform import Transform
 from .views import Views, choose_parts, parts_of
 
 _READ_ONLY = {
-    *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "num_threads", "prefetch", "layout"),
+    *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "prefetch", "layout"),
     *("group", "check_exchange", "last", "steps_per_epoch", "repeats", "extras", "mix", "schedule"),
 }
-MOST_THREADS, MOST_PREFETCH = 4096, 1024
-"""Limits: more are a mistake, and would take the machine's memory."""
+MOST_PREFETCH = 1024
+"""Limit: more are a mistake, and would take the machine's memory."""
 
 
 class Loader(IterableDataset[Any]):
@@ -50,9 +50,10 @@ class Loader(IterableDataset[Any]):
     training set, if the transform needs them; by default the dataset's own. order: `global` (a new permutation each
     epoch) or `sequential`. extras: further fields of a batch: see `Batch`. mix: Mixup, CutMix and label smoothing: see
     `Mix`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it is
-    requested; keep a reference to it while another stream uses it. prefetch: batches decoded ahead. layout: order of
-    the axes of a batch. on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them
-    (`skipped` maps each to its reason).
+    requested; keep a reference to it while another stream uses it. num_threads: CPU threads that decode; `auto` is this
+    process's share of the machine's cores, at most 16. prefetch: batches decoded ahead. layout: order of the axes of a
+    batch. on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` maps each
+    to its reason).
 
     Epochs. An iteration starts the epoch that `set_epoch` named, otherwise the next one; breaking it off ends its
     epoch. Only the first iteration after `load_state_dict` continues inside an epoch, also if `set_epoch` names that
@@ -95,7 +96,7 @@ class Loader(IterableDataset[Any]):
         rank: int | None = None,
         world_size: int | None = None,
         device: str | torch.device = "cpu",
-        num_threads: int = 2,
+        num_threads: CountOrAuto = "auto",
         prefetch: int = 2,
         layout: Layout = "NCHW",
         group: dist.ProcessGroup | None = None,
@@ -121,7 +122,6 @@ class Loader(IterableDataset[Any]):
         self.seed: Final = whole_number("seed", seed)
         self.order: Final[Order] = order
         self.device: Final = resolve_device(device)
-        self.num_threads: Final = whole_number("num_threads", num_threads, least=1, most=MOST_THREADS)
         self.prefetch: Final = whole_number("prefetch", prefetch, most=MOST_PREFETCH)
         self.layout: Final[Layout] = layout
         self.group: Final = check_group(group)
@@ -141,6 +141,7 @@ class Loader(IterableDataset[Any]):
         self.global_size = 0
         self._given_last = last
         self._given_ranks = (rank, world_size)
+        self._given_threads = num_threads
         self._ranks = known_ranks(rank, world_size)
         self._are_ranks_settled = False
         self._plan = self._make_plan()
@@ -190,6 +191,7 @@ class Loader(IterableDataset[Any]):
         settings["split"], settings["transform"] = self.split.name, self.schedule
         settings["last"] = self._given_last
         settings["rank"], settings["world_size"] = self._given_ranks
+        settings["num_threads"] = self._given_threads
         settings["on_error"], settings["max_skipped"] = self._reader.on_error, self._reader.max_skipped
         return _restore, (settings, self.skipped, self._cursor)
 
@@ -211,6 +213,11 @@ class Loader(IterableDataset[Any]):
     def world_size(self) -> int:
         """Number of ranks that share every batch."""
         return self._ranks.world_size
+
+    @property
+    def num_threads(self) -> int:
+        """CPU threads that decode: the given number, or what `auto` is."""
+        return decoding_threads(self._given_threads, local_processes(self._ranks))
 
     @property
     def sampler(self) -> EpochSampler:

@@ -35,6 +35,11 @@ def known_ranks(rank: int | None, world_size: int | None) -> Ranks:
     return Ranks(0, 1)
 
 
+def local_processes(ranks: Ranks) -> int:
+    """Return how many processes share this machine: as torchrun says, otherwise all of `ranks`."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or ranks.world_size)
+
+
 def check_group(group: dist.ProcessGroup | None) -> dist.ProcessGroup | None:
     """Return `group`. Raises `FreelightError` unless it is None or a process group."""
     if group is not None and not hasattr(group, "rank"):

@@ -47,7 +47,7 @@ def test_pictures_to_shards_to_eigenbasis_as_typed(pictures: Path, dataset: Data
     """Both tools by path, end to end: the same files as the library writes."""
     out = tmp_path / "dataset"
     words = ["--images", pictures, "--out", out, "--class-names", pictures / "class-names.tsv"]
-    made = run("make_shards", *words, "--samples-per-shard", "16")
+    made = run("make_shards", *words, "--workers", "1", "--samples-per-shard", "16")
     assert made.returncode == 0, made.stderr
     train, val, sizes, rejects, last = made.stdout.splitlines()
     spread = r"6 to 6 a class, mean 6\.0; 1 cmyk, 1 greyscale in the source"
@@ -60,7 +60,7 @@ def test_pictures_to_shards_to_eigenbasis_as_typed(pictures: Path, dataset: Data
     assert last == f"dataset {out}, labels in wnid order, fingerprint {dataset.fingerprint[:12]}"
     assert len(made.stderr.splitlines()) <= 1, "off a terminal the progress bar is one line at most"
 
-    computed = run("compute_pca", "--shards", out)
+    computed = run("compute_pca", "--shards", out, "--workers", 1)
     assert computed.returncode == 0, computed.stderr
     assert files(out) == files(dataset.folder)
 
@@ -267,7 +267,7 @@ def test_a_geometry_and_what_has_no_effect_with_it(pictures: Path, tmp_path: Pat
 
 def test_verify_shards_names_a_bad_sample_and_exits_1(dataset_copy: Dataset) -> None:
     folder = dataset_copy.folder
-    sound = run("verify_shards", "--shards", folder, "--level", "decode")
+    sound = run("verify_shards", "--shards", folder, "--workers", 1, "--level", "decode")
     assert (sound.returncode, sound.stdout) == (0, f"{folder}: every byte is as it was written\n")
     split = dataset_copy.split("train")
     with (folder / "train-000000.tar").open("r+b") as file:
@@ -275,7 +275,7 @@ def test_verify_shards_names_a_bad_sample_and_exits_1(dataset_copy: Dataset) -> 
         byte = file.read(1)[0]
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 4]))
-    damaged = run("verify_shards", "--shards", folder)
+    damaged = run("verify_shards", "--shards", folder, "--workers", 1)
     line, last = damaged.stdout.splitlines()
     assert damaged.returncode == 1
     assert line == f"{folder}/train-000000.tar: the sample from {split.sources[2]} is changed (crc32 differs)"

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..shards import Dataset
-from ..shards.base import OutputFile, reports_errors, say, with_cache
+from ..shards.base import CountOrAuto, OutputFile, reports_errors, say, with_cache, with_threads
 from .config import TrainingConfig
 from .describe import describe
 from .fit import fit
@@ -73,9 +73,7 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
 @click.option(
     "--seed", default=0, show_default=True, help="Seed of initial weights, sample order, augmentation and dropout."
 )
-@click.option(
-    "--threads", "num_threads", default=2, show_default=True, help="CPU threads that decode JPEGs, per process."
-)
+@with_threads
 @click.option(
     "--backend",
     type=click.Choice(["nccl", "gloo"]),
@@ -120,7 +118,7 @@ def main(
     log_every: int,
     tensorboard: bool,
     seed: int,
-    num_threads: int,
+    num_threads: CountOrAuto,
     backend: str | None,
     compile_: bool,
     channels_last: bool,

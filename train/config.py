@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..shards import FreelightError
-from ..shards.base import check_fields
+from ..shards.base import CountOrAuto, check_fields
 from .recipes import Recipe
 
 
@@ -22,8 +22,8 @@ class TrainingConfig:
     Saving. checkpoint_every (steps), checkpoint_minutes: also save inside an epoch; None saves at its end only. keep:
     number of recent checkpoints to keep. log_every: steps between two lines of metrics. tensorboard: also write events.
 
-    Computing. num_threads: CPU threads that decode JPEGs, per process. compile_: compile the response normalisation,
-    where there is a compiler. channels_last: store activations channels-last in memory.
+    Computing. num_threads: CPU threads that decode JPEGs, per process; `auto` as of `Loader`. compile_: compile the
+    response normalisation, where there is a compiler. channels_last: store activations channels-last in memory.
     """
 
     shards: str
@@ -38,7 +38,7 @@ class TrainingConfig:
     checkpoint_minutes: float | None = None
     keep: int = 2
     log_every: int = 10
-    num_threads: int = 2
+    num_threads: CountOrAuto = "auto"
     compile_: bool = True
     channels_last: bool = False
     tensorboard: bool = False

@@ -35,10 +35,16 @@ def describe_environment() -> dict[str, str]:
     }
 
 
-def note_environment(run: Path) -> None:
-    """Write the environment into a run's folder; a resumed run keeps the latest."""
+def describe_threads(decoding: int, processes: int) -> str:
+    """Return the threads of each process, as text. decoding: threads that decode. processes: of the run."""
+    each = f" in each of {processes} processes" if processes > 1 else ""
+    return f"{decoding} decode, {torch.get_num_threads()} compute{each}"
+
+
+def note_environment(run: Path, *, threads: str) -> None:
+    """Write the environment into a run's folder; a resumed run keeps the latest. threads: as `describe_threads`."""
     with atomic_write(run / ENVIRONMENT) as file:
-        file.write(json.dumps(describe_environment(), indent=1).encode())
+        file.write(json.dumps({**describe_environment(), "threads": threads}, indent=1).encode())
 
 
 def read_environment(run: Path) -> dict[str, str] | None:

@@ -11,7 +11,7 @@ from ..shards.base import say
 from .checkpoint import Checkpoint
 from .config import TrainingConfig
 from .divergence import check_losses, check_weights
-from .environment import note_environment
+from .environment import describe_threads, note_environment
 from .evaluator import Errors, evaluate
 from .kernel_pictures import kernel_grid
 from .metrics import EpochMetrics, StepMetrics
@@ -51,7 +51,9 @@ class Trainer:
     def run(self) -> None:
         """Train until the schedule ends, or until a signal asks to stop; the run is then saved as it is."""
         if self.mesh.rank == 0 and not self.state.finished:
-            note_environment(self.config.out)
+            threads = describe_threads(self.state.loader.num_threads, self.mesh.world_size)
+            self._print(f"threads: {threads}")
+            note_environment(self.config.out, threads=threads)
         try:
             while not self.state.finished:
                 if self.state.loader.position < len(self.state.loader.split):

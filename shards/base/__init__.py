@@ -15,6 +15,7 @@ from .console import (
     watch_counts,
     with_cache,
 )
+from .cores import CountOrAuto, decoding_threads, usable_cores, with_threads, with_workers
 from .disk import describe_os_error, naming_file
 from .errors import FreelightError, UnavailableError
 from .executor import run_tasks
@@ -56,6 +57,7 @@ __all__ = [
     "TEMPORARY_SUFFIX",
     "Array",
     "Check",
+    "CountOrAuto",
     "FreelightError",
     "Mismatch",
     "OutputFile",
@@ -70,6 +72,7 @@ __all__ = [
     "check_fields",
     "counting_images",
     "cpu_model",
+    "decoding_threads",
     "describe_os_error",
     "exit_with_parent",
     "flag",
@@ -113,7 +116,10 @@ __all__ = [
     "setting",
     "sha256_text",
     "text",
+    "usable_cores",
     "watch_counts",
     "whole_number",
     "with_cache",
+    "with_threads",
+    "with_workers",
 ]

@@ -82,10 +82,13 @@ class _Say(logging.Handler):
 def _saying_warnings() -> Iterator[None]:
     """Print what the library logs through `say`: it names files and URLs too."""
     logger, handler = logging.getLogger(__name__.partition(".")[0]), _Say()
+    level = logger.level
     logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
+        logger.setLevel(level)
         logger.removeHandler(handler)
 
 

@@ -10,11 +10,12 @@ import pickle
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+from .cores import CountOrAuto, usable_cores
 from .disk import naming_file
 from .errors import FreelightError
 from .processes import exit_with_parent, holding_ctrl_c
@@ -35,22 +36,28 @@ class LostWorkerError(FreelightError):
 
 
 def run_tasks(
-    function: Callable[[T], R], tasks: Iterable[T], *, workers: int, cluster: str | None = None
+    function: Callable[[T], R], tasks: Iterable[T], *, workers: CountOrAuto, cluster: str | None = None
 ) -> Generator[R, None, None]:
     """Yield `function(task)` for every task, in order of completion. Closing the generator ends running tasks.
 
-    workers: processes of this machine; 1 runs the tasks in this process. cluster: address of a Dask scheduler
-    (tcp://host:8786) whose workers run the tasks instead; they need this package, and the files under the same paths.
+    workers: processes of this machine, at most one per task; `auto` is one per usable core, and logged. One runs the
+    tasks in this process. cluster: address of a Dask scheduler (tcp://host:8786) whose workers run the tasks instead;
+    they need this package, and the files under the same paths.
     """
-    if workers < 1:
+    if workers != "auto" and workers < 1:
         raise FreelightError(f"`workers` (={workers}) must be at least 1")
     if cluster is not None:
         yield from _run_on_cluster(function, tasks, cluster)
         return
     cores = len(os.sched_getaffinity(0))
-    if workers > WORKERS_PER_CORE * cores:  # joblib starts them all at once
+    if workers != "auto" and workers > WORKERS_PER_CORE * cores:  # joblib starts them all at once
         raise FreelightError(f"`workers` (={workers}) must be at most {WORKERS_PER_CORE * cores} on {cores} cores")
-    if workers == 1:
+    count = usable_cores() if workers == "auto" else workers
+    if isinstance(tasks, Sized):
+        count = min(count, len(tasks))
+    if count > 1 and workers == "auto":
+        logging.getLogger(__name__).info("workers: %d", count)
+    if count <= 1:
         yield from map(function, tasks)
         return
     from joblib import Parallel, delayed  # here, because --help needs no executor and joblib takes long to import
@@ -61,7 +68,7 @@ def run_tasks(
             with holding_ctrl_c():
                 # Without the initializer, workers outlive a parent that is killed before they have a task by 300 s.
                 parallel = Parallel(
-                    workers, return_as="generator_unordered", initializer=exit_with_parent, initargs=(os.getpid(),)
+                    count, return_as="generator_unordered", initializer=exit_with_parent, initargs=(os.getpid(),)
                 )
                 paths = parallel(run(task) for task in tasks)
                 stack.callback(_close, paths)

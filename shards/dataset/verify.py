@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base import FreelightError, UnavailableError, ask_store, hash_file, open_forward, run_tasks
+from ..base import CountOrAuto, FreelightError, UnavailableError, ask_store, hash_file, open_forward, run_tasks
 from ..images import decode_picture
 from .directory import Dataset
 from .manifest import MANIFEST, ShardInfo, SplitInfo, sources_name
@@ -47,7 +47,7 @@ def verify_dataset(
     folder: Path,
     *,
     level: str = "hash",
-    workers: int = 1,
+    workers: CountOrAuto = 1,
     watch: Callable[[Iterable[ShardCheck], int], Iterable[ShardCheck]] = lambda checks, total: checks,
 ) -> list[str]:
     """Return a line for each problem of the dataset; an empty list if every byte is as it was written.

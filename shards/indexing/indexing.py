@@ -19,6 +19,7 @@ import numpy as np
 from ... import __version__
 from ..base import (
     TEMPORARY_SUFFIX,
+    CountOrAuto,
     FreelightError,
     anything,
     as_file_name,
@@ -142,7 +143,7 @@ def index_shards(
     source: TarSource,
     out: Path,
     *,
-    workers: int = 1,
+    workers: CountOrAuto = 1,
     max_rejected: float | None = None,
     watch: Watch = lambda records, total: records,
 ) -> Manifest:

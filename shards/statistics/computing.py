@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..base import Array, FreelightError, atomic_write, lock_file, read_arrays, run_tasks
+from ..base import Array, CountOrAuto, FreelightError, atomic_write, lock_file, read_arrays, run_tasks
 from ..dataset import Dataset
 from .moments import RGBMoments
 from .statistics import STATISTICS, TRAINING_SPLIT, Statistics, unfinished_path
@@ -26,7 +26,7 @@ def write_statistics(
     split: str = TRAINING_SPLIT,
     *,
     out: Path | None = None,
-    workers: int = 1,
+    workers: CountOrAuto = 1,
     cluster: str | None = None,
     watch: Watch = lambda parts, total: parts,
 ) -> Statistics:
@@ -72,7 +72,7 @@ def compute_statistics(
     dataset: Dataset,
     split: str = TRAINING_SPLIT,
     *,
-    workers: int = 1,
+    workers: CountOrAuto = 1,
     cluster: str | None = None,
     record: Path | None = None,
     watch: Watch = lambda parts, total: parts,

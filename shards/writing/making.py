@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..base import FreelightError, naming_pictures, noting_pictures, run_tasks
+from ..base import CountOrAuto, FreelightError, naming_pictures, noting_pictures, run_tasks
 from ..dataset import MANIFEST, Manifest, check_presence
 from ..sources import OrderedSource, RescaledSegment, Source, rescale_in_order
 from .dealing import ShardTask, deal_shards
@@ -33,7 +33,7 @@ def make_shards(
     out: Path | str,
     settings: ShardSettings,
     *,
-    workers: int = 1,
+    workers: CountOrAuto = 1,
     cluster: str | None = None,
     staging: Path | None = None,
     max_rejected: float | None = None,

@@ -138,7 +138,8 @@ def test_the_command_reports_each_epoch_and_where_the_network_is(train: Any, tmp
     out = tmp_path / "runs" / "deep"
     result = train.here(out, "--epochs 1 --log-every 3")
     assert result.exit_code == 0, result.output
-    epoch, last = result.stdout.splitlines()
+    threads, epoch, last = result.stdout.splitlines()
+    assert re.fullmatch(r"threads: \d+ decode, 1 compute", threads)
     assert re.fullmatch(
         r"epoch 1: step 4/4, loss \d\.\d{3}, \d+ images/s, data wait \d+\.\d%, "
         r"val error \(centre view\) \d+\.\d% top-1, \d+\.\d% top-5",
@@ -386,7 +387,7 @@ def test_under_torchrun_the_two_ranks_train_the_same_network(train: Any, two_col
     result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1].startswith(f"{tmp_path}/out/last.pt: 8 steps, 2 epochs; ")
-    assert len(result.stdout.splitlines()) == 3, "one rank alone reports"
+    assert len(result.stdout.splitlines()) == 4, "one rank alone reports"
     ours, theirs = (Checkpoint.load(out / "last.pt") for out in (two_column_run, tmp_path / "out"))
     for name, weights in ours.weights.items():
         torch.testing.assert_close(theirs.weights[name], weights, rtol=1e-5, atol=1e-7)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import Dataset, RGBMoments, write_statistics
-from freelight.shards.base import progress, reports_errors, say, with_cache
+from freelight.shards.base import CountOrAuto, progress, reports_errors, say, with_cache, with_workers
 from freelight.shards.statistics import comparison_table, constants_snippet
 
 
@@ -24,7 +24,7 @@ def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
 @click.option("--split", default="train", show_default=True, help="Split to read; any other than train needs --out.")
 @click.option("--out", type=click.Path(path_type=Path), help="The .npz file to write. [default: SHARDS/statistics.npz]")
-@click.option("--workers", default=1, show_default=True, help="Worker processes. The result does not depend on it.")
+@with_workers
 @click.option("--cluster", help="Run on the workers of this Dask scheduler: tcp://host:8786.")
 @with_cache
 @reports_errors
@@ -32,7 +32,7 @@ def command(
     shards: Path,
     split: str,
     out: Path | None,
-    workers: int,
+    workers: CountOrAuto,
     cluster: str | None,
     cache: Path | None,
     cache_bytes: int,

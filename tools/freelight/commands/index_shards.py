@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import index_shards, list_tars, summarize_dataset, summarize_tars
-from freelight.shards.base import counting_images, reports_errors, say
+from freelight.shards.base import CountOrAuto, counting_images, reports_errors, say, with_workers
 
 PATH = click.Path(path_type=Path)
 
@@ -52,7 +52,7 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="crc: checksums, and sizes from headers; decode: also decode each picture as the loader does.",
 )
-@click.option("--workers", default=1, show_default=True, help="Worker processes. The bytes do not depend on it.")
+@with_workers
 @click.option(
     "--max-rejected",
     default=0.05,
@@ -68,7 +68,7 @@ def command(
     fields: tuple[str, ...],
     class_names: Path | None,
     check: str,
-    workers: int,
+    workers: CountOrAuto,
     max_rejected: float,
     dry_run: bool,
 ) -> None:

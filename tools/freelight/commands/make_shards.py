@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from freelight.shards import Rescaling, ShardSettings, list_images, make_shards, summarize_dataset, summarize_source
-from freelight.shards.base import counting_images, reports_errors, say
+from freelight.shards.base import CountOrAuto, counting_images, reports_errors, say, with_workers
 
 PATH = click.Path(path_type=Path)
 
@@ -25,7 +25,7 @@ PATH = click.Path(path_type=Path)
     help="Layout of --images: folders, ilsvrc2012, parquet, webdataset, ... (an unknown name lists all). [default: "
     "detected]",
 )
-@click.option("--workers", default=1, show_default=True, help="Worker processes. The bytes do not depend on it.")
+@with_workers
 @click.option("--cluster", help="Run on the workers of this Dask scheduler: tcp://host:8786.")
 @click.option(
     "--staging",
@@ -101,7 +101,7 @@ PATH = click.Path(path_type=Path)
 def command(
     images: Path,
     out: str,
-    workers: int,
+    workers: CountOrAuto,
     cluster: str | None,
     staging: Path | None,
     samples_per_shard: int | None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import ShardCheck, verify_dataset
-from freelight.shards.base import progress, reports_errors, say
+from freelight.shards.base import CountOrAuto, progress, reports_errors, say, with_workers
 
 
 def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
@@ -26,9 +26,9 @@ def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
     show_default=True,
     help="hash: checksums of the files; crc: also of each sample; decode: also decode each image.",
 )
-@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@with_workers
 @reports_errors
-def command(shards: Path, level: str, workers: int) -> None:
+def command(shards: Path, level: str, workers: CountOrAuto) -> None:
     problems = verify_dataset(shards, level=level, workers=workers, watch=watch)
     for problem in problems:
         say(problem)
