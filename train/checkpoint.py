@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ class Checkpoint:
     parameter name. class_ids, class_names: in label order. image_size: side of the training images, pixels. rescaling:
     how they were made from picture files (release 0.1 did not store it and reads as the default). fingerprint: of the
     dataset. statistics: of the training set. progress: `step` (steps done), and the states of the loader and the
-    schedule.
+    schedule. history: of each start of the run that differs from the one before, the `step` at which it began, its
+    `epochs`, and the `command` as typed, empty if it was not a command (release 0.1 did not store it).
     """
 
     recipe: Recipe
@@ -43,10 +44,11 @@ class Checkpoint:
     fingerprint: str
     statistics: Statistics
     progress: dict[str, Any]
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint atomically: after a full disk or a kill, the previous file is still there."""
-        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         content["recipe"] = self.recipe.asdict()
         content["rescaling"] = dataclasses.asdict(self.rescaling)
         content["statistics"] = {
@@ -123,5 +125,5 @@ def rescaling_of(made_with: Mapping[str, Any], size: int) -> Rescaling:
     size: side of the images, pixels; the trainer has squares, whatever their geometry was. Keys that are no setting of
     `Rescaling` are ignored.
     """
-    names = {field.name for field in dataclasses.fields(Rescaling)} - {"geometry", "enlarge"}
+    names = {one.name for one in dataclasses.fields(Rescaling)} - {"geometry", "enlarge"}
     return Rescaling(**{**{name: made_with[name] for name in names if name in made_with}, "size": size})

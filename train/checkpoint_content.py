@@ -88,7 +88,10 @@ FRAME: dict[str, Check] = {
     "progress": anything,
 }
 """What can be checked before the recipe is read."""
-LATER: dict[str, Check] = {"rescaling": mapping(anything)}
+LATER: dict[str, Check] = {
+    "rescaling": mapping(anything),
+    "history": list_of(record({"step": integer(), "epochs": integer(least=1), "command": text()})),
+}
 """What release 0.1 did not store."""
 
 

@@ -6,14 +6,23 @@ from pathlib import Path
 import click
 
 from ..shards import Dataset
-from ..shards.base import CountOrAuto, OutputFile, reports_errors, say, with_cache, with_threads
+from ..shards.base import (
+    CountOrAuto,
+    OutputFile,
+    RecordsArguments,
+    reports_errors,
+    say,
+    typed_command,
+    with_cache,
+    with_threads,
+)
 from .config import TrainingConfig
 from .describe import describe
 from .fit import fit
 from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, write_recipe
 
 
-@click.command(name="train")
+@click.command(name="train", cls=RecordsArguments)
 @click.option("--shards", help="Dataset directory with statistics, or its URL with --cache.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the run; one that holds a stopped run is resumed."
@@ -144,6 +153,8 @@ def main(
         return
     if describes:
         say(describe(chosen, 1000 if shards is None else len(Dataset(shards, cache=cache).manifest.classes)))
+        if shards is None:
+            say("1000 classes are assumed; --shards DATASET takes their number from a dataset")
         return
     if shards is None or out is None:
         raise click.UsageError(f"Missing option '--{'out' if shards else 'shards'}'.")
@@ -164,6 +175,7 @@ def main(
         compile_=compile_,
         channels_last=channels_last,
         tensorboard=tensorboard,
+        command=typed_command(),
     )
     result = fit(config, columns=columns, replicas=replicas, backend=backend)
     if result.stopped_by:

@@ -15,12 +15,13 @@ class TrainingConfig:
     Data. shards: dataset directory, or its URL; with a URL, `cache` is a local folder for at most `cache_bytes` of
     shards. statistics: file that `compute_pca` wrote; None takes the dataset's own.
 
-    Result. out: folder of the run; one that holds a stopped run is resumed. recipe: the settings that decide the
-    result. init_from: checkpoint to copy a new run's layers from, where shapes fit. seed: of initial weights, sample
-    order, augmentation and dropout, 0..2**32 - 1.
+    Result. out: folder of the run; one that holds a stopped run is resumed, and `recipe.epochs` may be raised. recipe:
+    the settings that decide the result. init_from: checkpoint to copy a new run's layers from, where shapes fit. seed:
+    of initial weights, sample order, augmentation and dropout, 0..2**32 - 1.
 
     Saving. checkpoint_every (steps), checkpoint_minutes: also save inside an epoch; None saves at its end only. keep:
     number of recent checkpoints to keep. log_every: steps between two lines of metrics. tensorboard: also write events.
+    command: as typed, for checkpoints and reports.
 
     Computing. num_threads: CPU threads that decode JPEGs, per process; `auto` as of `Loader`. compile_: compile the
     response normalisation, where there is a compiler. channels_last: store activations channels-last in memory.
@@ -42,6 +43,7 @@ class TrainingConfig:
     compile_: bool = True
     channels_last: bool = False
     tensorboard: bool = False
+    command: str = ""
 
     def __post_init__(self) -> None:
         for name in ("out", "cache", "statistics", "init_from"):

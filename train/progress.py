@@ -32,16 +32,22 @@ class Progress:
         for name, value in line.asdict().items():
             if name not in ("step", "epoch", "position"):
                 self._tensorboard("add_scalar", name, value, line.step)
-        on_terminal = sys.stderr.isatty()
-        if isinstance(line, StepMetrics):
-            self.latest = line
-            if on_terminal:
-                click.echo(f"\r\033[K{self._bar(line)} {self._training(line)}", nl=False, err=True)
+        if isinstance(line, EpochMetrics):
+            self.end_epoch(line)
             return
-        if on_terminal:
+        self.latest = line
+        if sys.stderr.isatty():
+            click.echo(f"\r\033[K{self._bar(line)} {self._training(line)}", nl=False, err=True)
+
+    def end_epoch(self, validation: EpochMetrics | None = None) -> None:
+        """Show the last step of an epoch, if this process did it, and the validation errors, if there are any."""
+        if sys.stderr.isatty():
             click.echo("\r\033[K", nl=False, err=True)
-        errors = f"val error (centre view) {line.val_top1:.1%} top-1, {line.val_top5:.1%} top-5"
-        say(f"{self._training(self.latest)}, {errors}" if self.latest else f"epoch {line.epoch + 1}: {errors}")
+        parts = [] if self.latest is None else [self._training(self.latest)]
+        if validation is not None:
+            errors = f"val error (centre view) {validation.val_top1:.1%} top-1, {validation.val_top5:.1%} top-5"
+            parts.append(errors if parts else f"epoch {validation.epoch + 1}: {errors}")
+        say(", ".join(parts))
 
     def kernels(self, sheet: Image.Image, step: int) -> None:
         """Show the first layer's kernels."""
@@ -85,8 +91,9 @@ def _writer(events: Path, step: int) -> Any:
 
 def summary(metrics: RunMetrics) -> str:
     """Summarise a run in one line: steps, epochs, best error, median speed."""
-    steps = max([line.step for line in metrics.steps] + [line.step for line in metrics.epochs], default=0)
-    parts = [f"{steps} steps, {len(metrics.epochs)} epochs"]
+    ends = [(line.step, line.epoch + 1) for lines in (metrics.steps, metrics.epochs) for line in lines[-1:]]
+    steps, begun = max(ends, default=(0, 0))
+    parts = [f"{steps} steps, {len(metrics.epochs) or begun} epochs"]  # without a split val, none is validated
     if metrics.best is not None:
         parts.append(f"best centre-view error {metrics.best.val_top1:.1%} top-1 in epoch {metrics.best.epoch + 1}")
     if metrics.steps:

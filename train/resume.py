@@ -18,7 +18,8 @@ def check_same_run(
 ) -> None:
     """Raise `FreelightError` naming what differs, unless a run can be resumed from `checkpoint` with these settings.
 
-    folder: of the run, for the message. The recipe's header is text and may differ.
+    folder: of the run, for the message. The recipe's header is text and may differ. `epochs` may be larger, unless the
+    learning rates of earlier epochs depend on it.
     """
     remedy = "use the earlier ones, or another `out`"
     class_ids = [info.id for info in dataset.manifest.classes]
@@ -29,9 +30,16 @@ def check_same_run(
             )
     before = _settings(checkpoint.recipe, checkpoint.seed, checkpoint.fingerprint)
     wanted = _settings(recipe, seed, dataset.fingerprint)
-    changed = [f"{key}: {before[key]!r} then, {wanted[key]!r} now" for key in wanted if before[key] != wanted[key]]
+    changed = {key: f"{key}: {before[key]!r} then, {wanted[key]!r} now" for key in wanted if before[key] != wanted[key]}
+    if "epochs" in changed:
+        if recipe.schedule == "exponential":
+            changed["epochs"] += ", on which all rates of the schedule 'exponential' depend"
+        elif recipe.epochs < checkpoint.recipe.epochs:
+            changed["epochs"] += ", though they may only be raised"
+        else:
+            del changed["epochs"]
     if changed:
-        raise FreelightError(f"{folder} holds a run with other settings ({'; '.join(changed)}); {remedy}")
+        raise FreelightError(f"{folder} holds a run with other settings ({'; '.join(changed.values())}); {remedy}")
     if not _equal(checkpoint.statistics, statistics):
         raise FreelightError(
             f"{folder} holds a run with other statistics than {dataset.folder} has now; "

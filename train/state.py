@@ -1,5 +1,7 @@
 """What training changes, and what a checkpoint therefore saves: network, velocity, step, loader, schedule."""
 
+from typing import Any
+
 from ..pipeline import Loader, Schedule, Transform
 from ..shards import Dataset, FreelightError, Statistics
 from .checkpoint import Checkpoint, rescaling_of
@@ -15,8 +17,9 @@ from .schedule import LearningRates
 class TrainingState:
     """The state of a run in this process, at its place in the mesh; new, as of step 0, until `resume`.
 
-    step: steps done. loader: of training images; its epoch and position are the run's. The other attributes are the
-    dataset, its statistics, the network, the optimizer, the learning rates and the precision.
+    step: steps done. loader: of training images; its epoch and position are the run's. validates: whether the dataset
+    has a split val. history: see `Checkpoint`. The other attributes are the dataset, its statistics, the network, the
+    optimizer, the learning rates and the precision.
     """
 
     def __init__(self, config: TrainingConfig, mesh: Mesh, device: str) -> None:
@@ -25,10 +28,12 @@ class TrainingState:
         self.device = device
         recipe = config.recipe
         self.dataset = Dataset(config.shards, cache=config.cache, cache_bytes=config.cache_bytes)
-        if "val" not in self.dataset.manifest.splits:
+        self.validates = "val" in self.dataset.manifest.splits
+        if not self.validates and recipe.schedule == "plateau":
             raise FreelightError(
-                f"{config.shards} has no split 'val', which the schedule needs; "
-                "make the dataset again from a folder with val/, or with make_shards --val-fraction"
+                f"{config.shards} has no split 'val', by whose error the schedule 'plateau' lowers the learning rate; "
+                "make the dataset again with make_shards --val-fraction 0.1, or choose a schedule by epochs, as with "
+                "`settings` schedule=steps `settings` drop_epochs=60,80"
             )
         self.statistics = Statistics.load(config.statistics or self.dataset.folder)
         self.statistics.require_mean_image()  # part of a checkpoint
@@ -47,6 +52,7 @@ class TrainingState:
         self.optimizer = PaperSGD(self.network.named_parameters(), recipe)
         self.rates = LearningRates(recipe)
         self.step = 0
+        self.history: list[dict[str, Any]] = []
         self.loader = self.open("train", recipe.training_transforms())
 
     def open(self, split: str, transform: Transform | Schedule) -> Loader:
@@ -95,7 +101,14 @@ class TrainingState:
                 "loader": self.loader.state_dict(),
                 "schedule": self.rates.state_dict(),
             },
+            history=self.history,
         )
+
+    def note_start(self) -> None:
+        """Add this start of the run to its history, unless it is as the last one."""
+        start = {"epochs": self.config.recipe.epochs, "command": self.config.command}
+        if not self.history or self.history[-1] != {"step": self.history[-1]["step"], **start}:
+            self.history = [*self.history, {"step": self.step, **start}]
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take the state of `checkpoint`. Raises `FreelightError` if it is another run's: see `check_same_run`."""
@@ -119,6 +132,7 @@ class TrainingState:
                 f"position {self.loader.position} make {done}; it is damaged, use another `out`"
             )
         self.rates.load_state_dict(checkpoint.progress["schedule"])
+        self.history = checkpoint.history
 
     def layer_rates(self) -> dict[str, float]:
         """Return the learning rates of layers whose weights do not have the common one; 0 if frozen."""

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 
-from ..pipeline import Batch
+from ..pipeline import Batch, Loader
 from ..pipeline.pictures import save_png
 from ..shards import FreelightError
 from ..shards.base import say
@@ -40,7 +40,9 @@ class Trainer:
         self.stop = stop
         self.ballot = Ballot(mesh, stop)
         self.state = TrainingState(config, mesh, device)
-        self.validation = self.state.open("val", config.recipe.evaluation_transform(views=1))
+        self.validation = (
+            self.state.open("val", config.recipe.evaluation_transform(views=1)) if self.state.validates else None
+        )
         self.meter = Meter(mesh, device)
         self._last_save = time.monotonic()
         self._start()
@@ -58,7 +60,7 @@ class Trainer:
             while not self.state.finished:
                 if self.state.loader.position < len(self.state.loader.split):
                     self._train_epoch()
-                self._validate()
+                self._end_epoch()
         except StoppedError:
             self._save(best=False)
             name = signal.Signals(self.stop.number or 0).name
@@ -73,9 +75,13 @@ class Trainer:
         checkpoint = self.folder.load()
         if checkpoint is not None:
             self.state.resume(checkpoint)
+            then, now = checkpoint.recipe.epochs, self.config.recipe.epochs
+            raised = f"; epochs raised from {then} to {now}" if now > then else ""
             if not self.state.finished:
                 ignored = "" if self.config.init_from is None else f"; {self.config.init_from} is not used again"
-                self._print(f"resuming {self.config.out} after step {self.state.step}{ignored}")
+                self._print(f"resuming {self.config.out} after step {self.state.step}{raised}{ignored}")
+            elif raised:
+                self._print(f"{self.config.out} ended at a plateau of the validation error, not at epoch {then}")
         elif self.config.init_from is not None:
             copied = init_from(Checkpoint.load(self.config.init_from), self.state.network, self.state.dataset)
             self._print(f"{self.config.init_from}: {copied}")
@@ -87,6 +93,20 @@ class Trainer:
             damaged = self.folder.drop_after(self.state.step, self.state.epoch)
             if damaged is not None:
                 self._print(damaged)
+        if not self.state.finished:
+            self.state.note_start()
+            self._warn()
+
+    def _warn(self) -> None:
+        """Say what may surprise: no validation, and batches that leave few steps in an epoch."""
+        images, batch = len(self.state.loader.split), self.config.recipe.batch_size
+        if not self.state.validates:
+            self._print(f"{self.config.shards} has no split 'val': no validation errors, and no best.pt")
+        if 8 * batch > images:
+            self._print(
+                f"warning: a batch of {batch} is more than an eighth of the {images} training images, so an epoch has "
+                f"few steps ({len(self.state.loader)}) to learn in; --batch-size {max(1, images // 8)} gives at least 8"
+            )
 
     def _train_epoch(self) -> None:
         loader = self.state.loader
@@ -128,24 +148,33 @@ class Trainer:
         )
         self.meter.begin(wait_seconds)
 
-    def _validate(self) -> None:
-        """Measure the validation errors and end the epoch. Its steps are saved before, in case this fails."""
+    def _end_epoch(self) -> None:
+        """Measure the validation errors, if there is a split val, and end the epoch."""
+        best = False
+        if self.validation is not None:
+            best = self._validate(self.validation)
+        elif self.mesh.rank == 0:
+            self.progress.end_epoch()
+        self._draw_kernels()
+        self.state.loader.set_epoch(self.state.epoch + 1)
+        self._save(best=best)
+
+    def _validate(self, validation: Loader) -> bool:
+        """Return whether the validation error is the lowest so far. The epoch's steps are saved before it."""
         state = self.state
         if self._saved_step != state.step:
             self._save(best=False)
         with state.precision.autocast():
-            own = evaluate(state.network, self._validation_batches())
+            own = evaluate(state.network, self._validation_batches(validation))
         counts = self.mesh.sum_over_replicas([own.images, own.wrong_top1, own.wrong_top5])
         errors = Errors(*map(round, counts))
         best = state.rates.update(errors.top1)
         self._write(EpochMetrics(step=state.step, epoch=state.epoch, val_top1=errors.top1, val_top5=errors.top5))
-        self._draw_kernels()
-        state.loader.set_epoch(state.epoch + 1)
-        self._save(best=best)
+        return best
 
-    def _validation_batches(self) -> Iterator[Batch]:
-        self.validation.set_epoch(self.state.epoch)
-        for batch in self.validation:
+    def _validation_batches(self, validation: Loader) -> Iterator[Batch]:
+        validation.set_epoch(self.state.epoch)
+        for batch in validation:
             self.ballot.cast()
             yield batch._replace(images=self.state.precision.inputs(batch.images))
             self.ballot.count()

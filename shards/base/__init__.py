@@ -6,12 +6,14 @@ from .at_hand import naming_pictures, noting_pictures
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .console import (
     OutputFile,
+    RecordsArguments,
     counting_images,
     format_table,
     printable,
     progress,
     reports_errors,
     say,
+    typed_command,
     watch_counts,
     with_cache,
 )
@@ -61,6 +63,7 @@ __all__ = [
     "FreelightError",
     "Mismatch",
     "OutputFile",
+    "RecordsArguments",
     "UnavailableError",
     "anything",
     "as_file_name",
@@ -116,6 +119,7 @@ __all__ = [
     "setting",
     "sha256_text",
     "text",
+    "typed_command",
     "usable_cores",
     "watch_counts",
     "whole_number",

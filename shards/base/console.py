@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import re
+import shlex
 import sys
 import time
 from collections import deque
@@ -18,6 +19,7 @@ from .disk import describe_os_error
 from .errors import FreelightError
 from .processes import exits_on_sigterm
 
+_ARGUMENTS = "freelight.arguments"
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -116,6 +118,22 @@ def with_cache(command: Callable[P, R]) -> Callable[P, R]:
     ):
         command = option(command)
     return command
+
+
+class RecordsArguments(click.Command):
+    """A command that keeps its arguments as typed, for `typed_command`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def typed_command() -> str:
+    """Return the line by which the running command was called, without passwords of URLs."""
+    context = click.get_current_context()
+    line = f"{context.command_path} {shlex.join(context.meta[_ARGUMENTS])}"
+    return re.sub(r"(\w://[^/\s:@]*):[^/\s@]*@", r"\1:***@", line)
 
 
 class OutputFile(click.Path):

@@ -16,7 +16,7 @@ from ..dataset import MANIFEST, Manifest, check_presence
 from ..sources import OrderedSource, RescaledSegment, Source, rescale_in_order
 from .dealing import ShardTask, deal_shards
 from .finishing import finish_dataset
-from .output import Output, open_output
+from .output import Output, open_output, refuse_output_within
 from .plan import PARTIAL, PLAN, describe_changes, describe_source, lock_output, save_or_check_plan, source_times
 from .rejects import RejectLimit
 from .settings import NOT_IN_0_1, ShardSettings, as_in_0_1
@@ -55,14 +55,10 @@ def make_shards(
     Raises `FreelightError` if too many images are rejected, if `out` holds something else, if another run writes it, or
     if no image of a split decodes.
     """
+    refuse_output_within(source, out)
     with open_output(out) as output:
         source = replace(source, root=source.root.absolute())  # a cluster's workers have other working folders
         folder = output.folder
-        if isinstance(source, Source) and source.has_loose_files and _is_within(folder, source.root):
-            raise FreelightError(
-                f"`out` {folder} lies within `images` {source.root}, so the next listing would include it; "
-                "choose another `out`"
-            )
         described = describe_source(source)
         if (folder / MANIFEST).exists():
             return _check_finished(source, output, settings, described)
@@ -135,10 +131,6 @@ class _Job:
             for record in self.watch(self.limit.check(finished, total + len(source.left_out), source.left_out), total):
                 records[record.name] = record
         return records
-
-
-def _is_within(folder: Path, root: Path) -> bool:
-    return folder.resolve().is_relative_to(root.resolve())
 
 
 def _segments_in(staging: Path | None, source: OrderedSource, output: Output, plan: dict[str, object]) -> Path:

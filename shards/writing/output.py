@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ..base import MAX_JSON, FreelightError, ask_store, is_plain_name, naming_file
 from ..dataset import MANIFEST, sizes_in
+from ..sources import OrderedSource, Source
 from .plan import PARTIAL, PLAN
 
 T = TypeVar("T")
@@ -121,6 +122,17 @@ def open_output(out: Path | str) -> Iterator[Output]:
             with naming_file(folder / name):
                 (folder / name).write_bytes(content)
         yield Output(folder, url)
+
+
+def refuse_output_within(source: Source | OrderedSource, out: Path | str) -> None:
+    """Raise `FreelightError` if `out` lies within the folder of a source that is listed file by file."""
+    if isinstance(source, OrderedSource) or not source.has_loose_files or "://" in str(out):
+        return
+    if Path(out).resolve().is_relative_to(source.root.resolve()):
+        raise FreelightError(
+            f"`out` {Path(out).absolute()} lies within `images` {source.root.absolute()}, so the next listing would "
+            "include it; choose another `out`"
+        )
 
 
 def _is_unfinished(name: str) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,16 @@ from ..dataset import BOXES, REJECTED, SUSPECT, FieldInfo, Manifest, summarize_s
 from ..images import MAX_PICTURE, ORIGINAL, SQUARE, Rescaling, picture_size
 from ..sources import OrderedSource, Source
 from .dealing import ShardTask, deal_shards
+from .output import refuse_output_within
 from .settings import NOT_IN_0_1, ShardSettings
 
 LOOKED_AT = 100
 """Number of images per split whose sizes a dry run looks at."""
+NO_VAL = (
+    "no val split: nothing measures errors during training, there is no best.pt, and recipes that lower their learning "
+    "rate by the validation error (paper) cannot be trained; {}"
+)
+HOLD_OUT = "give --val-fraction 0.1 to hold out a tenth of each class"
 
 
 def count_per_class(labels: npt.NDArray[Any], classes: int) -> dict[str, float] | None:
@@ -44,6 +51,9 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
         if split.fields:
             yield f"{name}: fields {', '.join(itertools.starmap(_describe_field, split.fields.items()))}"
     yield from _warn_and_note(len(manifest.classes), manifest.source.get("notes", ()))
+    if "val" not in manifest.splits and "train" in manifest.splits:
+        indexed = manifest.splits["train"].indexed
+        yield NO_VAL.format("index it again with --split val=TARS" if indexed else HOLD_OUT)
     if any(split.rejected for split in manifest.splits.values()):
         yield f"rejected images and the reasons: {out}/{REJECTED}"
     if suspect := manifest.source.get("suspect"):
@@ -58,8 +68,15 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
     yield f"dataset {out}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
 
 
-def summarize_source(source: Source | OrderedSource, settings: ShardSettings) -> Iterator[str]:
-    """Yield the lines of a dry run: what the source holds, and the shards that would be made from it."""
+def summarize_source(
+    source: Source | OrderedSource, settings: ShardSettings, out: Path | str | None = None
+) -> Iterator[str]:
+    """Yield the lines of a dry run: what the source holds, and the shards that would be made from it.
+
+    out: refused where `make_shards` would refuse it, if it is not None.
+    """
+    if out is not None:
+        refuse_output_within(source, out)
     yield f"{source.root}: layout {source.layout}"
     if isinstance(source, OrderedSource):
         for file in source.files():
@@ -83,6 +100,8 @@ def summarize_source(source: Source | OrderedSource, settings: ShardSettings) ->
         f"; from the headers of at most {LOOKED_AT} images a split, chosen at random" if whole else ""
     )
     yield from _warn_and_note(len(source.classes), source.notes)
+    if "val" not in source.splits and "train" in source.splits:
+        yield NO_VAL.format(HOLD_OUT)
     for left in source.left_out:
         yield f"left out: {left.path} ({left.reason})"
 

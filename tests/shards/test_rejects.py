@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from freelight.shards import FreelightError, Rescaling, ShardSettings, Source, list_images, make_shards
+from freelight.shards import (
+    FreelightError,
+    Rescaling,
+    ShardSettings,
+    Source,
+    list_images,
+    make_shards,
+    summarize_dataset,
+    summarize_source,
+)
 from freelight.shards.writing.plan import lock_output
 
 TINY = ShardSettings(rescaling=Rescaling(size=16), samples_per_shard=16)
@@ -99,3 +108,21 @@ def test_an_output_within_the_source_is_refused(pictures: Path, tmp_path: Path) 
     copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
     with pytest.raises(FreelightError, match=r"`out` .* lies within `images`"):
         make_shards(list_images(copy), copy / "out", TINY)
+    with pytest.raises(FreelightError, match=r"`out` .* lies within `images`"):
+        list(summarize_source(list_images(copy), TINY, copy / "out"))
+
+
+def test_without_val_dry_run_and_summary_say_what_it_means_and_how_to_hold_one_out(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """A flat tree of class folders is the commonest set of one's own photographs."""
+    source = list_images(pictures / "train")
+    said = (
+        "no val split: nothing measures errors during training, there is no best.pt, and recipes that lower their "
+        "learning rate by the validation error (paper) cannot be trained; give --val-fraction 0.1 to hold out a tenth "
+        "of each class"
+    )
+    assert said in list(summarize_source(source, TINY, tmp_path / "out"))
+    assert said in list(summarize_dataset(make_shards(source, tmp_path / "out", TINY), "out"))
+    held_out = list_images(pictures / "train", val_fraction=0.5)
+    assert said not in list(summarize_source(held_out, TINY))

@@ -20,9 +20,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from freelight.pipeline import Loader, draw_epoch
-from freelight.shards import Dataset, Statistics
+from freelight.shards import Dataset, Statistics, write_statistics
 from freelight.train import Checkpoint, DropoutMasks, Network, NetworkConfig, PaperSGD, Recipe, evaluate
 from freelight.train.cli import main
+from freelight.train.inspection import report
 
 STEP_FIELDS = [
     *("step", "epoch", "position", "learning_rate", "bias_learning_rate", "loss", "train_top1"),
@@ -138,8 +139,12 @@ def test_the_command_reports_each_epoch_and_where_the_network_is(train: Any, tmp
     out = tmp_path / "runs" / "deep"
     result = train.here(out, "--epochs 1 --log-every 3")
     assert result.exit_code == 0, result.output
-    threads, epoch, last = result.stdout.splitlines()
+    warning, threads, epoch, last = result.stdout.splitlines()
     assert re.fullmatch(r"threads: \d+ decode, 1 compute", threads)
+    assert warning == (
+        "warning: a batch of 16 is more than an eighth of the 60 training images, so an epoch has few steps (4) to "
+        "learn in; --batch-size 7 gives at least 8"
+    )
     assert re.fullmatch(
         r"epoch 1: step 4/4, loss \d\.\d{3}, \d+ images/s, data wait \d+\.\d%, "
         r"val error \(centre view\) \d+\.\d% top-1, \d+\.\d% top-5",
@@ -167,7 +172,7 @@ def test_the_same_command_on_a_finished_run_does_nothing_and_says_so(train: Any,
     [
         ("--set learning_rate=0.02", "learning_rate: 0.001 then, 0.02 now; bias_learning_rate: 0.001 then, 0.02 now"),
         ("--set batch_size=8", "batch_size: 16 then, 8 now"),
-        ("--epochs 3", "epochs: 2 then, 3 now"),
+        ("--epochs 1", "epochs: 2 then, 1 now, though they may only be raised"),
         ("--width 0.06", "width: 0.05 then, 0.06 now"),
         ("--set dropout=0.4 --seed 1", "dropout: 0.5 then, 0.4 now; seed: 0 then, 1 now"),
     ],
@@ -250,16 +255,31 @@ def test_an_error_of_two_ranks_is_said_once(train_on: Any, dataset_copy: Dataset
     assert said == [f"error: {folder}/statistics.npz is missing; make it with: compute_pca --shards {folder}"]
 
 
-def test_a_dataset_without_val_is_an_error_with_the_remedy(
+def test_without_val_only_a_schedule_by_epochs_trains_and_has_no_best_checkpoint(
     train_on: Any, dataset_copy: Dataset, tmp_path: Path
 ) -> None:
     manifest = dataset_copy.folder / "dataset.json"
     content = json.loads(manifest.read_text())
     del content["splits"]["val"]
     manifest.write_text(json.dumps(content))
-    result = train_on(dataset_copy).here(tmp_path / "out")
+    out = tmp_path / "out"
+    result = train_on(dataset_copy).here(out)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert re.fullmatch(r"error: .* has no split 'val', which the schedule needs; .*--val-fraction\n", result.stderr)
+    assert result.stderr == (
+        f"error: {dataset_copy.folder} has no split 'val', by whose error the schedule 'plateau' lowers the learning "
+        "rate; make the dataset again with make_shards --val-fraction 0.1, or choose a schedule by epochs, as with "
+        "--set schedule=steps --set drop_epochs=60,80\n"
+    )
+    write_statistics(Dataset(dataset_copy.folder))
+    result = train_on(dataset_copy).here(out, "--set schedule=steps --set drop_epochs=1 --set batch_size=30")
+    assert result.exit_code == 0, result.output
+    said = result.stdout.splitlines()
+    assert said[0] == f"{dataset_copy.folder} has no split 'val': no validation errors, and no best.pt"
+    assert re.fullmatch(r"epoch 2: step 2/2, loss \d\.\d{3}, \d+ images/s, data wait \d+\.\d%", said[-2])
+    assert said[-1].startswith(f"{out}/last.pt: 4 steps, 2 epochs; median ")
+    assert {path.name for path in out.glob("*")} & {"best.pt", "last.pt", "kernels.png"} == {"last.pt", "kernels.png"}
+    assert [line["learning_rate"] for line in metrics(out)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+    assert "Curves" in report(out, None)
 
 
 def test_a_sample_that_rotted_stops_the_run_naming_it(train_on: Any, dataset_copy: Dataset, tmp_path: Path) -> None:

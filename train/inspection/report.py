@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from PIL import Image
@@ -90,6 +91,7 @@ def _run_section(run: Run, dataset: Dataset | None) -> str:
     trained, recipe = run.trained, run.trained.recipe
     parameters = sum(tensor.numel() for tensor in trained.weights.values())
     rows = [
+        *((_started(start), start["command"] or "started from Python") for start in trained.history),
         ("recipe", f"{name_with_changes(recipe)}; seed {trained.seed}"),
         ("network", f"{recipe.network.architecture}, {parameters:,} parameters, columns: {recipe.network.columns}"),
         (
@@ -109,6 +111,10 @@ def _run_section(run: Run, dataset: Dataset | None) -> str:
     if noted is None:
         paragraphs.append(paragraph("The run recorded no machine; the machine and versions below are this report's."))
     return section("The run", *paragraphs, table(rows, head=False))
+
+
+def _started(start: dict[str, Any]) -> str:
+    return "command" if start["step"] == 0 else f"from step {start['step']} on, to {start['epochs']} epochs"
 
 
 def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) -> list[str]:

@@ -132,7 +132,7 @@ def command(
     )
     source = list_images(images, seed=seed, **listing)
     if dry_run:
-        lines = summarize_source(source, settings)
+        lines = summarize_source(source, settings, out)
     else:
         where: Any = {"workers": workers, "cluster": cluster, "staging": staging}
         watches: Any = {"watch": counting_images("images"), "watch_ordered": counting_images("reading in order")}
