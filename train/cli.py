@@ -96,7 +96,9 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
     help="Compile the response normalisation; takes 8 s at the start.",
 )
 @click.option(
-    "--channels-last", is_flag=True, help="Store activations channels-last in memory; measure whether it helps."
+    "--channels-last",
+    is_flag=True,
+    help="Store images and activations channels-last in memory; measure whether it helps.",
 )
 @click.option("--show-recipe", metavar="NAME", help="Print what a recipe does and all its settings, and exit.")
 @click.option(

@@ -24,7 +24,7 @@ class TrainingConfig:
     command: as typed, for checkpoints and reports.
 
     Computing. num_threads: CPU threads that decode JPEGs, per process; `auto` as of `Loader`. compile_: compile the
-    response normalisation, where there is a compiler. channels_last: store activations channels-last in memory.
+    response normalisation, where there is a compiler. channels_last: store images and activations channels-last.
     """
 
     shards: str

@@ -14,6 +14,7 @@ from .metrics import RunMetrics
 from .parallel.launch import launch
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
+from .precision import Precision
 from .run_folder import RunFolder
 from .trainer import Trainer
 
@@ -59,7 +60,7 @@ def _fit_rank(config: TrainingConfig, mesh: Mesh, device: str, stop: StopRequest
     """Train in this process, at its place in the mesh; rank 0 keeps other runs out of the folder."""
     folder = RunFolder(config.out, keep=config.keep)
     try:
-        with nullcontext() if mesh.rank else folder.locked():
+        with nullcontext() if mesh.rank else folder.locked(), Precision.of(config, device).arithmetic():
             mesh.wait_for_all()  # no rank reads the folder before rank 0 has locked it
             Trainer(config, folder, mesh, device, stop).run()
     except torch.OutOfMemoryError as error:

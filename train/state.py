@@ -70,6 +70,7 @@ class TrainingState:
             group=self.mesh.exchange_group if self.mesh.columns.processes > 1 else None,
             device=self.device,
             num_threads=self.config.num_threads,
+            layout=self.precision.layout,
         )
 
     @property

@@ -72,6 +72,8 @@ class Trainer:
 
     def _start(self) -> None:
         """Resume the run in the folder; without one, start a new run, from another run's layers if so asked."""
+        if self.state.precision.remark is not None:
+            self._print(self.state.precision.remark)
         checkpoint = self.folder.load()
         if checkpoint is not None:
             self.state.resume(checkpoint)

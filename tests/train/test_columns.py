@@ -17,11 +17,15 @@ TOLERANCE = 1e-9
 
 
 class Case(NamedTuple):
-    """One comparison. fault: a wrong backward of a collective, to show that the comparison detects it."""
+    """One comparison. fault: a wrong backward of a collective, to show that the comparison detects it.
+
+    channels_last: memory order of weights and activations, those that the columns exchange among them.
+    """
 
     classes: int
     images: int
     fault: str = ""
+    channels_last: bool = False
 
 
 class Pass(NamedTuple):
@@ -32,7 +36,7 @@ class Pass(NamedTuple):
     gradients: dict[str, torch.Tensor]
 
 
-SOUND = [Case(classes, images) for classes in (7, 8) for images in (3, 1)]
+SOUND = [*(Case(classes, images) for classes in (7, 8) for images in (3, 1)), Case(7, 3, channels_last=True)]
 FAULTY = [Case(7, 3, "slice for sum"), Case(7, 3, "sum for slice")]
 
 
@@ -42,6 +46,8 @@ def train_once(case: Case, columns: Columns) -> Pass:
     images = torch.randint(-128, 128, (case.images, 3, 224, 224), generator=generator).double()
     labels = torch.randint(case.classes, (case.images,), generator=generator)
     network = Network(NetworkConfig(width=0.05), classes=case.classes, columns=columns, seed=1).double()
+    if case.channels_last:
+        images, network = (one.to(memory_format=torch.channels_last) for one in (images, network))
     logits = network.forward_masked(images, DropoutMasks(seed=2, step=3))
     loss = F.cross_entropy(logits, labels)
     loss.backward()
@@ -50,9 +56,9 @@ def train_once(case: Case, columns: Columns) -> Pass:
     return Pass(logits.detach(), loss.detach(), gradients)
 
 
-def own_slice(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+def own_slice(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
     """A wrong backward of `join`: ignores that the other column also uses this column's activations."""
-    return gradient.chunk(2, dim=1)[ctx.columns.rank].contiguous(), None
+    return gradient.chunk(2, dim=1)[ctx.columns.rank].contiguous(), None, None
 
 
 def summed_slice(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
@@ -107,7 +113,7 @@ def error(actual: torch.Tensor, expected: torch.Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
-@pytest.mark.parametrize("case", SOUND, ids=lambda case: f"{case.classes}-classes-{case.images}-images")
+@pytest.mark.parametrize("case", SOUND, ids=lambda case: "-".join(map(str, case)))
 def test_two_columns_give_the_grouped_nets_logits_loss_and_every_gradient(
     case: Case, columns_results: list[dict[Case, Pass]]
 ) -> None:

@@ -17,6 +17,7 @@ import torch.fx
 import torch.nn.functional as F
 from torch import nn
 
+from ..parallel.columns import is_channels_last
 from .layers import NormalizeAcross, NormalizeWithin
 
 PAPER_LRN = NormalizeAcross(maps=5, k=2.0, alpha=1e-4)
@@ -28,12 +29,20 @@ CIFAR_18PCT_NORM_WITHIN = NormalizeWithin(window=3, alpha=5e-5 / 9)
 
 
 def sum_across(x: torch.Tensor, maps: int) -> torch.Tensor:
-    """Sum (N, C, H, W) over the `maps` maps around each map; maps outside count as zero."""
-    channels = x.shape[1]
-    padded = F.pad(x, (0, 0, 0, 0, maps // 2, maps // 2))
-    total = padded[:, :channels].clone()
+    """Sum (N, columns, C, H, W) over the `maps` maps around each map of a column; maps outside count as zero."""
+    return _sum_along(2, x, maps)
+
+
+def sum_across_last(x: torch.Tensor, maps: int) -> torch.Tensor:
+    """Do the same for (N, H, W, columns, C): for activations that are channels-last in memory."""
+    return _sum_along(4, x, maps)
+
+
+def _sum_along(axis: int, x: torch.Tensor, maps: int) -> torch.Tensor:
+    padded = F.pad(x, (0, 0) * (x.ndim - 1 - axis) + (maps // 2, maps // 2))
+    total = padded.narrow(axis, 0, x.shape[axis]).clone()
     for offset in range(1, maps):
-        total += padded[:, offset : offset + channels]
+        total += padded.narrow(axis, offset, x.shape[axis])
     return total
 
 
@@ -94,7 +103,7 @@ def compiled(device: str) -> Stages:
         shared=torch.compile(_shared, dynamic=True),
         gradient=torch.compile(_gradient, dynamic=True),
     )
-    tried = torch.ones(2, 6, 3, 3, device=device)
+    tried = torch.ones(2, 2, 6, 3, 3, device=device)
     try:
         _, s = stages.normalize(tried, sum_across, 5, 2.0, 1e-4)
         stages.gradient(tried, tried, s, stages.shared(tried, tried, s), sum_across, 5, 1e-4)
@@ -136,18 +145,30 @@ def normalize(
 
     window: `across`, over `size` neighbouring maps of the same of `columns` columns; or `within`, over a square of
     `size` pixels within each map. Sums of squares of 16-bit activations are float32; under autocast the result is too.
+    The result has the memory order of `a`.
     """
     exact = a.float() if a.dtype in (torch.bfloat16, torch.float16) else a
-    apart = exact.reshape(a.shape[0] * columns, a.shape[1] // columns, *a.shape[2:])
-    sums, stages = sum_across if window == "across" else sum_within, compiled(a.device.type) if compile_ else EAGER
-    if torch.is_grad_enabled():
-        b = _Normalization.apply(apart, sums, size, k, alpha, stages)  # type: ignore[no-untyped-call]
+    stages = compiled(a.device.type) if compile_ else EAGER
+    if window == "within":
+        b = _normalized(exact, sum_within, size, k, alpha, stages)
+    elif is_channels_last(a):
+        apart = exact.permute(0, 2, 3, 1).unflatten(3, (columns, -1))  # type: ignore[no-untyped-call]
+        b = _normalized(apart, sum_across_last, size, k, alpha, stages).flatten(3).permute(0, 3, 1, 2)
     else:
-        b, _ = stages.normalize(apart, sums, size, k, alpha)
-    normalized: torch.Tensor = b.reshape(a.shape)
+        apart = exact.unflatten(1, (columns, -1))  # type: ignore[no-untyped-call]
+        b = _normalized(apart, sum_across, size, k, alpha, stages).flatten(1, 2)
     if exact is not a and not torch.is_autocast_enabled(a.device.type):
-        normalized = normalized.to(a.dtype)
-    return normalized
+        b = b.to(a.dtype)
+    return b
+
+
+def _normalized(
+    a: torch.Tensor, window: Callable[..., torch.Tensor], size: int, k: float, alpha: float, stages: Stages
+) -> torch.Tensor:
+    if torch.is_grad_enabled():
+        b: torch.Tensor = _Normalization.apply(a, window, size, k, alpha, stages)  # type: ignore[no-untyped-call]
+        return b
+    return stages.normalize(a, window, size, k, alpha)[0]
 
 
 torch.fx.wrap("normalize")  # one node of a traced graph: tracing cannot look into it

@@ -46,9 +46,14 @@ class Columns:
         """Gather the activations of all columns on each: from (N, C, ...) per column to (N, 2C, ...).
 
         Backward sums over the columns, because every column uses all activations: the gradient of part i is the sum
-        over columns j of j's gradient for part i (a reduce-scatter).
+        over columns j of j's gradient for part i (a reduce-scatter). Activations keep their memory order.
         """
-        return x if self.processes == 1 else _Join.apply(x, self)  # type: ignore[no-untyped-call]
+        if self.processes == 1:
+            return x
+        if is_channels_last(x):  # collectives take contiguous memory
+            joined: torch.Tensor = _Join.apply(x.permute(0, 2, 3, 1), self, 3)  # type: ignore[no-untyped-call]
+            return joined.permute(0, 3, 1, 2)
+        return _Join.apply(x, self, 1)  # type: ignore[no-any-return, no-untyped-call]
 
     def join_logits(self, logits: torch.Tensor, classes: int) -> torch.Tensor:
         """Gather all logits on each column: from (N, this column's part of `classes`) to (N, classes).
@@ -72,6 +77,11 @@ class Columns:
         return torch.cat([whole[:size] for whole, size in zip(parts, sizes, strict=True)])
 
 
+def is_channels_last(x: torch.Tensor) -> bool:
+    """Return whether activations (N, C, H, W) have their channels last in memory, and not in torch's usual order."""
+    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
 def part_sizes(rows: int, parts: int) -> list[int]:
     """Divide `rows` into `parts` that differ by at most one row; the first parts are the larger ones."""
     return [rows // parts + (index < rows % parts) for index in range(parts)]
@@ -79,19 +89,20 @@ def part_sizes(rows: int, parts: int) -> list[int]:
 
 class _Join(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, columns: Columns) -> torch.Tensor:
-        ctx.columns = columns
-        parts = [torch.empty_like(x) for _ in range(columns.processes)]
-        dist.all_gather(parts, x.contiguous(), group=columns.group)
-        return torch.cat(parts, dim=1)
+    def forward(ctx: Any, x: torch.Tensor, columns: Columns, axis: int) -> torch.Tensor:
+        ctx.columns, ctx.axis = columns, axis
+        own = x.contiguous()
+        parts = [torch.empty_like(own) for _ in range(columns.processes)]
+        dist.all_gather(parts, own, group=columns.group)
+        return torch.cat(parts, axis)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         columns: Columns = ctx.columns
-        parts = [part.contiguous() for part in gradient.chunk(columns.processes, dim=1)]
+        parts = [part.contiguous() for part in gradient.chunk(columns.processes, ctx.axis)]
         own = torch.empty_like(parts[0])
         dist.reduce_scatter(own, parts, group=columns.group)
-        return own, None
+        return own, None, None
 
 
 class _JoinLogits(torch.autograd.Function):

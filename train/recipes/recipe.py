@@ -18,7 +18,7 @@ from .overrides import Epochs, nearest, read_value, settable
 RateSchedule = Literal["plateau", "steps", "exponential"]
 MeanImage = Literal["image", "center window"]
 Crops = Literal["random", "center"]
-Precision = Literal["float32", "bfloat16", "float64"]
+Precision = Literal["float32", "tf32", "bfloat16", "float64"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,9 @@ class Recipe:
     conv1_slow_epoch: int | None = setting(None, "from this epoch on, conv1 has the rate conv1_slow_rate")
     conv1_slow_rate: float = setting(1e-5, "conv1's learning rate from conv1_slow_epoch on")
     conv1_freeze_epoch: int | None = setting(None, "from this epoch on, conv1 is not updated")
-    precision: Precision = setting("float32", "of activations and gradients: bfloat16 by autocast, float64 for checks")
+    precision: Precision = setting(
+        "float32", "of activations and gradients: tf32 on a GPU, bfloat16 by autocast, float64 for checks"
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

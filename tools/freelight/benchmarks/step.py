@@ -25,7 +25,7 @@ from freelight.train import (
 )
 
 CLASSES = 1000
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 class Step:
@@ -53,10 +53,14 @@ class Step:
         self.steps = 0
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> int:
-        """Run forward, backward and update. images: (n, 3, 224, 224). labels: (n,)."""
-        with self.precision.autocast():
-            logits = self.network.forward_masked(self.precision.inputs(images), DropoutMasks(0, self.steps))
-        F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+        """Run forward, backward and update. labels: (n,).
+
+        images: (n, 3, 224, 224), or (n, 224, 224, 3) if channels-last, as the trainer's loader returns them.
+        """
+        with self.precision.arithmetic():
+            with self.precision.autocast():
+                logits = self.network.forward_masked(self.precision.inputs(images), DropoutMasks(0, self.steps))
+            F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(lambda _: 1e-4)
         self.steps += 1
         return len(labels)
@@ -83,7 +87,7 @@ def random_batch(images: int, device: torch.device = CPU) -> tuple[torch.Tensor,
     "precisions",
     multiple=True,
     type=click.Choice(PRECISIONS),
-    help="Number format of the computation; repeat it for several. [default: all]",
+    help="Number format of the computation; repeat it for several. [default: all that the device has]",
 )
 @click.option("--width", default=1.0, show_default=True, help="Factor for the width of all layers except the last.")
 def command(
@@ -98,15 +102,19 @@ def command(
     torch.set_num_threads(2)
     machine = machine_facts(("torch", "numpy"))
     recipe = RECIPES["paper"].override([f"width={width}"])
-    sizes = batch_sizes or ((128,) if device.type == "cpu" else (128, 512))
+    on_cpu = device.type == "cpu"
+    sizes = batch_sizes or ((128,) if on_cpu else (128, 512))
     contenders = []
-    for precision, channels_last, compile_ in itertools.product(precisions or PRECISIONS, (False, True), (True, False)):
+    wanted = precisions or [name for name in PRECISIONS if not (on_cpu and name == "tf32")]
+    for precision, channels_last, compile_ in itertools.product(wanted, (False, True), (True, False)):
         given = recipe.override([f"precision={precision}"])
         step = Step(given, compile_=compile_, device=device, channels_last=channels_last)
         order, how = "channels-last" if channels_last else "NCHW", "compiled" if compile_ else "not compiled"
         for images in sizes:
-            work = partial(step, *random_batch(images, device))
-            lap = partial(timed_on, device, work, batch_size=images)
+            pixels, labels = random_batch(images, device)
+            if channels_last:
+                pixels = pixels.permute(0, 2, 3, 1).contiguous()
+            lap = partial(timed_on, device, partial(step, pixels, labels), batch_size=images)
             contenders.append(Contender(name=f"{precision}, {order}, {how}, batch {images}", lap=lap))
     timings = interleave(contenders, rounds=rounds)
     names = [contender.name for contender in contenders]
