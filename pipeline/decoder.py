@@ -12,7 +12,8 @@ from torch.utils.dlpack import from_dlpack
 
 from ..shards import FreelightError, Statistics
 from .choices import Choices
-from .graph import Layout, begins_with_crops, define_pipeline, graph_feed
+from .decoded import DecodedStore
+from .graph import Beginning, Layout, beginning_of, define_pipeline, graph_feed
 from .reading import ReadAhead, SampleReader, Share
 from .resizer import Resizer
 from .running import end_epoch, run
@@ -34,7 +35,8 @@ class Decoder:
     """The DALI pipelines of a transform, and what feeds them; all are reused for every epoch.
 
     reader: reads the samples, and finds the one that DALI could not decode. share_size: maximum number of images per
-    batch on this rank. After an error or an unfinished epoch the decoder cannot be used again; make a new one.
+    batch on this rank. store: of decoded pixels, used in place of JPEGs. After an error or an unfinished epoch the
+    decoder cannot be used again; make a new one.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Decoder:
         prefetch: int,
         device: torch.device,
         layout: Layout,
+        store: DecodedStore | None = None,
     ) -> None:
         self.transform = transform
         self._parts = parts_of(transform)
@@ -56,8 +59,16 @@ class Decoder:
         self._prefetch = prefetch
         self._reads = ReadAhead(len(self._parts))
         self._resizer: Resizer | None = None
-        if any(begins_with_crops(part, device.index) for part, _ in self._parts):
-            self._resizer = Resizer(self._parts, reader, share_size=share_size, num_threads=num_threads)
+        beginnings = [beginning_of(part, device.index, is_stored=store is not None) for part, _ in self._parts]
+        if any(beginning != "jpegs" for beginning in beginnings):
+            self._resizer = Resizer(
+                self._parts,
+                reader,
+                share_size=share_size,
+                num_threads=num_threads,
+                device_id=device.index,
+                store=store,
+            )
             prefetch = min(prefetch, 1)  # it also works ahead
         self._graphs = [
             _Graph(
@@ -71,8 +82,9 @@ class Decoder:
                 batch_size=views * share_size,
                 num_threads=num_threads,
                 prefetch=prefetch + 1,
+                beginning=beginning,
             )
-            for number, (part, views) in enumerate(self._parts)
+            for number, ((part, views), beginning) in enumerate(zip(self._parts, beginnings, strict=True))
         ]
 
     def start(self, thread: ThreadPoolExecutor, shares: list[Share], choices: Sequence[Choices]) -> None:
@@ -80,7 +92,7 @@ class Decoder:
         if self._resizer is None:
             self._reads.start(thread, partial(self._read_inputs, choices), shares, self._prefetch + 2)
         else:
-            next_inputs = self._resizer.start(thread, self._read, shares, choices)
+            next_inputs = self._resizer.start(thread, shares, choices)
             self._reads.start(self._resizer.thread, next_inputs, shares, max(1, self._prefetch))
 
     def decode(self, steps: list[Share]) -> Iterator[Decoded]:
@@ -113,14 +125,10 @@ class Decoder:
             self._resizer.free(number, graph.kept.popleft()[0])
         return images.view(views, len(samples), *images.shape[1:]).unbind()
 
-    def _read(self, share: Share, later: Share) -> tuple[Share, list[bytes]]:
-        """Read one share. Returns its undamaged samples and their JPEGs."""
-        self._reader.announce(later)
-        return self._reader.read(share)
-
     def _read_inputs(self, choices: Sequence[Choices], share: Share, later: Share) -> tuple[Share, list[list[Any]]]:
         """Read one share and look up its draws. Returns its undamaged samples and each graph's inputs."""
-        samples, jpegs = self._read(share, later)
+        self._reader.announce(later)
+        samples, jpegs = self._reader.read(share)
         return samples, [
             graph_feed(own, viewed(samples, views, len(self._reader.split)), jpegs * views)
             for own, (_, views) in zip(choices, self._parts, strict=True)
@@ -141,16 +149,16 @@ class _Graph:
         *,
         device: torch.device,
         layout: Layout,
+        beginning: Beginning,
         **settings: Any,
     ) -> None:
         self._device = device
-        from_crops = begins_with_crops(transform, device.index)
         kept = self.kept = deque[list[Any]]()
 
         # No method: in a cycle with this object, the pipeline would be freed much later.
         def next_inputs() -> list[Any]:
             inputs = reads.next_inputs(number)
-            if from_crops:
+            if beginning == "crops":
                 kept.append(inputs)
             return inputs
 
@@ -159,7 +167,7 @@ class _Graph:
             source=next_inputs,
             device_id=device.index,
             layout=layout,
-            from_crops=from_crops,
+            beginning=beginning,
             **settings,
         )
         self._dtype: torch.dtype = getattr(torch, transform.dtype)

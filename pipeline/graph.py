@@ -1,6 +1,6 @@
 """A `Transform` as a DALI graph: the same graph on the CPU and on a GPU, with the device as its only difference."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,6 +15,8 @@ from .ops.normalize import cast
 from .transform import Transform, fed_name
 
 Layout = Literal["NCHW", "NHWC"]
+Beginning = Literal["jpegs", "pixels", "crops"]
+"""The first input of a graph: JPEGs; decoded pixels, uint8 (h, w, 3), of which the views are made; or the crops."""
 
 
 def graph_inputs(transform: Transform) -> list[str]:
@@ -35,14 +37,22 @@ def as_arrays(jpegs: Sequence[bytes]) -> list[npt.NDArray[np.uint8]]:
     return [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]
 
 
-def begins_with_crops(transform: Transform, device_id: int | None) -> bool:
-    """Return whether a loader's graph begins with crops that `Resizer` makes: one resized view each, on the CPU."""
-    return device_id is None and transform.crop.resizes and transform.views == 1
+def beginning_of(transform: Transform, device_id: int | None, *, is_stored: bool = False) -> Beginning:
+    """Return what a loader's graph begins with. is_stored: decoded pixels are kept.
+
+    Of one view `Resizer` makes the crops: on the CPU if they are resized, and of stored pixels if they are not.
+    """
+    resizes = transform.crop.resizes
+    if transform.views == 1 and (device_id is None if resizes else is_stored):
+        return "crops"
+    return "pixels" if is_stored else "jpegs"
 
 
-def define_decoding(*, source: Callable[[], Sequence[Any]], batch_size: int, num_threads: int) -> Pipeline:
+def define_decoding(
+    *, source: Callable[[], Sequence[Any]], batch_size: int, num_threads: int, prefetch: int = 2
+) -> Pipeline:
     """Define the pipeline that only decodes, on the CPU: JPEGs, starts and shapes of windows to uint8 (h, w, 3)."""
-    pipeline = Pipeline(batch_size=batch_size, num_threads=num_threads, device_id=None, prefetch_queue_depth=2)
+    pipeline = Pipeline(batch_size=batch_size, num_threads=num_threads, device_id=None, prefetch_queue_depth=prefetch)
     with pipeline:
         window = {"start": Feed("int32", 1), "shape": Feed("int32", 1)}
         fed = _external({"jpeg": Feed("uint8", 1), **window}, source)
@@ -62,15 +72,15 @@ def define_pipeline(
     prefetch: int,
     device_id: int | None,
     layout: Layout = "NCHW",
-    from_crops: bool = False,
+    beginning: Beginning = "jpegs",
 ) -> Pipeline:
     """Define (not build) the DALI pipeline of `transform`.
 
     source: called for each batch; returns one list or array for each of `graph_inputs(transform)`, or raises
     `StopIteration`. image_size: side of the encoded images, pixels; None if they are not squares of one size.
-    device_id: the GPU, or None for the CPU. batch_size: the largest batch. prefetch: batches in flight. from_crops: in
-    place of JPEGs and the crop's arguments, the first input is the crops, uint8 (n, size, size, 3), in memory that must
-    not change until the batch is returned. DALI checks devices and arguments during this call.
+    device_id: the GPU, or None for the CPU. batch_size: the largest batch. prefetch: batches in flight. beginning: the
+    first input, and the inputs that follow are those of `inputs_after`; crops are uint8 (n, size, size, 3), in memory
+    that must not change until the batch is returned. DALI checks devices and arguments during this call.
     """
     if layout not in get_args(Layout):
         raise FreelightError(f"`layout` {layout!r} is not one of {', '.join(get_args(Layout))}")
@@ -84,7 +94,7 @@ def define_pipeline(
     )
 
     def define() -> Any:
-        fed, views = _cut(transform, source, context, from_crops)
+        fed, views = _cut(transform, source, context, beginning)
         for number, view in enumerate(views):
             image = view.image
             for op, own in _pixel_ops(transform, number, fed):
@@ -100,33 +110,43 @@ def define_pipeline(
     return pipeline
 
 
+def inputs_after(beginning: Beginning, transform: Transform) -> list[str]:
+    """Return the names of the graph's inputs after the first, in order: of `transform.feeds()` what it still needs."""
+    used: Collection[str] = ()
+    if beginning == "pixels":
+        used = ("start", "shape")  # of what is decoded
+    elif beginning == "crops" and transform.mean != "image":  # whose crop has the same place
+        used = transform.crop.feeds()
+    return [name for name in transform.feeds() if name not in used]
+
+
 @untranslated
 def _cut(
-    transform: Transform, source: Callable[[], Sequence[Any]], context: GraphContext, from_crops: bool
+    transform: Transform, source: Callable[[], Sequence[Any]], context: GraphContext, beginning: Beginning
 ) -> tuple[dict[str, Any], list[View]]:
     """Return a node for each argument, and the views: cut, if ops change their pixels."""
-    feeds = {"jpeg": Feed("uint8", 1), **transform.feeds()}
-    if from_crops:
-        own = ("jpeg", *transform.crop.feeds())
-        feeds = {"crop": Feed("uint8", 3), **{name: feed for name, feed in feeds.items() if name not in own}}
-    fed = _external(feeds, source, no_copy=from_crops)
-    if from_crops:
-        views = transform.crop.cut_views(fn.reshape(fed["crop"], layout="HWC"), fed, context)
+    all_feeds = transform.feeds()
+    feeds = {name: all_feeds[name] for name in inputs_after(beginning, transform)}
+    fed = _external({beginning: Feed("uint8", 1 if beginning == "jpegs" else 3), **feeds}, source, beginning == "crops")
+    first = fed[beginning]
+    if beginning == "jpegs":
+        views = transform.crop.nodes(first, fed, context)
     else:
-        views = transform.crop.nodes(fed["jpeg"], fed, context)
+        image = context.on_device(fn.reshape(first, layout="HWC"))
+        views = (transform.crop.cut_views if beginning == "crops" else transform.crop.views_of)(image, fed, context)
     if any(transform.ops_at("pixels")):
         views = [view._replace(image=view.pixels(context), is_cut=True) for view in views]
     return fed, views
 
 
-def _external(feeds: dict[str, Feed], source: Callable[[], Sequence[Any]], **settings: Any) -> dict[str, Any]:
+def _external(feeds: dict[str, Feed], source: Callable[[], Sequence[Any]], no_copy: bool = False) -> dict[str, Any]:
     """Return a node for each of `feeds`."""
     nodes = fn.external_source(
         source,
         num_outputs=len(feeds),
         dtype=[types.to_dali_type(feed.dtype) for feed in feeds.values()],
         ndim=[feed.ndim for feed in feeds.values()],
-        **settings,
+        no_copy=no_copy,
     )
     return dict(zip(feeds, nodes, strict=True))
 

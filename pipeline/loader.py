@@ -2,11 +2,13 @@
 
 import dataclasses
 import itertools
+import logging
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -18,6 +20,7 @@ from ..shards.base import CountOrAuto, decoding_threads, instance_of, whole_numb
 from .batch import BatchMaker, check_extras
 from .choices import Choices
 from .dealing import Dealing
+from .decoded import DamagedPixelsError, DecodedCheck, DecodedStore
 from .decoder import Decoder, resolve_device
 from .draws import Order, draw_epoch
 from .epochs import Cursor, EpochPlan, Last, Step, check_state
@@ -37,6 +40,7 @@ from .views import Views, choose_parts, parts_of
 _READ_ONLY = {
     *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "prefetch", "layout"),
     *("group", "check_exchange", "last", "steps_per_epoch", "repeats", "extras", "mix", "schedule"),
+    *("decoded", "decoded_bytes", "decoded_check"),
 }
 MOST_PREFETCH = 1024
 """Limit: more are a mistake, and would take the machine's memory."""
@@ -54,6 +58,11 @@ class Loader(IterableDataset[Any]):
     process's share of the machine's cores, at most 16. prefetch: batches decoded ahead. layout: order of the axes of a
     batch. on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` maps each
     to its reason).
+
+    Decoded pixels. decoded: a folder that keeps them. A sample is decoded in its first pass only; later passes read its
+    pixels there, 3 * height * width bytes: 252 GB for ImageNet at 256 pixels. Batches are the same, to the bit.
+    decoded_bytes: maximum size of this split's pixels; samples beyond it are decoded in every epoch. decoded_check:
+    compare the crc32 of a sample's pixels the `first` time that this loader reads them, or `always`.
 
     Epochs. An iteration starts the epoch that `set_epoch` named, otherwise the next one; breaking it off ends its
     epoch. Only the first iteration after `load_state_dict` continues inside an epoch, also if `set_epoch` names that
@@ -108,6 +117,9 @@ class Loader(IterableDataset[Any]):
         mix: Mix | None = None,
         on_error: OnError = "raise",
         max_skipped: int = 0,
+        decoded: str | os.PathLike[str] | None = None,
+        decoded_bytes: int | None = None,
+        decoded_check: DecodedCheck = "first",
     ) -> None:
         self.dataset: Final = Dataset(dataset) if isinstance(dataset, str | os.PathLike) else dataset
         instance_of(Dataset, "dataset", self.dataset)
@@ -157,6 +169,18 @@ class Loader(IterableDataset[Any]):
         check_cache(self.split, order)
         self.schedule.check(self.split.sizes, self.statistics)
         self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
+        self.decoded: Final = None if decoded is None else Path(decoded).absolute()
+        self.decoded_bytes: Final = decoded_bytes
+        self.decoded_check: Final[DecodedCheck] = decoded_check
+        self._store = None
+        if decoded is not None:
+            self._store = DecodedStore(
+                decoded,
+                self.split,
+                fingerprint=self.dataset.fingerprint,
+                limit=decoded_bytes,
+                checks=decoded_check,
+            )
         # One reader thread for all epochs: a new one per epoch makes glibc open new arenas, which keep old JPEGs.
         self._thread = reader_thread()
         # A finished epoch leaves its decoder idle, for the next one; an unfinished one drops it.
@@ -202,6 +226,8 @@ class Loader(IterableDataset[Any]):
         if self._idle is not None:
             self._idle.stop()
             self._idle = None
+        if self._store is not None:
+            self._store.close()
         self._is_closed = True
 
     @property
@@ -306,6 +332,8 @@ class Loader(IterableDataset[Any]):
                 return
             except UndecodableError as error:  # the pipeline cannot be used after it; a new one repeats the batch
                 self._reader.skip(error.sample, error)
+            except DamagedPixelsError as error:  # the samples are decoded when the batch is repeated
+                logging.getLogger(__name__).warning("%s; they are decoded again", error)
 
     def _iterate(self, steps: list[Step], last: Step) -> Iterator[Any]:
         """Yield the batches of consecutive steps of one permutation. last: the epoch's last step."""
@@ -430,6 +458,7 @@ class Loader(IterableDataset[Any]):
             prefetch=self.prefetch,
             device=self.device,
             layout=self.layout,
+            store=self._store,
         )
 
 

@@ -1,77 +1,89 @@
-"""Resized crops on the CPU: DALI decodes the windows, torch resizes them, both ahead of the graph that uses them.
+"""Crops that are made on the CPU, ahead of the graph that uses them: resized by torch, or cut out of stored pixels.
 
-DALI's own resizing takes five times as long there. Three things overlap: a thread reads JPEGs, DALI's threads decode
-the next batch, and a pool of threads resizes this one (torch's kernel releases the GIL and works on one thread).
-Of an image with several views the smallest window that holds theirs is decoded, once.
+DALI's own resizing takes five times as long there. Three things overlap: a thread reads, DALI's threads decode the next
+batch, and a pool of threads makes the crops of this one (torch's kernel releases the GIL and works on one thread). Of
+an image with several views the smallest window that holds theirs is decoded, once.
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import chain, repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from .choices import Choices
-from .graph import as_arrays, begins_with_crops, define_decoding
+from .decoded import DamagedPixelsError, DecodedStore
+from .decoded.windows import StoredWindows
+from .graph import as_arrays, beginning_of, inputs_after
 from .ops import Arrays, Crop
 from .ops.resizing import filter_of, resize_into
-from .reading import ReadAhead, SampleReader, Share
-from .running import end_epoch, run
+from .reading import SampleReader, Share
 from .transform import Transform
-from .views import viewed
+from .windows import JpegWindows, Pixels, Windows, WindowSource, sizes_of
 
-AHEAD = 3
-"""Batches of JPEGs that are read ahead of decoding."""
+
+class _Cut(NamedTuple):
+    """One view of an image. out: uint8 (h, w, 3). top to right: its part of the picture. resize: place, scale and
+    filter, as `resize_into` takes them; None if the part is the view.
+    """
+
+    out: Pixels
+    top: int
+    left: int
+    bottom: int
+    right: int
+    resize: tuple[Sequence[int], Sequence[float], int] | None
+
+
+Job = tuple[Callable[[], Pixels | None], Sequence[int], Sequence[_Cut]]
+"""Of one image: what returns its window, the window's start, and the views."""
 
 
 class Resizer:
     """Makes the inputs of the graphs of an iteration, batch by batch; crops are uint8 (n, size, size, 3).
 
-    parts: the transform of each graph, with its number of views. Those whose crop does not resize get JPEGs. reader:
-    reads the JPEGs. share_size: maximum number of images per batch. The memory of a batch is used again after `free`.
+    parts: the transform of each graph, with its number of views. `beginning_of` says what each graph gets. reader:
+    reads the JPEGs. share_size: maximum number of images per batch. device_id: the GPU of the graphs, or None. store:
+    of decoded pixels. The memory of a batch of crops is used again after `free`.
     """
 
     def __init__(
-        self, parts: Sequence[tuple[Transform, int]], reader: SampleReader, *, share_size: int, num_threads: int
+        self,
+        parts: Sequence[tuple[Transform, int]],
+        reader: SampleReader,
+        *,
+        share_size: int,
+        num_threads: int,
+        device_id: int | None = None,
+        store: DecodedStore | None = None,
     ) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="freelight-resize")
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="freelight-resize")
         self._parts = parts
+        self._beginnings = [beginning_of(part, device_id, is_stored=store is not None) for part, _ in parts]
         self._reader = reader
-        reads = self._reads = ReadAhead(2)
         self._share_size = share_size
         self._num_threads = num_threads
         self._free: list[list[npt.NDArray[np.uint8]]] = [[] for _ in parts]
-        self._pipeline = define_decoding(
-            source=lambda: reads.next_inputs(0), batch_size=share_size, num_threads=num_threads
+        settings: dict[str, Any] = {"share_size": share_size, "num_threads": num_threads}
+        uses = [beginning != "jpegs" for beginning in self._beginnings]
+        self._windows: WindowSource = (
+            JpegWindows(parts, uses, reader, **settings)
+            if store is None
+            else StoredWindows(store, parts, reader, **settings)
         )
 
     def start(
-        self,
-        thread: ThreadPoolExecutor,
-        read: Callable[[Share, Share], tuple[Share, list[bytes]]],
-        shares: list[Share],
-        choices: Sequence[Choices],
+        self, thread: ThreadPoolExecutor, shares: list[Share], choices: Sequence[Choices]
     ) -> Callable[[Share, Share], tuple[Share, list[list[Any]]]]:
-        """Start to `read` the JPEGs of `shares` in `thread`; return the function that makes the next batch's inputs.
+        """Start to read `shares` in `thread`; return the function that makes the next batch's inputs.
 
         It is to be called in `self.thread`, in the order of `shares`. choices: of each part.
         """
-
-        def read_windows(share: Share, later: Share) -> tuple[Share, list[list[Any]]]:
-            """Return the samples, the inputs of the decoding, and what this object needs of the batch."""
-            samples, jpegs = read(share, later)
-            taken = [
-                own.take(viewed(samples, views, len(self._reader.split)))
-                for own, (_, views) in zip(choices, self._parts, strict=True)
-            ]
-            start, shape = self._windows(taken, len(samples))
-            return samples, [[as_arrays(jpegs), start, shape], [jpegs, taken, start]]
-
-        self._reads.start(thread, read_windows, shares, AHEAD)
+        self._windows.start(thread, shares, choices)
         return self._next
 
     def free(self, part: int, crops: npt.NDArray[np.uint8]) -> None:
@@ -79,71 +91,90 @@ class Resizer:
         self._free[part].append(np.asarray(crops.base))
 
     def end_epoch(self) -> None:
-        """Tell DALI that the epoch has ended, so that the next one can start."""
-        end_epoch(self._pipeline)
+        """Make ready for the next epoch."""
+        self._windows.end_epoch()
 
     def stop(self) -> None:
         """End the threads, after the one that reads. The resizer cannot be used again."""
         self.thread.shutdown(cancel_futures=True)
         self._pool.shutdown()
-        self._reads.clear()
-
-    def _windows(self, taken: Sequence[Arrays], images: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Return start and shape of the window that holds all views of each image: (n, 2) each."""
-        starts, ends = [], []
-        for own, (transform, views) in zip(taken, self._parts, strict=True):
-            if begins_with_crops(transform, None):
-                shape = own["shape"].reshape(views, images, 2)
-                start = own["start"].reshape(shape.shape) if "start" in own else np.zeros_like(shape)
-                starts.append(start.min(axis=0))
-                ends.append((start + shape).max(axis=0))
-        first = np.min(starts, axis=0)
-        return first, np.max(ends, axis=0) - first
+        self._windows.clear()
 
     def _next(self, share: Share, later: Share) -> tuple[Share, list[list[Any]]]:
         """Return the next batch's samples, and the inputs of each graph."""
-        samples = self._reads.next_samples()
-        if not len(samples):
-            return samples, []
-        windows = [np.asarray(window) for window in run(self._pipeline, samples, self._reader)]
-        jpegs, taken, start = self._reads.next_inputs(1)
+        batch = self._windows.next()
+        if not len(batch.samples):
+            return batch.samples, []
         inputs: list[list[Any]] = []
-        jobs: list[tuple[Any, ...]] = []
-        for part, ((transform, views), own) in enumerate(zip(self._parts, taken, strict=True)):
-            if not begins_with_crops(transform, None):
-                inputs.append([as_arrays(jpegs) * views, *own.values()])
+        cuts: list[list[_Cut]] = []
+        for part, ((transform, views), own) in enumerate(zip(self._parts, batch.taken, strict=True)):
+            beginning = self._beginnings[part]
+            after = [own[name] for name in inputs_after(beginning, transform)]
+            if beginning == "jpegs":
+                inputs.append([as_arrays(batch.jpegs) * views, *after])
                 continue
-            crop, free = transform.crop, self._free[part]
-            memory = free.pop() if free else self._new(crop.size, views)
-            crops = memory[: views * len(samples)]
-            jobs += zip(torch.from_numpy(crops), *_settings(crop, own, windows, start), strict=True)
-            inputs.append([crops, *(values for name, values in own.items() if name not in crop.feeds())])
-        job_size = -(-len(jobs) // (4 * self._num_threads))
-        list(self._pool.map(_resize, [jobs[first : first + job_size] for first in range(0, len(jobs), job_size)]))
-        return samples, inputs
+            sizes = np.tile(sizes_of(self._reader, batch.samples), (views, 1))
+            start, shape = transform.crop.needed(own, sizes)
+            outs: Any
+            if beginning == "crops":
+                outs = self._crops(part, transform.crop.size, views, len(batch.samples))
+                resizes = _resizes(transform.crop, own)
+            else:
+                outs = [np.empty((*side, 3), np.uint8) for side in shape.tolist()]
+                resizes = repeat(None)
+            inputs.append([outs, *after])
+            ends = (start + shape).tolist()
+            own_cuts = [
+                _Cut(out, top, left, bottom, right, resize)
+                for out, (top, left), (bottom, right), resize in zip(outs, start.tolist(), ends, resizes, strict=False)
+            ]
+            cuts += [
+                own_cuts[first : first + len(batch.samples)] for first in range(0, len(own_cuts), len(batch.samples))
+            ]
+        self._make(batch, cuts)
+        return batch.samples, inputs
 
-    def _new(self, size: int, views: int) -> npt.NDArray[np.uint8]:
+    def _make(self, batch: Windows, cuts: list[list[_Cut]]) -> None:
+        """Make the views of a batch in the pool. Raises `DamagedPixelsError` if stored pixels were damaged."""
+        jobs: list[Job] = list(zip(batch.pixels, batch.start.tolist(), zip(*cuts, strict=True), strict=True))
+        size = -(-len(jobs) // (4 * self._num_threads))
+        made = self._pool.map(_run, [jobs[first : first + size] for first in range(0, len(jobs), size)])
+        damaged = batch.samples[~np.array(list(chain.from_iterable(made)), bool)]
+        if len(damaged):
+            raise DamagedPixelsError(
+                f"stored pixels are damaged, of {len(damaged)} samples: {self._reader.split.describe(int(damaged[0]))}"
+            )
+
+    def _crops(self, part: int, size: int, views: int, images: int) -> npt.NDArray[np.uint8]:
         """Return memory for the crops of a batch."""
-        return np.empty((views * self._share_size, size, size, 3), np.uint8)
+        free = self._free[part]
+        memory = free.pop() if free else np.empty((views * self._share_size, size, size, 3), np.uint8)
+        return memory[: views * images]
 
 
-def _settings(
-    crop: Crop, taken: Arrays, windows: list[npt.NDArray[np.uint8]], start: npt.NDArray[np.int32]
-) -> Iterator[list[Any]]:
-    """Yield piece, place, scale and filter of each crop, as `resize_into` takes them. start: of each window."""
+def _resizes(crop: Crop, taken: Arrays) -> Iterator[tuple[Sequence[int], Sequence[float], int] | None]:
+    """Return place, scale and filter of each crop, as `resize_into` takes them; None for crops that are cut."""
+    if not crop.resizes:
+        return repeat(None)
     shape = taken["shape"]
-    offset = taken["start"] - np.resize(start, shape.shape) if "start" in taken else np.zeros_like(shape)
-    ends = (offset + shape).tolist()
-    pieces = itertools.cycle(windows)
-    yield [
-        window[top:bottom, left:right]
-        for window, (top, left), (bottom, right) in zip(pieces, offset.tolist(), ends, strict=False)
-    ]
-    yield taken["place"].tolist() if "place" in taken else [(0, 0)] * len(shape)
-    yield (taken["scale"] if "scale" in taken else shape / crop.size).tolist()
-    yield taken["filter"].tolist() if "filter" in taken else [filter_of(crop.interpolation)] * len(shape)
+    places = taken["place"].tolist() if "place" in taken else [(0, 0)] * len(shape)
+    scales = (taken["scale"] if "scale" in taken else shape / crop.size).tolist()
+    filters = taken["filter"].tolist() if "filter" in taken else [filter_of(crop.interpolation)] * len(shape)
+    return zip(places, scales, filters, strict=True)
 
 
-def _resize(jobs: list[tuple[Any, ...]]) -> None:
-    for out, piece, place, scale, filter_ in jobs:
-        resize_into(out, torch.from_numpy(piece), place, scale, filter_)
+def _run(jobs: Sequence[Job]) -> list[bool]:
+    """Make the views of some images. Returns whether the pixels of each were sound."""
+    sound = []
+    for pixels, (first, left_most), cuts in jobs:
+        window = pixels()
+        sound.append(window is not None)
+        if window is None:
+            continue
+        for out, top, left, bottom, right, resize in cuts:
+            piece = window[top - first : bottom - first, left - left_most : right - left_most]
+            if resize is None:
+                np.copyto(out, piece)
+            else:
+                resize_into(torch.from_numpy(out), torch.from_numpy(piece), *resize)
+    return sound

@@ -121,6 +121,15 @@ class Crop(abc.ABC):
         """
         raise FreelightError(f"{type(self).__name__} does not say where its crops lie, which boxes need")
 
+    def needed(
+        self, chosen: Arrays, sizes: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return which part of some pictures the views need: start and shape (n, 2), pixels; by default the whole.
+
+        The one view of a crop that does not resize is that part. chosen: rows of `choose`. sizes: of the pictures.
+        """
+        return np.zeros_like(sizes), sizes
+
     def filter_feeds(self) -> dict[str, Feed]:
         """Return the type of each sample's filter, if it is drawn."""
         return {"filter": Feed("int32")} if self.interpolation == "random" else {}
@@ -131,7 +140,10 @@ class Crop(abc.ABC):
 
     def nodes(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
         """Decode a node of JPEG bytes into `views` views. fed: a node for each of `feeds`, and "flip" if random."""
-        image = self.decoded(jpeg, fed, context)
+        return self.views_of(self.decoded(jpeg, fed, context), fed, context)
+
+    def views_of(self, image: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
+        """Return the views of what `decoded` returned."""
         return self.cut_views(self.resized(image, fed) if self.resizes else image, fed, context)
 
     @abc.abstractmethod

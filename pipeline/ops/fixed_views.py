@@ -146,6 +146,12 @@ class TenCrop(FixedViews):
             **self.choose_filters(draws),
         }
 
+    def needed(
+        self, chosen: Arrays, sizes: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the whole pictures."""
+        return np.zeros_like(sizes), sizes
+
     def resized(self, image: Any, fed: dict[str, Any]) -> Any:
         """Resize the whole picture."""
         return resize_node(image, self.interpolation, fed.get("filter"), size=fed["resized"])

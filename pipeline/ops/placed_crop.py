@@ -81,6 +81,14 @@ class PlacedCrop(Crop):
         spans = self.spans(sizes)
         return np.rint(spans / 2).astype(np.int64) if self.resizes else spans // 2
 
+    def needed(
+        self, chosen: Arrays, sizes: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the crops, or the pieces that resized crops are made of."""
+        if self.resizes:
+            return np.zeros_like(sizes), chosen["shape"]
+        return self.chosen_offsets(chosen, sizes).astype(np.int32), np.full_like(sizes, self.size)
+
     def placement(
         self, chosen: Arrays, sizes: npt.NDArray[np.int32]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -75,8 +75,8 @@ class RandomCrop(PlacedCrop):
         return fn.decoders.image_crop(jpeg, **context.decoding, **self._place(fed))
 
     def cut_views(self, image: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
-        """Return the one view, which is already cut."""
-        place = {} if self.resizes else self._place(fed)
+        """Return the one view, which is already cut; its place is for the mean image."""
+        place = self._place(fed) if "top" in fed else {}
         return [View(image, fed["flip"], place, window=None, is_cut=True)]
 
     def _place(self, fed: dict[str, Any]) -> dict[str, Any]:

@@ -80,6 +80,12 @@ class RandomResizedCrop(Crop):
         windows = self.windows(draws, sizes)
         return {"start": windows[:, :2].copy(), "shape": windows[:, 2:].copy(), **self.choose_filters(draws)}
 
+    def needed(
+        self, chosen: Arrays, sizes: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the windows."""
+        return chosen["start"], chosen["shape"]
+
     def placement(
         self, chosen: Arrays, sizes: npt.NDArray[np.int32]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -88,6 +88,6 @@ def _graph(transform: Transform, crops: Any) -> Callable[[], Iterator[Any]]:
         num_threads=1,
         prefetch=2,
         device_id=None,
-        from_crops=True,
+        beginning="crops",
     )
     return lambda: epoch_of(pipeline)
