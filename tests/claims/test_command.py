@@ -17,7 +17,7 @@ from freelight.claims.session import Session, UnfinishedError
 from freelight.commands.reproduce import command as main
 
 TOOL = Path(ablation.__file__).parents[2] / "reproduce"
-CLAIMS = ("figure1", "lrn-cifar", "ablation", "free", "table1", "table2", "fall2009")
+CLAIMS = ("figure1", "lrn-cifar", "ablation", "free", "reuse", "table1", "table2", "fall2009")
 Reproduce = Callable[..., Result]
 
 

@@ -7,9 +7,10 @@ from freelight.claims.session import Session, program
 from freelight.shards import Dataset, FreelightError
 
 
-def dataset_of(session: Session, data: Path, *, size: int) -> Dataset:
+def dataset_of(session: Session, data: Path, *, size: int | None) -> Dataset:
     """Return the dataset of `data`, with images of `size` pixels. Make it in two parts if `data` holds images.
 
+    size None: the images as they are, without statistics, in one part.
     A `test/` folder without a `val/` beside it is used as val, and so is the test batch of CIFAR-10's archives. That is
     sound because no decision depends on its errors. Raises `FreelightError` for a dataset of another size, or if there
     is no `data`.
@@ -23,9 +24,10 @@ def dataset_of(session: Session, data: Path, *, size: int) -> Dataset:
         raise FreelightError(f"`data` {data} does not exist; give images or a dataset")
     folder = session.out / "dataset"
     images = _with_val(data, session.out / "images")
-    making = ["--images", str(images), "--out", str(folder), "--size", str(size), "--workers", "2"]
+    pixels = ("--geometry", "original") if size is None else ("--size", str(size))
+    making = ["--images", str(images), "--out", str(folder), *pixels, "--workers", "2"]
     computing = ["--shards", str(folder), "--workers", "2"]
-    for part, words in (("make_shards", making), ("compute_pca", computing)):
+    for part, words in [("make_shards", making), ("compute_pca", computing)][: 1 if size is None else 2]:
         typed = ["freelight", part.replace("_", "-"), *words]
 
         def work(part: str = part, typed: list[str] = typed) -> dict[str, Any]:
@@ -68,7 +70,8 @@ def describe(dataset: Dataset) -> str:
     """Describe a dataset in one line: images, classes, size, fingerprint."""
     splits = dataset.manifest.splits
     counts = ", ".join(f"{splits[name].samples:,} {name}" for name in ("train", "val") if name in splits)
+    pixels = f"{dataset.image_size} pixels" if dataset.image_size else "of many sizes"
     return (
-        f"data: {counts} images of {len(dataset.manifest.classes)} classes, {dataset.image_size} pixels, "
+        f"data: {counts} images of {len(dataset.manifest.classes)} classes, {pixels}, "
         f"fingerprint {dataset.fingerprint[:12]}"
     )

@@ -16,6 +16,7 @@ CLAIMS = {
     "lrn-cifar": "Compare the error on CIFAR-10 with and without response normalisation",
     "ablation": "Measure what one part of the paper's recipe is worth",
     "free": "Measure what augmentation costs in training time",
+    "reuse": "Compare ResNet-18 trained by torchvision's loader and by ours",
     "table1": "List the commands for the paper's Table 1 and their cost, or run them",
     "table2": "List the commands for the paper's Table 2 and their cost, or run them",
     "fall2009": "List the commands for the paper's Fall 2009 errors and their cost, or run them",
