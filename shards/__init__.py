@@ -10,7 +10,14 @@ from .indexing import TarSource, index_shards, list_tars, summarize_tars
 from .layouts import Layout, list_images
 from .sources import OrderedSource, Source
 from .statistics import Statistics
-from .writing import ShardRecord, ShardSettings, make_shards, summarize_dataset, summarize_source
+from .writing import (
+    ShardRecord,
+    ShardSettings,
+    make_shards,
+    repair_dataset,
+    summarize_dataset,
+    summarize_source,
+)
 
 if TYPE_CHECKING:
     from .statistics import RGBMoments, compute_statistics, write_statistics
@@ -35,6 +42,7 @@ __all__ = [
     "list_images",
     "list_tars",
     "make_shards",
+    "repair_dataset",
     "rescale_file",
     "summarize_dataset",
     "summarize_source",

@@ -71,7 +71,7 @@ def test_a_short_help_is_the_first_sentence_of_the_commands_own_help(package: st
 
 
 def test_an_option_has_one_kind_of_value_in_every_command() -> None:
-    """A word means one thing. A dataset and an output may be a URL in some commands, so there they are text."""
+    """A word means one thing. A dataset, a copy and an output may be a URL in some commands, so there they are text."""
     kinds: dict[str, set[str]] = {}
     for package, name, _ in COMMANDS:
         command = import_module(f"{package}.{name.replace('-', '_')}").command
@@ -79,7 +79,7 @@ def test_an_option_has_one_kind_of_value_in_every_command() -> None:
             kind = "path" if isinstance(option.type, click.Path) else option.type.name.removesuffix(" range")
             kinds.setdefault(max(option.opts, key=len), set()).add(kind)
     mixed = {option for option, found in kinds.items() if len(found) > 1}
-    assert mixed == {"--out", "--shards"}
+    assert mixed == {"--from", "--out", "--shards"}
     expected = {"--images": "path", "--width": "float", "--pixels": "integer", "--batch-size": "integer"}
     assert {option: kinds[option] for option in expected} == {option: {kind} for option, kind in expected.items()}
     assert kinds.keys().isdisjoint({"--batch", "--into"})

@@ -7,6 +7,7 @@ from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .console import (
     OutputFile,
     RecordsArguments,
+    counting,
     counting_images,
     format_table,
     printable,
@@ -21,6 +22,7 @@ from .cores import CountOrAuto, decoding_threads, usable_cores, with_threads, wi
 from .disk import describe_os_error, naming_file
 from .errors import FreelightError, UnavailableError
 from .executor import run_tasks
+from .fetching import fetch_file, texts_of
 from .file_names import as_file_name, as_text
 from .hashing import hash_file
 from .locks import lock_file
@@ -73,11 +75,13 @@ __all__ = [
     "atomic_write",
     "check",
     "check_fields",
+    "counting",
     "counting_images",
     "cpu_model",
     "decoding_threads",
     "describe_os_error",
     "exit_with_parent",
+    "fetch_file",
     "flag",
     "format_table",
     "fsync_folder",
@@ -119,6 +123,7 @@ __all__ = [
     "setting",
     "sha256_text",
     "text",
+    "texts_of",
     "typed_command",
     "usable_cores",
     "watch_counts",

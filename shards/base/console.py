@@ -190,6 +190,11 @@ def counting_images(label: str) -> Callable[[Iterable[T], int | None], Iterator[
     return lambda items, total: progress(items, length=total, label=label, weight=lambda item: item.images)  # type: ignore[attr-defined]
 
 
+def counting(label: str) -> Callable[[Iterable[T], int | None], Iterator[T]]:
+    """Return a `watch` function that shows a progress bar over the items themselves."""
+    return lambda items, total: progress(items, length=total, label=label)
+
+
 def watch_counts(label: str) -> Callable[[Iterable[int], int], Iterator[int]]:
     """Return a `watch` function that shows a progress bar over counts."""
     return lambda counts, total: progress(counts, length=total, label=label, weight=lambda count: count)

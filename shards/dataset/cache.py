@@ -15,22 +15,15 @@ from ..base import (
     FreelightError,
     UnavailableError,
     ask_store,
-    asking_store,
     atomic_write,
     describe_os_error,
+    fetch_file,
     hash_file,
-    open_forward,
-    open_store,
-    retry,
+    texts_of,
 )
 
-CHUNK = 1 << 20
 MAX_FILE = 1 << 32
 """Maximum bytes of a file that is no shard: tables, lists of sources, statistics."""
-
-
-class _DamagedError(Exception):
-    """A file that was fetched has another hash than it should."""
 
 
 class ShardCache:
@@ -77,7 +70,7 @@ class ShardCache:
         path = self.folder / name
         with self._lock(name):
             if fresh or not path.exists() or (sha256 is not None and self._is_damaged(path, sha256)):
-                self._download(name, path, sha256, MAX_FILE)
+                fetch_file(self.url, name, path, sha256=sha256, limit=MAX_FILE, remedy=self._remedy)
 
     def open_shard(self, name: str, size: int, sha256: str) -> int:
         """Make room for a shard of `size` bytes, fetch it, and return a file descriptor of the local copy.
@@ -126,7 +119,7 @@ class ShardCache:
             self._make_room(size)
         with self._lock(name):
             if not path.exists():
-                self._download(name, path, sha256, size)
+                fetch_file(self.url, name, path, sha256=sha256, limit=size, remedy=self._remedy)
             with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
                 os.utime(path)
 
@@ -136,7 +129,7 @@ class ShardCache:
                 content: bytes = source.read(MAX_JSON + 1)
                 return content
 
-        content = ask_store(self.url, read, **self._texts(name))
+        content = ask_store(self.url, read, **texts_of(self.url, name, self._remedy))
         if len(content) > MAX_JSON:
             raise FreelightError(
                 f"{self.url}/{name} has more than {MAX_JSON} bytes, the limit of such a file; "
@@ -144,49 +137,12 @@ class ShardCache:
             )
         return content
 
-    def _download(self, name: str, path: Path, sha256: str | None, limit: int) -> None:
-        """Copy a file from the store; if its hash differs, once more: it may have been damaged on the way.
-
-        limit: bytes after which it is not the file that it should be.
-        """
-        for last in (False, True):
-            try:
-                retry(lambda: self._copy(name, path, sha256, limit), **self._texts(name))
-                return
-            except _DamagedError:
-                if last:
-                    fault = "is not what the manifest says (sha256 differs)"
-                    raise FreelightError(f"{self.url}/{name} {fault}; {self._remedy}") from None
-
-    def _copy(self, name: str, path: Path, sha256: str | None, limit: int) -> None:
-        """Copy a file from the store. Errors of the local disk are raised as they are."""
-        digest = hashlib.sha256()
-        with asking_store():
-            files, root = open_store(self.url)
-            source = open_forward(files, f"{root}/{name}")
-        with source, atomic_write(path) as file:
-            chunk = b"more"
-            while chunk:
-                with asking_store():
-                    chunk = source.read(CHUNK)
-                digest.update(chunk)
-                file.write(chunk)
-                if file.tell() > limit:  # a server may send without end
-                    raise _DamagedError
-            if sha256 not in (None, digest.hexdigest()):
-                raise _DamagedError
-
     def _is_damaged(self, path: Path, sha256: str) -> bool:
         """Tell whether a local copy has another hash, and say so."""
         damaged = hash_file(path) != sha256
         if damaged:
             logging.getLogger(__name__).warning("%s is damaged; it is fetched again from %s", path, self.url)
         return damaged
-
-    def _texts(self, name: str) -> dict[str, str]:
-        """Return the texts of errors of reading a file from the store."""
-        file = f"{self.url}/{name}"
-        return {"what": f"{file} cannot be read", "missing": f"{file} is missing; {self._remedy}"}
 
     def _make_room(self, size: int) -> None:
         """Delete the least recently used shards until `size` more bytes fit. Files that are open stay readable."""

@@ -6,6 +6,7 @@ from .making import make_shards
 from .output import Output
 from .plan import PARTIAL, PLAN, describe_changes, lock_output
 from .rejects import RejectLimit
+from .repairing import repair_dataset
 from .settings import ShardSettings
 from .shard import ShardRecord
 from .summary import count_per_class, summarize_dataset, summarize_source
@@ -23,6 +24,7 @@ __all__ = [
     "describe_changes",
     "lock_output",
     "make_shards",
+    "repair_dataset",
     "save_dataset",
     "save_tables",
     "summarize_dataset",

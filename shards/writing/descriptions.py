@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -63,6 +64,22 @@ def _info(manifest: Manifest) -> bytes:
         }
         content["splits"][name] = of_timm | split
     return with_own_hash(content)
+
+
+def earlier_info(manifest: Manifest) -> bytes:
+    """Return `_info.json` as an earlier version wrote it, with classes and settings alone."""
+    splits = {
+        name: {
+            "name": name,
+            "num_samples": split.samples,
+            "filenames": [shard.name for shard in split.shards],
+            "shard_lengths": [shard.samples for shard in split.shards],
+        }
+        for name, split in manifest.splits.items()
+    }
+    content = manifest.to_content()
+    content = {"splits": splits, "classes": content["classes"], "made_with": content["made_with"]}
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def manifest_from_info(path: Path) -> Manifest:

@@ -1,9 +1,10 @@
 """Finish a dataset whose shards are written: samples tables, lists of sources and rejects, and last the manifest."""
 
 import hashlib
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +33,7 @@ from .dealing import ShardTask
 from .descriptions import describe_dataset
 from .output import Output
 from .settings import ShardSettings
-from .shard import ShardRecord
+from .shard import ShardRecord, WrittenSample
 from .summary import count_per_class
 
 
@@ -50,18 +51,14 @@ def finish_dataset(
     """
     by_split = {split: [records[task.name] for task in tasks if task.split == split] for split in source.splits}
     rejected = {
-        split: [
-            *(left._asdict() for left in source.left_out if left.split == split),
-            *(reject for record in found for reject in record.rejected),
-        ]
-        for split, found in by_split.items()
+        split: list_rejects(source, split, [record.rejected for record in found]) for split, found in by_split.items()
     }
     suspect = {
         split: [line for record in found for line in record.suspect]
         for split, found in by_split.items()
         if any(record.suspect for record in found)
     }
-    files = {REJECTED: _to_lines(rejected)} | ({SUSPECT: _to_lines(suspect)} if suspect else {})
+    files = {REJECTED: to_lines(rejected.values())} | ({SUSPECT: to_lines(suspect.values())} if suspect else {})
     classes = len(source.classes)
     splits = {
         split: _finish_split(output, split, found, rejected[split], classes, settings.schema)
@@ -128,8 +125,37 @@ def save_tables(
     return {name: hash_file(output.folder / name) for name in names}
 
 
-def _to_lines(by_split: dict[str, list[dict[str, str]]]) -> bytes:
-    return b"".join(json.dumps(line).encode() + b"\n" for lines in by_split.values() for line in lines)
+def list_rejects(source: Source, split: str, of_shards: Iterable[Sequence[dict[str, str]]]) -> list[dict[str, str]]:
+    """Return the images of a split that were left out: of the listing, then those that shard after shard rejected."""
+    of_listing = (left._asdict() for left in source.left_out if left.split == split)
+    return [*of_listing, *itertools.chain.from_iterable(of_shards)]
+
+
+def to_lines(lists: Iterable[list[dict[str, str]]]) -> bytes:
+    """Return the lines of `rejected.jsonl` or `suspect.jsonl`. lists: of each split."""
+    return b"".join(json.dumps(line).encode() + b"\n" for line in itertools.chain.from_iterable(lists))
+
+
+def samples_table(shards: Iterable[Sequence[WrittenSample]], schema: int) -> npt.NDArray[np.void]:
+    """Return the samples table of a split's shards: dtype `SAMPLE`, or that of schema 1."""
+    rows = [
+        (shard, sample.offset, sample.length, sample.label, sample.crc32, sample.height, sample.width)
+        for shard, samples in enumerate(shards)
+        for sample in samples
+    ]
+    table = np.array(rows, dtype=SAMPLE)
+    return table if schema > 1 else to_schema_1(table)
+
+
+def metadata_of(shards: Iterable[Sequence[WrittenSample]]) -> npt.NDArray[np.void]:
+    """Return the table of the `.json` of a split's samples: dtype `METADATA`."""
+    rows = [(sample.metadata_offset, sample.metadata_length) for samples in shards for sample in samples]
+    return np.array(rows, dtype=METADATA)
+
+
+def sources_text(paths: Iterable[str]) -> bytes:
+    """Return the list of the source paths of a split's samples."""
+    return "".join(f"{path}\n" for path in paths).encode(errors="surrogateescape")
 
 
 def _finish_split(
@@ -143,23 +169,13 @@ def _finish_split(
         if not record.samples:
             output.remove(record.name)
             output.remove(record.index_name)
-    rows = [
-        (shard, sample.offset, sample.length, sample.label, sample.crc32, sample.height, sample.width)
-        for shard, record in enumerate(kept)
-        for sample in record.samples
-    ]
-    table = np.array(rows, dtype=SAMPLE)
-    metadata = [(s.metadata_offset, s.metadata_length) for record in kept for s in record.samples]
-    paths = "".join(f"{sample.path}\n" for record in kept for sample in record.samples)
-    files = {record.index_name: record.index_sha256 for record in kept} | save_tables(
-        output,
-        split,
-        table if schema > 1 else to_schema_1(table),
-        np.array(metadata, dtype=METADATA),
-        [paths.encode(errors="surrogateescape")],
-    )
+    shards = [record.samples for record in kept]
+    table = samples_table(shards, schema)
+    paths = sources_text(sample.path for samples in shards for sample in samples)
+    files = {record.index_name: record.index_sha256 for record in kept}
+    files |= save_tables(output, split, table, metadata_of(shards), [paths])
     return SplitInfo(
-        samples=len(rows),
+        samples=len(table),
         labelled=bool((table["label"] >= 0).all()),
         rejected=len(rejected),
         per_class=count_per_class(table["label"], classes),

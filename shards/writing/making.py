@@ -15,6 +15,7 @@ from ..base import CountOrAuto, FreelightError, naming_pictures, noting_pictures
 from ..dataset import MANIFEST, Manifest, check_presence
 from ..sources import OrderedSource, RescaledSegment, Source, rescale_in_order
 from .dealing import ShardTask, deal_shards
+from .descriptions import INFO
 from .finishing import finish_dataset
 from .output import Output, open_output, refuse_output_within
 from .plan import PARTIAL, PLAN, describe_changes, describe_source, lock_output, save_or_check_plan, source_times
@@ -62,6 +63,8 @@ def make_shards(
         described = describe_source(source)
         if (folder / MANIFEST).exists():
             return _check_finished(source, output, settings, described)
+        if (folder / INFO).exists() and not (folder / PARTIAL / PLAN).exists():
+            raise FreelightError(f"{output.where} has lost its {MANIFEST}; write it again with `repair`")
         job = _Job(
             output=output,
             run=functools.partial(run_tasks, workers=workers, cluster=cluster),
@@ -90,15 +93,13 @@ class _Job:
         staging: Path | None,
     ) -> Manifest:
         output = self.output
-        with lock_output(output.folder) as partial:
+        with lock_output(output.folder):
             plan_settings = settings if isinstance(source, OrderedSource) else settings.resolve(source)
             plan = {**plan_settings.made_with(), **described, "times": source_times(source)}
             settings = replace(settings, schema=save_or_check_plan(output.folder, plan))
             output.publish(f"{PARTIAL}/{PLAN}")
-            segments = partial / SEGMENTS
+            segments = segments_in(staging, source, output, plan)
             if isinstance(source, OrderedSource):
-                if output.url is not None or staging is not None:
-                    segments = _segments_in(staging, source, output, plan)
                 source = self.rescale_in_order(source, settings, segments)
             settings = settings.resolve(source)
             tasks = deal_shards(source, settings)
@@ -133,14 +134,19 @@ class _Job:
         return records
 
 
-def _segments_in(staging: Path | None, source: OrderedSource, output: Output, plan: dict[str, object]) -> Path:
-    """Return this job's folder below `staging`. A restart finds the same one; other settings get another."""
+def segments_in(staging: Path | None, source: Source | OrderedSource, output: Output, plan: dict[str, object]) -> Path:
+    """Return this job's folder for the segments of an ordered source, in the output or below `staging`.
+
+    A restart finds the same one; other settings get another.
+    """
+    if not isinstance(source, OrderedSource) or (output.url is None and staging is None):
+        return output.folder / PARTIAL / SEGMENTS
     if staging is None:
         raise FreelightError(
             f"layout {source.layout} can only be read in order, so it cannot be written to {output.url} directly; "
             "give `staging`, a local folder for its rescaled pictures, and give the same folder again to resume"
         )
-    job = json.dumps([output.url or str(output.folder), as_in_0_1(plan)])
+    job = json.dumps([str(output.where), as_in_0_1(plan)])
     return staging.absolute() / hashlib.sha256(job.encode()).hexdigest()[:16]
 
 
@@ -152,6 +158,28 @@ def _check_finished(
     Raises `FreelightError` for another source or other settings, and if a file is missing or a shard is cut short.
     """
     manifest = Manifest.load(output.folder)
+    if changes := changes_since(manifest, source, settings, described):
+        raise FreelightError(
+            f"{output.where} is a finished dataset with other settings or another source ({changes}); "
+            "choose another `out`"
+        )
+    check_presence(manifest, output.sizes(), output.where, remedy="mend that with `repair`")
+    output.remove(PARTIAL)  # left by a stop after the manifest was written
+    return manifest
+
+
+def changes_since(
+    manifest: Manifest,
+    source: Source | OrderedSource,
+    settings: ShardSettings,
+    described: dict[str, Any],
+    *,
+    but: Iterable[str] = (),
+) -> str:
+    """Return in words what of the source and the settings is not as the manifest says; "" if nothing is.
+
+    described: what a manifest says of the source. but: names of settings that are not compared.
+    """
     if isinstance(source, Source):
         settings = settings.resolve(source)
     now = {**settings.made_with(), **described}
@@ -160,16 +188,10 @@ def _check_finished(
         before.pop(name, None)
     if settings.samples_per_shard is None:  # the default for an ordered source, known only after it is read
         now["samples_per_shard"] = before["samples_per_shard"]
-    if before != now:
-        raise FreelightError(
-            f"{output.url or output.folder} is a finished dataset with other settings or another source "
-            f"({describe_changes(before, now)}); choose another `out`"
-        )
-    check_presence(
-        manifest, output.sizes(), output.url or output.folder, remedy="copy it back, or make the dataset again"
-    )
-    output.remove(PARTIAL)  # left by a stop after the manifest was written
-    return manifest
+    for name in but:
+        now.pop(name, None)
+        before.pop(name, None)
+    return (describe_changes(before, now) or "other settings") if before != now else ""
 
 
 def _load_records(output: Output, tasks: list[ShardTask]) -> Iterator[ShardRecord]:

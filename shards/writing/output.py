@@ -1,6 +1,8 @@
 """Where a dataset is written: a folder, or the URL of an object store, to which each finished file is uploaded."""
 
 import functools
+import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,13 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..base import MAX_JSON, FreelightError, ask_store, is_plain_name, naming_file
+from ..base import (
+    MAX_JSON,
+    FreelightError,
+    ask_store,
+    fetch_file,
+    fsync_folder,
+    hash_file,
+    is_plain_name,
+    naming_file,
+    open_forward,
+)
 from ..dataset import MANIFEST, sizes_in
 from ..sources import OrderedSource, Source
+from .descriptions import INFO
 from .plan import PARTIAL, PLAN
 
 T = TypeVar("T")
 
+CHUNK = 1 << 20
 BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss")
 """Protocols whose first folder is a bucket. To make folders there would create a bucket whose name was mistyped."""
 
@@ -30,6 +44,11 @@ class Output:
 
     folder: Path
     url: str | None = None
+
+    @property
+    def where(self) -> Path | str:
+        """The path or the URL, for messages."""
+        return self.url or self.folder
 
     def size(self, name: str) -> int | None:
         """Return the size of a file in bytes, or None if it does not exist."""
@@ -52,6 +71,48 @@ class Output:
             return {entry["name"].rpartition("/")[2]: int(entry["size"]) for entry in found}
 
         return _ask(self.url, sizes)
+
+    def sha256(self, name: str) -> str | None:
+        """Return the sha256 of a file, or None if it does not exist."""
+        if self.url is None:
+            return hash_file(self.folder / name) if (self.folder / name).is_file() else None
+
+        def sha256(files: Any, root: str) -> str | None:
+            digest = hashlib.sha256()
+            try:
+                with open_forward(files, f"{root}/{name}") as file:
+                    while chunk := file.read(CHUNK):
+                        digest.update(chunk)
+            except FileNotFoundError:
+                return None
+            return digest.hexdigest()
+
+        return _ask(self.url, sha256)
+
+    @contextmanager
+    def reading(self, name: str, size: int) -> Iterator[Path]:
+        """Yield the path of a file on this machine. From a URL it is copied: at most `size` bytes."""
+        if self.url is None:
+            yield self.folder / name
+            return
+        with self.scratch() as folder:
+            fetch_file(self.url, name, folder / name, sha256=None, limit=size, remedy="repair it first")
+            yield folder / name
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Yield an empty folder on this machine, from which `put` takes files."""
+        home = self.folder / PARTIAL
+        with tempfile.TemporaryDirectory(dir=home if home.is_dir() else None) as folder:
+            yield Path(folder)
+
+    def put(self, path: Path) -> None:
+        """Move a file from `scratch()` into the dataset, where it replaces one of the same name."""
+        if self.url is None:
+            os.replace(path, self.folder / path.name)
+            fsync_folder(self.folder)
+        else:
+            self._upload(path, path.name)
 
     def publish(self, *names: str) -> None:
         """Upload files of `folder` to the URL, if there is one, in this order."""
@@ -100,7 +161,7 @@ class Output:
 
 @contextmanager
 def open_output(out: Path | str) -> Iterator[Output]:
-    """Yield the output at a path or URL. Of an unfinished dataset at a URL, download every file but the shards."""
+    """Yield the output at a path or URL. Of a URL, download the manifest, its copy, and what a stopped run left."""
     if "://" not in str(out):
         yield Output(Path(out).absolute())
         return
@@ -109,8 +170,8 @@ def open_output(out: Path | str) -> Iterator[Output]:
         folder = Path(temporary) / url.rpartition("/")[2]
         found = _ask(url, _find)
         # A store may list any name, also one with "..": no other is copied to this machine.
-        wanted = [name for name in found if name == MANIFEST or _is_unfinished(name)]
-        if found and not {MANIFEST, f"{PARTIAL}/{PLAN}"} & set(wanted):
+        wanted = [name for name in found if name in (MANIFEST, INFO) or _is_unfinished(name)]
+        if found and not {MANIFEST, INFO, f"{PARTIAL}/{PLAN}"} & set(wanted):
             raise FreelightError(f"`out` {url} is not empty and was not started by make_shards; choose another")
         for name in wanted:
             content = _ask(url, functools.partial(_read, name))

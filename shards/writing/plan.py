@@ -121,12 +121,22 @@ def lock_output(out: Path) -> Iterator[Path]:
         raise FreelightError(
             f"`out` {out} is not empty and was not started by make_shards or index_shards; choose another"
         )
+    with lock_folder(partial):
+        yield partial
+
+
+@contextmanager
+def lock_folder(partial: Path) -> Iterator[None]:
+    """Create the `PARTIAL` folder of an output if it is missing, and lock it.
+
+    Raises `FreelightError` if another run holds the lock.
+    """
     partial.mkdir(parents=True, exist_ok=True)
     try:
         lock = lock_file(partial / LOCK)
     except BlockingIOError:
-        raise FreelightError(f"another run is writing {out}; wait for it, or choose another `out`") from None
+        raise FreelightError(f"another run is writing {partial.parent}; wait for it, or choose another `out`") from None
     try:
-        yield partial
+        yield
     finally:
         os.close(lock)

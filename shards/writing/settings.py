@@ -23,6 +23,10 @@ NOT_IN_0_1 = {
 """Settings that version 0.1 did not record, and the values with which its datasets are continued."""
 
 
+VERSIONS = ("freelight", "pillow", "jpeg_decoder", "libjpeg")
+"""What a dataset says of the libraries that made it. Other ones may give other bytes."""
+
+
 def as_in_0_1(made_with: dict[str, Any]) -> dict[str, Any]:
     """Return settings as version 0.1 recorded them: without those of `NOT_IN_0_1` that have their values."""
     return {name: value for name, value in made_with.items() if NOT_IN_0_1.get(name, ...) != value}

@@ -92,9 +92,14 @@ def prepare(case: Case, corpus: Path, folder: Path) -> bool:
 
 
 def _correct(folder: Path, edited: str, *, crcs: bool) -> None:
-    """Correct what the manifest and the tables of a dataset say of the file `edited`, as far as they can be read."""
+    """Correct what the manifest and the tables of a dataset say of the file `edited`, as far as they can be read.
+
+    A manifest, and `_info.json` without one, has its own hash corrected.
+    """
     with suppress(ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         path = folder / "dataset.json"
+        if not path.exists():
+            path = folder / "_info.json"
         manifest = json.loads(path.read_text())
         names = {edited}
         split, _, rest = edited.partition("-")

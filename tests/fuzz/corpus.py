@@ -101,6 +101,8 @@ class Corpus:
             data = shard.read_bytes()
             at = data.index(b"\xff\xda") + 20  # within the first picture's pixels
             shard.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        lost = Path(shutil.copytree(self.folder / "dataset", self.folder / "lost"))
+        (lost / "dataset.json").unlink()
         summing = Path(shutil.copytree(self.folder / "dataset", self.folder / "summing"))
         (summing / "statistics.npz").unlink()
         shard = summing / "train-000001.tar"

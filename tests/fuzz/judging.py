@@ -14,7 +14,7 @@ from kinds import COMMANDS, KINDS
 
 MEGABYTES = 1300
 """Peak memory of a command, of which the libraries take 300 MB."""
-LABELS = ("images", "reading in order", "features")
+LABELS = ("files", "images", "reading in order", "features")
 """What commands print on stderr besides errors: the labels of progress bars."""
 DECODERS = re.compile(
     r"Corrupt JPEG data: |Premature end of JPEG|Bogus |Invalid |Unsupported |Empty JPEG|Huffman table 0x|"

@@ -93,6 +93,8 @@ COMMANDS = {
         f"freelight make-shards --images images --out dataset {SIZE} --class-names images/class-names.tsv",
         ("dataset/.partial",),
     ),
+    "repair": Command("freelight make-shards --repair --out dataset", ("dataset",)),
+    "repair lost": Command("freelight make-shards --repair --out lost", ("lost",)),
     "make": Command(f"{MAKE} --images tree"),
     "make original": Command(
         "freelight make-shards --out ../out/made --images tree --geometry original --max-rejected 0.9"
@@ -153,10 +155,11 @@ FEATURES = ("features/train.fc7", "features/val.fc7")
 KINDS = {
     "manifest": Kind(
         {"dataset/dataset.json": ("json", "json", "json", "bytes")},
-        (*READERS, "rank", "submission", "own pca", "again"),
+        (*READERS, "rank", "submission", "own pca", "again", "repair"),
         True,
         3,
     ),
+    "second manifest": Kind({"lost/_info.json": ("json", "json", "bytes")}, ("repair lost",), True),
     "samples table": Kind(
         {f"dataset/{split}.samples.npy": ("npy", "npy", "npy", "bytes") for split in ("train", "val")}, READERS, True, 2
     ),
@@ -172,7 +175,10 @@ KINDS = {
         True,
     ),
     "shard": Kind(
-        dict.fromkeys(SHARDS, ("tar header", "bytes", "bytes", "jpeg frame", "jpeg frame", "sample")), READERS, True, 2
+        dict.fromkeys(SHARDS, ("tar header", "bytes", "bytes", "jpeg frame", "jpeg frame", "sample")),
+        (*READERS, "repair"),
+        True,
+        2,
     ),
     "whole images": Kind(
         {

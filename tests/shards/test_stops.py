@@ -92,11 +92,11 @@ def test_a_finished_dataset_that_lacks_a_file_or_has_a_cut_shard_is_said(
     (out / "train-000002.tar").unlink()
     os.truncate(out / "val-000000.tar", 1000)
     with pytest.raises(
-        FreelightError, match=r"out: train-000002\.tar is missing, and 1 other files? .*; copy it back, or make"
+        FreelightError, match=r"out: train-000002\.tar is missing, and 1 other file is .*; mend that with `repair`"
     ):
         make_shards(source, f"file://{out}" if url else out, SMALL)
     (out / "train-000002.tar").write_bytes((small / "train-000002.tar").read_bytes())
-    with pytest.raises(FreelightError, match=r"out: val-000000\.tar has 1000 bytes, not \d+; copy it back"):
+    with pytest.raises(FreelightError, match=r"out: val-000000\.tar has 1000 bytes, not \d+; mend that with"):
         make_shards(source, f"file://{out}" if url else out, SMALL)
 
 

@@ -9,14 +9,24 @@ from typing import Any
 
 import click
 
-from freelight.shards import Rescaling, ShardSettings, list_images, make_shards, summarize_dataset, summarize_source
-from freelight.shards.base import CountOrAuto, counting_images, reports_errors, say, with_workers
+from freelight.shards import (
+    Rescaling,
+    ShardSettings,
+    list_images,
+    make_shards,
+    repair_dataset,
+    summarize_dataset,
+    summarize_source,
+)
+from freelight.shards.base import CountOrAuto, counting, counting_images, reports_errors, say, with_workers
 
 PATH = click.Path(path_type=Path)
 
 
 @click.command(name="make-shards", help=__doc__)
-@click.option("--images", type=PATH, required=True, help="Folder of class folders or of archives, or one archive.")
+@click.option(
+    "--images", type=PATH, help="Folder of class folders or of archives, or one archive. Only --repair can do without."
+)
 @click.option(
     "--out", required=True, help="Dataset directory to write or to continue, or its URL, such as s3://bucket/dataset."
 )
@@ -96,10 +106,17 @@ PATH = click.Path(path_type=Path)
     is_flag=True,
     help="Add a .json to each sample: class id and name, path and upright size of its source.",
 )
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Compare every file of a finished dataset with its hash, and make again what is missing or changed: from "
+    "what is left, from --from, or from --images and the options that it was made with.",
+)
+@click.option("--from", "copy", help="Another copy of the dataset for --repair: its folder or URL.")
 @click.option("--dry-run", is_flag=True, help="Print what would be made, and write nothing.")
 @reports_errors
 def command(
-    images: Path,
+    images: Path | None,
     out: str,
     workers: CountOrAuto,
     cluster: str | None,
@@ -116,6 +133,8 @@ def command(
     max_rejected: float,
     reject_suspect: bool,
     metadata: bool,
+    repair: bool,
+    copy: str | None,
     dry_run: bool,
     **listing: Any,
 ) -> None:
@@ -130,11 +149,22 @@ def command(
         reject_suspect=reject_suspect,
         metadata=metadata,
     )
-    source = list_images(images, seed=seed, **listing)
-    if dry_run:
+    if images is None and not repair:
+        raise click.UsageError("Missing option '--images'.")
+    if copy is not None and not repair:
+        raise click.UsageError("--from needs --repair.")
+    if repair and dry_run:
+        raise click.UsageError("--repair has no --dry-run; verify_shards names what is damaged.")
+    where: Any = {"workers": workers, "cluster": cluster, "staging": staging}
+    source = None if images is None else list_images(images, seed=seed, **listing)
+    if source is None or repair:
+        made, repaired = repair_dataset(
+            out, source=source, settings=settings, copy=copy, watch=counting("files"), **where
+        )
+        lines = iter([*repaired, f"{out}: every file is as it was written, fingerprint {made.fingerprint[:12]}"])
+    elif dry_run:
         lines = summarize_source(source, settings, out)
     else:
-        where: Any = {"workers": workers, "cluster": cluster, "staging": staging}
         watches: Any = {"watch": counting_images("images"), "watch_ordered": counting_images("reading in order")}
         made = make_shards(source, out, settings, max_rejected=max_rejected, **where, **watches)
         lines = summarize_dataset(made, out)
