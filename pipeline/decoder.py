@@ -14,6 +14,7 @@ from ..shards import FreelightError, Statistics
 from .choices import Choices
 from .decoded import DecodedStore
 from .graph import Beginning, Layout, beginning_of, define_pipeline, graph_feed
+from .ops import Decoding
 from .reading import ReadAhead, SampleReader, Share
 from .resizer import Resizer
 from .running import end_epoch, run
@@ -35,8 +36,8 @@ class Decoder:
     """The DALI pipelines of a transform, and what feeds them; all are reused for every epoch.
 
     reader: reads the samples, and finds the one that DALI could not decode. share_size: maximum number of images per
-    batch on this rank. store: of decoded pixels, used in place of JPEGs. After an error or an unfinished epoch the
-    decoder cannot be used again; make a new one.
+    batch on this rank. decoding: of JPEGs. store: of decoded pixels, used in place of JPEGs. After an error or an
+    unfinished epoch the decoder cannot be used again; make a new one.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Decoder:
         prefetch: int,
         device: torch.device,
         layout: Layout,
+        decoding: Decoding,
         store: DecodedStore | None = None,
     ) -> None:
         self.transform = transform
@@ -68,6 +70,7 @@ class Decoder:
                 num_threads=num_threads,
                 device_id=device.index,
                 store=store,
+                decoding=decoding,
             )
             prefetch = min(prefetch, 1)  # it also works ahead
         self._graphs = [
@@ -83,6 +86,7 @@ class Decoder:
                 num_threads=num_threads,
                 prefetch=prefetch + 1,
                 beginning=beginning,
+                decoding=decoding,
             )
             for number, ((part, views), beginning) in enumerate(zip(self._parts, beginnings, strict=True))
         ]

@@ -9,7 +9,7 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from ..shards import FreelightError, Statistics
 from .choices import Choices
-from .ops import Feed, GraphContext, Op, View
+from .ops import Decoding, Feed, GraphContext, Op, View
 from .ops.context import untranslated
 from .ops.normalize import cast
 from .transform import Transform, fed_name
@@ -49,15 +49,22 @@ def beginning_of(transform: Transform, device_id: int | None, *, is_stored: bool
 
 
 def define_decoding(
-    *, source: Callable[[], Sequence[Any]], batch_size: int, num_threads: int, prefetch: int = 2
+    *,
+    source: Callable[[], Sequence[Any]],
+    batch_size: int,
+    num_threads: int,
+    prefetch: int = 2,
+    decoding: Decoding = Decoding(),  # noqa: B008
 ) -> Pipeline:
     """Define the pipeline that only decodes, on the CPU: JPEGs, starts and shapes of windows to uint8 (h, w, 3)."""
     pipeline = Pipeline(batch_size=batch_size, num_threads=num_threads, device_id=None, prefetch_queue_depth=prefetch)
     with pipeline:
         window = {"start": Feed("int32", 1), "shape": Feed("int32", 1)}
         fed = _external({"jpeg": Feed("uint8", 1), **window}, source)
-        settings = GraphContext(image_size=None, crop_size=0, statistics=None, device="cpu", axes="HWC").decoding
-        pipeline.set_outputs(fn.decoders.image_slice(*fed.values(), axis_names="HW", **settings))
+        context = GraphContext(
+            image_size=None, crop_size=0, statistics=None, device="cpu", axes="HWC", decoding=decoding
+        )
+        pipeline.set_outputs(context.decoded_slice(*fed.values()))
     return pipeline
 
 
@@ -73,6 +80,7 @@ def define_pipeline(
     device_id: int | None,
     layout: Layout = "NCHW",
     beginning: Beginning = "jpegs",
+    decoding: Decoding = Decoding(),  # noqa: B008
 ) -> Pipeline:
     """Define (not build) the DALI pipeline of `transform`.
 
@@ -80,7 +88,8 @@ def define_pipeline(
     `StopIteration`. image_size: side of the encoded images, pixels; None if they are not squares of one size.
     device_id: the GPU, or None for the CPU. batch_size: the largest batch. prefetch: batches in flight. beginning: the
     first input, and the inputs that follow are those of `inputs_after`; crops are uint8 (n, size, size, 3), in memory
-    that must not change until the batch is returned. DALI checks devices and arguments during this call.
+    that must not change until the batch is returned. decoding: of JPEGs. DALI checks devices and arguments during this
+    call.
     """
     if layout not in get_args(Layout):
         raise FreelightError(f"`layout` {layout!r} is not one of {', '.join(get_args(Layout))}")
@@ -91,6 +100,7 @@ def define_pipeline(
         statistics=statistics,
         device="cpu" if device_id is None else "gpu",
         axes="CHW" if layout == "NCHW" else "HWC",
+        decoding=decoding,
     )
 
     def define() -> Any:

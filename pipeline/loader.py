@@ -28,7 +28,7 @@ from .exchange import Exchange
 from .graph import Layout
 from .mix import Mix
 from .mixer import Mixer
-from .ops import side_of
+from .ops import Decoding, side_of
 from .ranks import check_group, check_launched, known_ranks, local_processes, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
 from .repeats import repeated
@@ -40,7 +40,7 @@ from .views import Views, choose_parts, parts_of
 _READ_ONLY = {
     *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "prefetch", "layout"),
     *("group", "check_exchange", "last", "steps_per_epoch", "repeats", "extras", "mix", "schedule"),
-    *("decoded", "decoded_bytes", "decoded_check"),
+    *("decoding", "decoded", "decoded_bytes", "decoded_check"),
 }
 MOST_PREFETCH = 1024
 """Limit: more are a mistake, and would take the machine's memory."""
@@ -56,8 +56,8 @@ class Loader(IterableDataset[Any]):
     `Mix`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it is
     requested; keep a reference to it while another stream uses it. num_threads: CPU threads that decode; `auto` is this
     process's share of the machine's cores, at most 16. prefetch: batches decoded ahead. layout: order of the axes of a
-    batch. on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` maps each
-    to its reason).
+    batch. decoding: of JPEGs: see `Decoding`. on_error: `raise` an error for a damaged sample, or `skip` up to
+    `max_skipped` of them (`skipped` maps each to its reason).
 
     Decoded pixels. decoded: a folder that keeps them. A sample is decoded in its first pass only; later passes read its
     pixels there, 3 * height * width bytes: 252 GB for ImageNet at 256 pixels. Batches are the same, to the bit.
@@ -108,6 +108,7 @@ class Loader(IterableDataset[Any]):
         num_threads: CountOrAuto = "auto",
         prefetch: int = 2,
         layout: Layout = "NCHW",
+        decoding: Decoding = Decoding(),  # noqa: B008
         group: dist.ProcessGroup | None = None,
         check_exchange: bool = False,
         last: Last | None = None,
@@ -136,6 +137,7 @@ class Loader(IterableDataset[Any]):
         self.device: Final = resolve_device(device)
         self.prefetch: Final = whole_number("prefetch", prefetch, most=MOST_PREFETCH)
         self.layout: Final[Layout] = layout
+        self.decoding: Final = instance_of(Decoding, "decoding", decoding)
         self.group: Final = check_group(group)
         transforms = [part for _, part in self.schedule.parts]
         if group is not None and any(isinstance(part, Views) for part in transforms):
@@ -458,6 +460,7 @@ class Loader(IterableDataset[Any]):
             prefetch=self.prefetch,
             device=self.device,
             layout=self.layout,
+            decoding=self.decoding,
             store=self._store,
         )
 

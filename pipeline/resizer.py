@@ -18,7 +18,7 @@ from .choices import Choices
 from .decoded import DamagedPixelsError, DecodedStore
 from .decoded.windows import StoredWindows
 from .graph import as_arrays, beginning_of, inputs_after
-from .ops import Arrays, Crop
+from .ops import Arrays, Crop, Decoding
 from .ops.resizing import filter_of, resize_into
 from .reading import SampleReader, Share
 from .transform import Transform
@@ -47,7 +47,7 @@ class Resizer:
 
     parts: the transform of each graph, with its number of views. `beginning_of` says what each graph gets. reader:
     reads the JPEGs. share_size: maximum number of images per batch. device_id: the GPU of the graphs, or None. store:
-    of decoded pixels. The memory of a batch of crops is used again after `free`.
+    of decoded pixels. decoding: of JPEGs. The memory of a batch of crops is used again after `free`.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Resizer:
         num_threads: int,
         device_id: int | None = None,
         store: DecodedStore | None = None,
+        decoding: Decoding = Decoding(),  # noqa: B008
     ) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="freelight-resize")
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="freelight-resize")
@@ -71,7 +72,7 @@ class Resizer:
         settings: dict[str, Any] = {"share_size": share_size, "num_threads": num_threads}
         uses = [beginning != "jpegs" for beginning in self._beginnings]
         self._windows: WindowSource = (
-            JpegWindows(parts, uses, reader, **settings)
+            JpegWindows(parts, uses, reader, decoding=decoding, **settings)
             if store is None
             else StoredWindows(store, parts, reader, **settings)
         )

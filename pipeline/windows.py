@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .choices import Choices
 from .graph import as_arrays, define_decoding
-from .ops import Arrays
+from .ops import Arrays, Decoding
 from .reading import ReadAhead, SampleReader, Share
 from .running import end_epoch, run
 from .transform import Transform
@@ -59,7 +59,7 @@ class JpegWindows:
     """Decodes windows with a DALI pipeline of its own, which works on the next batch meanwhile.
 
     parts: the transform of each graph, with its number of views. uses: whether each is made of windows. reader: reads
-    the JPEGs. share_size: maximum number of images per batch.
+    the JPEGs. share_size: maximum number of images per batch. decoding: of JPEGs.
     """
 
     def __init__(
@@ -70,13 +70,14 @@ class JpegWindows:
         *,
         share_size: int,
         num_threads: int,
+        decoding: Decoding,
     ) -> None:
         self._parts = parts
         self._uses = uses
         self._reader = reader
         reads = self._reads = ReadAhead(2)
         self._pipeline = define_decoding(
-            source=lambda: reads.next_inputs(0), batch_size=share_size, num_threads=num_threads
+            source=lambda: reads.next_inputs(0), batch_size=share_size, num_threads=num_threads, decoding=decoding
         )
 
     def start(self, thread: ThreadPoolExecutor, shares: list[Share], choices: Sequence[Choices]) -> None:

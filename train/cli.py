@@ -2,9 +2,11 @@
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from ..pipeline import Decode, Decoding
 from ..shards import Dataset
 from ..shards.base import (
     CountOrAuto,
@@ -84,6 +86,19 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
 )
 @with_threads
 @click.option(
+    "--decode",
+    type=click.Choice(get_args(Decode)),
+    default="window",
+    show_default=True,
+    help="Decode the part of a picture that a crop uses, or the whole; measure which is faster on your GPU.",
+)
+@click.option(
+    "--hw-decoder-load",
+    type=float,
+    metavar="SHARE",
+    help="Share of a batch that the GPU's JPEG hardware decodes, 0..1, where it has some. [default: DALI's, 0.65]",
+)
+@click.option(
     "--backend",
     type=click.Choice(["nccl", "gloo"]),
     help="Communication between processes. [default: nccl on GPUs, gloo on the CPU]",
@@ -130,6 +145,8 @@ def main(
     tensorboard: bool,
     seed: int,
     num_threads: CountOrAuto,
+    decode: Decode,
+    hw_decoder_load: float | None,
     backend: str | None,
     compile_: bool,
     channels_last: bool,
@@ -174,6 +191,7 @@ def main(
         keep=keep,
         log_every=log_every,
         num_threads=num_threads,
+        decoding=Decoding(decode=decode, hw_decoder_load=hw_decoder_load),
         compile_=compile_,
         channels_last=channels_last,
         tensorboard=tensorboard,

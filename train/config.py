@@ -1,8 +1,9 @@
 """`TrainingConfig`: one training run, with all options of `train` and `fit`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from ..pipeline import Decoding
 from ..shards import FreelightError
 from ..shards.base import CountOrAuto, check_fields
 from .recipes import Recipe
@@ -23,8 +24,9 @@ class TrainingConfig:
     number of recent checkpoints to keep. log_every: steps between two lines of metrics. tensorboard: also write events.
     command: as typed, for checkpoints and reports.
 
-    Computing. num_threads: CPU threads that decode JPEGs, per process; `auto` as of `Loader`. compile_: compile the
-    response normalisation, where there is a compiler. channels_last: store images and activations channels-last.
+    Computing. num_threads: CPU threads that decode JPEGs, per process; `auto` as of `Loader`. decoding: of JPEGs.
+    compile_: compile the response normalisation, where there is a compiler. channels_last: store images and activations
+    channels-last.
     """
 
     shards: str
@@ -40,6 +42,7 @@ class TrainingConfig:
     keep: int = 2
     log_every: int = 10
     num_threads: CountOrAuto = "auto"
+    decoding: Decoding = field(default_factory=Decoding)
     compile_: bool = True
     channels_last: bool = False
     tensorboard: bool = False
@@ -49,7 +52,7 @@ class TrainingConfig:
         for name in ("out", "cache", "statistics", "init_from"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
-        check_fields(self, *(field.name for field in fields(self) if field.name != "shards"))  # it may be a path
+        check_fields(self, *(spec.name for spec in fields(self) if spec.name != "shards"))  # it may be a path
         for name in ("checkpoint_every", "log_every", "keep"):
             value = getattr(self, name)
             if value is not None and value < 1:

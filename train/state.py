@@ -71,6 +71,7 @@ class TrainingState:
             device=self.device,
             num_threads=self.config.num_threads,
             layout=self.precision.layout,
+            decoding=self.config.decoding,
         )
 
     @property

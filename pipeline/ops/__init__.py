@@ -3,6 +3,7 @@
 from .color_jitter import ColorJitter
 from .context import Context, GraphContext
 from .crop import Crop, View, Window
+from .decoding import Decode, Decoding
 from .fixed_views import CenterCrop, FixedViews, TenCrop
 from .flip import Flip
 from .gaussian_blur import GaussianBlur
@@ -28,6 +29,8 @@ __all__ = [
     "Context",
     "Crop",
     "DType",
+    "Decode",
+    "Decoding",
     "Feed",
     "FixedViews",
     "Flip",

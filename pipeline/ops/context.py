@@ -1,7 +1,7 @@
 """What an op can read about the dataset, and helpers for its DALI nodes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -10,6 +10,7 @@ from nvidia.dali import fn, types
 from nvidia.dali.pipeline import do_not_convert
 
 from ...shards import FreelightError, Statistics
+from .decoding import Decoding
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,15 +35,30 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphContext(Context):
-    """device: where the pixels are. axes: their order in the batch. Window and `pixels` ops always have "HWC"."""
+    """device: where the pixels are. axes: their order in the batch. Window and `pixels` ops always have "HWC".
+    decoding: how JPEGs are decoded.
+    """
 
     device: Literal["cpu", "gpu"]
     axes: Literal["CHW", "HWC"]
+    decoding: Decoding = field(default_factory=Decoding)
 
-    @property
-    def decoding(self) -> dict[str, Any]:
-        """The decoder's settings; "fancy upsampling" makes nvJPEG's chroma as fine as the CPU decoder's."""
-        return {"device": "cpu" if self.device == "cpu" else "mixed", "jpeg_fancy_upsampling": True}
+    def decoded(self, jpeg: Any) -> Any:
+        """Decode pictures: from a node of JPEG bytes to a uint8 "HWC" node."""
+        return fn.decoders.image(jpeg, **self.decoding.settings(self.device))
+
+    def decoded_crop(self, jpeg: Any, **place: Any) -> Any:
+        """Decode a square of each picture. place: of `fn.crop`."""
+        if self.decoding.decode == "whole":
+            return fn.crop(self.decoded(jpeg), **place)
+        return fn.decoders.image_crop(jpeg, **place, **self.decoding.settings(self.device))
+
+    def decoded_slice(self, jpeg: Any, start: Any, shape: Any) -> Any:
+        """Decode a window of each picture. start, shape: top and left, height and width, pixels; nodes or lists."""
+        if self.decoding.decode == "whole":
+            return fn.slice(self.decoded(jpeg), start=start, shape=shape, axis_names="HW")
+        settings = self.decoding.settings(self.device)
+        return fn.decoders.image_slice(jpeg, start=start, shape=shape, axis_names="HW", **settings)
 
     def on_device(self, argument: Any) -> Any:
         """Move an argument from the CPU to the device of the pixels, for arithmetic with them."""

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from nvidia.dali import fn
 
 from ...shards import FreelightError
 from ..draws import EpochDraws
@@ -43,7 +42,7 @@ class FixedViews(PlacedCrop):
 
     def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
         """Decode the whole image."""
-        return fn.decoders.image(jpeg, **context.decoding)
+        return context.decoded(jpeg)
 
     def cut_views(self, image: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
         """Return the views; each is cut and flipped by one kernel."""

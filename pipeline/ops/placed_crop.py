@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nvidia.dali import fn
 
 from ...shards import FreelightError
 from ...shards.images import MAX_SIDE
@@ -140,7 +139,7 @@ class PlacedCrop(Crop):
 
     def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
         """Decode the piece of a resized crop."""
-        return fn.decoders.image_slice(jpeg, start=[0, 0], shape=fed["shape"], axis_names="HW", **context.decoding)
+        return context.decoded_slice(jpeg, [0, 0], fed["shape"])
 
     def resized(self, image: Any, fed: dict[str, Any]) -> Any:
         """Resize the part of the piece that becomes the crop; the filter also sees what is around it."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nvidia.dali import fn
 
 from ...shards import FreelightError
 from ..draws import EpochDraws, shared
@@ -72,7 +71,7 @@ class RandomCrop(PlacedCrop):
         """Decode the window only; the pixels are those of decoding the whole image and cropping it."""
         if self.resizes:
             return super().decoded(jpeg, fed, context)
-        return fn.decoders.image_crop(jpeg, **context.decoding, **self._place(fed))
+        return context.decoded_crop(jpeg, **self._place(fed))
 
     def cut_views(self, image: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
         """Return the one view, which is already cut; its place is for the mean image."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nvidia.dali import fn
 
 from ...shards import FreelightError
 from ..draws import EpochDraws
@@ -94,7 +93,7 @@ class RandomResizedCrop(Crop):
 
     def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
         """Decode the window only."""
-        return fn.decoders.image_slice(jpeg, fed["start"], fed["shape"], axis_names="HW", **context.decoding)
+        return context.decoded_slice(jpeg, fed["start"], fed["shape"])
 
     def resized(self, image: Any, fed: dict[str, Any]) -> Any:
         """Scale the window."""

@@ -14,7 +14,7 @@ from ...shards import Split, Statistics
 from ..choices import Choices
 from ..decoder import Decoder
 from ..draws import EpochDraws
-from ..ops import Arrays, GraphContext, Lighting, Op, side_of
+from ..ops import Arrays, Decoding, GraphContext, Lighting, Op, side_of
 from ..reading import SampleReader
 from ..transform import Transform
 
@@ -110,6 +110,7 @@ class StepRenderer:
             prefetch=0,
             device=torch.device("cpu"),
             layout="NHWC",
+            decoding=Decoding(),
         )
         found = []
         with ThreadPoolExecutor(1) as thread:

@@ -96,8 +96,9 @@ def test_bfloat16_trains_to_nearly_the_same_losses_and_stays_with_the_run(
     assert "precision: 'bfloat16' then, 'float32' now" in train.here(tmp_path).stderr
 
 
-def test_channels_last_is_another_order_in_memory_only(train: Any, run: Path, tmp_path: Path) -> None:
-    assert train.here(tmp_path, "--channels-last").exit_code == 0
+def test_memory_order_and_decoding_do_not_change_the_losses(train: Any, run: Path, tmp_path: Path) -> None:
+    result = train.here(tmp_path, "--channels-last --decode whole --hw-decoder-load 0.8")
+    assert result.exit_code == 0, result.output
     assert losses(tmp_path) == pytest.approx(losses(run), rel=1e-4)
 
 

@@ -25,6 +25,7 @@ from freelight.shards import Dataset
         ("extras", ()),
         ("mix", None),
         ("layout", "NHWC"),
+        ("decoding", None),
         ("prefetch", 3),
         ("num_threads", 1),
         ("group", None),
