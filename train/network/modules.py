@@ -109,7 +109,20 @@ class LocallyConnected(nn.Module):
         self.bias = nn.Parameter(torch.empty(maps, self.side**2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (N, maps, side, side) from (N, C, H, W)."""
-        windows = F.unfold(x, self.layer.kernel, padding=self.layer.padding, stride=self.layer.stride)  # type: ignore[arg-type]
-        places: torch.Tensor = torch.einsum("nip,mpi->nmp", windows, self.weight) + self.bias
-        return places.reshape(-1, len(self.weight), self.side, self.side)
+        """Return (N, maps, side, side) from (N, C, H, W).
+
+        One product of matrices per position. The images are the last axis, so that windows are copied in long rows and
+        the products read them as they are.
+        """
+        kernel, stride, padding = self.layer.kernel, self.layer.stride, self.layer.padding
+        assert isinstance(padding, int), self.layer
+        padded = F.pad(x, (padding,) * 4).permute(2, 3, 1, 0).contiguous()
+        span = stride * (self.side - 1) + 1
+        shifted = [
+            padded[row : row + span : stride, column : column + span : stride]
+            for row in range(kernel)
+            for column in range(kernel)
+        ]
+        windows = torch.stack(shifted, dim=3).reshape(self.side**2, self.weight.shape[2], -1)
+        places = torch.bmm(self.weight.transpose(0, 1), windows) + self.bias.T.unsqueeze(2)
+        return places.permute(2, 1, 0).reshape(-1, len(self.weight), self.side, self.side)
