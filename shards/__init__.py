@@ -13,6 +13,7 @@ from .statistics import Statistics
 from .writing import (
     ShardRecord,
     ShardSettings,
+    dataset_figures,
     make_shards,
     repair_dataset,
     summarize_dataset,
@@ -38,6 +39,7 @@ __all__ = [
     "Statistics",
     "TarSource",
     "compute_statistics",
+    "dataset_figures",
     "index_shards",
     "list_images",
     "list_tars",

@@ -12,10 +12,14 @@ from ..shards.base import (
     CountOrAuto,
     OutputFile,
     RecordsArguments,
+    is_json,
+    is_quiet,
     reports_errors,
     say,
+    say_result,
     typed_command,
     with_cache,
+    with_output,
     with_threads,
 )
 from .config import TrainingConfig
@@ -123,6 +127,7 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
     help="Write the recipe with its changes, as a file for --recipe, and exit.",
 )
 @click.option("--describe", "describes", is_flag=True, help="Print the network as in the paper's Figure 2, and exit.")
+@with_output
 @reports_errors
 def main(
     shards: str | None,
@@ -195,8 +200,11 @@ def main(
         compile_=compile_,
         channels_last=channels_last,
         tensorboard=tensorboard,
+        lines="none" if is_quiet() else "stderr" if is_json() else "stdout",
         command=typed_command(),
     )
     result = fit(config, columns=columns, replicas=replicas, backend=backend)
+    if is_json():
+        say_result("", result.asdict())
     if result.stopped_by:
         sys.exit(128 + result.stopped_by)

@@ -6,6 +6,7 @@ from pathlib import Path
 from ..pipeline import Decoding
 from ..shards import FreelightError
 from ..shards.base import CountOrAuto, check_fields
+from .progress import Lines
 from .recipes import Recipe
 
 
@@ -22,7 +23,7 @@ class TrainingConfig:
 
     Saving. checkpoint_every (steps), checkpoint_minutes: also save inside an epoch; None saves at its end only. keep:
     number of recent checkpoints to keep. log_every: steps between two lines of metrics. tensorboard: also write events.
-    command: as typed, for checkpoints and reports.
+    lines: where the lines about the run go. command: as typed, for checkpoints and reports.
 
     Computing. num_threads: CPU threads that decode JPEGs, per process; `auto` as of `Loader`. decoding: of JPEGs.
     compile_: compile the response normalisation, where there is a compiler. channels_last: store images and activations
@@ -46,6 +47,7 @@ class TrainingConfig:
     compile_: bool = True
     channels_last: bool = False
     tensorboard: bool = False
+    lines: Lines = "stdout"
     command: str = ""
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..shards.base import counted
 from .network.layers import Convolution, FullyConnected, input_shapes
 from .recipes import Recipe
 
@@ -63,8 +64,9 @@ def describe(recipe: Recipe, classes: int) -> str:
     parameters = sum(size.parameters_of_all for size in sizes)
     return "\n".join(
         [
-            f"{recipe.network.architecture}, {recipe.crop_size} x {recipe.crop_size} pixels, {classes} classes: "
-            f"{parameters:,} parameters in {columns} column{'s' if columns > 1 else ''}",
+            f"{recipe.network.architecture}, {recipe.crop_size} x {recipe.crop_size} pixels, "
+            f"{counted(classes, 'class', 'classes')}: "
+            f"{parameters:,} parameters in {counted(columns, 'column')}",
             "each column, for one image:",
             *table,
         ]

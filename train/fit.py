@@ -5,6 +5,7 @@ import signal
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from .parallel.launch import launch
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
 from .precision import Precision
+from .progress import summary
 from .run_folder import RunFolder
 from .trainer import Trainer
 
@@ -31,6 +33,20 @@ class FitResult:
     checkpoint: Path
     metrics: RunMetrics
     stopped_by: signal.Signals | None = None
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the outcome as plain values: paths, steps, epochs, the best and the last validation errors."""
+        epochs = [one.asdict() for one in self.metrics.epochs]
+        best = self.metrics.best
+        return {
+            "run": str(self.folder.path),
+            "checkpoint": str(self.checkpoint),
+            "steps": max((line.step for line in self.metrics.steps), default=0),
+            "best": None if best is None else best.asdict(),
+            "last": epochs[-1] if epochs else None,
+            "summary": summary(self.metrics),
+            "stopped_by": None if self.stopped_by is None else self.stopped_by.name,
+        }
 
 
 def fit(

@@ -3,27 +3,41 @@
 import sys
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
 from PIL import Image
 
 from ..shards import FreelightError
-from ..shards.base import naming_file, say
+from ..shards.base import Pace, counted, naming_file, say
 from .metrics import EpochMetrics, RunMetrics, StepMetrics
+
+Lines = Literal["stdout", "stderr", "none"]
+"""Where the lines about a run go."""
+
+
+def tell(text: str, lines: Lines) -> None:
+    """Print a line about the run."""
+    if lines != "none":
+        say(text, err=lines == "stderr")
 
 
 class Progress:
-    """Show a run's metrics as they come.
+    """Show a run's metrics as they come: on a terminal in one line that changes, elsewhere in a line every 30 s.
 
-    steps: in one epoch. events: folder for TensorBoard's events; None writes none. step: steps done so far; events of
-    later steps, left by a killed run, are hidden.
+    steps: in one epoch. epochs: at most. lines: where a line for each epoch goes. events: folder for TensorBoard's
+    events; None writes none. step: steps done so far; events of later steps, left by a killed run, are hidden.
     """
 
-    def __init__(self, steps: int, *, events: Path | None = None, step: int = 0) -> None:
+    def __init__(
+        self, steps: int, epochs: int, *, lines: Lines = "stdout", events: Path | None = None, step: int = 0
+    ) -> None:
         self.steps = steps
+        self.epochs = epochs
+        self.lines = lines
         self.latest: StepMetrics | None = None
+        self._pace = Pace(steps * epochs, step)
         self._events = events
         self._writer = None if events is None else _writer(events, step)
 
@@ -36,18 +50,30 @@ class Progress:
             self.end_epoch(line)
             return
         self.latest = line
-        if sys.stderr.isatty():
-            click.echo(f"\r\033[K{self._bar(line)} {self._training(line)}", nl=False, err=True)
+        left = self._pace.left(self._pace.add(line.step - self._pace.done))
+        self._update(f"{self._training(line)}, {left} of at most {counted(self.epochs, 'epoch')}", self._bar(line))
+
+    def validation(self, done: int, images: int) -> None:
+        """Show how many images of a validation are done."""
+        self._update(f"validation: {done:,} of {images:,} images")
 
     def end_epoch(self, validation: EpochMetrics | None = None) -> None:
         """Show the last step of an epoch, if this process did it, and the validation errors, if there are any."""
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and self.lines != "none":
             click.echo("\r\033[K", nl=False, err=True)
         parts = [] if self.latest is None else [self._training(self.latest)]
         if validation is not None:
             errors = f"val error (centre view) {validation.val_top1:.1%} top-1, {validation.val_top5:.1%} top-5"
             parts.append(errors if parts else f"epoch {validation.epoch + 1}: {errors}")
-        say(", ".join(parts))
+        tell(", ".join(parts), self.lines)
+
+    def _update(self, text: str, bar: str = "") -> None:
+        if self.lines == "none":
+            return
+        if sys.stderr.isatty():
+            click.echo(f"\r\033[K{bar} {text}", nl=False, err=True)
+        elif self._pace.is_line_due():
+            say(text, err=True)
 
     def kernels(self, sheet: Image.Image, step: int) -> None:
         """Show the first layer's kernels."""
@@ -93,7 +119,8 @@ def summary(metrics: RunMetrics) -> str:
     """Summarise a run in one line: steps, epochs, best error, median speed."""
     ends = [(line.step, line.epoch + 1) for lines in (metrics.steps, metrics.epochs) for line in lines[-1:]]
     steps, begun = max(ends, default=(0, 0))
-    parts = [f"{steps} steps, {len(metrics.epochs) or begun} epochs"]  # without a split val, none is validated
+    epochs = counted(len(metrics.epochs) or begun, "epoch")
+    parts = [f"{counted(steps, 'step')}, {epochs}"]  # without a split val, none is validated
     if metrics.best is not None:
         parts.append(f"best centre-view error {metrics.best.val_top1:.1%} top-1 in epoch {metrics.best.epoch + 1}")
     if metrics.steps:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from ..pipeline import Batch, Loader
 from ..pipeline.pictures import save_png
 from ..shards import FreelightError
-from ..shards.base import say
 from .checkpoint import Checkpoint
 from .config import TrainingConfig
 from .divergence import check_losses, check_weights
@@ -18,7 +17,7 @@ from .metrics import EpochMetrics, StepMetrics
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
 from .parallel.votes import Ballot, StoppedError
-from .progress import Progress, summary
+from .progress import Progress, summary, tell
 from .resume import init_from
 from .run_folder import RunFolder
 from .state import TrainingState
@@ -48,7 +47,9 @@ class Trainer:
         self._start()
         self._saved_step = self.state.step
         events = config.out / "tensorboard" if config.tensorboard and mesh.rank == 0 else None
-        self.progress = Progress(len(self.state.loader), events=events, step=self.state.step)
+        self.progress = Progress(
+            len(self.state.loader), config.recipe.epochs, lines=config.lines, events=events, step=self.state.step
+        )
 
     def run(self) -> None:
         """Train until the schedule ends, or until a signal asks to stop; the run is then saved as it is."""
@@ -67,7 +68,7 @@ class Trainer:
             self._print(f"stopped by {name} after step {self.state.step}, which is saved; run the same again to resume")
         else:
             if self.mesh.rank == 0:
-                say(f"{self.folder.last}: {summary(self.folder.metrics())}")
+                tell(f"{self.folder.last}: {summary(self.folder.metrics())}", self.config.lines)
         self.progress.close()
 
     def _start(self) -> None:
@@ -180,6 +181,8 @@ class Trainer:
             self.ballot.cast()
             yield batch._replace(images=self.state.precision.inputs(batch.images))
             self.ballot.count()
+            if self.mesh.rank == 0:
+                self.progress.validation(validation.position, len(validation.split))
 
     def _draw_kernels(self) -> None:
         network = self.state.network
@@ -208,4 +211,4 @@ class Trainer:
 
     def _print(self, text: str) -> None:
         if self.mesh.rank == 0:
-            say(text)
+            tell(text, self.config.lines)

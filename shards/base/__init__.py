@@ -7,16 +7,18 @@ from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .console import (
     OutputFile,
     RecordsArguments,
-    counting,
-    counting_images,
+    counted,
     format_table,
+    is_json,
+    is_quiet,
     printable,
-    progress,
     reports_errors,
     say,
+    say_result,
     typed_command,
-    watch_counts,
     with_cache,
+    with_output,
+    with_quiet,
 )
 from .cores import CountOrAuto, decoding_threads, usable_cores, with_threads, with_workers
 from .disk import describe_os_error, naming_file
@@ -55,6 +57,7 @@ from .validation import (
     sha256_text,
     text,
 )
+from .watching import Pace, counting, counting_images, duration, progress, watch_counts
 
 __all__ = [
     "MAX_JSON",
@@ -65,6 +68,7 @@ __all__ = [
     "FreelightError",
     "Mismatch",
     "OutputFile",
+    "Pace",
     "RecordsArguments",
     "UnavailableError",
     "anything",
@@ -75,11 +79,13 @@ __all__ = [
     "atomic_write",
     "check",
     "check_fields",
+    "counted",
     "counting",
     "counting_images",
     "cpu_model",
     "decoding_threads",
     "describe_os_error",
+    "duration",
     "exit_with_parent",
     "fetch_file",
     "flag",
@@ -88,7 +94,9 @@ __all__ = [
     "hash_file",
     "instance_of",
     "integer",
+    "is_json",
     "is_plain_name",
+    "is_quiet",
     "items",
     "list_of",
     "lock_file",
@@ -120,6 +128,7 @@ __all__ = [
     "retry",
     "run_tasks",
     "say",
+    "say_result",
     "setting",
     "sha256_text",
     "text",
@@ -129,6 +138,8 @@ __all__ = [
     "watch_counts",
     "whole_number",
     "with_cache",
+    "with_output",
+    "with_quiet",
     "with_threads",
     "with_workers",
 ]

@@ -1,13 +1,12 @@
-"""What all commands share: errors, progress bars, text tables, and common options."""
+"""What all commands share: printing, errors, text tables, and common options."""
 
 import functools
+import json
 import logging
 import os
 import re
 import shlex
 import sys
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,10 +18,10 @@ from .disk import describe_os_error
 from .errors import FreelightError
 from .processes import exits_on_sigterm
 
-_ARGUMENTS = "freelight.arguments"
+_ARGUMENTS, _QUIET, _JSON = "freelight.arguments", "freelight.quiet", "freelight.json"
+"""Keys of what a command's context keeps."""
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 
 # Control characters but tab and line break, marks and overrides of the writing direction, and lone surrogates.
@@ -38,8 +37,52 @@ def printable(text: str) -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print lines of text, made printable, to standard output or standard error. All that commands print goes here."""
-    click.echo(printable(text), err=err)
+    """Print lines of text, made printable, to standard output or standard error. All that commands print goes here.
+
+    With `--quiet` or `--json`, nothing goes to standard output but what `say_result` prints.
+    """
+    if err or not (is_quiet() or is_json()):
+        click.echo(printable(text), err=err)
+
+
+def say_result(text: str | Iterable[str], content: Any) -> None:
+    """Print what a command found: lines of text; with `--json`, `content` as JSON; with `--quiet` alone, nothing."""
+    if is_json():
+        click.echo(printable(json.dumps(content, indent=1)))
+    else:
+        say(text if isinstance(text, str) else "\n".join(text))
+
+
+def is_quiet() -> bool:
+    """Tell whether the running command was given `--quiet`."""
+    return _has(_QUIET)
+
+
+def is_json() -> bool:
+    """Tell whether the running command was given `--json`."""
+    return _has(_JSON)
+
+
+def _has(flag: str) -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(flag))
+
+
+def with_quiet(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command with `--quiet`."""
+    return _flag("--quiet", _QUIET, "Print neither progress nor result; errors and the exit code stay.")(command)
+
+
+def with_output(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command that ends in `say_result` with `--quiet` and `--json`."""
+    return with_quiet(_flag("--json", _JSON, "Print the result as one JSON document.")(command))
+
+
+def _flag(option: str, name: str, text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def note(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        context.meta[name] = value
+
+    return click.option(option, is_flag=True, expose_value=False, callback=note, help=text)
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -76,6 +119,8 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 class _Say(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        if is_quiet() and record.levelno < logging.WARNING:
+            return
         with suppress(OSError):
             say(self.format(record), err=True)
 
@@ -158,50 +203,9 @@ class OutputFile(click.Path):
         return path
 
 
-# Seconds over which the shown rate is measured, so that shards finished before a restart soon no longer count.
-RATE_WINDOW = 30
-
-
-def progress(
-    items: Iterable[T], *, length: int | None, label: str, weight: Callable[[T], int] = lambda _: 1
-) -> Iterator[T]:
-    """Yield `items` while a bar on stderr advances by `weight(item)` of `length` for each, with the rate per second.
-
-    length: None if the total is not known; then the bar only counts. If stderr is not a terminal, only the label is
-    printed, so that logs stay short.
-    """
-    nothing: Iterator[T] = iter(tuple[T]())  # without a length, from which the bar would take its own
-    done, recent = 0, deque([(time.monotonic(), 0)])
-    with click.progressbar(
-        nothing, length=length, label=printable(label), file=sys.stderr, show_pos=True, item_show_func=_rate
-    ) as bar:
-        for item in items:
-            yield item
-            done += weight(item)
-            now = time.monotonic()
-            recent.append((now, done))
-            while now - recent[0][0] > RATE_WINDOW and len(recent) > 2:
-                recent.popleft()
-            bar.update(weight(item), (done - recent[0][1]) / max(now - recent[0][0], 1e-3))  # type: ignore[arg-type]
-
-
-def counting_images(label: str) -> Callable[[Iterable[T], int | None], Iterator[T]]:
-    """Return a `watch` function that shows a progress bar over the `images` of the items."""
-    return lambda items, total: progress(items, length=total, label=label, weight=lambda item: item.images)  # type: ignore[attr-defined]
-
-
-def counting(label: str) -> Callable[[Iterable[T], int | None], Iterator[T]]:
-    """Return a `watch` function that shows a progress bar over the items themselves."""
-    return lambda items, total: progress(items, length=total, label=label)
-
-
-def watch_counts(label: str) -> Callable[[Iterable[int], int], Iterator[int]]:
-    """Return a `watch` function that shows a progress bar over counts."""
-    return lambda counts, total: progress(counts, length=total, label=label, weight=lambda count: count)
-
-
-def _rate(rate: object) -> str | None:
-    return None if rate is None else f"{rate:.0f}/s"
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 shard`, `2 shards`, or `2 classes` with a plural of its own."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

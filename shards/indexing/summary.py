@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
-from ..base import FreelightError, as_file_name, retry
+from ..base import FreelightError, as_file_name, counted, retry
 from .fields import FieldPlace
 from .indexing import UNLABELLED_SPLITS, TarSource
 from .inputs import TarSplit
@@ -19,9 +19,10 @@ def summarize_tars(source: TarSource) -> Iterator[str]:
         size = ""
         if split.base is None:
             size = f", {sum(os.stat(as_file_name(tar)).st_size for tar in split.tars) / 1e6:.1f} MB"
-        yield f"{split.name}: {len(split.tars)} tars in {where}{size}"
+        yield f"{split.name}: {counted(len(split.tars), 'tar')} in {where}{size}"
         yield f"  {_describe_first(split, source)}"
-    yield f"{len(source.listed)} classes are listed" if source.listed else "no list of classes: labels give their ids"
+    listed = f"classes listed: {len(source.listed)}"
+    yield listed if source.listed else "no list of classes: labels give their ids"
     yield from source.notes
 
 

@@ -128,7 +128,19 @@ class Statistics:
                     f"{file_path / STATISTICS} is for the split {TRAINING_SPLIT}, not {self.split}; name another file"
                 )
             file_path /= STATISTICS
-        content = {
+        content = self._content()
+        with atomic_write(file_path.with_suffix(".json")) as file:
+            file.write((json.dumps(self.asdict(), indent=1) + "\n").encode())
+        with atomic_write(file_path) as file:
+            np.savez(file, **{name: value for name, value in content.items() if value is not None})
+
+    def asdict(self) -> dict[str, Any]:
+        """Return all but the mean image as plain values: what the JSON file holds."""
+        return {name: np.asarray(value).tolist() for name, value in self._content().items() if name != "mean_image"}
+
+    def _content(self) -> dict[str, Any]:
+        """Return what the files hold."""
+        return {
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
             "std": self.std,
             "eigenvalue_roots": self.eigenvalue_roots,
@@ -138,11 +150,6 @@ class Statistics:
             "eigenvalue_roots_01": self.eigenvalue_roots / 255,
             "units": UNITS,
         }
-        readable = {name: np.asarray(value).tolist() for name, value in content.items() if name != "mean_image"}
-        with atomic_write(file_path.with_suffix(".json")) as file:
-            file.write((json.dumps(readable, indent=1) + "\n").encode())
-        with atomic_write(file_path) as file:
-            np.savez(file, **{name: value for name, value in content.items() if value is not None})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Statistics":

@@ -9,7 +9,7 @@ from .rejects import RejectLimit
 from .repairing import repair_dataset
 from .settings import ShardSettings
 from .shard import ShardRecord
-from .summary import count_per_class, summarize_dataset, summarize_source
+from .summary import count_per_class, dataset_figures, summarize_dataset, summarize_source
 
 __all__ = [
     "PARTIAL",
@@ -20,6 +20,7 @@ __all__ = [
     "ShardSettings",
     "ShardTask",
     "count_per_class",
+    "dataset_figures",
     "deal_shards",
     "describe_changes",
     "lock_output",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base import FreelightError
+from ..base import FreelightError, counted
 from ..dataset import BOXES, REJECTED, SUSPECT, FieldInfo, Manifest, summarize_sizes
 from ..images import MAX_PICTURE, ORIGINAL, SQUARE, Rescaling, picture_size
 from ..sources import OrderedSource, Source
@@ -40,7 +40,8 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
         megabytes = sum(shard.bytes for shard in split.shards) / 1e6
         kinds = ", ".join(f"{count} {kind}" for kind, count in split.kinds.items() if kind != "colour")
         yield (
-            f"{name}: {split.samples} samples of {len(manifest.classes)} classes in {len(split.shards)} shards, "
+            f"{name}: {counted(split.samples, 'sample')} of {counted(len(manifest.classes), 'class', 'classes')} in "
+            f"{counted(len(split.shards), 'shard')}, "
             f"{megabytes:.1f} MB, {split.rejected} rejected; {_describe_counts(split.per_class)}"
             + (f"; {kinds} in the source" if kinds else "")
         )
@@ -68,6 +69,26 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
     yield f"dataset {out}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
 
 
+def dataset_figures(manifest: Manifest, out: object) -> dict[str, Any]:
+    """Return what `summarize_dataset` says as plain values, for `--json`."""
+    return {
+        "dataset": str(out),
+        "fingerprint": manifest.fingerprint,
+        "classes": len(manifest.classes),
+        "label_order": manifest.label_order,
+        "splits": {
+            name: {
+                "samples": split.samples,
+                "shards": len(split.shards),
+                "bytes": sum(shard.bytes for shard in split.shards),
+                "rejected": split.rejected,
+            }
+            for name, split in manifest.splits.items()
+        },
+        "lines": list(summarize_dataset(manifest, out)),
+    }
+
+
 def summarize_source(
     source: Source | OrderedSource, settings: ShardSettings, out: Path | str | None = None
 ) -> Iterator[str]:
@@ -89,10 +110,10 @@ def summarize_source(
     for name, images in source.splits.items():
         labels = np.fromiter((image.label for image in images), np.int64, len(images))
         yield (
-            f"{name}: {len(images)} images of {len(source.classes)} classes, "
+            f"{name}: {counted(len(images), 'image')} of {counted(len(source.classes), 'class', 'classes')}, "
             f"{sum(image.bytes for image in images) / 1e6:.1f} MB; "
             f"{_describe_counts(count_per_class(labels, len(source.classes)))}; "
-            f"{sum(task.split == name for task in tasks)} shards"
+            f"{counted(sum(task.split == name for task in tasks), 'shard')}"
         )
     whole = settings.rescaling.geometry != SQUARE
     looked = {name: _look_at_sizes(source, name, tasks, settings.rescaling) for name in source.splits} if whole else {}
@@ -153,4 +174,6 @@ def _warn_and_note(classes: int, notes: Iterable[str]) -> Iterator[str]:
 def _describe_counts(per_class: dict[str, float] | None) -> str:
     if per_class is None:
         return "no labels"
+    if per_class["min"] == per_class["max"]:
+        return f"{per_class['min']} a class"
     return "{min} to {max} a class, mean {mean:.1f}".format(**per_class)

@@ -40,7 +40,14 @@ def test_a_training_picture_is_nearest_to_itself(
     )
     assert found.exit_code == 0, found.output
     name = dataset.manifest.classes[int(dataset.split("train").samples["label"][7])].name
-    assert found.stdout.startswith(f"{pictures / source}: {name} 0.0, ")
+    lines = found.stdout.splitlines()
+    key = dataset.split("train").key(7)
+    assert lines[:2] == [str(pictures / source), f"       0  {key} {name} {source}"]
+    for line in lines[2:]:
+        distance, key, *_, path = line.split()
+        assert sum(map(str.isdigit, distance.lstrip("0."))) == 3, "three digits"
+        assert key.startswith("train-")
+        assert path in dataset.split("train").sources
     with Image.open(tmp_path / "alike.png") as panel:
         assert panel.width <= 600
     far = [*words[:2], "--shards", f"file://{dataset.folder}", "--cache", tmp_path / "cache", *words[4:]]
@@ -85,7 +92,9 @@ def test_without_labels_the_table_has_no_precision(
 
 @pytest.mark.parametrize("pixels", [390, 780, 1280])
 def test_rows_of_similar_images_keep_to_the_width(pixels: int) -> None:
-    picture = Picture(pixels=np.zeros((64, 64, 3), np.uint8), caption="a caption that is far too long for a tile")
+    picture = Picture(
+        pixels=np.zeros((64, 64, 3), np.uint8), caption="a caption that is far too long for a tile", source=""
+    )
     similar = SimilarImages(query=picture, nearest=[picture] * 6, distances=[0.0] * 6)
     panel = draw_similar([similar] * 2, Style(pixels=pixels))
     assert pixels / 2 < panel.width <= pixels

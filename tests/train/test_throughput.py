@@ -73,9 +73,10 @@ def test_on_a_terminal_a_bar_shows_the_epoch_so_far(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    Progress(4).line(STEP)
+    Progress(4, 3).line(STEP)
     assert capsys.readouterr().err == (
-        "\r\x1b[K[#####---------------] epoch 2: step 1/4, loss 2.000, 50 images/s, data wait 1.0%"
+        "\r\x1b[K[#####---------------] epoch 2: step 1/4, loss 2.000, 50 images/s, data wait 1.0%, "
+        "0 s left of at most 3 epochs"
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,22 @@ from .nearest import Nearest, nearest_vectors
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """pixels: uint8 (S, S, 3), RGB."""
+    """pixels: uint8 (S, S, 3), RGB. caption: the class's name, else the source. key: in the dataset, else empty.
+
+    source: path of the file that it was made from.
+    """
 
     pixels: npt.NDArray[np.uint8]
     caption: str
+    source: str
+    key: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(dict.fromkeys(filter(None, (self.key, self.caption, self.source))))
+
+    def asdict(self) -> dict[str, str]:
+        """Return what is known of it but the pixels."""
+        return {"key": self.key, "caption": self.caption, "source": self.source}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,8 +53,17 @@ class SimilarImages:
     distances: list[float]
 
     def __str__(self) -> str:
+        """A line for the query, and one for each image with its distance in three digits."""
         pairs = zip(self.nearest, self.distances, strict=True)
-        return f"{self.query.caption}: {', '.join(f'{picture.caption} {distance:.1f}' for picture, distance in pairs)}"
+        return "\n".join(
+            [str(self.query), *(f"  {_three_digits(distance):>6}  {picture}" for picture, distance in pairs)]
+        )
+
+    def asdict(self) -> dict[str, Any]:
+        """Return all but the pixels as plain values."""
+        pairs = zip(self.nearest, self.distances, strict=True)
+        nearest = [{**picture.asdict(), "distance": distance} for picture, distance in pairs]
+        return {"query": self.query.asdict(), "nearest": nearest}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +117,8 @@ class Gallery:
             Picture(
                 pixels=decode_sample(split.read(sample)),
                 caption=classes[label].name if label >= 0 else split.sources[sample],
+                source=split.sources[sample],
+                key=split.key(sample),
             )
             for sample, label in zip(samples, labels, strict=True)
         ]
@@ -106,9 +130,16 @@ class Gallery:
 
     def read_queries(self, paths: Sequence[Path]) -> Queries:
         """Return picture files as queries; they are rescaled as the network's training images were."""
-        pictures = [Picture(pixels=read_picture(path, self.trained.rescaling), caption=str(path)) for path in paths]
+        pictures = [
+            Picture(pixels=read_picture(path, self.trained.rescaling), caption=str(path), source=str(path))
+            for path in paths
+        ]
         views = torch.cat([cut_views(self.trained, picture.pixels, 1) for picture in pictures])
         return Queries(vectors=compute_vectors(self.trained, views, self.space).numpy(), pictures=pictures)
+
+
+def _three_digits(distance: float) -> str:
+    return f"{distance:#.3g}".rstrip(".") if 1e-4 <= distance < 999.5 else f"{distance:.0f}"
 
 
 def one_of_each_class(labels: npt.NDArray[np.int64], count: int) -> list[int]:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ...shards import Dataset, FreelightError
+from ...shards.base import counted
 from ..checkpoint import Checkpoint
 from ..environment import describe_environment, read_environment
 from ..evaluation.passes import predict_split, split_labels
@@ -96,8 +97,8 @@ def _run_section(run: Run, dataset: Dataset | None) -> str:
         ("network", f"{recipe.network.architecture}, {parameters:,} parameters, columns: {recipe.network.columns}"),
         (
             "data",
-            f"{len(trained.class_ids)} classes, images of {trained.image_size} pixels, {trained.statistics.images:,} "
-            f"for training; fingerprint {trained.fingerprint[:12]}",
+            f"{counted(len(trained.class_ids), 'class', 'classes')}, images of {trained.image_size} pixels, "
+            f"{trained.statistics.images:,} for training; fingerprint {trained.fingerprint[:12]}",
         ),
     ]
     if dataset is not None:
@@ -114,7 +115,7 @@ def _run_section(run: Run, dataset: Dataset | None) -> str:
 
 
 def _started(start: dict[str, Any]) -> str:
-    return "command" if start["step"] == 0 else f"from step {start['step']} on, to {start['epochs']} epochs"
+    return "command" if start["step"] == 0 else f"from step {start['step']} on, to {counted(start['epochs'], 'epoch')}"
 
 
 def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) -> list[str]:
@@ -242,6 +243,6 @@ def _speed_section(steps: Sequence[StepMetrics]) -> str:
         rows.append((name, *(form.format(value) for value in (median(values), min(values), max(values)))))
     return section(
         "Speed and the wait for data",
-        paragraph(f"From {len(steps)} measurements. The paper's two GTX 580 reached about 240 images/s."),
+        paragraph(f"From {counted(len(steps), 'measurement')}. The paper's two GTX 580 reached about 240 images/s."),
         table(rows, numbers=3),
     )

@@ -42,7 +42,7 @@ def test_known_names_in_any_case_are_splits_and_the_summary_says_so(
     lines = output.splitlines()
     for split, name in (("train", train), ("val", val), ("test", test)):
         images = 1 if split == "test" else 2
-        assert any(line.startswith(f"{split}: {images} images of 2 classes") for line in lines)
+        assert any(line.startswith(f"{split}: {images} image") for line in lines)
         assert (f"{name}/ is read as the split {split}" in lines) == (name != split)
 
 

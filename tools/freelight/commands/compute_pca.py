@@ -11,7 +11,15 @@ from pathlib import Path
 import click
 
 from freelight.shards import Dataset, RGBMoments, write_statistics
-from freelight.shards.base import CountOrAuto, progress, reports_errors, say, with_cache, with_workers
+from freelight.shards.base import (
+    CountOrAuto,
+    progress,
+    reports_errors,
+    say_result,
+    with_cache,
+    with_output,
+    with_workers,
+)
 from freelight.shards.statistics import comparison_table, constants_snippet
 
 
@@ -27,6 +35,7 @@ def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
 @with_workers
 @click.option("--cluster", help="Run on the workers of this Dask scheduler: tcp://host:8786.")
 @with_cache
+@with_output
 @reports_errors
 def command(
     shards: Path,
@@ -39,7 +48,7 @@ def command(
 ) -> None:
     dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
     statistics = write_statistics(dataset, split, out=out, workers=workers, cluster=cluster, watch=watch)
-    say(comparison_table(statistics))
-    say(f"\n{constants_snippet(statistics)}")
+    lines = [comparison_table(statistics), f"\n{constants_snippet(statistics)}"]
     if statistics.mean_image is None:
-        say("\nno mean image: the images are not squares of one size")
+        lines.append("\nno mean image: the images are not squares of one size")
+    say_result(lines, statistics.asdict())

@@ -4,14 +4,13 @@ Several --checkpoint or --from also give the errors of their average. For a spli
 file with --submission. --predictions saves the probabilities, so that a later average needs no second pass.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from freelight.shards import FreelightError
-from freelight.shards.base import OutputFile, reports_errors, say, with_cache
+from freelight.shards.base import OutputFile, counted, reports_errors, say, say_result, with_cache, with_output
 from freelight.train.evaluation import (
     EvaluationConfig,
     average_networks,
@@ -56,7 +55,6 @@ FILE = click.Path(path_type=Path)
     help="Search the weights on the same labels that they are measured on: optimistic.",
 )
 @click.option("--per-class", is_flag=True, help="Also print the error of each class and the most frequent confusions.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 @click.option("--predictions", type=OutputFile(".npz"), help="The .npz file for all networks' probabilities.")
 @click.option("--submission", type=OutputFile(), help="File for the challenge: five labels per line.")
 @click.option("--devkit", type=FILE, help="The challenge's devkit archive, which numbers the classes for --submission.")
@@ -69,6 +67,7 @@ FILE = click.Path(path_type=Path)
     type=click.Choice(["nccl", "gloo"]),
     help="Communication between processes. [default: nccl on GPUs, gloo on the CPU]",
 )
+@with_output
 @reports_errors
 def command(
     checkpoints: tuple[Path, ...],
@@ -77,7 +76,6 @@ def command(
     weights: str | None,
     search_weights: bool,
     per_class: bool,
-    as_json: bool,
     predictions: Path | None,
     submission: Path | None,
     devkit: Path | None,
@@ -101,7 +99,7 @@ def command(
         names, passes = joined.names.tolist(), rank_predictions(joined)
         ensemble = average_networks(joined, chosen, search=search_weights)
     summary = summarize(config, dataset, names, passes, ensemble, per_class=per_class)
-    say(json.dumps(summary.asdict(), indent=1) if as_json else "\n".join(summary.lines()))
+    say_result(summary.lines(), summary.asdict())
     if submission and numbers is not None and ensemble is not None:
         write_submission(submission, ensemble.probabilities, split, numbers)
-        say(f"{submission}: {len(split)} lines of five class numbers of the development kit", err=as_json)
+        say(f"{submission}: {counted(len(split), 'line')} of five class numbers of the development kit")

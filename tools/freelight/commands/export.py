@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from freelight.shards.base import OutputFile, reports_errors, say
+from freelight.shards.base import OutputFile, counted, reports_errors, say_result, with_output
 from freelight.train import Checkpoint
 from freelight.train.exporting import SUFFIXES, export_network
 
@@ -27,14 +27,19 @@ from freelight.train.exporting import SUFFIXES, export_network
     help="Checkpoint of the network, such as RUN/best.pt.",
 )
 @click.option("--out", type=OutputFile(*SUFFIXES), required=True, help="The file to write.")
+@with_output
 @reports_errors
 def command(checkpoint: Path, out: Path) -> None:
     trained = Checkpoint.load(checkpoint)
     written = export_network(trained, out)
     names = " and ".join(map(str, written.files))
-    classes = len(trained.class_ids)
-    say(f"{names}: {written.parameters:,} parameters, {classes} classes, recipe {trained.recipe.name}")
+    classes, recipe = len(trained.class_ids), trained.recipe.name
+    lines = [f"{names}: {written.parameters:,} parameters, {counted(classes, 'class', 'classes')}, recipe {recipe}"]
     if written.difference is not None:
-        say(f"onnxruntime's logits differ from the network's by at most {written.difference:.1e} of the largest")
+        lines.append(
+            f"onnxruntime's logits differ from the network's by at most {written.difference:.1e} of the largest"
+        )
     elif out.suffix == ".onnx":
-        say("not compared with the network, because there is no onnxruntime: pip install 'freelight[export]'")
+        lines.append("not compared with the network, because there is no onnxruntime: pip install 'freelight[export]'")
+    content = {"files": list(map(str, written.files)), "parameters": written.parameters, "classes": classes}
+    say_result(lines, {**content, "recipe": recipe, "largest_difference": written.difference})

@@ -11,7 +11,7 @@ import click
 
 from freelight.pipeline.pictures import save_png
 from freelight.shards import Dataset, FreelightError
-from freelight.shards.base import OutputFile, reports_errors, say, watch_counts, with_cache
+from freelight.shards.base import OutputFile, reports_errors, say_result, watch_counts, with_cache, with_output
 from freelight.train import Checkpoint
 from freelight.train.inspection import CodeConfig, Gallery, Style, compare_codes, draw_similar
 
@@ -46,6 +46,7 @@ FILE = click.Path(path_type=Path)
     type=click.IntRange(min=0),
     help="Seed of the auto-encoders that make the codes.",
 )
+@with_output
 @reports_errors
 def command(
     images: tuple[Path, ...],
@@ -75,11 +76,11 @@ def command(
     found = gallery.find_similar(
         gallery.read_queries(images) if images else open_gallery(queries).examples(rows), nearest
     )
-    for similar in found:
-        say(str(similar))
     if panel is not None:
         save_png(draw_similar(found, style), panel)
+    compared: list[str] = []
     if codes:
         in_pixels = open_gallery(split, space="pixels"), open_gallery(queries, space="pixels")
-        for line in compare_codes(gallery, open_gallery(queries), in_pixels, codes):
-            say(line)
+        compared = list(compare_codes(gallery, open_gallery(queries), in_pixels, codes))
+    similar = [one.asdict() for one in found]
+    say_result([*map(str, found), *compared], {"similar": similar, "codes": compared})

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from freelight.shards import index_shards, list_tars, summarize_dataset, summarize_tars
-from freelight.shards.base import CountOrAuto, counting_images, reports_errors, say, with_workers
+from freelight.shards import dataset_figures, index_shards, list_tars, summarize_dataset, summarize_tars
+from freelight.shards.base import CountOrAuto, counting_images, reports_errors, say_result, with_output, with_workers
 
 PATH = click.Path(path_type=Path)
 
@@ -60,6 +60,7 @@ PATH = click.Path(path_type=Path)
     help="Maximum number of samples that may be left out: a count, or a share below 1.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be indexed, and write nothing.")
+@with_output
 @reports_errors
 def command(
     splits: tuple[str, ...],
@@ -74,10 +75,9 @@ def command(
 ) -> None:
     source = list_tars(splits, label=label, check=check, class_names=class_names, fields=fields)
     if dry_run:
-        lines = summarize_tars(source)
+        lines = list(summarize_tars(source))
+        say_result(lines, {"splits": {split.name: len(split.tars) for split in source.splits}, "lines": lines})
     else:
         watch = counting_images("images")
-        lines = summarize_dataset(
-            index_shards(source, out, workers=workers, max_rejected=max_rejected, watch=watch), out
-        )
-    say("\n".join(lines))
+        made = index_shards(source, out, workers=workers, max_rejected=max_rejected, watch=watch)
+        say_result(summarize_dataset(made, out), dataset_figures(made, out))

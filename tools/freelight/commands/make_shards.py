@@ -12,13 +12,22 @@ import click
 from freelight.shards import (
     Rescaling,
     ShardSettings,
+    dataset_figures,
     list_images,
     make_shards,
     repair_dataset,
     summarize_dataset,
     summarize_source,
 )
-from freelight.shards.base import CountOrAuto, counting, counting_images, reports_errors, say, with_workers
+from freelight.shards.base import (
+    CountOrAuto,
+    counting,
+    counting_images,
+    reports_errors,
+    say_result,
+    with_output,
+    with_workers,
+)
 
 PATH = click.Path(path_type=Path)
 
@@ -114,6 +123,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--from", "copy", help="Another copy of the dataset for --repair: its folder or URL.")
 @click.option("--dry-run", is_flag=True, help="Print what would be made, and write nothing.")
+@with_output
 @reports_errors
 def command(
     images: Path | None,
@@ -161,11 +171,12 @@ def command(
         made, repaired = repair_dataset(
             out, source=source, settings=settings, copy=copy, watch=counting("files"), **where
         )
-        lines = iter([*repaired, f"{out}: every file is as it was written, fingerprint {made.fingerprint[:12]}"])
+        whole = f"{out}: every file is as it was written, fingerprint {made.fingerprint[:12]}"
+        say_result([*repaired, whole], {"dataset": out, "repaired": list(repaired), "fingerprint": made.fingerprint})
     elif dry_run:
-        lines = summarize_source(source, settings, out)
+        lines = list(summarize_source(source, settings, out))
+        say_result(lines, {"source": str(images), "layout": source.layout, "lines": lines})
     else:
         watches: Any = {"watch": counting_images("images"), "watch_ordered": counting_images("reading in order")}
         made = make_shards(source, out, settings, max_rejected=max_rejected, **where, **watches)
-        lines = summarize_dataset(made, out)
-    say("\n".join(lines))
+        say_result(summarize_dataset(made, out), dataset_figures(made, out))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from freelight.pipeline.pictures import save_png
-from freelight.shards.base import OutputFile, reports_errors, say
+from freelight.shards.base import OutputFile, reports_errors, say, with_quiet
 from freelight.train import Checkpoint
 from freelight.train.evaluation import predict_files
 from freelight.train.inspection import Style, draw_predictions
@@ -32,6 +32,7 @@ FILE = click.Path(path_type=Path)
     "--panel", type=OutputFile(".png"), help="The .png file for a picture of the images and their predictions."
 )
 @click.option("--pixels", default=1280, show_default=True, help="Maximum width of the panel, in pixels.")
+@with_quiet
 @reports_errors
 def command(
     images: tuple[Path, ...], checkpoint: Path, views: str, as_json: bool, panel: Path | None, pixels: int

@@ -12,7 +12,7 @@ import click
 from freelight.pipeline import Lighting, LightingMode, Mix, Schedule, Transform, Views
 from freelight.pipeline.pictures import Preview, draw_preview, draw_transform, load_reference, save_png
 from freelight.shards import Dataset, FreelightError, Statistics
-from freelight.shards.base import OutputFile, reports_errors, say, with_cache
+from freelight.shards.base import OutputFile, reports_errors, say, say_result, with_cache, with_output
 
 
 @click.command(name="preview", help=__doc__)
@@ -39,6 +39,7 @@ from freelight.shards.base import OutputFile, reports_errors, say, with_cache
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the training run whose epochs are shown.")
 @with_cache
+@with_output
 @reports_errors
 def command(
     shards: Path,
@@ -71,7 +72,8 @@ def command(
         mixed = None if mix is None else load_reference(mix, "mix", Mix)
         sheet = draw_transform(dataset, dataset.split(split), shown, statistics, preview, name=transform, mix=mixed)
     save_png(sheet, out)
-    say(f"{out}: {sheet.width} x {sheet.height} pixels")
+    size = {"out": str(out), "width": sheet.width, "height": sheet.height}
+    say_result(f"{out}: {sheet.width} x {sheet.height} pixels", size)
 
 
 def _find(named: str) -> Transform | Views | Schedule:

@@ -9,7 +9,15 @@ from pathlib import Path
 import click
 
 from freelight.shards import Dataset
-from freelight.shards.base import OutputFile, atomic_write, reports_errors, say, watch_counts, with_cache
+from freelight.shards.base import (
+    OutputFile,
+    atomic_write,
+    reports_errors,
+    say_result,
+    watch_counts,
+    with_cache,
+    with_output,
+)
 from freelight.train.inspection import report
 
 FILE = click.Path(path_type=Path)
@@ -23,6 +31,7 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--features", type=FILE, help="Folder for the fc7 features, 16 kB per image. [default: RUN/features/step-NUMBER]"
 )
+@with_output
 @reports_errors
 def command(
     run: Path, shards: str | None, cache: Path | None, cache_bytes: int, out: Path | None, features: Path | None
@@ -32,4 +41,5 @@ def command(
     out = out or run / "report.html"
     with atomic_write(out) as file:
         file.write(page.encode())
-    say(f"report: {out} ({len(page.encode()) / 1e6:.1f} MB)")
+    size = len(page.encode())
+    say_result(f"report: {out} ({size / 1e6:.1f} MB)", {"report": str(out), "bytes": size})

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from freelight.shards import ShardCheck, verify_dataset
-from freelight.shards.base import CountOrAuto, progress, reports_errors, say, with_workers
+from freelight.shards.base import CountOrAuto, counted, progress, reports_errors, say_result, with_output, with_workers
 
 
 def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
@@ -27,10 +27,10 @@ def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
     help="hash: checksums of the files; crc: also of each sample; decode: also decode each image.",
 )
 @with_workers
+@with_output
 @reports_errors
 def command(shards: Path, level: str, workers: CountOrAuto) -> None:
     problems = verify_dataset(shards, level=level, workers=workers, watch=watch)
-    for problem in problems:
-        say(problem)
-    say(f"{shards}: {len(problems)} problems" if problems else f"{shards}: every byte is as it was written")
+    verdict = counted(len(problems), "problem") if problems else "every byte is as it was written"
+    say_result([*problems, f"{shards}: {verdict}"], {"shards": str(shards), "level": level, "problems": problems})
     sys.exit(1 if problems else 0)
