@@ -28,7 +28,7 @@ LEVELS = {
     ),
     "pipeline": (("draws",), ("ops",), (OTHER,), ("pictures",)),
     "train": (("parallel",), ("network",), ("recipes",), (OTHER,), ("evaluation", "exporting"), ("inspection",)),
-    "tools/freelight": (("lazy_group",), ("benchmarks", "demo"), ("claims",), ("commands",), (OTHER,)),
+    "tools/freelight": (("lazy_group",), ("benchmarks", "demo"), ("acceptance", "claims"), ("commands",), (OTHER,)),
 }
 """The folders and files of a package by level, the lowest first. Each may import itself and lower levels.
 

@@ -171,7 +171,7 @@ def test_times_of_a_gpu_are_columns_of_the_table() -> None:
 def test_decode_compares_pixels_with_the_cpus(dataset: Dataset, tmp_path: Path) -> None:
     """On the CPU a decoded window is the crop of the whole image, so nothing is off. `differences` can see it."""
     record = tmp_path / "record.json"
-    words = ("--shards", dataset.folder, "--threads", "1", "--rounds", "1", "--record", record)
+    words = ("--shards", dataset.folder, "--decode-threads", "1", "--rounds", "1", "--record", record)
     result = call(decode.command, *words)
     assert result.exit_code == 0, result.output
     written = json.loads(record.read_text())

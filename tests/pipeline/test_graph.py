@@ -5,7 +5,6 @@ import functools
 import io
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +131,13 @@ TRANSFORMS = {
     for size, kinds in ((SMALL, in_pairs(every_transform())), (FULL, FULL_SIZE))
     for words in kinds
 }
+
+
+ON_GPU = [
+    pytest.param(name, layout, marks=[pytest.mark.slow] if place % 6 and "224" not in name else [])
+    for place, (layout, name) in enumerate(itertools.product(LAYOUTS, TRANSFORMS))
+]
+"""Each transform in each layout. The first hour on a card begins with those of full size and a sixth of the others."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -488,9 +494,7 @@ def test_wrong_transforms_are_named(arguments: dict[str, Any], message: str) -> 
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize(("name", "layout"), ON_GPU)
 def test_the_gpu_gives_the_cpus_batch(name: str, layout: Layout, sized: dict[int, Pictures]) -> None:
     """The decoders differ, by at most one grey level in the mean."""
     ours, theirs = on_both(TRANSFORMS[name], sized, layout)
@@ -498,9 +502,7 @@ def test_the_gpu_gives_the_cpus_batch(name: str, layout: Layout, sized: dict[int
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize(("name", "layout"), ON_GPU)
 def test_of_the_same_decoded_pixels_the_gpu_makes_the_cpus_batch(
     name: str, layout: Layout, sized: dict[int, Pictures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -536,32 +538,3 @@ def on_both(transform: Transform, sized: dict[int, Pictures], layout: Layout) ->
     assert np.array_equal(theirs.samples, ours.samples)
     assert torch.equal(theirs.labels.cpu(), ours.labels)
     return ours, theirs
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("random", "uint8", "0", "off", "plain"),
-        ("random", "float16", "image", "eigenvalue", "plain"),
-        ("random", "float32", "channel", "std", "plain"),
-    ],
-    ids="-".join,
-)
-def test_the_speed_on_the_gpu_is_said(
-    words: Words, dataset: Dataset, statistics: Statistics, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """No assertion; small drawn pictures, batches of 60, without the first ten."""
-    transform = transform_of(words, FULL)
-    loader = Loader(dataset, "train", batch_size=60, transform=transform, statistics=statistics, device="cuda")
-    for epoch in range(210):
-        if epoch == 10:
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-        for batch in loader:
-            assert batch.images.is_cuda
-    torch.cuda.synchronize()
-    rate = 200 * 60 / (time.perf_counter() - start)
-    with capsys.disabled():
-        print(f"\n{'-'.join(words)} on {torch.cuda.get_device_name()}: {rate:.0f} images/s")

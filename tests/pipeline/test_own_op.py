@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from nvidia.dali import fn
 
 from freelight.pipeline import (
@@ -246,7 +245,6 @@ def test_the_gpu_graph_is_defined_without_a_gpu(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("crop", CROPS)
 def test_the_gpu_gives_the_cpus_batch(crop: Crop, dataset: Dataset, statistics: Statistics) -> None:
     """The decoders differ, by at most one grey level in the mean; contrast makes it 1.54 at most."""

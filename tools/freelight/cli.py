@@ -19,6 +19,7 @@ SHORT_HELPS = {
     "report": "Write a report of a run as one HTML page",
     "reproduce": "Run the experiment behind a claim of the paper",
     "benchmark": "Measure Freelight's speed against bare loops and other software",
+    "gpu-acceptance": "Run Freelight on a card for the first time: tests, benchmarks and training, in parts",
     "draw-pictures": "Draw labelled pictures for the demo and the tests",
     "demo": "Run the whole chain on drawn pictures, from shards to report",
 }

@@ -157,7 +157,6 @@ def test_a_dropped_loader_gives_its_memory_back_at_once(dataset: Dataset) -> Non
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_batches_on_a_gpu_stay_as_they_were(dataset: Dataset) -> None:
     """On any current stream, without a copy, and while the stream is behind the host."""
     stream = torch.cuda.Stream()

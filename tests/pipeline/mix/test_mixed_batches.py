@@ -206,7 +206,6 @@ def test_a_gpus_way_to_blend_is_that_of_the_cpu(first: int, alone: list[int]) ->
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_the_gpu_mixes_as_the_cpu_does(layout: Layout, dataset: Dataset) -> None:
     """The decoders differ, by at most one grey level in the mean."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 
 from freelight.pipeline import (
     AutoAugment,
@@ -278,7 +277,6 @@ def test_the_gpu_graph_is_defined_without_a_gpu(policy: Policy, output_devices: 
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 def test_the_gpu_gives_the_cpus_batch(policy: Policy, dataset: Dataset) -> None:
     """Within a grey level; the crops themselves differ by the two decoders."""

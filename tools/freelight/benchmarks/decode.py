@@ -62,7 +62,8 @@ def every_way(device: torch.device, threads: tuple[int, ...], loads: tuple[float
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
 @click.option(
-    "--threads",
+    "--decode-threads",
+    "threads",
     multiple=True,
     type=click.IntRange(min=1),
     help="CPU threads; repeat it for several. [default: 1 and 2, or 1, 4 and all cores of a GPU's host, at most 16]",

@@ -1,6 +1,5 @@
 """Benchmarks on a device: laps timed by CUDA events, the device's idle time, and what a figure depends on."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +8,16 @@ from typing import Any
 import torch
 
 from freelight.benchmarks.timing import Lap, timed
+from freelight.shards.base import decoding_threads
 
 CPU = torch.device("cpu")
-MOST_THREADS = 16
 CPU_ONLY = "compared on the CPU only"
 """Why a peer is absent on a GPU."""
 
 
 def threads_for(device: torch.device) -> int:
     """Return the CPU threads of each contender: two, so that figures of CPUs compare; on a GPU its host's cores."""
-    return 2 if device.type == "cpu" else min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    return 2 if device.type == "cpu" else decoding_threads("auto", 1)
 
 
 def timed_on(

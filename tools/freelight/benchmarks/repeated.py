@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from freelight.shards.dataset import SCHEMA, summarize_sizes
 from freelight.shards.statistics import STATISTICS
 
 
-def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> Dataset:
+def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path, *, keep: Sequence[str] = ()) -> Dataset:
     """Make a dataset in `folder` whose `split` has `samples` samples, with links to the shards of `dataset`.
 
-    Rows are in the order of the shards, as in a table that make_shards wrote.
+    Rows are in the order of the shards, as in a table that make_shards wrote. keep: other splits to link as they are.
     """
     if samples < 1:
         raise FreelightError(f"samples (={samples}) must be at least 1")
@@ -31,13 +32,15 @@ def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path) -> 
     shards = tuple(
         dataclasses.replace(shard, samples=count) for shard, count in zip(given.info.shards, counts, strict=False)
     )
-    for shard in shards:
-        (folder / shard.name).symlink_to((dataset.folder / shard.name).absolute())
+    kept = {name: dataset.manifest.splits[name] for name in keep}
+    linked = [name for other in kept.values() for name in (*other.files, *(shard.name for shard in other.shards))]
+    for name in (*(shard.name for shard in shards), *linked):
+        (folder / name).symlink_to((dataset.folder / name).absolute())
     sizes = summarize_sizes(given.samples)
     info = dataclasses.replace(
         given.info, samples=samples, kinds={"repeated": samples}, shards=shards, files=files, sizes=sizes
     )
-    dataclasses.replace(dataset.manifest, splits={split: info}, schema=SCHEMA).save(folder)
+    dataclasses.replace(dataset.manifest, splits={split: info, **kept}, schema=SCHEMA).save(folder)
     repeated = Dataset(folder)
     if (dataset.folder / STATISTICS).exists():
         statistics = Statistics.load(dataset.folder)

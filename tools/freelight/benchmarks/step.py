@@ -30,7 +30,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 
 class Step:
     """The network of a recipe with 1,000 classes, in its precision. A call takes a step and returns the number of
-    images.
+    images; `loss` is then the batch's mean, on the device.
 
     compile_: compile the response normalisation. columns: the columns of the network that this process computes.
     channels_last: memory order.
@@ -60,9 +60,11 @@ class Step:
         with self.precision.arithmetic():
             with self.precision.autocast():
                 logits = self.network.forward_masked(self.precision.inputs(images), DropoutMasks(0, self.steps))
-            F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+            loss = F.cross_entropy(logits.float(), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(lambda _: 1e-4)
         self.steps += 1
+        self.loss = loss.detach()
         return len(labels)
 
 

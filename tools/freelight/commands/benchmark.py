@@ -16,7 +16,7 @@ BENCHMARKS = {
     "augment": "Measure augmentations on two threads, and each op on one",
     "train": "Measure a training step of the full network on two threads",
     "step": "Measure a training step by precision, memory order, compilation and batch size",
-    "host": "Measure the processor time of Python and its libraries beside decoding",
+    "host": "Measure the processor time that the host spends beside decoding",
     "free": "Measure training steps with and without loading and augmentation",
     "peers": "Make the virtual environments of the software that benchmarks compare with",
 }

@@ -1,0 +1,1 @@
+"""The parts of `freelight gpu-acceptance`, which runs Freelight on a card for the first time."""

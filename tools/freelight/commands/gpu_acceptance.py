@@ -1,0 +1,49 @@
+"""Run Freelight on a card for the first time: tests, benchmarks and training, in parts.
+
+Run the same command again until all parts are finished. Each part's result is a file in OUT/parts, written when the
+part is finished; delete it to do the part again. docs/gpu.md explains the parts. Exit code 1: a part failed; 3: parts
+are not finished, and none has failed.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from freelight.shards.base import reports_errors, say
+
+UNFINISHED = 3
+
+
+@click.command(name="gpu-acceptance", help=__doc__)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results, datasets and runs.")
+@click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True, help="What to run on.")
+@click.option("--quick", is_flag=True, help="Tiny sizes, to try the command itself; the figures mean nothing.")
+@click.option(
+    "--shards",
+    type=click.Path(path_type=Path, exists=True),
+    help="Dataset directory of squares with statistics, to use in place of drawn pictures.",
+)
+@click.option(
+    "--minutes", default=9.0, show_default=True, type=click.FloatRange(min=0.1), help="Time limit of this call."
+)
+@reports_errors
+def command(out: Path, device: str, quick: bool, shards: Path | None, minutes: float) -> None:
+    ends = time.monotonic() + 60 * minutes - 10  # for ending a process and writing the table
+    from freelight.acceptance.parts import PARTS, run_parts  # load torch, which --help must not
+    from freelight.acceptance.session import Session
+    from freelight.pipeline import resolve_device
+
+    resolve_device(device)
+    results = run_parts(Session(out=out.absolute(), device=device, quick=quick, ends=ends, shards=shards))
+    names = [part.name for part in PARTS]
+    say(f"\n{results.table(names)}")
+    finished = [result for result in map(results.load, names) if result is not None]
+    failed = [result.part for result in finished if not result.passed]
+    say(
+        f"\n{len(finished) - len(failed)} of {len(names)} parts passed, {len(failed)} failed; results: {results.folder}"
+    )
+    if len(finished) < len(names):
+        say("run the same command again for the rest")
+    sys.exit(1 if failed else UNFINISHED if len(finished) < len(names) else 0)
