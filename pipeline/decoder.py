@@ -13,7 +13,7 @@ from torch.utils.dlpack import from_dlpack
 from ..shards import FreelightError, Statistics
 from .choices import Choices
 from .decoded import DecodedStore
-from .graph import Beginning, Layout, beginning_of, define_pipeline, graph_feed
+from .graph import Layout, beginning_of, define_pipeline, graph_feed
 from .ops import Decoding
 from .reading import ReadAhead, SampleReader, Share
 from .resizer import Resizer
@@ -125,8 +125,6 @@ class Decoder:
         if not len(samples):
             return (graph.empty,) * views
         images = graph.run(samples, self._reader)
-        if graph.kept and self._resizer is not None:
-            self._resizer.free(number, graph.kept.popleft()[0])
         return images.view(views, len(samples), *images.shape[1:]).unbind()
 
     def _read_inputs(self, choices: Sequence[Choices], share: Share, later: Share) -> tuple[Share, list[list[Any]]]:
@@ -153,27 +151,26 @@ class _Graph:
         *,
         device: torch.device,
         layout: Layout,
-        beginning: Beginning,
         **settings: Any,
     ) -> None:
         self._device = device
-        kept = self.kept = deque[list[Any]]()
+        fed = deque[list[Any]]()
 
         # No method: in a cycle with this object, the pipeline would be freed much later.
         def next_inputs() -> list[Any]:
-            inputs = reads.next_inputs(number)
-            if beginning == "crops":
-                kept.append(inputs)
-            return inputs
+            fed.append(reads.next_inputs(number))
+            return fed[-1]
 
         self.pipeline: Pipeline = define_pipeline(
             transform,
             source=next_inputs,
             device_id=device.index,
             layout=layout,
-            beginning=beginning,
             **settings,
         )
+        # The inputs of batches that are not returned yet. Freed after the pipeline: were its threads the last to hold
+        # them, they would need the GIL, once an image, and could not get it at the interpreter's end.
+        self._fed = fed
         self._dtype: torch.dtype = getattr(torch, transform.dtype)
         size = transform.crop.size
         shape = (3, size, size) if layout == "NCHW" else (size, size, 3)
@@ -188,6 +185,7 @@ class _Graph:
         else:
             with torch.cuda.device(self._device):
                 output = run(self.pipeline, samples, reader, torch.cuda.current_stream())
+        self._fed.popleft()
         # No copy: DALI's executor reuses a buffer only after its tensor is gone.
         images: torch.Tensor = from_dlpack(output.as_tensor())
         return images.to(self._dtype)  # a copy for bfloat16 only, which DALI does not have

@@ -1,17 +1,19 @@
 """A `Transform` as a DALI graph: the same graph on the CPU and on a GPU, with the device as its only difference."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from nvidia.dali import Pipeline, fn, pipeline_def, types
+from nvidia.dali.backend import TensorCPU, TensorListCPU
 
 from ..shards import FreelightError, Statistics
 from .choices import Choices
 from .ops import Decoding, Feed, GraphContext, Op, View
 from .ops.context import untranslated
 from .ops.normalize import cast
+from .reading import Encoded
 from .transform import Transform, fed_name
 
 Layout = Literal["NCHW", "NHWC"]
@@ -24,17 +26,26 @@ def graph_inputs(transform: Transform) -> list[str]:
     return ["jpeg", *transform.feeds()]
 
 
-def graph_feed(choices: Choices, samples: npt.NDArray[np.int32], jpegs: Sequence[bytes]) -> list[Any]:
+def graph_feed(choices: Choices, samples: npt.NDArray[np.int32], jpegs: Sequence[Encoded]) -> list[TensorListCPU]:
     """Return the graph's inputs for `samples` and their encoded images `jpegs`, in the order of `graph_inputs`.
 
-    choices: of `Transform.choose`. Each argument is one contiguous array; the JPEGs are a list of arrays.
+    choices: of `Transform.choose`. Each input is one of DALI's tensor lists, which shares the memory of what it holds.
     """
-    return [as_arrays(jpegs), *choices.take(samples).values()]
+    return [tensor_list(jpegs), *as_lists(choices.take(samples).values())]
 
 
-def as_arrays(jpegs: Sequence[bytes]) -> list[npt.NDArray[np.uint8]]:
-    """Return encoded images as arrays."""
-    return [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]
+def tensor_list(images: Iterable[Encoded | npt.NDArray[np.uint8]]) -> TensorListCPU:
+    """Return encoded or decoded images, of any sizes, as a tensor list.
+
+    Of a list of arrays DALI makes one in the main thread, in Python.
+    """
+    tensors = [TensorCPU(image) for image in images]
+    return TensorListCPU(tensors, contiguous=False)  # type: ignore[call-overload, no-any-return]  # DALI's stub is old
+
+
+def as_lists(arrays: Iterable[npt.NDArray[Any]]) -> list[TensorListCPU]:
+    """Return contiguous arrays with a row for each image as tensor lists."""
+    return [TensorListCPU(array) for array in arrays]
 
 
 def beginning_of(transform: Transform, device_id: int | None, *, is_stored: bool = False) -> Beginning:
@@ -60,7 +71,7 @@ def define_decoding(
     pipeline = Pipeline(batch_size=batch_size, num_threads=num_threads, device_id=None, prefetch_queue_depth=prefetch)
     with pipeline:
         window = {"start": Feed("int32", 1), "shape": Feed("int32", 1)}
-        fed = _external({"jpeg": Feed("uint8", 1), **window}, source)
+        fed = _external({"jpeg": Feed("uint8", 1), **window}, source, no_copy=True)
         context = GraphContext(
             image_size=None, crop_size=0, statistics=None, device="cpu", axes="HWC", decoding=decoding
         )
@@ -84,12 +95,12 @@ def define_pipeline(
 ) -> Pipeline:
     """Define (not build) the DALI pipeline of `transform`.
 
-    source: called for each batch; returns one list or array for each of `graph_inputs(transform)`, or raises
-    `StopIteration`. image_size: side of the encoded images, pixels; None if they are not squares of one size.
-    device_id: the GPU, or None for the CPU. batch_size: the largest batch. prefetch: batches in flight. beginning: the
-    first input, and the inputs that follow are those of `inputs_after`; crops are uint8 (n, size, size, 3), in memory
-    that must not change until the batch is returned. decoding: of JPEGs. DALI checks devices and arguments during this
-    call.
+    source: called for each batch; returns a tensor list, a list or an array for each of `graph_inputs(transform)`, or
+    raises `StopIteration`. On the CPU their memory is not copied, and must not change until the batch is returned.
+    image_size: side of the encoded images, pixels; None if they are not squares of one size. device_id: the GPU, or
+    None for the CPU. batch_size: the largest batch. prefetch: batches in flight. beginning: the first input, and the
+    inputs that follow are those of `inputs_after`; crops are uint8 (n, size, size, 3). decoding: of JPEGs. DALI checks
+    devices and arguments during this call.
     """
     if layout not in get_args(Layout):
         raise FreelightError(f"`layout` {layout!r} is not one of {', '.join(get_args(Layout))}")
@@ -137,7 +148,9 @@ def _cut(
     """Return a node for each argument, and the views: cut, if ops change their pixels."""
     all_feeds = transform.feeds()
     feeds = {name: all_feeds[name] for name in inputs_after(beginning, transform)}
-    fed = _external({beginning: Feed("uint8", 1 if beginning == "jpegs" else 3), **feeds}, source, beginning == "crops")
+    first_feed = Feed("uint8", 1 if beginning == "jpegs" else 3)
+    # A GPU's operators may read their inputs after the batch is returned.
+    fed = _external({beginning: first_feed, **feeds}, source, no_copy=context.device == "cpu")
     first = fed[beginning]
     if beginning == "jpegs":
         views = transform.crop.nodes(first, fed, context)
@@ -149,7 +162,7 @@ def _cut(
     return fed, views
 
 
-def _external(feeds: dict[str, Feed], source: Callable[[], Sequence[Any]], no_copy: bool = False) -> dict[str, Any]:
+def _external(feeds: dict[str, Feed], source: Callable[[], Sequence[Any]], *, no_copy: bool) -> dict[str, Any]:
     """Return a node for each of `feeds`."""
     nodes = fn.external_source(
         source,

@@ -13,10 +13,13 @@ import numpy.typing as npt
 from ..shards import FreelightError, Split
 from ..shards.base import UnavailableError, whole_number
 from .draws import Order
+from .memory import Memory
 
 OnError = Literal["raise", "skip"]
 Share = npt.NDArray[np.int32]
 """Occurrences of samples, as `repeats.py` numbers them; without repeats, samples."""
+Encoded = bytes | memoryview
+"""An encoded image. Memory that a view shares is used again when nothing refers to it."""
 
 
 def reader_thread() -> ThreadPoolExecutor:
@@ -58,6 +61,7 @@ class SampleReader:
         self.on_error = on_error
         self.max_skipped = whole_number("max_skipped", max_skipped)
         self.bytes_read = 0
+        self._memory = Memory()
         self.skipped: dict[int, str] = {}
 
     def samples_of(self, share: Share) -> list[int]:
@@ -70,25 +74,32 @@ class SampleReader:
         with suppress(FreelightError):
             self.split.prefetch(share % len(self.split))
 
-    def read(self, share: Share) -> tuple[Share, list[bytes]]:
+    def read(self, share: Share) -> tuple[Share, list[Encoded]]:
         """Return the undamaged occurrences of `share`, and their JPEGs. Each sample is read once."""
         samples = self.samples_of(share)
-        jpegs = {}
-        for sample in dict.fromkeys(samples):
-            if sample in self.skipped:
-                continue
-            try:
-                jpegs[sample] = self.split.read(sample)
-            except UnavailableError:
-                raise
-            except FreelightError as error:
-                self.skip(sample, error)
-            except OSError as error:
-                where = self.split.describe(sample)
-                self.skip(sample, FreelightError(f"{where} cannot be read ({error.strerror}); check the storage"))
+        wanted = [sample for sample in dict.fromkeys(samples) if sample not in self.skipped]
+        found = self.split.read_all(np.array(wanted), self._memory.take) if wanted else []
+        jpegs: dict[int, Encoded] = {}
+        for sample, jpeg in zip(wanted, found, strict=True):
+            checked = self._read_again(sample) if jpeg is None else jpeg
+            if checked is not None:
+                jpegs[sample] = checked
         self.bytes_read += sum(map(len, jpegs.values()))
         kept = np.array([sample in jpegs for sample in samples], bool)
         return share[kept], [jpegs[sample] for sample in samples if sample in jpegs]
+
+    def _read_again(self, sample: int) -> bytes | None:
+        """Return the JPEG of a sample in which something is wrong, or None if it is skipped from now on."""
+        try:
+            return self.split.read(sample)
+        except UnavailableError:
+            raise
+        except FreelightError as error:
+            self.skip(sample, error)
+        except OSError as error:
+            where = self.split.describe(sample)
+            self.skip(sample, FreelightError(f"{where} cannot be read ({error.strerror}); check the storage"))
+        return None
 
     def skip(self, sample: int, error: FreelightError) -> None:
         """Skip a damaged sample from now on; raise `error` if `on_error` is `raise` or `max_skipped` is exceeded."""

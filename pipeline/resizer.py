@@ -5,19 +5,20 @@ batch, and a pool of threads makes the crops of this one (torch's kernel release
 an image with several views the smallest window that holds theirs is decoded, once.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from .choices import Choices
 from .decoded import DamagedPixelsError, DecodedStore
 from .decoded.windows import StoredWindows
-from .graph import as_arrays, beginning_of, inputs_after
+from .graph import as_lists, beginning_of, inputs_after, tensor_list
+from .memory import Memory
 from .ops import Arrays, Crop, Decoding
 from .ops.resizing import filter_of, resize_into
 from .reading import SampleReader, Share
@@ -47,7 +48,7 @@ class Resizer:
 
     parts: the transform of each graph, with its number of views. `beginning_of` says what each graph gets. reader:
     reads the JPEGs. share_size: maximum number of images per batch. device_id: the GPU of the graphs, or None. store:
-    of decoded pixels. decoding: of JPEGs. The memory of a batch of crops is used again after `free`.
+    of decoded pixels. decoding: of JPEGs.
     """
 
     def __init__(
@@ -66,9 +67,8 @@ class Resizer:
         self._parts = parts
         self._beginnings = [beginning_of(part, device_id, is_stored=store is not None) for part, _ in parts]
         self._reader = reader
-        self._share_size = share_size
         self._num_threads = num_threads
-        self._free: list[list[npt.NDArray[np.uint8]]] = [[] for _ in parts]
+        self._memory = [Memory() for _ in parts]
         settings: dict[str, Any] = {"share_size": share_size, "num_threads": num_threads}
         uses = [beginning != "jpegs" for beginning in self._beginnings]
         self._windows: WindowSource = (
@@ -86,10 +86,6 @@ class Resizer:
         """
         self._windows.start(thread, shares, choices)
         return self._next
-
-    def free(self, part: int, crops: npt.NDArray[np.uint8]) -> None:
-        """Allow the memory of a batch of a part to be used again."""
-        self._free[part].append(np.asarray(crops.base))
 
     def end_epoch(self) -> None:
         """Make ready for the next epoch."""
@@ -110,20 +106,22 @@ class Resizer:
         cuts: list[list[_Cut]] = []
         for part, ((transform, views), own) in enumerate(zip(self._parts, batch.taken, strict=True)):
             beginning = self._beginnings[part]
-            after = [own[name] for name in inputs_after(beginning, transform)]
+            after = as_lists(own[name] for name in inputs_after(beginning, transform))
             if beginning == "jpegs":
-                inputs.append([as_arrays(batch.jpegs) * views, *after])
+                inputs.append([tensor_list([*batch.jpegs] * views), *after])
                 continue
             sizes = np.tile(sizes_of(self._reader, batch.samples), (views, 1))
             start, shape = transform.crop.needed(own, sizes)
             outs: Any
             if beginning == "crops":
-                outs = self._crops(part, transform.crop.size, views, len(batch.samples))
+                size = views * len(batch.samples), transform.crop.size, transform.crop.size, 3
+                outs = np.frombuffer(self._memory[part].take(math.prod(size)), np.uint8).reshape(size)
                 resizes = _resizes(transform.crop, own)
+                inputs.append([*as_lists([outs]), *after])
             else:
                 outs = [np.empty((*side, 3), np.uint8) for side in shape.tolist()]
                 resizes = repeat(None)
-            inputs.append([outs, *after])
+                inputs.append([tensor_list(outs), *after])
             ends = (start + shape).tolist()
             own_cuts = [
                 _Cut(out, top, left, bottom, right, resize)
@@ -145,12 +143,6 @@ class Resizer:
             raise DamagedPixelsError(
                 f"stored pixels are damaged, of {len(damaged)} samples: {self._reader.split.describe(int(damaged[0]))}"
             )
-
-    def _crops(self, part: int, size: int, views: int, images: int) -> npt.NDArray[np.uint8]:
-        """Return memory for the crops of a batch."""
-        free = self._free[part]
-        memory = free.pop() if free else np.empty((views * self._share_size, size, size, 3), np.uint8)
-        return memory[: views * images]
 
 
 def _resizes(crop: Crop, taken: Arrays) -> Iterator[tuple[Sequence[int], Sequence[float], int] | None]:

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .choices import Choices
-from .graph import as_arrays, define_decoding
+from .graph import as_lists, define_decoding, tensor_list
 from .ops import Arrays, Decoding
-from .reading import ReadAhead, SampleReader, Share
+from .reading import Encoded, ReadAhead, SampleReader, Share
 from .running import end_epoch, run
 from .transform import Transform
 from .views import viewed
@@ -33,7 +33,7 @@ class Windows(NamedTuple):
     """
 
     samples: Share
-    jpegs: Sequence[bytes]
+    jpegs: Sequence[Encoded]
     taken: Sequence[Arrays]
     start: Places
     pixels: Sequence[Callable[[], Pixels | None]]
@@ -75,10 +75,11 @@ class JpegWindows:
         self._parts = parts
         self._uses = uses
         self._reader = reader
-        reads = self._reads = ReadAhead(2)
+        reads = ReadAhead(2)
         self._pipeline = define_decoding(
             source=lambda: reads.next_inputs(0), batch_size=share_size, num_threads=num_threads, decoding=decoding
         )
+        self._reads = reads  # freed after the pipeline, as in `decoder.py`
 
     def start(self, thread: ThreadPoolExecutor, shares: list[Share], choices: Sequence[Choices]) -> None:
         """Start to read the JPEGs of `shares` in `thread`."""
@@ -107,7 +108,7 @@ class JpegWindows:
         samples, jpegs = self._reader.read(share)
         taken = take(choices, self._parts, samples, len(self._reader.split))
         start, end = needed(self._parts, self._uses, taken, sizes_of(self._reader, samples))
-        return samples, [[as_arrays(jpegs), start, end - start], [jpegs, taken, start]]
+        return samples, [[tensor_list(jpegs), *as_lists([start, end - start])], [jpegs, taken, start]]
 
 
 def ready(window: Pixels) -> Callable[[], Pixels]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..choices import Choices
-from ..graph import as_arrays, define_decoding
-from ..reading import ReadAhead, SampleReader, Share
+from ..graph import as_lists, define_decoding, tensor_list
+from ..reading import Encoded, ReadAhead, SampleReader, Share
 from ..running import run
 from ..transform import Transform
 from ..windows import AHEAD, Pixels, Places, Windows, needed, ready, sizes_of, take
@@ -92,10 +92,11 @@ class StoredWindows:
         self._batches.append(Windows(share, [], taken, start, pixels))
         return share, []
 
-    def _decode(self, share: Share, jpegs: Sequence[bytes], start: Places, end: Places) -> list[Pixels]:
+    def _decode(self, share: Share, jpegs: Sequence[Encoded], start: Places, end: Places) -> list[Pixels]:
         if not len(share):
             return []
-        self._inputs.append([as_arrays(jpegs), start, end - start])
+        inputs = [tensor_list(jpegs), *as_lists([start, end - start])]  # held until DALI is ready
+        self._inputs.append(inputs)
         return [np.asarray(window) for window in run(self._pipeline, share, self._reader)]
 
     def _keep(self, sample: int, pixels: Pixels) -> Pixels:

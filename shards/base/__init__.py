@@ -21,6 +21,7 @@ from .console import (
     with_quiet,
 )
 from .cores import CountOrAuto, decoding_threads, usable_cores, with_threads, with_workers
+from .crc import crc32
 from .disk import describe_os_error, naming_file
 from .errors import FreelightError, UnavailableError
 from .executor import run_tasks
@@ -83,6 +84,7 @@ __all__ = [
     "counting",
     "counting_images",
     "cpu_model",
+    "crc32",
     "decoding_threads",
     "describe_os_error",
     "duration",

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import io
 import os
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..base import FreelightError, anything, open_descriptor, parse_json
+from ..base import FreelightError, UnavailableError, anything, crc32, open_descriptor, parse_json
 from ..images import decode_picture, read_frame, read_header
 from .cache import ShardCache
 from .fields import Field, read_field
 from .manifest import ShardInfo, SplitInfo, metadata_name, samples_name, sources_name
+from .spans import spans_of
 from .tables import read_keys, read_metadata_table, read_samples, read_sources
 
 OPEN_FILES = 512
@@ -90,6 +91,37 @@ class Split:
             raise FreelightError(f"{self.describe(index)} is {fault}; {remedy}")
         return data
 
+    def read_all(
+        self, indices: npt.NDArray[np.integer], memory: Callable[[int], memoryview]
+    ) -> list[memoryview | None]:
+        """Return the JPEGs of these samples, at least one, in one piece of memory. `read` must try those that are None.
+
+        memory: returns memory of so many bytes. Neighbours in a shard are read at once, with what lies between them.
+        Raises `UnavailableError` if a remote shard cannot be fetched.
+        """
+        rows = self.samples[indices]
+        shards, offsets, firsts, stops, begins, ends = spans_of(rows)
+        checksums, heights, widths = (rows[name].tolist() for name in ("crc32", "height", "width"))
+        piece = memory(ends[-1])
+        found: list[memoryview | None] = []
+        for shard, offset, first, stop in zip(shards, offsets, firsts, stops, strict=True):
+            begin = begins[first]
+            try:
+                stored = begin + os.preadv(self._descriptor(shard), [piece[begin : ends[stop - 1]]], offset)
+            except UnavailableError:
+                raise
+            except (FreelightError, OSError):
+                stored = begin
+            for row in range(first, stop):
+                data = piece[begins[row] : ends[row]]
+                is_right = (
+                    ends[row] <= stored
+                    and crc32(data) == checksums[row]
+                    and self._fault_of_size(data, heights[row], widths[row]) is None
+                )
+                found.append(data if is_right else None)
+        return found
+
     def _read(self, index: int) -> tuple[bytes, str | None]:
         """Return the JPEG bytes of sample `index`, and what is wrong with them, if anything."""
         row = self.samples[index]
@@ -97,15 +129,19 @@ class Split:
         data = os.pread(self._descriptor(int(row["shard"])), length, int(row["offset"]))
         if len(data) != length:
             return data, f"cut short ({len(data)} of {length} bytes)"
-        if zlib.crc32(data) != row["crc32"]:
+        if crc32(data) != row["crc32"]:
             return data, "changed (crc32 differs)"
-        height, width, frame = int(row["height"]), int(row["width"]), read_frame(data)
-        if frame in ((height, width, 3), (height, width, 1)):
-            return data, None
+        return data, self._fault_of_size(data, int(row["height"]), int(row["width"]))
+
+    def _fault_of_size(self, data: bytes | memoryview, height: int, width: int) -> str | None:
+        """Return what is wrong with the bytes of a picture that must have this size, pixels, or None."""
+        frame = read_frame(data)
+        if frame == (height, width, 3) or frame == (height, width, 1):
+            return None
         if self.info.indexed:
-            return data, _fault_of_header(data, height, width)
+            return _fault_of_header(bytes(data), height, width)
         found = "its header is damaged" if frame is None else "it declares {} x {} of {} components".format(*frame)
-        return data, f"no RGB or grey JPEG of {height} x {width} pixels ({found})"
+        return f"no RGB or grey JPEG of {height} x {width} pixels ({found})"
 
     @functools.cached_property
     def metadata_table(self) -> npt.NDArray[np.void] | None:

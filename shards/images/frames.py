@@ -8,7 +8,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _APP1 = 0xDA, 0xE1
 
 
-def read_frame(jpeg: bytes) -> tuple[int, int, int] | None:
+def read_frame(jpeg: bytes | memoryview) -> tuple[int, int, int] | None:
     """Return height, width and number of components; None unless all segments up to the pixels are in order.
 
     Decoders differ in what they make of others: libjpeg looks for the next marker, DALI's ends the pipeline. Nor may

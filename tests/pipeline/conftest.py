@@ -11,7 +11,7 @@ from nvidia.dali import Pipeline
 from PIL import Image
 
 from freelight.pipeline import Transform, define_pipeline
-from freelight.shards import Dataset, Statistics
+from freelight.shards import Dataset, Split, Statistics
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,12 @@ def decoded(dataset: Dataset) -> dict[str, npt.NDArray[np.uint8]]:
         split = dataset.split(name)
         pictures[name] = np.stack([np.asarray(Image.open(io.BytesIO(split.read(i)))) for i in range(len(split))])
     return pictures
+
+
+@pytest.fixture
+def read_singly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read every sample by `Split.read`, as a damaged one, for tests that replace it."""
+    monkeypatch.setattr(Split, "read_all", lambda self, indices, memory: [None] * len(indices))
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def test_every_rank_gets_the_shares_in_order(sizes: list[int]) -> None:
         assert torch.equal(torch.cat(shares), whole)
 
 
+@pytest.mark.usefixtures("read_singly")
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_a_group_sees_the_batches_of_a_single_rank_and_reads_each_sample_once(
     world_size: int, dataset: Dataset, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
@@ -158,6 +159,7 @@ def test_the_check_names_the_rank_whose_batch_has_a_flipped_bit(
         assert f"the ranks do not hold the same batch: rank {bad} holds another;" in said
 
 
+@pytest.mark.usefixtures("read_singly")
 def test_a_group_skips_what_any_of_its_ranks_finds_damaged(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch then has the same undamaged samples on every rank; without any, it is empty."""
     order = draw_epoch(60, seed=0, epoch=0).order.tolist()

@@ -57,6 +57,7 @@ def test_a_shard_cut_short_or_missing_is_an_error(dataset_copy: Dataset) -> None
     assert sum(len(batch.samples) for batch in loader) == 60 - loader.position or loader.position == 60
 
 
+@pytest.mark.usefixtures("read_singly")
 def test_a_picture_that_dali_cannot_decode_does_not_end_the_loader(
     dataset: Dataset, whole: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +83,7 @@ def half(jpeg: bytes) -> bytes:
     return jpeg[: len(jpeg) // 2]
 
 
+@pytest.mark.usefixtures("read_singly")
 @pytest.mark.parametrize("batch_size", [1, 4, 60])
 @pytest.mark.parametrize("prefetch", [0, 3])
 def test_pictures_that_dali_cannot_decode_are_skipped_within_the_budget(
@@ -163,6 +165,7 @@ def test_an_io_error_names_the_sample(dataset: Dataset, monkeypatch: pytest.Monk
 
     loader = make(dataset)
     monkeypatch.setattr("os.pread", fails)
+    monkeypatch.setattr("os.preadv", fails)
     with pytest.raises(
         FreelightError, match=r"train-.*: sample train-\d{8} \(from .*\) cannot be read \(Input/output error\)"
     ):

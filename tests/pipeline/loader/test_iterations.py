@@ -16,6 +16,7 @@ from freelight.pipeline import draw_epoch
 from freelight.shards import Dataset, FreelightError, Split
 
 
+@pytest.mark.usefixtures("read_singly")
 def test_storage_hears_of_each_sample_once_before_it_is_read(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """All except the first batches, which are read immediately."""
     told: list[int] = []
@@ -48,6 +49,7 @@ def main_thread_waits_in(function: str) -> bool:
     return names[0] == "wait" and function in names
 
 
+@pytest.mark.usefixtures("read_singly")
 @pytest.mark.parametrize("read", [0, 10, 35])
 def test_control_c_loses_nothing(read: int, dataset: Dataset, whole: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the first batch, and in a wait inside DALI's callback; the loader can be resumed after it."""
@@ -132,6 +134,7 @@ def test_a_new_iteration_ends_one_that_a_traceback_keeps_alive(dataset: Dataset)
     assert caught.tb is not None
 
 
+@pytest.mark.usefixtures("read_singly")
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_only_a_few_batches_are_read_ahead(prefetch: int, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory holds at most `2 * prefetch + 2` batches, not an epoch."""

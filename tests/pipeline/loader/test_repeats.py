@@ -189,6 +189,7 @@ def test_sub_epochs_of_n_images_have_a_third_of_the_samples_as_deits(dataset: Da
         assert samples == dict.fromkeys(ORDER[20 * epoch : 20 * epoch + 20], 3)
 
 
+@pytest.mark.usefixtures("read_singly")
 def test_each_jpeg_is_read_once_a_batch_and_a_damaged_one_is_left_out_each_time(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def test_a_copy_continues_after_the_last_batch(copied: Any, dataset: Dataset, ex
     assert seen == expected
 
 
+@pytest.mark.usefixtures("read_singly")
 @pytest.mark.parametrize(("prefetch", "batch_size"), [(0, 8), (2, 8), (3, 60), (2, 1)])
 def test_pictures_that_dali_cannot_decode_are_skipped_or_named(
     prefetch: int, batch_size: int, dataset: Dataset, expected: Seen, monkeypatch: pytest.MonkeyPatch
@@ -87,6 +88,7 @@ def test_pictures_that_dali_cannot_decode_are_skipped_or_named(
         Seen(strict)
 
 
+@pytest.mark.usefixtures("read_singly")
 def test_unreadable_samples_are_skipped_and_short_shares_may_be_empty(
     dataset: Dataset, expected: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:

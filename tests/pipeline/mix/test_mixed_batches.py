@@ -130,6 +130,7 @@ def test_a_state_of_another_mix_is_refused_inside_an_epoch(dataset: Dataset) -> 
         loader.load_state_dict({**plain, "position": 7})
 
 
+@pytest.mark.usefixtures("read_singly")
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_neighbour_of_a_damaged_sample_is_not_mixed(
     world_size: int, dataset: Dataset, monkeypatch: pytest.MonkeyPatch

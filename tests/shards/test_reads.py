@@ -1,0 +1,64 @@
+"""Several samples read at once are the same bytes as each read alone, and a fault is that of one sample."""
+
+import os
+import random
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from freelight.shards import Dataset, FreelightError, Split
+from freelight.shards.base import crc32
+
+
+def read_all(split: Split, indices: Iterable[int]) -> list[bytes | None]:
+    found = split.read_all(np.array(list(indices)), lambda size: memoryview(bytearray(b"\xff" * size)))
+    return [None if jpeg is None else bytes(jpeg) for jpeg in found]
+
+
+def test_the_checksum_is_that_of_zlib() -> None:
+    for size in (0, 1, 7, 64, 1000, 65_537):
+        data = random.Random(size).randbytes(size)
+        assert crc32(data) == crc32(memoryview(data)) == zlib.crc32(data)
+
+
+def test_samples_read_at_once_are_those_read_alone(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any order; neighbours in a shard take one read."""
+    split = dataset.split("train")
+    alone = [split.read(index) for index in range(len(split))]
+    reads = []
+    preadv = os.preadv
+    monkeypatch.setattr("os.preadv", lambda *words: (reads.append(words), preadv(*words))[1])
+    assert read_all(split, range(60)) == alone
+    assert len(reads) == len(split.info.shards)
+    shuffled = random.Random(0).sample(range(60), 60)
+    assert read_all(split, shuffled) == [alone[index] for index in shuffled]
+    assert read_all(split, [7]) == [alone[7]]
+    assert read_all(split, [9, 8, 9]) == [alone[9], alone[8], alone[9]]
+
+
+def test_a_damaged_sample_among_others_is_left_to_read(dataset_copy: Dataset) -> None:
+    """Also one of which a part is in memory from another batch."""
+    split = dataset_copy.split("train")
+    alone = [split.read(index) for index in range(60)]
+    rows = split.samples
+    flipped, cut = 3, int(np.flatnonzero(rows["shard"] == 1)[4])
+    first, second = (dataset_copy.folder / split.info.shards[shard].name for shard in (0, 1))
+    with Path(first).open("r+b") as file:
+        file.seek(int(rows["offset"][flipped]) + 1000)
+        file.write(b"!")
+    with Path(second).open("r+b") as file:
+        file.truncate(int(rows["offset"][cut] + rows["length"][cut]) - 1)
+    damaged = {flipped, *np.flatnonzero((rows["shard"] == 1) & (rows["offset"] >= rows["offset"][cut])).tolist()}
+    Path(dataset_copy.folder / split.info.shards[2].name).unlink()
+    split.close()
+    damaged |= set(np.flatnonzero(rows["shard"] == 2).tolist())
+    memory = memoryview(b"".join(alone) + bytes(60 * 4096)).tobytes()
+    again = split.read_all(np.arange(60), lambda size: memoryview(bytearray(memory[:size])))
+    assert [index for index, jpeg in enumerate(again) if jpeg is None] == sorted(damaged)
+    assert all(jpeg == alone[index] for index, jpeg in enumerate(again) if jpeg is not None)
+    for index, words in ((flipped, "crc32 differs"), (cut, "cut short"), (max(damaged), "is missing")):
+        with pytest.raises(FreelightError, match=words):
+            split.read(index)
