@@ -18,7 +18,7 @@ UNFINISHED = 3
 
 @click.command(name="gpu-acceptance", help=__doc__)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results, datasets and runs.")
-@click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True, help="What to run on.")
+@click.option("--device", default="cuda", show_default=True, help="Where to compute: cpu or cuda.")
 @click.option("--quick", is_flag=True, help="Tiny sizes, to try the command itself; the figures mean nothing.")
 @click.option(
     "--shards",
@@ -35,8 +35,8 @@ def command(out: Path, device: str, quick: bool, shards: Path | None, minutes: f
     from freelight.acceptance.session import Session
     from freelight.pipeline import resolve_device
 
-    resolve_device(device)
-    results = run_parts(Session(out=out.absolute(), device=device, quick=quick, ends=ends, shards=shards))
+    kind = resolve_device(device).type
+    results = run_parts(Session(out=out.absolute(), device=kind, quick=quick, ends=ends, shards=shards))
     names = [part.name for part in PARTS]
     say(f"\n{results.table(names)}")
     finished = [result for result in map(results.load, names) if result is not None]
