@@ -115,9 +115,9 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
     help="Compile the response normalisation; takes 8 s at the start.",
 )
 @click.option(
-    "--channels-last",
-    is_flag=True,
-    help="Store images and activations channels-last in memory; measure whether it helps.",
+    "--channels-last/--no-channels-last",
+    default=None,
+    help="Store images and activations channels-last in memory. [default: on the CPU only]",
 )
 @click.option("--show-recipe", metavar="NAME", help="Print what a recipe does and all its settings, and exit.")
 @click.option(
@@ -154,7 +154,7 @@ def main(
     hw_decoder_load: float | None,
     backend: str | None,
     compile_: bool,
-    channels_last: bool,
+    channels_last: bool | None,
     show_recipe: str | None,
     save_recipe: Path | None,
     describes: bool,

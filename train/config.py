@@ -27,7 +27,7 @@ class TrainingConfig:
 
     Computing. num_threads: CPU threads that decode JPEGs, per process; `auto` as of `Loader`. decoding: of JPEGs.
     compile_: compile the response normalisation, where there is a compiler. channels_last: store images and activations
-    channels-last.
+    channels-last; None: on the CPU only.
     """
 
     shards: str
@@ -45,7 +45,7 @@ class TrainingConfig:
     num_threads: CountOrAuto = "auto"
     decoding: Decoding = field(default_factory=Decoding)
     compile_: bool = True
-    channels_last: bool = False
+    channels_last: bool | None = None
     tensorboard: bool = False
     lines: Lines = "stdout"
     command: str = ""

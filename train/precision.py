@@ -23,8 +23,9 @@ class Precision:
 
     @classmethod
     def of(cls, config: TrainingConfig, device: str) -> "Precision":
-        """Return what `config` asks for."""
-        return cls(config.recipe.precision, config.channels_last, device)
+        """Return what `config` asks for; by default channels-last on the CPU, where it was measured to be faster."""
+        channels_last = torch.device(device).type == "cpu" if config.channels_last is None else config.channels_last
+        return cls(config.recipe.precision, channels_last, device)
 
     @property
     def layout(self) -> Layout:

@@ -394,7 +394,7 @@ def test_python_m_runs_the_command_and_help_names_every_option() -> None:
     options = (
         "shards out cache cache-bytes statistics init-from recipe set epochs batch-size width columns replicas "
         "checkpoint-every checkpoint-minutes keep log-every tensorboard seed threads decode hw-decoder-load backend "
-        "compile no-compile channels-last show-recipe save-recipe describe help"
+        "compile no-compile channels-last no-channels-last show-recipe save-recipe describe help"
     )
     assert set(re.findall(r"--[a-z-]+", result.stdout)) == {f"--{name}" for name in options.split()}
 
