@@ -15,7 +15,8 @@ class TrainingConfig:
     """One training run.
 
     Data. shards: dataset directory, or its URL; with a URL, `cache` is a local folder for at most `cache_bytes` of
-    shards. statistics: file that `compute_pca` wrote; None takes the dataset's own.
+    shards. statistics: file that `compute_pca` wrote; None takes the dataset's own. decoded: folder that keeps decoded
+    pixels, of the training split and then of the validation split, `decoded_bytes` in all.
 
     Result. out: folder of the run; one that holds a stopped run is resumed, and `recipe.epochs` may be raised. recipe:
     the settings that decide the result. init_from: checkpoint to copy a new run's layers from, where shapes fit. seed:
@@ -36,6 +37,8 @@ class TrainingConfig:
     cache: Path | None = None
     cache_bytes: int = 10**11
     statistics: Path | None = None
+    decoded: Path | None = None
+    decoded_bytes: int | None = None
     init_from: Path | None = None
     seed: int = 0
     checkpoint_every: int | None = None
@@ -51,7 +54,7 @@ class TrainingConfig:
     command: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("out", "cache", "statistics", "init_from"):
+        for name in ("out", "cache", "statistics", "decoded", "init_from"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
         check_fields(self, *(spec.name for spec in fields(self) if spec.name != "shards"))  # it may be a path

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..pipeline import Loader, Schedule, Transform
+from ..pipeline.decoded import Price, price_decoding
 from ..shards import Dataset, FreelightError, Statistics
 from .checkpoint import Checkpoint, rescaling_of
 from .config import TrainingConfig
@@ -18,8 +19,8 @@ class TrainingState:
     """The state of a run in this process, at its place in the mesh; new, as of step 0, until `resume`.
 
     step: steps done. loader: of training images; its epoch and position are the run's. validates: whether the dataset
-    has a split val. history: see `Checkpoint`. The other attributes are the dataset, its statistics, the network, the
-    optimizer, the learning rates and the precision.
+    has a split val. prices: of decoded pixels, by split. history: see `Checkpoint`. The other attributes are the
+    dataset, its statistics, the network, the optimizer, the learning rates and the precision.
     """
 
     def __init__(self, config: TrainingConfig, mesh: Mesh, device: str) -> None:
@@ -53,6 +54,7 @@ class TrainingState:
         self.rates = LearningRates(recipe)
         self.step = 0
         self.history: list[dict[str, Any]] = []
+        self.prices = self._price_decoding()
         self.loader = self.open("train", recipe.training_transforms())
 
     def open(self, split: str, transform: Transform | Schedule) -> Loader:
@@ -72,7 +74,17 @@ class TrainingState:
             num_threads=self.config.num_threads,
             layout=self.precision.layout,
             decoding=self.config.decoding,
+            decoded=self.config.decoded,
+            decoded_bytes=self.prices[split].limit if split in self.prices else None,
         )
+
+    def _price_decoding(self) -> dict[str, Price]:
+        """Return what the decoded pixels of each split take, if they are kept."""
+        if self.config.decoded is None:
+            return {}
+        splits = ("train", "val") if self.validates else ("train",)
+        prices, _ = price_decoding(self.dataset, splits, self.config.decoded, self.config.decoded_bytes)
+        return {price.split: price for price in prices}
 
     @property
     def epoch(self) -> int:

@@ -56,6 +56,8 @@ class Trainer:
         if self.mesh.rank == 0 and not self.state.finished:
             threads = describe_threads(self.state.loader.num_threads, self.mesh.world_size)
             self._print(f"threads: {threads}")
+            for price in self.state.prices.values():
+                self._print(f"{self.config.decoded}: {price}")
             note_environment(self.config.out, threads=threads)
         try:
             while not self.state.finished:

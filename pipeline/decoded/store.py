@@ -10,11 +10,9 @@ A sample's place follows from the sizes of those before it, so processes share a
 the same sample write the same bytes. A sample's word in the table is written after its pixels are on the disk.
 """
 
-import errno
 import logging
 import os
 import threading
-import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, get_args
@@ -23,17 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...shards import FreelightError, Split
-from ...shards.base import lock_file, naming_file, open_descriptor, whole_number
-from .identity import check_identity, identity_of
+from ...shards.base import crc32, whole_number
+from .files import WORD_BYTES, StoreFiles
 
 DecodedCheck = Literal["first", "always"]
 """When the crc32 of stored pixels is compared: the first time that a loader reads a sample, or every time."""
-WORD = np.dtype("<u8")
 PRESENT = 1 << 32
 DAMAGED = 1
 """The word, in memory only, of a sample whose pixels were found damaged."""
-PATIENCE = 60
-"""How long to wait for another process that makes the same store, seconds."""
 
 
 class DamagedPixelsError(FreelightError):
@@ -43,6 +38,12 @@ class DamagedPixelsError(FreelightError):
 def pixel_ends(split: Split) -> npt.NDArray[np.int64]:
     """Return where each sample's pixels end in a store of all samples, bytes: (n,)."""
     return np.cumsum(3 * split.sizes.prod(axis=1, dtype=np.int64))
+
+
+def fitting(ends: npt.NDArray[np.int64], limit: int | None) -> tuple[int, int]:
+    """Return how many samples, the first of a split, have their pixels within `limit` bytes, and the bytes of these."""
+    count = len(ends) if limit is None else int(np.searchsorted(ends, limit, side="right"))
+    return count, int(ends[count - 1]) if count else 0
 
 
 class DecodedStore:
@@ -64,24 +65,18 @@ class DecodedStore:
         limit: int | None = None,
         checks: DecodedCheck = "first",
     ) -> None:
-        self.folder = Path(folder).absolute()
         if checks not in get_args(DecodedCheck):
             raise FreelightError(f"`decoded_check` {checks!r} is not one of {', '.join(get_args(DecodedCheck))}")
+        if limit is not None:
+            whole_number("decoded_bytes", limit)
         self._always = checks == "always"
         self._sizes = split.sizes
         self._ends = pixel_ends(split)
-        limit = int(self._ends[-1]) if limit is None else whole_number("decoded_bytes", limit)
-        self.kept = int(np.searchsorted(self._ends, limit, side="right"))
-        """The number of samples, the first of the split, whose pixels are kept."""
-        self.bytes = int(self._ends[self.kept - 1]) if self.kept else 0
-        """The size of the pixels of `kept` samples."""
-        self._pixels_path, self._table_path = (
-            self.folder / f"{split.name}.decoded.{suffix}" for suffix in ("pixels", "table")
-        )
-        self._descriptors: list[int] = []
-        self._is_writable = True
-        self._open(split, fingerprint)
-        self._words = np.zeros(len(split), WORD)
+        self.kept, self.bytes = fitting(self._ends, limit)
+        """The number of samples, the first of the split, whose pixels are kept, and the bytes of these."""
+        self._files = StoreFiles(Path(folder).absolute(), split, fingerprint)
+        self._is_writable = self._files.is_writable
+        self._words = np.zeros(len(split), "<u8")
         self._checked = np.zeros(len(split), bool)
         self._lock = threading.Lock()
         self._written: list[tuple[int, int]] = []
@@ -89,7 +84,8 @@ class DecodedStore:
         self._settling: Future[None] | None = None
         self._scratch = threading.local()
         self.refresh()
-        self._check_space()
+        if self._is_writable and len(self) < self.kept:
+            self._files.check_space(self.bytes, self.kept)
 
     def __len__(self) -> int:
         """Return the number of samples whose pixels are there."""
@@ -97,7 +93,7 @@ class DecodedStore:
 
     def refresh(self) -> None:
         """Take note of what other processes have written."""
-        found = np.frombuffer(os.pread(self._table, self._words.nbytes, 0), WORD)
+        found = np.frombuffer(os.pread(self._files.table, self._words.nbytes, 0), "<u8")
         found = np.where(found >> np.uint64(32) == 1, found, np.uint64(0))  # any other word is damaged
         with self._lock:
             own = self._words[: len(found)]
@@ -115,7 +111,7 @@ class DecodedStore:
         """Ask the kernel to fetch the pixels of these samples in the background."""
         for sample in samples[self.has(samples)].tolist():
             first, length = self._span(sample)
-            os.posix_fadvise(self._pixels, first, length, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(self._files.pixels, first, length, os.POSIX_FADV_WILLNEED)
 
     def read(self, sample: int, top: int, bottom: int) -> npt.NDArray[np.uint8] | None:
         """Return the rows `top` to `bottom` of a sample's picture: uint8 (rows, width, 3), until the thread's next
@@ -127,10 +123,10 @@ class DecodedStore:
         start, size = (0, length) if is_checked else (top * width * 3, (bottom - top) * width * 3)
         memory = self._memory(size)[:size]
         try:
-            count = os.preadv(self._pixels, [memory.data], first + start)
+            count = os.preadv(self._files.pixels, [memory.data], first + start)
         except OSError:
             count = 0
-        if count != size or (is_checked and zlib.crc32(memory.data) != int(self._words[sample]) - PRESENT):
+        if count != size or (is_checked and crc32(memory.data) != int(self._words[sample]) - PRESENT):
             self._words[sample] = DAMAGED
             return None
         pixels = memory.reshape(-1, width, 3)
@@ -144,11 +140,11 @@ class DecodedStore:
         if not self._is_writable:
             return
         data = np.ascontiguousarray(pixels).reshape(-1).data
-        crc = zlib.crc32(data)
+        crc = crc32(data)
         first, _ = self._span(sample)
         try:
             while data:
-                count = os.pwrite(self._pixels, data, first)
+                count = os.pwrite(self._files.pixels, data, first)
                 data, first = data[count:], first + count
         except OSError as error:
             self._stop_writing(error)
@@ -164,10 +160,9 @@ class DecodedStore:
         if self._thread is not None:
             self._thread.shutdown()
             self._thread = None
-        if self._descriptors:
+        if self._files.is_open:
             self._settle()
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+            self._files.close()
 
     def __del__(self) -> None:
         if not hasattr(self, "_scratch"):  # it is not made
@@ -176,70 +171,6 @@ class DecodedStore:
             self._thread.shutdown(wait=False)  # this may be its last act, and nothing can be waiting
             self._thread = None
         self.close()
-
-    def _open(self, split: Split, fingerprint: str) -> None:
-        """Open the files; make them if the folder has none."""
-        path = self.folder / f"{split.name}.decoded.json"
-        identity = identity_of(split, fingerprint)
-        if not check_identity(path, identity):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = self._wait_for_lock(split.name)
-            try:
-                if not check_identity(path, identity):
-                    self._make(len(split))
-                    identity.save(path)
-            finally:
-                os.close(lock)
-        for file in (self._pixels_path, self._table_path):
-            os.close(self._open_regular(file))
-            try:
-                self._descriptors.append(os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                    raise
-                self._descriptors.append(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
-                self._is_writable = False
-        self._pixels, self._table = self._descriptors
-        if os.fstat(self._table).st_size != len(split) * WORD.itemsize:
-            raise FreelightError(
-                f"{self._table_path} must have {len(split) * WORD.itemsize} bytes; delete the files "
-                f"{split.name}.decoded.* there, to decode again"
-            )
-
-    def _make(self, samples: int) -> None:
-        """Make the files of a store without pixels. The table gets its blocks now: a full disk cannot refuse it."""
-        for path, content in ((self._pixels_path, b""), (self._table_path, bytes(samples * WORD.itemsize))):
-            path.unlink(missing_ok=True)  # of a process that was killed while it made them
-            with naming_file(path), open(path, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-
-    def _wait_for_lock(self, name: str) -> int:
-        path = self.folder / f"{name}.decoded.lock"
-        try:
-            return lock_file(path, patience=PATIENCE)
-        except BlockingIOError:
-            raise FreelightError(f"{path} has been locked for {PATIENCE} s by another process; end it") from None
-
-    def _open_regular(self, path: Path) -> int:
-        remedy = "delete the folder, to decode again"
-        try:
-            return open_descriptor(path, remedy=remedy)
-        except FileNotFoundError:
-            raise FreelightError(f"{path} is missing; {remedy}") from None
-
-    def _check_space(self) -> None:
-        """Raise `FreelightError` if the disk has no space for the pixels that are missing."""
-        if not self._is_writable or len(self) == self.kept:
-            return
-        status = os.fstatvfs(self._pixels)
-        missing = self.bytes - os.fstat(self._pixels).st_blocks * 512
-        if (free := status.f_bavail * status.f_frsize) < missing:
-            raise FreelightError(
-                f"{self.folder}: the pixels of {self.kept:,} images take {self.bytes:,} bytes, of which {missing:,} "
-                f"are missing, but the disk has {free:,} bytes free; give a smaller `decoded_bytes`, or free some space"
-            )
 
     def _span(self, sample: int) -> tuple[int, int]:
         """Return where a sample's pixels begin, and their length, bytes."""
@@ -266,9 +197,9 @@ class DecodedStore:
         if not written:
             return
         try:
-            os.fdatasync(self._pixels)
+            os.fdatasync(self._files.pixels)
             for sample, word in written:
-                os.pwrite(self._table, word.to_bytes(WORD.itemsize, "little"), sample * WORD.itemsize)
+                os.pwrite(self._files.table, word.to_bytes(WORD_BYTES, "little"), sample * WORD_BYTES)
         except OSError as error:
             self._words[[sample for sample, _ in written]] = 0  # what the kernel could not write it may have dropped
             self._stop_writing(error)
@@ -280,7 +211,7 @@ class DecodedStore:
         if was_writable:
             logging.getLogger(__name__).warning(
                 "%s cannot be written (%s); it has %d of %d images, the others are decoded in every epoch",
-                self._pixels_path,
+                self._files.pixels_path,
                 error.strerror,
                 len(self),
                 self.kept,

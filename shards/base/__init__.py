@@ -4,6 +4,7 @@ from .arguments import check_fields, instance_of, setting, whole_number
 from .arrays import Array, map_array, parse_array, read_array, read_arrays
 from .at_hand import naming_pictures, noting_pictures
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
+from .byte_counts import ByteCount
 from .console import (
     OutputFile,
     RecordsArguments,
@@ -64,6 +65,7 @@ __all__ = [
     "MAX_JSON",
     "TEMPORARY_SUFFIX",
     "Array",
+    "ByteCount",
     "Check",
     "CountOrAuto",
     "FreelightError",

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from .byte_counts import ByteCount
 from .disk import describe_os_error
 from .errors import FreelightError
 from .processes import exits_on_sigterm
@@ -156,7 +157,13 @@ def name_options(message: str, parameters: Iterable[click.Parameter]) -> str:
 def with_cache(command: Callable[P, R]) -> Callable[P, R]:
     """Decorate a command whose --shards may be a URL: `cache`, the local folder for shards, and `cache_bytes`."""
     for option in (
-        click.option("--cache-bytes", default=10**11, show_default=True, help="Maximum size of the cache, in bytes."),
+        click.option(
+            "--cache-bytes",
+            type=ByteCount(),
+            default="100GB",
+            show_default=True,
+            help="Maximum size of the cache, in bytes or with a unit.",
+        ),
         click.option(
             "--cache", type=click.Path(path_type=Path), help="Local folder for the shards of a dataset behind a URL."
         ),

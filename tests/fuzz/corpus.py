@@ -113,6 +113,7 @@ class Corpus:
         assert (summing / ".statistics.npz.partial").exists(), "no sums were saved before the damaged shard"
         self.run("freelight make-shards --images tree --out whole --geometry original --metadata")
         self.run("freelight compute-pca --shards whole")
+        self.run("freelight decode --shards dataset --decoded decoded --threads 1")
 
     def _run(self) -> None:
         """Make a run that stopped inside its first epoch, and what evaluation and inspection write."""

@@ -88,6 +88,8 @@ COMMANDS = {
     ),
     "resume": Command(f"{TRAIN} --shards dataset --out run", ("run",)),
     "train": Command(f"{TRAIN} --shards dataset --out ../out/run"),
+    "decode ahead": Command("freelight decode --shards dataset --decoded decoded --threads 1", ("decoded",)),
+    "train decoded": Command(f"{TRAIN} --shards dataset --decoded decoded --out ../out/run", ("decoded",)),
     "init": Command(f"{TRAIN} --shards dataset --out ../out/run --init-from run/last.pt"),
     "again": Command(
         f"freelight make-shards --images images --out dataset {SIZE} --class-names images/class-names.tsv",
@@ -192,6 +194,14 @@ KINDS = {
         2,
     ),
     "statistics of whole images": Kind({"whole/statistics.npz": ("npz", "npz", "zip entry", "bytes")}, ("whole pca",)),
+    "decoded pixels": Kind(
+        {
+            "decoded/train.decoded.json": ("json", "json", "bytes"),
+            "decoded/train.decoded.table": ("bytes",),
+            "decoded/val.decoded.pixels": ("bytes",),
+        },
+        ("decode ahead", "train decoded"),
+    ),
     "sources list": Kind(
         {f"dataset/{split}.sources.txt": ("words", "words", "bytes") for split in ("train", "val")},
         ("verify", "evaluate", "full report", "find", "preview", "submission"),

@@ -10,6 +10,7 @@ SHORT_HELPS = {
     "index-shards": "Make a dataset of existing WebDataset tars without copying them",
     "compute-pca": "Compute a dataset's mean image and RGB eigenbasis",
     "verify-shards": "Check every file of a dataset and name each damaged sample",
+    "decode": "Decode a dataset's images ahead of training",
     "preview": "Draw a page of a dataset's images as training sees them",
     "train": "Train AlexNet on a dataset, or resume a stopped run",
     "evaluate": "Measure the errors of trained networks on a split",

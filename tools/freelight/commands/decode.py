@@ -1,0 +1,67 @@
+"""Decode a dataset's images ahead of training.
+
+Fills the folder of `train --decoded` or Loader(decoded=...), and says first what that takes. Run the same command again
+to continue after a stop.
+"""
+
+from pathlib import Path
+
+import click
+
+from freelight.pipeline.decoded import DecodedStore, fill, price_decoding
+from freelight.shards import Dataset
+from freelight.shards.base import (
+    ByteCount,
+    CountOrAuto,
+    decoding_threads,
+    reports_errors,
+    say,
+    watch_counts,
+    with_cache,
+    with_threads,
+)
+
+
+@click.command(name="decode", help=__doc__)
+@click.option("--shards", required=True, help="Dataset directory, or its URL with --cache.")
+@with_cache
+@click.option(
+    "--decoded",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the pixels: 3 bytes per pixel, 197 kB for an image of 256 x 256, 252 GB for ImageNet.",
+)
+@click.option(
+    "--decoded-bytes",
+    type=ByteCount(),
+    help="Maximum size of the pixels, such as 200GB. The first images that fit are kept. [default: no limit]",
+)
+@click.option("--split", "splits", multiple=True, help="Split to decode; repeat it for several. [default: train, val]")
+@with_threads
+@click.option("--dry-run", is_flag=True, help="Print what it takes, and write nothing.")
+@reports_errors
+def command(
+    shards: str,
+    cache: Path | None,
+    cache_bytes: int,
+    decoded: Path,
+    decoded_bytes: int | None,
+    splits: tuple[str, ...],
+    num_threads: CountOrAuto,
+    dry_run: bool,
+) -> None:
+    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
+    names = splits or [name for name in ("train", "val") if name in dataset.manifest.splits]
+    prices, free = price_decoding(dataset, names, decoded, decoded_bytes)
+    say("\n".join([*map(str, prices), f"{decoded}: {free / 1e9:,.1f} GB free"]))
+    if dry_run:
+        return
+    threads = decoding_threads(num_threads, processes=1)
+    for price in prices:
+        split = dataset.split(price.split)
+        store = DecodedStore(decoded, split, fingerprint=dataset.fingerprint, limit=price.limit)
+        counts = fill(store, split, num_threads=threads)
+        for _ in watch_counts(price.split)(counts, store.kept - len(store)):
+            pass
+        say(f"{price.split}: the pixels of {len(store):,} of {len(split):,} images are in {decoded}")
+        store.close()
