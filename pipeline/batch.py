@@ -15,6 +15,7 @@ from .choices import Choices
 from .fields import FieldReader
 from .mix import Mix
 from .reading import Share
+from .transfer import to_device
 from .transform import Transform
 from .views import Views, parts_of
 
@@ -117,10 +118,7 @@ class BatchMaker:
             self._metadata.close()
 
     def _to_device(self, values: npt.NDArray[Any]) -> torch.Tensor:
-        """Return a tensor of `values` on the device; the copy to a GPU does not wait."""
-        tensor = torch.from_numpy(values)
-        # Pinned memory: copying from other memory waits for all work that is queued on the device.
-        return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
+        return to_device(values, self._device)
 
 
 def make_batch(extras: tuple[str, ...], values: Sequence[Any]) -> Any:

@@ -63,6 +63,10 @@ class Choices(Mapping[str, npt.NDArray[Any]]):
         """Return those with these names, of crop, flip and lighting."""
         return Choices({name: table for name, table in self._tables.items() if name in names})
 
+    def without(self, names: Collection[str]) -> "Choices":
+        """Return those without these names, of crop, flip and lighting; and those of ops."""
+        return Choices({name: table for name, table in self._tables.items() if name not in names}, self._ops)
+
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """Return an input's rows of all samples. `take` needs less memory."""
         if name in self._tables:

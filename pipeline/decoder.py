@@ -13,6 +13,7 @@ from torch.utils.dlpack import from_dlpack
 from ..shards import FreelightError, Statistics
 from .choices import Choices
 from .decoded import DecodedStore
+from .finishing import Finishing, ends_in_torch, made_ahead
 from .graph import Layout, beginning_of, define_pipeline, graph_feed
 from .ops import Decoding
 from .reading import ReadAhead, SampleReader, Share
@@ -36,8 +37,9 @@ class Decoder:
     """The DALI pipelines of a transform, and what feeds them; all are reused for every epoch.
 
     reader: reads the samples, and finds the one that DALI could not decode. share_size: maximum number of images per
-    batch on this rank. decoding: of JPEGs. store: of decoded pixels, used in place of JPEGs. After an error or an
-    unfinished epoch the decoder cannot be used again; make a new one.
+    batch on this rank. decoding: of JPEGs. store: of decoded pixels, used in place of JPEGs. is_exchanged: ranks
+    exchange the batches of `decode`, which `finished` then completes. After an error or an unfinished epoch the decoder
+    cannot be used again; make a new one.
     """
 
     def __init__(
@@ -54,9 +56,23 @@ class Decoder:
         layout: Layout,
         decoding: Decoding,
         store: DecodedStore | None = None,
+        is_exchanged: bool = False,
     ) -> None:
         self.transform = transform
-        self._parts = parts_of(transform)
+        self._device = device
+        self._is_exchanged = is_exchanged
+        of_data: dict[str, Any] = {"image_size": image_size, "statistics": statistics}
+        self._finishings = [
+            Finishing(part, layout=layout, device=device, **of_data)
+            if ends_in_torch(part, device, is_exchanged=is_exchanged)
+            else None
+            for part, _ in parts_of(transform)
+        ]
+        self._parts = [
+            (part if finishing is None else finishing.before, views)
+            for (part, views), finishing in zip(parts_of(transform), self._finishings, strict=True)
+        ]
+        self._choices: Sequence[Choices] = ()
         self._reader = reader
         self._prefetch = prefetch
         self._reads = ReadAhead(len(self._parts))
@@ -80,8 +96,7 @@ class Decoder:
                 number,
                 device=device,
                 layout=layout,
-                image_size=image_size,
-                statistics=statistics,
+                **of_data,
                 batch_size=views * share_size,
                 num_threads=num_threads,
                 prefetch=prefetch + 1,
@@ -93,6 +108,11 @@ class Decoder:
 
     def start(self, thread: ThreadPoolExecutor, shares: list[Share], choices: Sequence[Choices]) -> None:
         """Start to read the JPEGs of this rank's share of each step in `thread`. choices: of `choose_parts`."""
+        self._choices = choices
+        choices = [
+            own if finishing is None else own.without(("light",))
+            for own, finishing in zip(choices, self._finishings, strict=True)
+        ]
         if self._resizer is None:
             self._reads.start(thread, partial(self._read_inputs, choices), shares, self._prefetch + 2)
         else:
@@ -100,7 +120,28 @@ class Decoder:
             self._reads.start(self._resizer.thread, next_inputs, shares, max(1, self._prefetch))
 
     def decode(self, steps: list[Share]) -> Iterator[Decoded]:
-        """Yield the images of this rank's share of each step."""
+        """Return an iterator over the images of this rank's share of each step."""
+        if self._is_exchanged or not any(self._finishings):
+            return self._decode(steps)
+        finished = self.finished(self._decode(steps))
+        return made_ahead(finished, self._device) if all(self._finishings) else finished
+
+    def finished(self, batches: Iterator[Decoded]) -> Iterator[Decoded]:
+        """Yield batches with the end of the transform, where their images are uint8 without it."""
+        for batch in batches:
+            yield batch._replace(images=self._finish(batch.images, batch.samples))
+
+    def _finish(self, images: Any, samples: Share) -> Any:
+        views, found = iter(images if isinstance(self.transform, Views) else (images,)), []
+        for finishing, choices, (_, count) in zip(self._finishings, self._choices, self._parts, strict=True):
+            occurrences = viewed(samples, count, len(self._reader.split)).reshape(count, -1)
+            for own, view in zip(occurrences, views, strict=False):
+                found.append(
+                    view if finishing is None else finishing.finish(view, choices.only(finishing.names).take(own))
+                )
+        return tuple(found) if isinstance(self.transform, Views) else found[0]
+
+    def _decode(self, steps: list[Share]) -> Iterator[Decoded]:
         for step in steps:
             samples = self._reads.next_samples()
             views = [view for number in range(len(self._parts)) for view in self._views(number, samples)]

@@ -347,7 +347,7 @@ class Loader(IterableDataset[Any]):
             decoder.start(self._thread, [dealing.share(samples, self.rank) for samples in samples_of], choices)
             batches: Iterator[Any] = decoder.decode(samples_of)
             if self.group is not None:
-                batches = self._exchange(self.group, dealing).whole_batches(batches)
+                batches = decoder.finished(self._exchange(self.group, dealing).whole_batches(batches))
             if self._mixer is not None:
                 batches = self._mixer.mixed_batches(steps, batches, dealing)
             start = time.perf_counter()
@@ -462,6 +462,7 @@ class Loader(IterableDataset[Any]):
             layout=self.layout,
             decoding=self.decoding,
             store=self._store,
+            is_exchanged=self.group is not None,
         )
 
 
