@@ -21,6 +21,7 @@ SHORT_HELPS = {
     "reproduce": "Run the experiment behind a claim of the paper",
     "benchmark": "Measure Freelight's speed against bare loops and other software",
     "gpu-acceptance": "Run Freelight on a card for the first time: tests, benchmarks and training, in parts",
+    "gpu-bundle": "Pack Freelight, its wheels and a dataset for a machine with a card and without a network",
     "draw-pictures": "Draw labelled pictures for the demo and the tests",
     "demo": "Run the whole chain on drawn pictures, from shards to report",
 }
