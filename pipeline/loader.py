@@ -130,7 +130,7 @@ class Loader(IterableDataset[Any]):
         if statistics is not None:
             instance_of(Statistics, "statistics", statistics)
         elif self.schedule.needs_statistics:
-            statistics = Statistics.load(self.dataset.folder)
+            statistics = Statistics.load(self.dataset)
         self.statistics: Final = statistics
         self.seed: Final = whole_number("seed", seed)
         self.order: Final[Order] = order

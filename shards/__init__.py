@@ -13,6 +13,7 @@ from .statistics import Statistics
 from .writing import (
     ShardRecord,
     ShardSettings,
+    append_shards,
     dataset_figures,
     make_shards,
     repair_dataset,
@@ -38,6 +39,7 @@ __all__ = [
     "Split",
     "Statistics",
     "TarSource",
+    "append_shards",
     "compute_statistics",
     "dataset_figures",
     "index_shards",

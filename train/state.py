@@ -23,12 +23,15 @@ class TrainingState:
     dataset, its statistics, the network, the optimizer, the learning rates and the precision.
     """
 
-    def __init__(self, config: TrainingConfig, mesh: Mesh, device: str) -> None:
+    def __init__(self, config: TrainingConfig, mesh: Mesh, device: str, begun: Checkpoint | None = None) -> None:
+        """begun: what will be resumed. If pictures were appended to the dataset since, it is opened as it was."""
         self.config = config
         self.mesh = mesh
         self.device = device
         recipe = config.recipe
         self.dataset = Dataset(config.shards, cache=config.cache, cache_bytes=config.cache_bytes)
+        if begun is not None and begun.fingerprint in self.dataset.parents:
+            self.dataset = self.dataset.part(begun.fingerprint)
         self.validates = "val" in self.dataset.manifest.splits
         if not self.validates and recipe.schedule == "plateau":
             raise FreelightError(
@@ -36,7 +39,10 @@ class TrainingState:
                 "make the dataset again with make_shards --val-fraction 0.1, or choose a schedule by epochs, as with "
                 "`settings` schedule=steps `settings` drop_epochs=60,80"
             )
-        self.statistics = Statistics.load(config.statistics or self.dataset.folder)
+        if begun is not None and self.dataset.is_part:
+            self.statistics = begun.statistics
+        else:
+            self.statistics = Statistics.load(config.statistics or self.dataset)
         self.statistics.require_mean_image()  # part of a checkpoint
         self.precision = Precision.of(config, device)
         self.network = self.precision.place(

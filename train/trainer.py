@@ -38,13 +38,14 @@ class Trainer:
         self.mesh = mesh
         self.stop = stop
         self.ballot = Ballot(mesh, stop)
-        self.state = TrainingState(config, mesh, device)
+        begun = folder.load()
+        self.state = TrainingState(config, mesh, device, begun)
         self.validation = (
             self.state.open("val", config.recipe.evaluation_transform(views=1)) if self.state.validates else None
         )
         self.meter = Meter(mesh, device)
         self._last_save = time.monotonic()
-        self._start()
+        self._start(begun)
         self._saved_step = self.state.step
         events = config.out / "tensorboard" if config.tensorboard and mesh.rank == 0 else None
         self.progress = Progress(
@@ -73,13 +74,17 @@ class Trainer:
                 tell(f"{self.folder.last}: {summary(self.folder.metrics())}", self.config.lines)
         self.progress.close()
 
-    def _start(self) -> None:
+    def _start(self, checkpoint: Checkpoint | None) -> None:
         """Resume the run in the folder; without one, start a new run, from another run's layers if so asked."""
         if self.state.precision.remark is not None:
             self._print(self.state.precision.remark)
-        checkpoint = self.folder.load()
         if checkpoint is not None:
             self.state.resume(checkpoint)
+            if self.state.dataset.is_part:
+                self._print(
+                    f"{self.config.shards} has pictures that were appended since this run began; it goes on with the "
+                    f"{len(self.state.loader.split)} training images of then"
+                )
             then, now = checkpoint.recipe.epochs, self.config.recipe.epochs
             raised = f"; epochs raised from {then} to {now}" if now > then else ""
             if not self.state.finished:

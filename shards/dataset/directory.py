@@ -1,16 +1,18 @@
 """A finished dataset directory: what the offline tools write, and the pipeline and the trainer read."""
 
+import copy
 import os
 from pathlib import Path
 
-from ..base import FreelightError
+from ..base import FreelightError, hash_file
 from .cache import ShardCache
-from .manifest import MANIFEST, Manifest
+from .manifest import MANIFEST, Manifest, parent_name
+from .schema import REMEDY
 from .split import Split
 
 
 class Dataset:
-    """A finished dataset directory: its `manifest`, and its splits by name.
+    """A finished dataset directory: its `manifest`, and its splits by name. place: its path or URL, as given.
 
     folder: a path, or a URL that fsspec reads (s3://...). Shards of a URL are copied into the local folder `cache`
     before they are needed; it keeps at most `cache_bytes` of them. Read such a dataset in `sequential` order, or make
@@ -22,6 +24,8 @@ class Dataset:
         self, folder: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None, cache_bytes: int = 10**11
     ) -> None:
         self.cache: ShardCache | None = None
+        self.place = str(folder).rstrip("/") or "/"
+        self._whole: Manifest | None = None
         self.folder = Path(folder).absolute()  # the working folder may change later
         if "://" in str(folder):
             if cache is None:
@@ -44,6 +48,38 @@ class Dataset:
                     f"{folder}: the split {name!r} has its shards at another place ({split.base}), which only a "
                     "manifest on this machine may say; copy the shards beside the manifest"
                 )
+
+    def part(self, fingerprint: str) -> "Dataset":
+        """Return the dataset as it was before pictures were appended, when it had this fingerprint; or itself.
+
+        Raises `FreelightError` if it never had it, or if the manifest of then is missing or changed.
+        """
+        if fingerprint == self.fingerprint:
+            return self
+        if fingerprint not in self.parents:
+            raise FreelightError(f"{self.place} never had the fingerprint {fingerprint[:12]}; open another dataset")
+        name = parent_name(fingerprint)
+        sha256 = self.manifest.files.get(name)
+        if self.cache is not None:
+            self.cache.fetch(name, sha256=sha256)
+        if not (self.folder / name).is_file() or hash_file(self.folder / name) != sha256:
+            raise FreelightError(f"{self.folder / name} is missing or changed; {REMEDY}")
+        part, whole = copy.copy(self), self._whole or self.manifest
+        part.manifest, part._whole = Manifest.load(self.folder, name), whole
+        for split, info in part.manifest.splits.items():
+            if split not in whole.splits or info.shards != whole.splits[split].shards[: len(info.shards)]:
+                raise FreelightError(f"{self.folder / name}: its split {split!r} is no part of the dataset's; {REMEDY}")
+        return part
+
+    @property
+    def is_part(self) -> bool:
+        """Whether this is a dataset as it was before pictures were appended."""
+        return self._whole is not None
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The fingerprints that the dataset had before pictures were appended, oldest first; see `part`."""
+        return tuple(appended.parent for appended in self.manifest.appended)
 
     @property
     def image_size(self) -> int | None:
@@ -73,4 +109,13 @@ class Dataset:
         if info.base is not None and self._cache_place is not None:
             hashes = "".join(shard.sha256 for shard in info.shards)
             cache = ShardCache(info.base, self._cache_place, self._cache_bytes, identity=hashes.encode())
-        return Split(self.folder, name, info, classes=classes, image_size=self.image_size, cache=cache)
+        whole = self._whole or self.manifest
+        return Split(
+            self.folder,
+            name,
+            whole.splits[name],
+            classes=classes,
+            image_size=whole.image_size,
+            cache=cache,
+            part=info if self._whole is not None else None,
+        )

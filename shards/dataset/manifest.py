@@ -64,6 +64,11 @@ def metadata_name(split: str) -> str:
     return f"{split}.metadata.npy"
 
 
+def parent_name(fingerprint: str) -> str:
+    """Return the file name of the manifest that a dataset had before pictures were appended to it."""
+    return f"parent-{fingerprint[:16]}.json"
+
+
 @dataclass(frozen=True)
 class ShardInfo:
     """A shard as the manifest lists it: file name, number of samples, and bytes and sha256 of the tar."""
@@ -119,13 +124,26 @@ class SplitInfo:
 
 
 @dataclass(frozen=True)
+class Appended:
+    """Pictures that were appended to a finished dataset.
+
+    parent: fingerprint of the dataset before, whose manifest is kept under `parent_name`. source, made_with: as of
+    `Manifest`.
+    """
+
+    parent: str
+    source: dict[str, Any]
+    made_with: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The contents of `dataset.json`.
 
     classes: in label order. label_order: "wnid" (sorted ids), "ilsvrc" (the devkit's order) or "shards" (the labels in
     indexed shards). image_size: side of the images, pixels, if all are squares of one size, else None. made_with:
     settings and library versions. source: layout, name and hash of the source. files: sha256 by name of the files that
-    belong to no split.
+    belong to no split. appended: in order, what was appended since the dataset was made.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -136,6 +154,7 @@ class Manifest:
     splits: dict[str, SplitInfo]
     files: dict[str, str]
     schema: int = SCHEMA
+    appended: tuple[Appended, ...] = ()
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -156,6 +175,8 @@ class Manifest:
             for name in ("sizes", "indexed", "base", "fields"):
                 if not split[name]:
                     del split[name]
+        if not self.appended:
+            del content["appended"]
         return content
 
     def to_bytes(self) -> bytes:
@@ -163,14 +184,17 @@ class Manifest:
         return with_own_hash(self.to_content())
 
     @classmethod
-    def load(cls, folder: Path) -> "Manifest":
-        """Read `dataset.json`. Raises `FreelightError` if it is missing, damaged or unsafe, or has another schema."""
-        path = folder / MANIFEST
+    def load(cls, folder: Path, name: str = MANIFEST) -> "Manifest":
+        """Read a manifest. Raises `FreelightError` if it is missing, damaged or unsafe, or has another schema.
+
+        name: of its file; that of a dataset before pictures were appended is its `parent_name`.
+        """
+        path = folder / name
         try:
             content = read_json(path, mapping(anything), remedy=REMEDY)
         except FileNotFoundError:
             raise FreelightError(
-                f"{folder} is not a finished dataset (no {MANIFEST}); make it with: make_shards --out {folder}"
+                f"{folder} is not a finished dataset (no {name}); make it with: make_shards --out {folder}"
             ) from None
         if content.get("schema") not in SCHEMAS:
             raise FreelightError(
@@ -188,6 +212,7 @@ class Manifest:
         """
         check(content, check_manifest, where=path, remedy=REMEDY)
         content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
+        content["appended"] = tuple(Appended(**part) for part in content.get("appended", ()))
         content["splits"] = {
             name: SplitInfo(
                 **{

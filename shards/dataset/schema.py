@@ -116,6 +116,8 @@ _SPLIT = record(
         "fields": mapping(_FIELD, keys=_field_name),
     },
 )
+_SOURCE = record({}, {"notes": list_of(text()), "suspect": mapping(integer())}, others=anything)
+_APPENDED = record({"parent": sha256_text, "source": _SOURCE, "made_with": mapping(anything)})
 _MANIFEST = record(
     {
         "classes": list_of(record({"id": text(empty=False), "name": text()})),
@@ -123,10 +125,11 @@ _MANIFEST = record(
         "schema": integer(),
         "image_size": nullable(integer(least=1, most=MAX_SIDE)),
         "made_with": _SETTINGS,
-        "source": record({}, {"notes": list_of(text()), "suspect": mapping(integer())}, others=anything),
+        "source": _SOURCE,
         "splits": mapping(_SPLIT, keys=plain_name),
         "files": mapping(sha256_text, keys=plain_name),
-    }
+    },
+    {"appended": list_of(_APPENDED)},
 )
 
 

@@ -36,15 +36,19 @@ class Split:
         classes: int,
         image_size: int | None,
         cache: ShardCache | None = None,
+        part: SplitInfo | None = None,
     ) -> None:
+        """info: what the tables hold. part: the split before pictures were appended, if it is opened as it was."""
         self.folder = folder
         self.name = name
-        self.info = info
+        self.info = part or info
+        self._whole = info
         self.cache = cache
         if cache is not None and info.base is None:
             for file, sha256 in info.files.items():
                 cache.fetch(file, sha256=sha256)
-        self.samples = read_samples(folder / samples_name(name), info, classes, image_size)
+        self._table = read_samples(folder / samples_name(name), info, classes, image_size)
+        self.samples = self._table[: self.info.samples]
         self._descriptors: dict[int, int] = {}  # by shard
 
     def __len__(self) -> int:
@@ -53,7 +57,7 @@ class Split:
     @functools.cached_property
     def sources(self) -> list[str]:
         """The source path of each sample, in sample order."""
-        return read_sources(self.folder / sources_name(self.name), len(self))
+        return read_sources(self.folder / sources_name(self.name), self._whole.samples)[: len(self)]
 
     @functools.cached_property
     def sizes(self) -> npt.NDArray[np.int32]:
@@ -147,9 +151,9 @@ class Split:
     def metadata_table(self) -> npt.NDArray[np.void] | None:
         """Where the `.json` of each sample lies in its shard: dtype `METADATA`, (n,). None if no sample has one."""
         path = self.folder / metadata_name(self.name)
-        if path.name not in self.info.files:
+        if path.name not in self._whole.files:
             return None
-        return read_metadata_table(path, self.info, self.samples["shard"])
+        return read_metadata_table(path, self._whole, self._table["shard"])[: len(self)]
 
     def metadata(self, index: int) -> Any:
         """Return the content of the `.json` of sample `index`; None if it has none.

@@ -152,26 +152,30 @@ class Statistics:
         }
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Statistics":
-        """Read the statistics of a dataset directory, or the `.npz` file `path`.
+    def load(cls, source: "Dataset | str | os.PathLike[str]") -> "Statistics":
+        """Read the statistics of a dataset, opened or its directory, or the `.npz` file at a path.
 
-        Raises `FreelightError` if the file is missing, unfinished or damaged. The file of a directory must belong to
-        the directory's training split. An `.npz` file may belong to any dataset.
+        Raises `FreelightError` if the file is missing, unfinished or damaged. The file of a dataset must belong to its
+        training split. An `.npz` file may belong to any dataset.
         """
-        path = Path(path)
-        if path.suffix == ".npz":
-            return cls._read(path, remedy=f"compute_pca --shards DATASET --out {path}")
-        dataset = Dataset(path)
-        remedy = f"compute_pca --shards {path}"
-        found = cls._read(path / STATISTICS, remedy=remedy)
-        if not found.is_of(dataset, TRAINING_SPLIT):
-            if found.fingerprint != dataset.fingerprint:
+        if not isinstance(source, Dataset):
+            path = Path(source)
+            if path.suffix == ".npz":
+                return cls._read(path, remedy=f"compute_pca --shards DATASET --out {path}")
+            source = Dataset(path)
+        remedy = f"compute_pca --shards {source.place}"
+        path = source.folder / STATISTICS
+        found = cls._read(path, remedy=remedy)
+        if not found.is_of(source, TRAINING_SPLIT):
+            if found.fingerprint in source.parents:
+                other = f"the dataset before pictures were appended ({found.fingerprint[:12]})"
+            elif found.fingerprint != source.fingerprint:
                 other = f"another dataset ({found.fingerprint[:12]})"
             else:
                 other = f"the split {found.split}" if found.split != TRAINING_SPLIT else "images of another size"
             raise FreelightError(
-                f"{path / STATISTICS} is for {other}, not for this dataset's {TRAINING_SPLIT} "
-                f"({dataset.fingerprint[:12]}); make it again with: {remedy}"
+                f"{path} is for {other}, not for this dataset's {TRAINING_SPLIT} "
+                f"({source.fingerprint[:12]}); make it again with: {remedy}"
             )
         return found
 

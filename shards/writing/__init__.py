@@ -2,6 +2,7 @@
 
 from .dealing import ShardTask, deal_shards
 from .finishing import save_dataset, save_tables
+from .growing import append_shards
 from .making import make_shards
 from .output import Output
 from .plan import PARTIAL, PLAN, describe_changes, lock_output
@@ -19,6 +20,7 @@ __all__ = [
     "ShardRecord",
     "ShardSettings",
     "ShardTask",
+    "append_shards",
     "count_per_class",
     "dataset_figures",
     "deal_shards",

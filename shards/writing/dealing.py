@@ -1,5 +1,6 @@
 """Deal a source's pictures to shards: shuffle each split globally, and cut it into tasks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +37,14 @@ class ShardTask:
         return index_name(self.split, self.shard)
 
 
-def deal_shards(source: Source, settings: ShardSettings) -> list[ShardTask]:
-    """Shuffle each split by the seed and the split's name alone, keep `limit` pictures, and cut it into shards."""
+def deal_shards(
+    source: Source, settings: ShardSettings, *, part: int = 0, first_shards: Mapping[str, int] | None = None
+) -> list[ShardTask]:
+    """Shuffle each split by the seed and the split's name alone, keep `limit` pictures, and cut it into shards.
+
+    part: 0, or of pictures that are appended how often that was done; it enters the shuffle. first_shards: number of
+    the first shard by split, 0 where none is given.
+    """
     tasks = []
     size = settings.resolve(source).samples_per_shard
     assert size is not None
@@ -47,9 +54,10 @@ def deal_shards(source: Source, settings: ShardSettings) -> list[ShardTask]:
                 f"{source.root}: the split {split!r} must have a name of at most {LONGEST_SPLIT} letters, digits, '.', "
                 "'_' and '-', without a leading dot, because the keys of its samples begin with it; rename it"
             )
-        order = np.random.Generator(np.random.Philox((settings.seed, *split.encode()))).permutation(len(images))
-        order = order[: settings.limit]
-        for shard, first in enumerate(range(0, len(order), size)):
+        key = (settings.seed, *split.encode(), *([part] if part else []))
+        order = np.random.Generator(np.random.Philox(key)).permutation(len(images))[: settings.limit]
+        first_shard = (first_shards or {}).get(split, 0)
+        for shard, first in enumerate(range(0, len(order), size), first_shard):
             chosen = tuple(images[index] for index in order[first : first + size])
-            tasks.append(ShardTask(split, shard, first, chosen))
+            tasks.append(ShardTask(split, shard, shard * size, chosen))
     return tasks

@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base import FreelightError, atomic_write, hash_file
+from ..base import MAX_JSON, FreelightError, atomic_write, hash_file
 from ..dataset import (
     MANIFEST,
     METADATA,
     REJECTED,
     SAMPLE,
     SUSPECT,
+    Appended,
     Manifest,
     ShardInfo,
     SplitInfo,
     common_side,
     metadata_name,
+    parent_name,
     samples_name,
     sources_name,
     summarize_sizes,
@@ -32,6 +34,7 @@ from ..sources import Source
 from .dealing import ShardTask
 from .descriptions import describe_dataset
 from .output import Output
+from .parent import Earlier, Parent
 from .settings import ShardSettings
 from .shard import ShardRecord, WrittenSample
 from .summary import count_per_class
@@ -44,10 +47,12 @@ def finish_dataset(
     described: dict[str, Any],
     tasks: list[ShardTask],
     records: dict[str, ShardRecord],
+    parent: Parent | None = None,
 ) -> Manifest:
     """Write the files of each split, the lists of rejected and suspect images, and last the manifest; return it.
 
-    described: what the manifest says of the source. records: of all tasks, by the shard's file name.
+    described: what the manifest says of the source. records: of all tasks, by the shard's file name. parent: the
+    dataset to which the shards are appended; its rows, lines and shards come first.
     """
     by_split = {split: [records[task.name] for task in tasks if task.split == split] for split in source.splits}
     rejected = {
@@ -58,26 +63,43 @@ def finish_dataset(
         for split, found in by_split.items()
         if any(record.suspect for record in found)
     }
-    files = {REJECTED: to_lines(rejected.values())} | ({SUSPECT: to_lines(suspect.values())} if suspect else {})
-    classes = len(source.classes)
-    splits = {
-        split: _finish_split(output, split, found, rejected[split], classes, settings.schema)
-        for split, found in by_split.items()
-    }
     found_out: dict[str, Any] = {"notes": list(source.notes)} if source.notes else {}
     if suspect:
         found_out["suspect"] = {split: len(lines) for split, lines in suspect.items()}
-    manifest = Manifest(
-        classes=source.classes,
-        label_order=source.label_order,
-        image_size=settings.rescaling.size if settings.schema == 1 else common_side(splits.values()),
-        made_with=settings.made_with(),
-        source={**described, **found_out},
-        splits=splits,
-        files={},
-        schema=settings.schema,
+    lists = {REJECTED: to_lines(rejected.values()), SUSPECT: to_lines(suspect.values())}
+    if parent is not None:
+        lists = {REJECTED: parent.rejected + lists[REJECTED], SUSPECT: parent.suspect + lists[SUSPECT]}
+    files = {name: content for name, content in lists.items() if content or name == REJECTED}
+    classes = len(source.classes)
+    earlier = {} if parent is None else parent.splits
+    splits = {
+        split: _finish_split(output, split, found, rejected[split], classes, settings.schema, earlier.get(split))
+        for split, found in by_split.items()
+    }
+    if parent is None:
+        manifest = Manifest(
+            classes=source.classes,
+            label_order=source.label_order,
+            image_size=settings.rescaling.size if settings.schema == 1 else common_side(splits.values()),
+            made_with=settings.made_with(),
+            source={**described, **found_out},
+            splits=splits,
+            files={},
+            schema=settings.schema,
+        )
+        return save_dataset(output, manifest, files)
+    before = parent.manifest
+    for known in before.appended:
+        with output.reading(parent_name(known.parent), MAX_JSON) as path:
+            files[path.name] = path.read_bytes()
+    files[parent_name(before.fingerprint)] = parent.data
+    appended = Appended(before.fingerprint, {**described, **found_out}, settings.made_with())
+    splits = before.splits | splits
+    return save_dataset(
+        output,
+        replace(before, splits=splits, image_size=common_side(splits.values()), appended=(*before.appended, appended)),
+        files,
     )
-    return save_dataset(output, manifest, files)
 
 
 def save_dataset(output: Output, manifest: Manifest, files: dict[str, bytes]) -> Manifest:
@@ -159,7 +181,13 @@ def sources_text(paths: Iterable[str]) -> bytes:
 
 
 def _finish_split(
-    output: Output, split: str, records: list[ShardRecord], rejected: list[dict[str, str]], classes: int, schema: int
+    output: Output,
+    split: str,
+    records: list[ShardRecord],
+    rejected: list[dict[str, str]],
+    classes: int,
+    schema: int,
+    earlier: Earlier | None,
 ) -> SplitInfo:
     """Write a split's samples table, list of sources and table of metadata; delete shards without samples."""
     kept = [record for record in records if record.samples]
@@ -170,17 +198,28 @@ def _finish_split(
             output.remove(record.name)
             output.remove(record.index_name)
     shards = [record.samples for record in kept]
-    table = samples_table(shards, schema)
-    paths = sources_text(sample.path for samples in shards for sample in samples)
+    table, metadata = samples_table(shards, schema), metadata_of(shards)
+    sources = [sources_text(sample.path for samples in shards for sample in samples)]
+    kinds = Counter(sample.kind for samples in shards for sample in samples)
+    infos = tuple(ShardInfo(record.name, len(record.samples), record.bytes, record.sha256) for record in kept)
     files = {record.index_name: record.index_sha256 for record in kept}
-    files |= save_tables(output, split, table, metadata_of(shards), [paths])
+    left_out = len(rejected)
+    if earlier is not None:
+        table["shard"] += len(earlier.info.shards)
+        table, metadata = np.concatenate([earlier.samples, table]), np.concatenate([earlier.metadata, metadata])
+        sources.insert(0, earlier.sources)
+        kinds += Counter(earlier.info.kinds)
+        infos = earlier.info.shards + infos
+        files = {name: sha256 for name, sha256 in earlier.info.files.items() if name.endswith(".idx")} | files
+        left_out += earlier.info.rejected
+    files |= save_tables(output, split, table, metadata, sources)
     return SplitInfo(
         samples=len(table),
         labelled=bool((table["label"] >= 0).all()),
-        rejected=len(rejected),
+        rejected=left_out,
         per_class=count_per_class(table["label"], classes),
-        kinds=dict(sorted(Counter(sample.kind for record in kept for sample in record.samples).items())),
-        shards=tuple(ShardInfo(record.name, len(record.samples), record.bytes, record.sha256) for record in kept),
+        kinds=dict(sorted(kinds.items())),
+        shards=infos,
         files=files,
         sizes=summarize_sizes(table) if schema > 1 else None,
     )

@@ -18,7 +18,16 @@ from .dealing import ShardTask, deal_shards
 from .descriptions import INFO
 from .finishing import finish_dataset
 from .output import Output, open_output, refuse_output_within
-from .plan import PARTIAL, PLAN, describe_changes, describe_source, lock_output, save_or_check_plan, source_times
+from .plan import (
+    PARTIAL,
+    PLAN,
+    describe_changes,
+    describe_source,
+    lock_output,
+    refuse_begun_append,
+    save_or_check_plan,
+    source_times,
+)
 from .rejects import RejectLimit
 from .settings import NOT_IN_0_1, ShardSettings, as_in_0_1
 from .shard import ShardRecord, write_shard
@@ -61,11 +70,12 @@ def make_shards(
         source = replace(source, root=source.root.absolute())  # a cluster's workers have other working folders
         folder = output.folder
         described = describe_source(source)
+        refuse_begun_append(folder / PARTIAL)
         if (folder / MANIFEST).exists():
             return _check_finished(source, output, settings, described)
         if (folder / INFO).exists() and not (folder / PARTIAL / PLAN).exists():
             raise FreelightError(f"{output.where} has lost its {MANIFEST}; write it again with `repair`")
-        job = _Job(
+        job = Job(
             output=output,
             run=functools.partial(run_tasks, workers=workers, cluster=cluster),
             limit=RejectLimit(max_rejected),
@@ -76,8 +86,8 @@ def make_shards(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
-    """One run of `make_shards` that has something to write."""
+class Job:
+    """One run of `make_shards` that has something to write. It writes shards, and rescales an ordered source first."""
 
     output: Output
     run: Callable[[Callable[[Any], Any], Iterable[Any]], Generator[Any, None, None]]
@@ -158,7 +168,8 @@ def _check_finished(
     Raises `FreelightError` for another source or other settings, and if a file is missing or a shard is cut short.
     """
     manifest = Manifest.load(output.folder)
-    if changes := changes_since(manifest, source, settings, described):
+    settings = settings.resolve(source) if isinstance(source, Source) else settings
+    if changes := changes_since({**manifest.made_with, **manifest.source}, {**settings.made_with(), **described}):
         raise FreelightError(
             f"{output.where} is a finished dataset with other settings or another source ({changes}); "
             "choose another `out`"
@@ -168,30 +179,20 @@ def _check_finished(
     return manifest
 
 
-def changes_since(
-    manifest: Manifest,
-    source: Source | OrderedSource,
-    settings: ShardSettings,
-    described: dict[str, Any],
-    *,
-    but: Iterable[str] = (),
-) -> str:
-    """Return in words what of the source and the settings is not as the manifest says; "" if nothing is.
+def changes_since(then: dict[str, Any], now: dict[str, Any], *, but: Iterable[str] = ()) -> str:
+    """Return in words what is not as a manifest says; "" if nothing is.
 
-    described: what a manifest says of the source. but: names of settings that are not compared.
+    then: settings of the manifest, and its source if that is compared. but: names that are not compared. A number of
+    samples per shard that is not known yet, the default for an ordered source, is not compared either.
     """
-    if isinstance(source, Source):
-        settings = settings.resolve(source)
-    now = {**settings.made_with(), **described}
-    before = {**NOT_IN_0_1, **manifest.made_with, **manifest.source}
-    for name in ("notes", "suspect"):  # they follow from the pictures, whose listing is compared
-        before.pop(name, None)
-    if settings.samples_per_shard is None:  # the default for an ordered source, known only after it is read
-        now["samples_per_shard"] = before["samples_per_shard"]
-    for name in but:
+    then, now = {**NOT_IN_0_1, **then}, dict(now)
+    # The notes and the suspect pictures follow from the pictures, whose listing is compared.
+    for name in ("notes", "suspect", *but):
+        then.pop(name, None)
         now.pop(name, None)
-        before.pop(name, None)
-    return (describe_changes(before, now) or "other settings") if before != now else ""
+    if now["samples_per_shard"] is None:
+        now["samples_per_shard"] = then["samples_per_shard"]
+    return (describe_changes(then, now) or "other settings") if then != now else ""
 
 
 def _load_records(output: Output, tasks: list[ShardTask]) -> Iterator[ShardRecord]:

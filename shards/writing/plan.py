@@ -21,6 +21,8 @@ from .settings import NOT_IN_0_1
 PARTIAL = ".partial"
 """Folder in the output for records of finished shards, segments and the lock; deleted after the manifest is written."""
 PLAN, LOCK = "plan.json", "lock"
+PARENT = "parent"
+"""Entry of a plan: the fingerprint of the dataset to which pictures are appended."""
 
 
 def describe_source(source: Source | OrderedSource) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def save_or_check_plan(out: Path, plan: dict[str, Any]) -> int:
     """
     path = out / PARTIAL / PLAN
     if path.exists():
-        begun = {**NOT_IN_0_1, **read_json(path, mapping(anything), remedy=f"delete {out} and start again")}
+        begun = {**NOT_IN_0_1, **read_plan(out / PARTIAL)}
         schema: int = begun.pop("schema", 1)
         if begun != plan:
             raise FreelightError(
@@ -108,6 +110,20 @@ def save_or_check_plan(out: Path, plan: dict[str, Any]) -> int:
     with atomic_write(path) as file:
         file.write(json.dumps({"schema": SCHEMA, **plan}, indent=1).encode())
     return SCHEMA
+
+
+def refuse_begun_append(partial: Path) -> None:
+    """Raise `FreelightError` if a stopped run began to append pictures, which another kind of run would forget."""
+    if (partial / PLAN).exists() and PARENT in read_plan(partial):
+        raise FreelightError(f"pictures are being appended to {partial.parent}; finish that first with `append`")
+
+
+def read_plan(partial: Path) -> dict[str, Any]:
+    """Return the plan of a stopped run."""
+    plan: dict[str, Any] = read_json(
+        partial / PLAN, mapping(anything), remedy=f"delete {partial.parent} and start again"
+    )
+    return plan
 
 
 @contextmanager

@@ -69,6 +69,7 @@ class Remaker:
         raise FreelightError(describe_failure(f"{self.output.where}/{name}", reasons, self.copy, self.origin))
 
     def _ways(self, name: str) -> Iterator[Way]:
+        has_all_sources = self.origin is not None and not self.manifest.appended
         if self.copy is not None:
             yield f"copied from {self.copy}", functools.partial(self._fetch, name)
         if name in (described := describe_dataset(self.manifest)):
@@ -81,9 +82,9 @@ class Remaker:
                     yield "made again from its shard", functools.partial(self._index, shard)
             if name in (samples_name(split), metadata_name(split)):
                 yield "made again from the shards", functools.partial(self._table, name, info)
-            if name == sources_name(split) and self.origin is not None:
+            if name == sources_name(split) and has_all_sources:
                 yield AGAIN, functools.partial(self._list_sources, split)
-        if name in (REJECTED, SUSPECT) and self.origin is not None:
+        if name in (REJECTED, SUSPECT) and has_all_sources:
             yield AGAIN, functools.partial(self._list_faults, name)
 
     def _fetch(self, name: str) -> bytes:

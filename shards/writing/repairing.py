@@ -17,11 +17,12 @@ from .dealing import ShardTask
 from .descriptions import INFO, manifest_from_info
 from .origin import AGAIN, OTHER_BYTES, Origin, Run, describe_failure
 from .output import Output, open_output
-from .plan import PARTIAL, lock_folder
+from .plan import PARTIAL, lock_folder, refuse_begun_append
 from .remaking import MAX_FILE, Remaker
 from .settings import ShardSettings
 from .shard import write_shard
 
+NOT_OF_SOURCE = "it is not of the source that is given"
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
@@ -30,6 +31,7 @@ def repair_dataset(
     *,
     source: Source | OrderedSource | None = None,
     settings: ShardSettings | None = None,
+    split: str | None = None,
     copy: Path | str | None = None,
     workers: CountOrAuto = 1,
     cluster: str | None = None,
@@ -38,10 +40,11 @@ def repair_dataset(
 ) -> tuple[Manifest, list[str]]:
     """Compare the hash of every file of the dataset `out` with the manifest, and make those again that differ.
 
-    out: a folder or an fsspec URL. source, settings: those that the dataset was made from. copy: another copy of the
-    dataset, a folder or a URL. Without both, only what the dataset itself still says is made again: the manifest,
-    indexes, tables of samples, and the card. workers, cluster: as in `run_tasks`. staging: as in `make_shards`. watch:
-    gets the files that are checked and their number, then the shards that are repaired, and yields the same ones.
+    out: a folder or an fsspec URL. source, settings: those that the dataset was made from; or those that were appended,
+    with the `split` of then. copy: another copy of the dataset, a folder or a URL. Without both, only what the dataset
+    itself still says is made again: the manifest, indexes, tables of samples, and the card. workers, cluster: as in
+    `run_tasks`. staging: as in `make_shards`. watch: gets the files that are checked and their number, then the shards
+    that are repaired, and yields the same ones.
 
     Returns the manifest, and a line for each file that was repaired. Raises `FreelightError` if a file cannot be made
     again to the same bytes, and says why; those that could are then in place.
@@ -51,16 +54,17 @@ def repair_dataset(
     copied = None if copy is None else str(copy).rstrip("/")
     run = functools.partial(run_tasks, workers=workers, cluster=cluster)
     with open_output(out) as output, lock_folder(output.folder / PARTIAL):
+        refuse_begun_append(output.folder / PARTIAL)
         manifest, fault = _find_manifest(output, copied)
-        if any(split.indexed for split in manifest.splits.values()):
+        if any(info.indexed for info in manifest.splits.values()):
             raise FreelightError(f"{out} has tars of other people; put the original ones back, or index them again")
         origin = None
         if source is not None and settings is not None:
-            origin = Origin.of(manifest, source, settings, output=output, staging=staging, run=run)
-        shards = {shard.name: shard for split in manifest.splits.values() for shard in split.shards}
+            origin = Origin.of(manifest, source, settings, split=split, output=output, staging=staging, run=run)
+        shards = {shard.name: shard for info in manifest.splits.values() for shard in info.shards}
         others = manifest.files.copy()
-        for split in manifest.splits.values():
-            others = split.files | others
+        for info in manifest.splits.values():
+            others = info.files | others
         bad = _find_changed(output, {name: shard.sha256 for name, shard in shards.items()} | others, run, watch)
         repaired = _repair_shards([shards[name] for name in shards if name in bad], output, copied, origin, run, watch)
         remaker = Remaker(manifest=manifest, output=output, origin=origin, copy=copied, run=run)
@@ -132,7 +136,8 @@ def _repair_shards(
     if origin is not None:
         source, settings = origin.ready
         bare = replace(source, splits={}, left_out=())  # without the lists: each task goes to a worker
-    jobs = [(shard, origin.tasks[shard.name] if origin is not None else None) for shard in shards]
+    tasks = origin.tasks if origin is not None else {}
+    jobs = [(shard, tasks.get(shard.name)) for shard in shards if copy is not None or shard.name in tasks]
     repaired = []
     repair = functools.partial(_repair_shard, output, copy, bare, settings)
     with contextlib.closing(run(repair, jobs)) as found:
@@ -140,6 +145,10 @@ def _repair_shards(
             if not how:
                 raise FreelightError(describe_failure(f"{output.where}/{name}", reasons, copy, origin))
             repaired.append(f"{name} is {how}")
+    for shard in shards:
+        if copy is None and shard.name not in tasks:
+            reasons = [] if origin is None else [NOT_OF_SOURCE]
+            raise FreelightError(describe_failure(f"{output.where}/{shard.name}", reasons, copy, origin))
     return repaired
 
 
@@ -167,4 +176,6 @@ def _repair_shard(
                 output.put(path)
                 return shard.name, AGAIN, []
             reasons.append(OTHER_BYTES)
+        elif source is not None:
+            reasons.append(NOT_OF_SOURCE)
     return shard.name, "", reasons

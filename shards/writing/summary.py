@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
         yield NO_VAL.format("index it again with --split val=TARS" if indexed else HOLD_OUT)
     if any(split.rejected for split in manifest.splits.values()):
         yield f"rejected images and the reasons: {out}/{REJECTED}"
-    if suspect := manifest.source.get("suspect"):
+    parts = [manifest.source, *(part.source for part in manifest.appended)]
+    if suspect := sum((Counter(part.get("suspect", {})) for part in parts), Counter[str]()):
         counts = ", ".join(f"{count} in {name}" for name, count in suspect.items())
         yield f"suspect JPEGs, damaged so that pixels may be wrong: {counts}; listed in {out}/{SUSPECT}"
         yield "--reject-suspect leaves them out"
@@ -66,6 +68,9 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
             "JPEGs were decoded by Pillow, which does not notice damage in the middle; "
             "the extra freelight[fast] does, and decodes faster"
         )
+    if manifest.appended:
+        before = ", then ".join(part.parent[:12] for part in manifest.appended)
+        yield f"pictures were appended to the fingerprint {before}; earlier statistics are stale: run compute_pca"
     yield f"dataset {out}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from freelight.pipeline import Batch, Loader, draw_epoch
-from freelight.shards import Dataset
+from freelight.shards import Dataset, ShardSettings, append_shards, compute_statistics, list_images
 from freelight.train import Checkpoint
 
 SETTINGS = "--epochs 3 --set batch_size=4 --checkpoint-every 5"
@@ -203,3 +203,25 @@ def test_a_run_goes_on_with_another_number_of_columns(
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5), ours["step"]
     one, other = (Checkpoint.load(path / "last.pt").weights for path in (out, whole))
     assert not all(torch.equal(one[name], other[name]) for name in one), "then the other columns were not used"
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_images_of_then_after_others_were_appended(
+    train_on: Any, uninterrupted: Path, dataset_copy: Dataset, pictures: Path, tmp_path: Path
+) -> None:
+    """Its weights are those of a run on the dataset before; a new run takes all images, with new statistics."""
+    train, out = train_on(dataset_copy), tmp_path / "run"
+    assert train.here(out, SETTINGS.replace("--epochs 3", "--epochs 1")).exit_code == 0
+    append_shards(list_images(pictures / "val"), dataset_copy.folder, ShardSettings(samples_per_shard=16))
+    resumed = train.here(out, SETTINGS)
+    assert resumed.exit_code == 0, resumed.output
+    assert "appended since this run began; it goes on with the 60 training images of then" in resumed.output
+    assert_same(out, uninterrupted)
+    new = train.here(tmp_path / "new", SETTINGS)
+    assert new.exit_code == 2
+    assert "is for the dataset before pictures were appended" in new.output
+    grown = Dataset(dataset_copy.folder)
+    compute_statistics(grown).save(grown.folder)
+    assert train.here(tmp_path / "new", SETTINGS.replace("--epochs 3", "--epochs 1")).exit_code == 0
+    assert Checkpoint.load(tmp_path / "new" / "last.pt").fingerprint == grown.fingerprint
+    assert train.here(out, SETTINGS.replace("--epochs 3", "--epochs 4")).exit_code == 0

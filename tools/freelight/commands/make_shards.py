@@ -4,6 +4,7 @@ Reads every known layout of ImageNet, a folder per class, WebDataset tars, or a 
 command again to continue after a stop; the bytes are the same.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 from freelight.shards import (
     Rescaling,
     ShardSettings,
+    append_shards,
     dataset_figures,
     list_images,
     make_shards,
@@ -122,6 +124,12 @@ PATH = click.Path(path_type=Path)
     "what is left, from --from, or from --images and the options that it was made with.",
 )
 @click.option("--from", "copy", help="Another copy of the dataset for --repair: its folder or URL.")
+@click.option(
+    "--append",
+    is_flag=True,
+    help="Append --images to a finished dataset, as further shards; give the options that it was made with.",
+)
+@click.option("--split", help="With --append: the split of images that lie in class folders alone. [default: train]")
 @click.option("--dry-run", is_flag=True, help="Print what would be made, and write nothing.")
 @with_output
 @reports_errors
@@ -145,6 +153,8 @@ def command(
     metadata: bool,
     repair: bool,
     copy: str | None,
+    append: bool,
+    split: str | None,
     dry_run: bool,
     **listing: Any,
 ) -> None:
@@ -163,8 +173,10 @@ def command(
         raise click.UsageError("Missing option '--images'.")
     if copy is not None and not repair:
         raise click.UsageError("--from needs --repair.")
-    if repair and dry_run:
-        raise click.UsageError("--repair has no --dry-run; verify_shards names what is damaged.")
+    if split is not None and not (append or repair):
+        raise click.UsageError("--split needs --append.")
+    if repair + append + dry_run > 1:
+        raise click.UsageError("--repair, --append and --dry-run exclude each other.")
     where: Any = {"workers": workers, "cluster": cluster, "staging": staging}
     source = None if images is None else list_images(images, seed=seed, **listing)
     if source is None or repair:
@@ -178,5 +190,6 @@ def command(
         say_result(lines, {"source": str(images), "layout": source.layout, "lines": lines})
     else:
         watches: Any = {"watch": counting_images("images"), "watch_ordered": counting_images("reading in order")}
-        made = make_shards(source, out, settings, max_rejected=max_rejected, **where, **watches)
+        make = functools.partial(append_shards, split=split) if append else make_shards
+        made = make(source, out, settings, max_rejected=max_rejected, **where, **watches)
         say_result(summarize_dataset(made, out), dataset_figures(made, out))
