@@ -15,6 +15,11 @@ TOP = (1, 5)
 """The label counts as found among this many of the most probable classes: top-1 and top-5."""
 
 
+def has_top5(classes: int) -> bool:
+    """Tell whether a top-5 error says anything: with five classes or fewer it is always 0."""
+    return classes > TOP[-1]
+
+
 @dataclass(frozen=True)
 class Errors:
     """Counts over `images`: label not the most probable class; label not among the five most probable."""

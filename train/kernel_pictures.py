@@ -11,25 +11,19 @@ from PIL import Image
 from ..pipeline.pictures import below, framed, text_box
 
 
-def kernel_grid(kernels: torch.Tensor, *, columns: int, scale: int = 4, across: int = 16) -> Image.Image:
-    """Draw RGB kernels (n, 3, k, k) as Figure 3 does: `across` in a row, one block for each of the network's columns.
+def kernel_grid(kernels: torch.Tensor, *, scale: int, across: int) -> Image.Image:
+    """Draw RGB kernels (n, 3, k, k) as Figure 3 does, `across` in a row, with gaps of two pixels.
 
     Each kernel is scaled by its largest absolute weight; a weight of 0 is mid-grey. scale: pixels per weight.
     """
     n, _, k, _ = kernels.shape
-    across = min(across, math.ceil(n / columns))
-    rows = math.ceil(n / columns / across)
-    side, gap = k * scale, 2
-    grid = Image.new(
-        "RGB",
-        (across * (side + gap) + gap, columns * rows * (side + gap) + gap + (columns - 1) * 4 * gap),
-        "white",
-    )
+    across = min(across, n)
+    pitch, gap = k * scale + 2, 2
+    grid = Image.new("RGB", (across * pitch + gap, math.ceil(n / across) * pitch + gap), "white")
     for index, kernel in enumerate(kernels.detach().float().cpu()):
-        column, place = divmod(index, n // columns)
-        row, x = divmod(place, across)
-        y = (column * rows + row) * (side + gap) + gap + column * 4 * gap
-        grid.paste(_picture(kernel).resize((side, side), Image.Resampling.NEAREST), (x * (side + gap) + gap, y))
+        row, column = divmod(index, across)
+        drawn = _picture(kernel).resize((k * scale, k * scale), Image.Resampling.NEAREST)
+        grid.paste(drawn, (column * pitch + gap, row * pitch + gap))
     return grid
 
 
@@ -44,7 +38,7 @@ def colour_share(kernels: torch.Tensor) -> torch.Tensor:
 
 
 def labelled_kernel_grids(kernels: torch.Tensor, *, columns: int, pixels: int = 1280, text: int = 15) -> Image.Image:
-    """Draw the kernels of each network column, below a line with their colour share.
+    """Draw the kernels of each network column, below a line with its number and their colour share.
 
     pixels: maximum width of the picture. text: height of a line, pixels.
     """
@@ -53,15 +47,16 @@ def labelled_kernel_grids(kernels: torch.Tensor, *, columns: int, pixels: int = 
     inner = pixels - 2 * text
     for column, part in enumerate(kernels.chunk(columns)):
         shares = colour_share(part)
+        name = f"column {column + 1}: " if columns > 1 else ""
         label = (
-            f"column {column + 1}: {len(part)} kernels, colour is {float(shares.mean()):.0%} of their energy "
+            f"{name}{len(part)} kernels, colour is {float(shares.mean()):.0%} of their energy "
             f"(median {float(shares.median()):.0%})"
         )
         across = next(across for across in (16, 12, 8, 6, 4, 1) if across * 3.2 * text <= inner or across == 1)
         scale = max(1, (inner // min(across, len(part)) - 2) // k)
         boxes += [
             *(text_box(line, text, width=inner) for line in textwrap.wrap(label, max(20, round(inner / text * 1.9)))),
-            kernel_grid(part, columns=1, scale=min(scale, 8), across=across),
+            kernel_grid(part, scale=min(scale, 8), across=across),
         ]
     return framed(below(boxes, text // 2), text)
 

@@ -26,15 +26,24 @@ def tell(text: str, lines: Lines) -> None:
 class Progress:
     """Show a run's metrics as they come: on a terminal in one line that changes, elsewhere in a line every 30 s.
 
-    steps: in one epoch. epochs: at most. lines: where a line for each epoch goes. events: folder for TensorBoard's
-    events; None writes none. step: steps done so far; events of later steps, left by a killed run, are hidden.
+    steps: in one epoch. epochs: at most. with_top5: show top-5 errors. lines: where a line for each epoch goes. events:
+    folder for TensorBoard's events; None writes none. step: steps done so far; events of later steps, left by a killed
+    run, are hidden.
     """
 
     def __init__(
-        self, steps: int, epochs: int, *, lines: Lines = "stdout", events: Path | None = None, step: int = 0
+        self,
+        steps: int,
+        epochs: int,
+        *,
+        with_top5: bool = True,
+        lines: Lines = "stdout",
+        events: Path | None = None,
+        step: int = 0,
     ) -> None:
         self.steps = steps
         self.epochs = epochs
+        self.with_top5 = with_top5
         self.lines = lines
         self.latest: StepMetrics | None = None
         self._pace = Pace(steps * epochs, step)
@@ -63,7 +72,8 @@ class Progress:
             click.echo("\r\033[K", nl=False, err=True)
         parts = [] if self.latest is None else [self._training(self.latest)]
         if validation is not None:
-            errors = f"val error (centre view) {validation.val_top1:.1%} top-1, {validation.val_top5:.1%} top-5"
+            top5 = f", {validation.val_top5:.1%} top-5" if self.with_top5 else ""
+            errors = f"val error (centre view) {validation.val_top1:.1%} top-1{top5}"
             parts.append(errors if parts else f"epoch {validation.epoch + 1}: {errors}")
         tell(", ".join(parts), self.lines)
 

@@ -11,8 +11,8 @@ from .checkpoint import Checkpoint
 from .config import TrainingConfig
 from .divergence import check_losses, check_weights
 from .environment import describe_threads, note_environment
-from .evaluator import Errors, evaluate
-from .kernel_pictures import kernel_grid
+from .evaluator import Errors, evaluate, has_top5
+from .kernel_pictures import labelled_kernel_grids
 from .metrics import EpochMetrics, StepMetrics
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
@@ -49,7 +49,12 @@ class Trainer:
         self._saved_step = self.state.step
         events = config.out / "tensorboard" if config.tensorboard and mesh.rank == 0 else None
         self.progress = Progress(
-            len(self.state.loader), config.recipe.epochs, lines=config.lines, events=events, step=self.state.step
+            len(self.state.loader),
+            config.recipe.epochs,
+            with_top5=has_top5(len(self.state.dataset.manifest.classes)),
+            lines=config.lines,
+            events=events,
+            step=self.state.step,
         )
 
     def run(self) -> None:
@@ -195,7 +200,7 @@ class Trainer:
         network = self.state.network
         kernels = network.whole({"conv1.weight": network.get_parameter("conv1.weight")})["conv1.weight"]
         if self.mesh.rank == 0:
-            grid = kernel_grid(kernels, columns=network.config.columns)
+            grid = labelled_kernel_grids(kernels, columns=network.config.columns)
             save_png(grid, self.config.out / "kernels.png")
             self.progress.kernels(grid, self.state.step)
 

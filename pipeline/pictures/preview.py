@@ -13,6 +13,7 @@ from ..draws import draw_epoch
 from ..ops import Crop, Lighting, LightingMode, RandomCrop, RandomResizedCrop
 from ..transform import Transform
 from .boxes import FAINT, INK, below, beside, framed, text_box, tile
+from .choosing import one_of_each_class
 from .rendering import render, sweep_draws
 
 SIGMAS = (-3, -2, -1, 0, 1, 2, 3)
@@ -23,7 +24,7 @@ _TILE, _SWEPT, _GAP = 196, 92, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """Settings of the contact sheet. rows: number of images, from epoch 0's first. draws: epochs shown of each."""
+    """Settings of the contact sheet. rows: number of images, see `choose_samples`. draws: epochs shown of each."""
 
     rows: int = 4
     draws: int = 6
@@ -34,6 +35,12 @@ class Preview:
         for name, value in (("rows", self.rows), ("draws", self.draws)):
             if not 1 <= value <= 50:
                 raise FreelightError(f"`{name}` (={value}) must lie in 1..50")
+
+
+def choose_samples(split: Split, preview: Preview) -> npt.NDArray[np.int32]:
+    """Return the samples to show: of as many classes as possible, and of each class those that epoch 0 sees first."""
+    order = draw_epoch(len(split), seed=preview.seed, epoch=0).order
+    return order[one_of_each_class(split.samples["label"][order].astype(np.int64), preview.rows)]
 
 
 def draw_preview(dataset: Dataset, split: Split, statistics: Statistics, preview: Preview) -> Image.Image:
@@ -50,7 +57,7 @@ def draw_preview(dataset: Dataset, split: Split, statistics: Statistics, preview
         f"{dataset.folder.resolve().name}: {len(split)} images of {split.name}, {sizes}, "
         f"{len(dataset.manifest.classes)} classes"
     )
-    samples = draw_epoch(len(split), seed=preview.seed, epoch=0).order[: preview.rows]
+    samples = choose_samples(split, preview)
     sections = [
         text_box(title, LARGE + 4),
         _draws_section(dataset, split, statistics, preview, transform, samples),

@@ -14,7 +14,7 @@ from ..transform import FLIP, Transform
 from ..views import Views, parts_of
 from .boxes import FAINT, below, beside, captioned, framed, text_box, tile, wrapped
 from .mix_sheet import draw_mixed
-from .preview import Preview
+from .preview import Preview, choose_samples
 from .steps import Step, StepRenderer, take_apart
 
 _TILE, _GAP, _SMALL, _NORMAL, _LARGE = 168, 8, 13, 15, 24
@@ -31,14 +31,14 @@ def draw_transform(
     name: str,
     mix: Mix | None = None,
 ) -> Image.Image:
-    """Draw the steps of a transform on the images that a loader with this seed gives first, with the loader's pixels.
+    """Draw the steps of a transform on images of as many classes as possible, with the pixels of a loader's epochs.
 
     Of a schedule each transform has a section, from its first epoch on. name: of the transform, for the title. mix:
     adds a section with mixed batches.
     """
     schedule = as_schedule(transform)
     schedule.check(split.sizes, statistics)
-    samples = draw_epoch(len(split), seed=preview.seed, epoch=0).order[: preview.rows]
+    samples = choose_samples(split, preview)
     explanation = (
         "Left: the image as stored, and the crop's window in it. Then what a loader gives after each step, in their\n"
         "order. Mean and std are undone for the eye, a mean image by its channel means. Below: what was drawn."

@@ -20,7 +20,7 @@ from freelight.pipeline.pictures import (
     text_box,
     tile,
 )
-from freelight.pipeline.pictures.preview import DATASET_COLOUR
+from freelight.pipeline.pictures.preview import DATASET_COLOUR, choose_samples
 from freelight.shards import Dataset, FreelightError, Statistics
 
 SIDE, LEFT, PITCH = 196, 30, 204
@@ -105,6 +105,13 @@ def test_a_sweep_moves_one_axis_at_a_time_by_the_given_deviations(
             shift = sigma * 0.1 * statistics.eigenvalues[row] ** 0.5 * statistics.eigenvectors[:, row]
             expected = (window + shift).round().clip(0, 255)
             assert np.abs(lit[3 * row + column] - expected).max() <= 1
+
+
+def test_the_images_shown_are_of_as_many_classes_as_possible(dataset: Dataset) -> None:
+    split = dataset.split("train")
+    labels = split.samples["label"][choose_samples(split, Preview(rows=15))].tolist()
+    assert len(set(labels[:10])) == 10
+    assert len(set(labels[10:])) == 5
 
 
 def test_fewer_images_than_rows_and_no_lighting_are_drawn_too(dataset: Dataset, statistics: Statistics) -> None:

@@ -15,6 +15,7 @@ from freelight.train.inspection import (
     line_chart,
     training_curves,
 )
+from freelight.train.inspection.charts import decades
 
 
 def test_a_chart_draws_a_falling_line_from_the_left_top_to_the_right_bottom() -> None:
@@ -24,6 +25,18 @@ def test_a_chart_draws_a_falling_line_from_the_left_top_to_the_right_bottom() ->
     first, last = rows[order[:20]].mean(), rows[order[-20:]].mean()
     assert first < last
     assert columns.max() - columns.min() > 450
+
+
+def test_a_logarithmic_axis_has_powers_of_ten_and_equal_ratios_are_equally_far() -> None:
+    points = [(0, 1e-2), (1, 1e-2), (1, 1e-3), (2, 1e-3), (2, 1e-4), (3, 1e-4)]
+    drawn = np.asarray(line_chart("rate", [Series(name="rate", points=points)], Style(pixels=600), logarithmic=True))
+    lengths = (drawn == COLOURS[0]).all(axis=2).sum(axis=1)
+    levels = [int(row) for row in np.flatnonzero(lengths > 100)]
+    top, middle, bottom = levels[0], levels[len(levels) // 2], levels[-1]
+    assert middle - top == pytest.approx(bottom - middle, abs=2)
+    for low, high, expected in ((-4.0, -2.0, [-4, -3, -2]), (-1.7, -1.7, [-2, -1]), (-2.0, -2.0, [-3, -2])):
+        assert decades(low, high) == expected
+    assert len(decades(-30.0, 0.0)) <= 8
 
 
 def step_metrics(step: int) -> StepMetrics:

@@ -29,4 +29,13 @@ def test_the_kernels_of_each_column_keep_to_the_width_and_none_is_left_out(style
     found = {int(green) for red, green, blue in np.unique(drawn, axis=0) if (red, blue) == (255, 40)}
     assert len(found) == 96
     assert labelled_kernel_grids(kernels, columns=2, pixels=style.pixels, text=style.text).width <= style.pixels
-    assert kernel_grid(kernels, columns=2, across=8).width < kernel_grid(kernels, columns=2).width
+
+
+def test_kernels_stand_in_rows_each_scaled_by_its_largest_weight() -> None:
+    """Five kernels of 3 x 3, four in a row, at ten pixels a weight, with gaps of two."""
+    kernels = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    grid = kernel_grid(kernels, scale=10, across=4)
+    assert grid.size == (2 + 4 * 32, 2 + 2 * 32)
+    pixel = grid.getpixel((2 + 10 * 2, 2 + 32 + 10 * 1))  # of the last kernel, at row 1 and column 2
+    assert pixel == tuple((127.5 * (1 + kernels[4, :, 1, 2] / kernels[4].abs().max())).round().int().tolist())
+    assert grid.getpixel((2 + 32, 2 + 32)) == (255, 255, 255)

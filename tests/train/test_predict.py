@@ -99,9 +99,11 @@ def shown(truth: str | None) -> PicturePrediction:
 def test_the_right_class_alone_has_a_red_bar_as_long_as_its_probability(truth: str | None, share: float) -> None:
     names = {f"id{n}": f"name {n}" for n in range(10)}
     panel = np.asarray(draw_predictions([shown(truth)], names, Style(pixels=400)))
-    red = (panel == RIGHT).all(axis=2)
-    side = (panel == 0).all(axis=2).sum(axis=1).max()
-    assert red.sum(axis=1).max() == round(side * share)
+    red = (panel == RIGHT).all(axis=2).sum(axis=1)
+    black = (panel == 0).all(axis=2).sum(axis=1)
+    picture = int(np.flatnonzero(black == black.max())[0])
+    assert red[picture:].max() == round(black.max() * share)
+    assert bool(red[:picture].any()) is (truth is not None), "above is the legend of the two colours"
 
 
 @pytest.mark.parametrize("pixels", [390, 780, 1280])

@@ -133,8 +133,14 @@ def test_it_says_what_the_run_was_and_did(written: Path, run: Path) -> None:
         "Similar images",
         "Error by class",
         "Speed and the wait for data",
+        "What the recipe does",
         "All settings",
     ]
+    anchors = re.findall(r'<section id="(.*?)">', page)
+    assert re.findall(r'<a href="#(.*?)">', page) == anchors, "each part is linked at the top"
+    assert len(set(anchors)) == len(headings)
+    assert "<tr class=bold><td>batch_size</td><td>16</td><td>images per step, over all replicas</td></tr>" in page
+    assert "<tr><td>momentum</td><td>0.9</td>" in page
     noted = read_environment(run)
     assert noted is not None
     assert noted.keys() == {*describe_environment(), "threads"}
@@ -144,7 +150,7 @@ def test_it_says_what_the_run_was_and_did(written: Path, run: Path) -> None:
 
 def test_nothing_in_it_is_to_be_fetched(written: Path) -> None:
     page = written.read_text()
-    assert not re.search(r"""(?:src|href|srcset)\s*=\s*["'](?!data:)""", page)
+    assert not re.search(r"""(?:src|href|srcset)\s*=\s*["'](?!data:|#)""", page)
     assert "url(" not in page
     assert "@import" not in page
     assert "<script" not in page
@@ -194,6 +200,20 @@ def test_it_fits_the_screen_whole_and_asks_for_nothing(width: int, written: Path
     assert [url for url in asked if not url.startswith("data:")] == [written.as_uri()]
     failed = [event for event in browser.events if event.get("method") in ("Network.loadingFailed", "Log.entryAdded")]
     assert failed == []
+
+
+@pytest.mark.slow
+def test_in_the_dark_text_and_charts_are_light_and_photographs_stay(written: Path, browser: Browser) -> None:
+    browser.open(written, 1280)
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.call("Emulation.setEmulatedMedia", media="screen", features=dark)
+    colours = "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    assert browser.evaluate(colours) == ["rgb(228, 228, 228)", "rgb(22, 24, 27)"]
+    filters = "[...document.images].map(i => [i.className, getComputedStyle(i).filter])"
+    assert {name for name, filtered in browser.evaluate(filters) if filtered != "none"} == {"chart"}
+    browser.call("Emulation.setEmulatedMedia", media="print", features=dark)
+    assert browser.evaluate(colours) == ["rgb(25, 25, 25)", "rgb(255, 255, 255)"]
+    browser.call("Emulation.setEmulatedMedia", media="", features=[])
 
 
 @pytest.mark.slow

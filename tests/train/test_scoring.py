@@ -12,6 +12,7 @@ from freelight.train.evaluation.ensembles import average, equal_weights, format_
 from freelight.train.evaluation.scoring import (
     ClassScore,
     Confusion,
+    Score,
     class_table,
     rank_labels,
     score,
@@ -58,9 +59,17 @@ def test_classes_and_confusions_of_a_case_counted_by_hand() -> None:
         Confusion(label=0, predicted=2, count=2, images=5),
         Confusion(label=0, predicted=1, count=1, images=5),
     ]
-    table = class_table(score_classes(ranked), ["ant", "bee", "cat", "dog"]).splitlines()
+    names = ["ant", "bee", "cat", "dog", "eel", "fox"]
+    table = class_table(score_classes(ranked), names).splitlines()
     assert [line.split()[0] for line in table] == ["class", "cat", "ant", "bee"]
     assert table[2].split() == ["ant", "5", "60.0%", "0.0%", "cat", "(2)"]
+    assert class_table(score_classes(ranked), names[:5]).splitlines()[2].split() == ["ant", "5", "60.0%", "cat", "(2)"]
+
+
+def test_a_top_5_error_is_shown_only_among_more_than_five_classes() -> None:
+    measured = Score(errors=Errors(8, 4, 2), loss=0.5)
+    assert measured.describe(6) == "top-1 error 50.00%, top-5 error 25.00%, loss 0.500"
+    assert measured.describe(5) == "top-1 error 50.00%, loss 0.500"
 
 
 def test_an_average_is_the_weighted_mean_of_probabilities() -> None:

@@ -151,7 +151,7 @@ def test_the_command_reports_each_epoch_and_where_the_network_is(train: Any, tmp
         epoch,
     )
     assert re.fullmatch(
-        rf"{out}/last\.pt: 4 steps, 1 epochs; best centre-view error \d+\.\d% top-1 in epoch 1; "
+        rf"{out}/last\.pt: 4 steps, 1 epoch; best centre-view error \d+\.\d% top-1 in epoch 1; "
         r"median \d+ images/s, data wait \d+\.\d%",
         last,
     )

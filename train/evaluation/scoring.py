@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from ...shards.base import format_table
-from ..evaluator import Errors, count_errors, label_ranks
+from ..evaluator import Errors, count_errors, has_top5, label_ranks
 
 Probabilities = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -35,8 +35,10 @@ class Score:
     errors: Errors
     loss: float
 
-    def __str__(self) -> str:
-        return f"top-1 error {self.errors.top1:.2%}, top-5 error {self.errors.top5:.2%}, loss {self.loss:.3f}"
+    def describe(self, classes: int) -> str:
+        """Return the errors as text, the top-5 error only among more than five classes."""
+        top5 = f", top-5 error {self.errors.top5:.2%}" if has_top5(classes) else ""
+        return f"top-1 error {self.errors.top1:.2%}{top5}, loss {self.loss:.3f}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +107,15 @@ def worst_confusions(ranked: RankedLabels, limit: int) -> list[Confusion]:
 
 def class_table(scores: Sequence[ClassScore], names: Sequence[str]) -> str:
     """Return a text table, one class per row, the highest error first. names: of the classes, in label order."""
-    rows = []
+    rows, columns = [], ["class", "images", "top-1 error", "top-5 error", "most often taken for"]
     for row in sorted(scores, key=lambda row: (-row.errors.top1, -row.errors.top5, row.label)):
         worst = "" if row.worst is None else f"{names[row.worst.predicted]} ({row.worst.count})"
         errors = row.errors
-        rows.append((names[row.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", worst))
-    return format_table(("class", "images", "top-1 error", "top-5 error", "most often taken for"), rows)
+        rows.append([names[row.label], str(errors.images), f"{errors.top1:.1%}", f"{errors.top5:.1%}", worst])
+    if not has_top5(len(names)):
+        for cells in (columns, *rows):
+            del cells[3]
+    return format_table(columns, rows)
 
 
 def _errors(ranks: Labels) -> Errors:

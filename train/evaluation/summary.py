@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...shards import Dataset
+from ...shards.base import counted
 from ...shards.sources import ClassInfo
 from .ensembles import Ensemble, Weights, format_weights
 from .launching import EvaluationConfig
@@ -94,12 +95,13 @@ class EvaluationSummary:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of text."""
-        measured = f"{self.images} images of {self.split}, {self.views} view{'s' if self.views > 1 else ''}"
+        classes = len(self.class_infos)
+        measured = f"{counted(self.images, 'image')} of {self.split}, {counted(self.views, 'view')}"
         for network in self.networks:
             name = f"{network.name}: " if len(self.networks) > 1 else ""
             if network.reordered:
                 yield f"{name}{REORDERED}"
-            errors = "no labels, so no errors" if network.score is None else str(network.score)
+            errors = "no labels, so no errors" if network.score is None else network.score.describe(classes)
             yield f"{name}{measured}: {errors}, {network.images_per_second:.1f} images/s"
         if self.average is not None:
             yield from self._average_lines(self.average, measured)
@@ -117,7 +119,7 @@ class EvaluationSummary:
         if average.score is None:
             yield head
             return
-        yield f"{head}: {measured}: {average.score}"
+        yield f"{head}: {measured}: {average.score.describe(len(self.class_infos))}"
         mean = float(np.mean([network.score.errors.top1 for network in self.networks if network.score is not None]))
         lower = average.score.errors.top1 < mean
         yield f"the average's top-1 error is {'' if lower else 'not '}lower than the networks' mean, {mean:.2%}"

@@ -26,8 +26,8 @@ class Series:
     points: Points
 
 
-def training_curves(metrics: RunMetrics, style: Style) -> Image.Image:
-    """Draw a run's training loss, errors and learning rate over its epochs."""
+def training_curves(metrics: RunMetrics, style: Style, *, with_top5: bool = True) -> Image.Image:
+    """Draw a run's training loss, errors (with the top-5 error or without) and learning rate over its epochs."""
     steps, epochs = metrics.steps, metrics.epochs
     per_epoch = max((line.step / (line.epoch + 1) for line in epochs), default=0.0) or 1.0
 
@@ -40,39 +40,31 @@ def training_curves(metrics: RunMetrics, style: Style) -> Image.Image:
     def percent(points: Points) -> Points:
         return _thinned([(x, 100 * y) for x, y in points])
 
+    errors = [
+        Series(name="val top-1, centre view", points=percent(over_epochs("val_top1"))),
+        *([Series(name="val top-5", points=percent(over_epochs("val_top5")))] if with_top5 else []),
+        Series(name="training top-1, with dropout and random crops", points=percent(over_steps("train_top1"))),
+    ]
     charts = [
         line_chart("training loss (nats)", [Series(name="loss", points=_thinned(over_steps("loss")))], style),
+        line_chart("error (%)", errors, style),
         line_chart(
-            "error (%)",
-            [
-                Series(name="val top-1, centre view", points=percent(over_epochs("val_top1"))),
-                Series(name="val top-5", points=percent(over_epochs("val_top5"))),
-                Series(name="training top-1, with dropout and random crops", points=percent(over_steps("train_top1"))),
-            ],
-            style,
-        ),
-        line_chart(
-            "log10 of the weights' learning rate",
-            [
-                Series(
-                    name="rate",
-                    points=[(x, float(np.log10(y))) for x, y in _thinned(over_steps("learning_rate")) if y > 0],
-                )
-            ],
+            "learning rate of the weights",
+            [Series(name="rate", points=_thinned([point for point in over_steps("learning_rate") if point[1] > 0]))],
             style,
             aspect=0.2,
-            from_zero=False,
+            logarithmic=True,
         ),
     ]
     return framed(below(charts, 2 * style.margin), style.margin)
 
 
 def line_chart(
-    title: str, series: Sequence[Series], style: Style, *, aspect: float = 0.3, from_zero: bool = True
+    title: str, series: Sequence[Series], style: Style, *, aspect: float = 0.3, logarithmic: bool = False
 ) -> Image.Image:
     """Draw lines over epochs. aspect: height / width; the height is at least nine lines of text.
 
-    from_zero: let the vertical axis include 0.
+    The vertical axis includes 0, or is logarithmic, for positive values.
     """
     drawn = [line for line in series if len(line.points)]
     head = [text_box(title, round(1.1 * style.text), width=style.inner)]
@@ -80,10 +72,12 @@ def line_chart(
         return below([*head, text_box("no measurements", style.text, colour=FAINT)], style.text // 2)
     points = np.array([point for line in drawn for point in line.points], float)
     right = max(float(points[:, 0].max()), 1e-9)
+    if logarithmic:
+        points[:, 1] = np.log10(points[:, 1])
     low, high = float(points[:, 1].min()), float(points[:, 1].max())
-    ticks = _ticks(min(0.0, low) if from_zero else low, high)
+    ticks = decades(low, high) if logarithmic else _ticks(min(0.0, low), high)
     font = ImageFont.load_default(style.text)
-    labels = [f"{tick:g}" for tick in ticks]
+    labels = [f"{10.0**tick if logarithmic else tick:g}" for tick in ticks]
     left = max(int(font.getlength(label)) for label in labels) + style.text
     height = max(round(aspect * style.inner), 9 * style.text)
     plot = Image.new("RGB", (style.inner, height + 3 * style.text), PAPER)
@@ -104,7 +98,7 @@ def line_chart(
             draw.text((place(tick, 0)[0], bottom + style.text), f"{tick:g}", fill=FAINT, font=font, anchor="mm")
     draw.text((end, bottom + 2.2 * style.text), "epochs", fill=FAINT, font=font, anchor="rm")
     for line, colour in zip(drawn, COLOURS, strict=False):
-        places = [place(x, y) for x, y in line.points]
+        places = [place(x, np.log10(y) if logarithmic else y) for x, y in line.points]
         draw.line(places, fill=colour, width=max(2, style.text // 7), joint="curve")
         if len(places) == 1:
             x, y = places[0]
@@ -150,6 +144,14 @@ def _thinned(points: Points) -> Points:
         return points
     parts = (part.mean(axis=0).tolist() for part in np.array_split(np.array(points), POINTS))
     return [(x, y) for x, y in parts]
+
+
+def decades(low: float, high: float, *, most: int = 6) -> list[float]:
+    """Return whole exponents of ten that enclose `low` and `high`, about `most` of them."""
+    first, last = int(np.floor(low + 1e-9)), int(np.ceil(high - 1e-9))
+    first = min(first, last - 1)
+    step = -(-(last - first) // most)
+    return [float(exponent) for exponent in range(first, last + step, step)]
 
 
 def _ticks(low: float, high: float, *, most: int = 6) -> list[float]:

@@ -18,14 +18,29 @@ RIGHT, WRONG = (200, 40, 40), (120, 150, 200)
 def draw_predictions(predictions: Sequence[PicturePrediction], names: Mapping[str, str], style: Style) -> Image.Image:
     """Draw pictures, each with its class and a bar for each of its most probable classes (Figure 4, left).
 
-    names: by class id. A bar is as long as the probability; the true class has a red one.
+    names: by class id. A bar is as long as the probability; the true class has a red one, and a legend says so.
     """
     rows = -(-len(predictions) // style.across(12))
     across = -(-len(predictions) // rows)  # rows of equal length
     side = min(style.side(across), 24 * style.text)
     cells = [_prediction(prediction, names, side, style) for prediction in predictions]
     lines = [beside(cells[first : first + across], style.margin) for first in range(0, len(cells), across)]
-    return framed(below(lines, 2 * style.margin), style.margin)
+    return framed(below([_legend(predictions, style), *lines], 2 * style.margin), style.margin)
+
+
+def _legend(predictions: Sequence[PicturePrediction], style: Style) -> Image.Image:
+    """Draw what the bars mean: of pictures whose class is known, the colours too."""
+    known = any(prediction.true_class is not None for prediction in predictions)
+    meanings = [(WRONG, "probability of a class")]
+    if known:
+        meanings = [(RIGHT, "probability of the correct class"), (WRONG, "of another class")]
+    side = style.text
+    keys = [
+        beside([Image.new("RGB", (side, side), colour), text_box(meaning, style.text)], side // 2, middle=True)
+        for colour, meaning in meanings
+    ]
+    line = beside(keys, 2 * side)
+    return line if line.width <= style.inner else below(keys, 0)
 
 
 def draw_similar(found: Sequence[SimilarImages], style: Style) -> Image.Image:

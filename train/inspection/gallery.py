@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...pipeline.pictures import one_of_each_class
 from ...shards import Dataset
 from ..checkpoint import Checkpoint
 from ..evaluation.picture_files import cut_views, decode_sample, read_picture
@@ -140,11 +141,3 @@ class Gallery:
 
 def _three_digits(distance: float) -> str:
     return f"{distance:#.3g}".rstrip(".") if 1e-4 <= distance < 999.5 else f"{distance:.0f}"
-
-
-def one_of_each_class(labels: npt.NDArray[np.int64], count: int) -> list[int]:
-    """Return `count` samples, of as many classes as possible: the first of each class, then the second of each."""
-    turn = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        turn[labels == label] = np.arange((labels == label).sum())
-    return [int(sample) for sample in np.lexsort((labels, turn))[:count]]

@@ -3,6 +3,8 @@
 import base64
 import html
 import io
+import itertools
+import re
 from collections.abc import Callable, Sequence
 
 from PIL import Image
@@ -14,29 +16,41 @@ NARROW_BELOW = 640
 """Screens of at most this many CSS pixels show the narrow drawings."""
 
 STYLE = """
-:root { color-scheme: light; }
+:root { color-scheme: light; --ground: #fff; --ink: #191919; --line: #ddd; --faint: #eee; --link: #1a56a8; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1180px; padding: 0 16px 48px; background: #fff; color: #191919;
+body { margin: 0 auto; max-width: 1180px; padding: 0 16px 48px; background: var(--ground); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.6em; line-height: 1.2; margin: 1em 0 .3em; }
-h2 { font-size: 1.2em; margin: 2em 0 .5em; border-bottom: 1px solid #ddd; }
+h2 { font-size: 1.2em; margin: 2em 0 .5em; border-bottom: 1px solid var(--line); }
 p { margin: .5em 0; max-width: 75ch; }
 table { border-collapse: collapse; width: 100%; font-size: .95em; }
-td, th { text-align: left; vertical-align: top; padding: .3em .8em .3em 0; border-bottom: 1px solid #eee; }
+td, th { text-align: left; vertical-align: top; padding: .3em .8em .3em 0; border-bottom: 1px solid var(--faint); }
 td + td { overflow-wrap: anywhere; }
 th { font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr.bold { font-weight: 600; }
 img { display: block; max-width: 100%; height: auto; }
+a { color: var(--link); }
+nav { display: flex; flex-wrap: wrap; gap: .2em 1.2em; margin: .5em 0 1em; }
+nav a { padding: .3em 0; }
 pre { white-space: pre-wrap; font-size: .85em; }
 @media (max-width: 640px) { body { padding: 0 8px 32px; font-size: 15px; } td, th { padding-right: .5em; } }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { color-scheme: dark; --ground: #16181b; --ink: #e4e4e4; --line: #44474c; --faint: #2b2e32; --link: #8ab8f0; }
+  img { border-radius: 4px; }
+  img.chart { filter: invert(.9) hue-rotate(180deg); }
+}
+@media print { nav { display: none; } body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; }
   tr, img, picture { break-inside: avoid; } }
 """
 
 
-def page(title: str, sections: Sequence[str]) -> str:
-    """Return the document. Its content security policy forbids the browser to fetch anything."""
+def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
+    """Return the document, with links to its sections. Its content security policy forbids to fetch anything.
+
+    sections: pairs of a title and the section's parts.
+    """
+    links = "".join(f'<a href="#{_anchor(name)}">{_escape(name)}</a>' for name, _ in sections)
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -46,15 +60,20 @@ def page(title: str, sections: Sequence[str]) -> str:
             f'<title>{_escape(title)}</title>\n<link rel="icon" href="data:,">',
             f"<style>{STYLE}</style>\n</head>\n<body>",
             f"<h1>{_escape(title)}</h1>",
-            *sections,
+            f"<nav>{links}</nav>",
+            *itertools.starmap(_section, sections),
             "</body>\n</html>\n",
         ]
     )
 
 
-def section(title: str, *parts: str) -> str:
-    """Return a heading with `parts` below it."""
-    return f"<section>\n<h2>{_escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+def section(title: str, *parts: str) -> tuple[str, str]:
+    """Return a section of `page`: its title, and its `parts` below each other."""
+    return title, "\n".join(parts)
+
+
+def _section(title: str, parts: str) -> str:
+    return f'<section id="{_anchor(title)}">\n<h2>{_escape(title)}</h2>\n{parts}\n</section>'
 
 
 def paragraph(text: str) -> str:
@@ -75,16 +94,21 @@ def table(rows: Sequence[Sequence[str]], *, numbers: int = 0, head: bool = True,
     return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
-def picture(draw: Callable[[Style], Image.Image], alt: str, *, photographs: bool = False) -> str:
+def picture(draw: Callable[[Style], Image.Image], alt: str, *, photographs: bool = False, chart: bool = False) -> str:
     """Return a picture, drawn once for wide and once for narrow screens. alt: its text alternative.
 
-    photographs: encode as JPEG instead of PNG.
+    photographs: encode as JPEG instead of PNG. chart: only lines and text, which dark pages show light on dark.
     """
     (wide, size), (narrow, _) = (_encoded(draw(style), photographs) for style in (WIDE, NARROW))
     return (
         f'<picture><source media="(max-width: {NARROW_BELOW}px)" srcset="{narrow}">'
-        f'<img src="{wide}" width="{size[0]}" height="{size[1]}" alt="{_escape(alt)}"></picture>'
+        f'<img{" class=chart" if chart else ""} src="{wide}" width="{size[0]}" height="{size[1]}" '
+        f'alt="{_escape(alt)}"></picture>'
     )
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def _escape(text: str) -> str:

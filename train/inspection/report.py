@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from ...pipeline.pictures import one_of_each_class
 from ...shards import Dataset, FreelightError
 from ...shards.base import counted
 from ..checkpoint import Checkpoint
@@ -25,16 +26,16 @@ from ..evaluation.scoring import (
     score_classes,
     worst_confusions,
 )
-from ..evaluator import Errors, default_device
+from ..evaluator import Errors, default_device, has_top5
 from ..kernel_pictures import labelled_kernel_grids
 from ..metrics import RunMetrics, StepMetrics
 from ..progress import summary
-from ..recipes import name_with_changes, recipe_rows
+from ..recipes import RECIPES, Recipe, described_settings, name_with_changes, recipe_rows
 from ..run_folder import BEST, LAST, RunFolder
 from .charts import class_error_bars, training_curves
 from .features import Watch, no_watch
 from .figure4 import draw_predictions, draw_similar
-from .gallery import Gallery, one_of_each_class
+from .gallery import Gallery
 from .html_page import page, paragraph, picture, section, table
 from .style import Style
 
@@ -72,7 +73,11 @@ def report(run: Path, dataset: Dataset | None, *, features: Path | None = None, 
         _run_section(shown, dataset),
         section(
             "Curves",
-            picture(functools.partial(training_curves, shown.metrics), "loss, errors and learning rate by epoch"),
+            picture(
+                functools.partial(training_curves, shown.metrics, with_top5=has_top5(len(shown.trained.class_ids))),
+                "loss, errors and learning rate by epoch",
+                chart=True,
+            ),
         ),
     ]
     if dataset is None:
@@ -83,12 +88,13 @@ def report(run: Path, dataset: Dataset | None, *, features: Path | None = None, 
         sections += _dataset_sections(shown, dataset, folder, watch)
     sections += [
         _speed_section(shown.metrics.steps),
-        section("All settings", table(list(recipe_rows(shown.trained.recipe).items()), head=False)),
+        section("What the recipe does", table(list(recipe_rows(shown.trained.recipe).items()), head=False)),
+        _settings_section(shown.trained.recipe),
     ]
     return page(f"Freelight: the run {run}", sections)
 
 
-def _run_section(run: Run, dataset: Dataset | None) -> str:
+def _run_section(run: Run, dataset: Dataset | None) -> tuple[str, str]:
     trained, recipe = run.trained, run.trained.recipe
     parameters = sum(tensor.numel() for tensor in trained.weights.values())
     rows = [
@@ -118,7 +124,7 @@ def _started(start: dict[str, Any]) -> str:
     return "command" if start["step"] == 0 else f"from step {start['step']} on, to {counted(start['epochs'], 'epoch')}"
 
 
-def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) -> list[str]:
+def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) -> list[tuple[str, str]]:
     """Return the sections that need the dataset's images."""
     split, trained = dataset.split("val"), run.trained
     if not split.info.labelled:
@@ -142,7 +148,7 @@ def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) 
     ]
 
 
-def _errors_section(run: Run, ten_views: tuple[str, Errors] | None = None) -> str:
+def _errors_section(run: Run, ten_views: tuple[str, Errors] | None = None) -> tuple[str, str]:
     """Return the run's errors above those that were published for its recipe."""
     rows: list[tuple[str, float, float | None]] = []
     if run.metrics.best is not None:
@@ -156,6 +162,8 @@ def _errors_section(run: Run, ten_views: tuple[str, Errors] | None = None) -> st
         (f"{published.source}: {published.measured}", published.top1, published.top5)
         for published in run.trained.recipe.header.published
     ]
+    if not has_top5(len(run.trained.class_ids)):
+        rows[:own] = [(name, top1, None) for name, top1, _ in rows[:own]]
     cells = [(name, f"{100 * top1:.1f}", "" if top5 is None else f"{100 * top5:.1f}") for name, top1, top5 in rows]
     return section(
         "Errors beside published ones",
@@ -164,7 +172,7 @@ def _errors_section(run: Run, ten_views: tuple[str, Errors] | None = None) -> st
     )
 
 
-def _kernels_section(trained: Checkpoint) -> str:
+def _kernels_section(trained: Checkpoint) -> tuple[str, str]:
     kernels, columns = trained.weights["conv1.weight"], trained.recipe.network.columns
     return section(
         "The first layer's kernels",
@@ -180,7 +188,7 @@ def _kernels_section(trained: Checkpoint) -> str:
     )
 
 
-def _predictions_section(dataset: Dataset, probabilities: Probabilities, labels: Labels) -> str:
+def _predictions_section(dataset: Dataset, probabilities: Probabilities, labels: Labels) -> tuple[str, str]:
     classes = [(info.id, info.name) for info in dataset.manifest.classes]
     split = dataset.split("val")
     predictions = [
@@ -202,7 +210,7 @@ def _predictions_section(dataset: Dataset, probabilities: Probabilities, labels:
     )
 
 
-def _similar_section(gallery: Gallery, queries: Gallery) -> str:
+def _similar_section(gallery: Gallery, queries: Gallery) -> tuple[str, str]:
     found = gallery.find_similar(queries.examples(QUERIES), min(NEAREST, len(gallery.vectors)))
     return section(
         "Similar images",
@@ -211,7 +219,7 @@ def _similar_section(gallery: Gallery, queries: Gallery) -> str:
     )
 
 
-def _classes_section(dataset: Dataset, ranked: RankedLabels) -> str:
+def _classes_section(dataset: Dataset, ranked: RankedLabels) -> tuple[str, str]:
     names = [info.name for info in dataset.manifest.classes]
     scores = score_classes(ranked)
     rows = [("class", "taken for", "images", "of")]
@@ -224,12 +232,24 @@ def _classes_section(dataset: Dataset, ranked: RankedLabels) -> str:
     return section(
         "Error by class",
         paragraph("On val, ten views."),
-        picture(draw, "top-1 error of each class"),
+        picture(draw, "top-1 error of each class", chart=True),
         table(rows, numbers=2) if len(rows) > 1 else paragraph("No image was taken for another class."),
     )
 
 
-def _speed_section(steps: Sequence[StepMetrics]) -> str:
+def _settings_section(recipe: Recipe) -> tuple[str, str]:
+    """Return every setting by its key; in bold those that differ from the published recipe."""
+    settings = described_settings(recipe)
+    changed = recipe.differences(RECIPES.get(recipe.name, RECIPES["paper"]))
+    rows = [("key", "value", "meaning"), *((key, value, meaning) for key, (value, _, meaning) in settings.items())]
+    return section(
+        "All settings",
+        paragraph(f"{name_with_changes(recipe)}. Bold: what differs. train --set KEY=VALUE changes a setting."),
+        table(rows, bold=[place for place, key in enumerate(settings, 1) if key in changed]),
+    )
+
+
+def _speed_section(steps: Sequence[StepMetrics]) -> tuple[str, str]:
     if not steps:
         return section("Speed", paragraph("No measurements."))
     rows: list[tuple[str, ...]] = [("measured during training", "median", "least", "most")]
