@@ -227,9 +227,11 @@ class _Graph:
             with torch.cuda.device(self._device):
                 output = run(self.pipeline, samples, reader, torch.cuda.current_stream())
         self._fed.popleft()
-        # No copy: DALI's executor reuses a buffer only after its tensor is gone.
         images: torch.Tensor = from_dlpack(output.as_tensor())
-        return images.to(self._dtype)  # a copy for bfloat16 only, which DALI does not have
+        # On the CPU no copy but for bfloat16, which DALI does not have: its executor reuses a buffer only after its
+        # tensor is gone. On a GPU it then writes on a stream of its own, while work that torch has queued may still
+        # read. So torch copies, and `output`, which frees the buffer in the order of the current stream, goes last.
+        return images.to(self._dtype, copy=self._device.type == "cuda")
 
 
 def resolve_device(wanted: object) -> torch.device:

@@ -158,7 +158,7 @@ def test_a_dropped_loader_gives_its_memory_back_at_once(dataset: Dataset) -> Non
 
 @pytest.mark.gpu
 def test_batches_on_a_gpu_stay_as_they_were(dataset: Dataset) -> None:
-    """On any current stream, without a copy, and while the stream is behind the host."""
+    """On any current stream, and while the stream is behind the host."""
     stream = torch.cuda.Stream()
     loader = make(dataset, batch_size=4, device="cuda")
     held, sums = [], []
