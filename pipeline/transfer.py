@@ -9,5 +9,8 @@ import torch
 def to_device(values: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
     """Return a tensor of `values` on the device; the copy to a GPU does not wait."""
     tensor = torch.from_numpy(values)
-    # Pinned memory: copying from other memory waits for all work that is queued on the device.
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+    if device.type == "cpu":
+        return tensor
+    with torch.cuda.device(device):  # on another one, pinning would start a context, which takes memory there
+        # Pinned memory: copying from other memory waits for all work that is queued on the device.
+        return tensor.pin_memory().to(device, non_blocking=True)

@@ -45,6 +45,7 @@ def test_channels_last_gives_the_same_logits_and_gradients() -> None:
         logits = network.forward_masked(precision.inputs(taken), DropoutMasks(0, 0))
         logits.square().sum().backward()
         found.append([logits.detach(), *(weight.grad for weight in network.parameters())])
+        assert all(whole.is_contiguous() for whole in network.whole(dict(network.named_parameters())).values())
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 

@@ -136,9 +136,12 @@ class Network(nn.Module):
         return self.classes if rows is None else rows * self.config.columns
 
     def whole(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Gather tensors, one per parameter, to those of the whole network, on the CPU (a collective)."""
+        """Gather tensors, one per parameter, to those of the whole network, on the CPU (a collective).
+
+        They are contiguous, whichever memory order the network has: files of the same weights have the same bytes.
+        """
         return {
-            name: self.columns.gather_rows(tensor.detach(), self.whole_rows(name)).cpu()
+            name: self.columns.gather_rows(tensor.detach(), self.whole_rows(name)).cpu().contiguous()
             for name, tensor in tensors.items()
         }
 
