@@ -3,6 +3,7 @@
 import json
 import os
 import pkgutil
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -16,6 +17,7 @@ from freelight.cli import SHORT_HELPS, main
 from freelight.commands.benchmark import BENCHMARKS
 from freelight.commands.reproduce import CLAIMS
 from freelight.lazy_group import LazyGroup
+from freelight.shards.base import Command
 
 COMMANDS = [
     *(("freelight.commands", name, short_help) for name, short_help in SHORT_HELPS.items()),
@@ -68,6 +70,24 @@ def test_a_short_help_is_the_first_sentence_of_the_commands_own_help(package: st
     command = import_module(f"{package}.{name.replace('-', '_')}").command
     assert command.get_short_help_str(limit=200).rstrip(".") == short_help
     assert command.name == name
+
+
+@pytest.mark.parametrize("name", SHORT_HELPS)
+def test_help_has_options_in_groups_and_examples_that_the_command_takes(name: str) -> None:
+    """What a user copies from the help must not be refused. Options of no group come last."""
+    command = import_module(f"freelight.commands.{name.replace('-', '_')}").command
+    if isinstance(command, LazyGroup):
+        return
+    shown = CliRunner().invoke(command, ["--help"]).stdout
+    assert isinstance(command, Command)
+    for title in command.groups:
+        assert f"\n{title}:\n  " in shown
+    assert len(command.examples) == 2
+    for example in command.examples:
+        assert f"\n  {example}\n" in f"{shown}\n"
+        words = shlex.split(example.removeprefix("freelight "))
+        assert words[0] == name
+        command.make_context(name, words[1:])
 
 
 def test_an_option_has_one_kind_of_value_in_every_command() -> None:

@@ -10,9 +10,9 @@ from ..pipeline import Decode, Decoding
 from ..shards import Dataset
 from ..shards.base import (
     ByteCount,
+    Command,
     CountOrAuto,
     OutputFile,
-    RecordsArguments,
     is_json,
     is_quiet,
     reports_errors,
@@ -29,7 +29,20 @@ from .fit import fit
 from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, write_recipe
 
 
-@click.command(name="train", cls=RecordsArguments)
+@click.command(
+    name="train",
+    cls=Command,
+    groups={
+        "Data": "shards statistics cache cache-bytes decoded decoded-bytes",
+        "Recipe": "recipe set epochs batch-size width show-recipe save-recipe describe",
+        "Run": "out init-from seed checkpoint-every checkpoint-minutes keep log-every tensorboard quiet json",
+        "Computing": "columns replicas backend threads decode hw-decoder-load compile channels-last",
+    },
+    examples=(
+        "train --shards dataset --out run --columns 2",
+        "train --shards dataset --out run --recipe source --epochs 12 --set learning_rate=0.005",
+    ),
+)
 @click.option("--shards", help="Dataset directory with statistics, or its URL with --cache.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the run; one that holds a stopped run is resumed."

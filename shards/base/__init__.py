@@ -5,9 +5,9 @@ from .arrays import Array, map_array, parse_array, read_array, read_arrays
 from .at_hand import naming_pictures, noting_pictures
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .byte_counts import ByteCount
+from .commands import Command, typed_command
 from .console import (
     OutputFile,
-    RecordsArguments,
     counted,
     format_table,
     is_json,
@@ -16,7 +16,6 @@ from .console import (
     reports_errors,
     say,
     say_result,
-    typed_command,
     with_cache,
     with_output,
     with_quiet,
@@ -67,12 +66,12 @@ __all__ = [
     "Array",
     "ByteCount",
     "Check",
+    "Command",
     "CountOrAuto",
     "FreelightError",
     "Mismatch",
     "OutputFile",
     "Pace",
-    "RecordsArguments",
     "UnavailableError",
     "anything",
     "as_file_name",

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from .disk import describe_os_error
 from .errors import FreelightError
 from .processes import exits_on_sigterm
 
-_ARGUMENTS, _QUIET, _JSON = "freelight.arguments", "freelight.quiet", "freelight.json"
+_QUIET, _JSON = "freelight.quiet", "freelight.json"
 """Keys of what a command's context keeps."""
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -170,22 +169,6 @@ def with_cache(command: Callable[P, R]) -> Callable[P, R]:
     ):
         command = option(command)
     return command
-
-
-class RecordsArguments(click.Command):
-    """A command that keeps its arguments as typed, for `typed_command`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments."""
-        ctx.meta[_ARGUMENTS] = list(args)
-        return super().parse_args(ctx, args)
-
-
-def typed_command() -> str:
-    """Return the line by which the running command was called, without passwords of URLs."""
-    context = click.get_current_context()
-    line = f"{context.command_path} {shlex.join(context.meta[_ARGUMENTS])}"
-    return re.sub(r"(\w://[^/\s:@]*):[^/\s@]*@", r"\1:***@", line)
 
 
 class OutputFile(click.Path):

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from freelight.shards import Dataset, FreelightError, Statistics
-from freelight.shards.base import RecordsArguments, say, typed_command
+from freelight.shards.base import Command, say, typed_command
 from freelight.train import RECIPES, Checkpoint
 from freelight.train.inspection import report
 from freelight.train.resume import check_same_run
@@ -73,7 +73,7 @@ def test_a_run_that_ended_at_a_plateau_says_that_more_epochs_change_nothing(
 
 
 def test_a_command_is_noted_as_typed_but_for_passwords() -> None:
-    @click.command(cls=RecordsArguments, name="show")
+    @click.command(cls=Command, name="show")
     @click.argument("words", nargs=-1)
     @click.option("--shards")
     def show(words: tuple[str, ...], shards: str) -> None:

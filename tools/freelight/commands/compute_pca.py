@@ -12,6 +12,7 @@ import click
 
 from freelight.shards import Dataset, RGBMoments, write_statistics
 from freelight.shards.base import (
+    Command,
     CountOrAuto,
     progress,
     reports_errors,
@@ -28,7 +29,20 @@ def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
     return progress(parts, length=total, label="images", weight=lambda part: part.n_images_)
 
 
-@click.command(name="compute-pca", help=__doc__)
+@click.command(
+    name="compute-pca",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Source": "shards split cache cache-bytes",
+        "Result": "out quiet json",
+        "Computing": "workers cluster",
+    },
+    examples=(
+        "freelight compute-pca --shards dataset --workers 8",
+        "freelight compute-pca --shards dataset --split val --out val.npz",
+    ),
+)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
 @click.option("--split", default="train", show_default=True, help="Split to read; any other than train needs --out.")
 @click.option("--out", type=click.Path(path_type=Path), help="The .npz file to write. [default: SHARDS/statistics.npz]")

@@ -12,17 +12,32 @@ from freelight.pipeline.decoded import DecodedStore, fill, price_decoding
 from freelight.shards import Dataset
 from freelight.shards.base import (
     ByteCount,
+    Command,
     CountOrAuto,
     decoding_threads,
     reports_errors,
     say,
     watch_counts,
     with_cache,
+    with_quiet,
     with_threads,
 )
 
 
-@click.command(name="decode", help=__doc__)
+@click.command(
+    name="decode",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Source": "shards split cache cache-bytes",
+        "Result": "decoded decoded-bytes dry-run quiet",
+        "Computing": "threads",
+    },
+    examples=(
+        "freelight decode --shards dataset --decoded pixels --dry-run",
+        "freelight decode --shards dataset --decoded pixels --decoded-bytes 200GB",
+    ),
+)
 @click.option("--shards", required=True, help="Dataset directory, or its URL with --cache.")
 @with_cache
 @click.option(
@@ -39,6 +54,7 @@ from freelight.shards.base import (
 @click.option("--split", "splits", multiple=True, help="Split to decode; repeat it for several. [default: train, val]")
 @with_threads
 @click.option("--dry-run", is_flag=True, help="Print what it takes, and write nothing.")
+@with_quiet
 @reports_errors
 def command(
     shards: str,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from freelight.shards.base import say
+from freelight.shards.base import Command, say
 
 COMMANDS = """
 freelight draw-pictures --out {work}/images --train-per-class 100 --val-per-class 20
@@ -40,7 +40,18 @@ def run(words: list[str]) -> str:
     return last
 
 
-@click.command(name="demo", help=__doc__)
+@click.command(
+    name="demo",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Result": "work",
+    },
+    examples=(
+        "freelight demo",
+        "freelight demo --work /tmp/demo",
+    ),
+)
 @click.option("--work", default="build/demo", show_default=True, help="Folder for all files; emptied first.")
 def command(work: str) -> None:
     start = time.monotonic()

@@ -8,10 +8,22 @@ from pathlib import Path
 import click
 
 from freelight.demo.drawing import CLASSES, draw_pictures
-from freelight.shards.base import naming_file, reports_errors, say_result, with_output
+from freelight.shards.base import Command, naming_file, reports_errors, say_result, with_output
 
 
-@click.command(name="draw-pictures", help=__doc__)
+@click.command(
+    name="draw-pictures",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Pictures": "train-per-class val-per-class seed",
+        "Result": "out quiet json",
+    },
+    examples=(
+        "freelight draw-pictures --out photos",
+        "freelight draw-pictures --out photos --train-per-class 20 --val-per-class 5",
+    ),
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder to write.")
 @click.option("--train-per-class", default=100, show_default=True, help="Training pictures per class.")
 @click.option("--val-per-class", default=20, show_default=True, help="Validation pictures per class.")

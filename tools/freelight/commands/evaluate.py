@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from freelight.shards import FreelightError
-from freelight.shards.base import OutputFile, counted, reports_errors, say, say_result, with_cache, with_output
+from freelight.shards.base import Command, OutputFile, counted, reports_errors, say, say_result, with_cache, with_output
 from freelight.train.evaluation import (
     EvaluationConfig,
     average_networks,
@@ -27,7 +27,21 @@ from freelight.train.evaluation import (
 FILE = click.Path(path_type=Path)
 
 
-@click.command(name="evaluate", help=__doc__)
+@click.command(
+    name="evaluate",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Networks": "checkpoint from weights search-weights",
+        "Data": "shards split cache cache-bytes devkit",
+        "Result": "views per-class predictions submission quiet json",
+        "Computing": "batch-size columns backend",
+    },
+    examples=(
+        "freelight evaluate --checkpoint run/best.pt --shards dataset --per-class",
+        "freelight evaluate --checkpoint one/best.pt --checkpoint two/best.pt --shards dataset --views 1 --json",
+    ),
+)
 @click.option(
     "--checkpoint",
     "checkpoints",

@@ -14,12 +14,24 @@ from pathlib import Path
 
 import click
 
-from freelight.shards.base import OutputFile, counted, reports_errors, say_result, with_output
+from freelight.shards.base import Command, OutputFile, counted, reports_errors, say_result, with_output
 from freelight.train import Checkpoint
 from freelight.train.exporting import SUFFIXES, export_network
 
 
-@click.command(name="export", help=__doc__)
+@click.command(
+    name="export",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Network": "checkpoint",
+        "Result": "out quiet json",
+    },
+    examples=(
+        "freelight export --checkpoint run/best.pt --out alexnet.onnx",
+        "freelight export --checkpoint run/best.pt --out alexnet.safetensors",
+    ),
+)
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),

@@ -11,14 +11,27 @@ import click
 
 from freelight.pipeline.pictures import save_png
 from freelight.shards import Dataset, FreelightError
-from freelight.shards.base import OutputFile, reports_errors, say_result, watch_counts, with_cache, with_output
+from freelight.shards.base import Command, OutputFile, reports_errors, say_result, watch_counts, with_cache, with_output
 from freelight.train import Checkpoint
 from freelight.train.inspection import CodeConfig, Gallery, Style, compare_codes, draw_similar
 
 FILE = click.Path(path_type=Path)
 
 
-@click.command(name="find-similar", help=__doc__)
+@click.command(
+    name="find-similar",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Network and data": "checkpoint shards split queries cache cache-bytes features",
+        "Result": "rows nearest panel pixels quiet json",
+        "Binary codes": "bits seed",
+    },
+    examples=(
+        "freelight find-similar --checkpoint run/best.pt --shards dataset --features features --panel similar.png",
+        "freelight find-similar --checkpoint run/best.pt --shards dataset --features features cat.jpg",
+    ),
+)
 @click.argument("images", type=FILE, nargs=-1)
 @click.option("--checkpoint", type=FILE, required=True, help="Checkpoint of the network, such as RUN/best.pt.")
 @click.option("--shards", required=True, help="Dataset directory, or its URL with --cache.")

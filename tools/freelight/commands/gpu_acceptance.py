@@ -11,12 +11,24 @@ from pathlib import Path
 
 import click
 
-from freelight.shards.base import reports_errors, say
+from freelight.shards.base import Command, reports_errors, say
 
 UNFINISHED = 3
 
 
-@click.command(name="gpu-acceptance", help=__doc__)
+@click.command(
+    name="gpu-acceptance",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "What is run": "device quick shards minutes",
+        "Result": "out",
+    },
+    examples=(
+        "freelight gpu-acceptance --out acceptance",
+        "freelight gpu-acceptance --out try --device cpu --quick",
+    ),
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results, datasets and runs.")
 @click.option("--device", default="cuda", show_default=True, help="Where to compute: cpu or cuda.")
 @click.option("--quick", is_flag=True, help="Tiny sizes, to try the command itself; the figures mean nothing.")

@@ -10,13 +10,25 @@ from pathlib import Path
 
 import click
 
-from freelight.shards.base import reports_errors, say
+from freelight.shards.base import Command, reports_errors, say
 
 MANIFEST_ROOM = 1 << 18
 """Bytes of each part for its manifest and `unpack.py`."""
 
 
-@click.command(name="gpu-bundle", help=__doc__)
+@click.command(
+    name="gpu-bundle",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Content": "shards python present",
+        "Result": "out part-mb",
+    },
+    examples=(
+        "freelight gpu-bundle --out bundle --present torch",
+        "freelight gpu-bundle --out bundle --shards dataset --python 3.12",
+    ),
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the parts.")
 @click.option("--shards", type=click.Path(path_type=Path), help="Dataset directory to pack. [default: none]")
 @click.option("--python", default="3.12", show_default=True, help="Version of Python there.")

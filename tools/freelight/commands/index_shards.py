@@ -9,12 +9,33 @@ from pathlib import Path
 import click
 
 from freelight.shards import dataset_figures, index_shards, list_tars, summarize_dataset, summarize_tars
-from freelight.shards.base import CountOrAuto, counting_images, reports_errors, say_result, with_output, with_workers
+from freelight.shards.base import (
+    Command,
+    CountOrAuto,
+    counting_images,
+    reports_errors,
+    say_result,
+    with_output,
+    with_workers,
+)
 
 PATH = click.Path(path_type=Path)
 
 
-@click.command(name="index-shards", help=__doc__)
+@click.command(
+    name="index-shards",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Source": "split label field class-names check max-rejected",
+        "Result": "out dry-run quiet json",
+        "Computing": "workers",
+    },
+    examples=(
+        "freelight index-shards --out dataset --split train='tars/train-{0000..1023}.tar'",
+        "freelight index-shards --out coco --split train='coco/*.tar' --field boxes=xywh:json:objects.bbox",
+    ),
+)
 @click.option(
     "--split",
     "splits",

@@ -22,6 +22,7 @@ from freelight.shards import (
     summarize_source,
 )
 from freelight.shards.base import (
+    Command,
     CountOrAuto,
     counting,
     counting_images,
@@ -34,7 +35,22 @@ from freelight.shards.base import (
 PATH = click.Path(path_type=Path)
 
 
-@click.command(name="make-shards", help=__doc__)
+@click.command(
+    name="make-shards",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Source": "images layout class-names classes label-order val-fraction limit seed",
+        "Pictures": "geometry size enlarge resampling quality max-pixels reject-suspect max-rejected",
+        "Result": "out samples-per-shard metadata dry-run quiet json",
+        "Existing datasets": "repair from append split",
+        "Computing": "workers cluster staging",
+    },
+    examples=(
+        "freelight make-shards --images photos --out dataset --val-fraction 0.1",
+        "freelight make-shards --images ILSVRC2012 --out s3://bucket/imagenet --geometry shorter --workers 16",
+    ),
+)
 @click.option(
     "--images", type=PATH, help="Folder of class folders or of archives, or one archive. Only --repair can do without."
 )

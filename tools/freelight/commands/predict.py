@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from freelight.pipeline.pictures import save_png
-from freelight.shards.base import OutputFile, reports_errors, say, with_quiet
+from freelight.shards.base import Command, OutputFile, reports_errors, say, with_quiet
 from freelight.train import Checkpoint
 from freelight.train.evaluation import predict_files
 from freelight.train.inspection import Style, draw_predictions
@@ -17,7 +17,19 @@ from freelight.train.inspection import Style, draw_predictions
 FILE = click.Path(path_type=Path)
 
 
-@click.command(name="predict", help=__doc__)
+@click.command(
+    name="predict",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Network": "checkpoint views",
+        "Result": "json panel pixels quiet",
+    },
+    examples=(
+        "freelight predict --checkpoint run/best.pt cat.jpg dog.png",
+        "freelight predict --checkpoint run/best.pt --panel panel.png *.jpg",
+    ),
+)
 @click.argument("images", type=FILE, nargs=-1, required=True)
 @click.option("--checkpoint", type=FILE, required=True, help="Checkpoint of the network, such as RUN/best.pt.")
 @click.option(

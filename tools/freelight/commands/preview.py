@@ -12,10 +12,23 @@ import click
 from freelight.pipeline import Lighting, LightingMode, Mix, Schedule, Transform, Views
 from freelight.pipeline.pictures import Preview, draw_preview, draw_transform, load_reference, save_png
 from freelight.shards import Dataset, FreelightError, Statistics
-from freelight.shards.base import OutputFile, reports_errors, say, say_result, with_cache, with_output
+from freelight.shards.base import Command, OutputFile, reports_errors, say, say_result, with_cache, with_output
 
 
-@click.command(name="preview", help=__doc__)
+@click.command(
+    name="preview",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Source": "shards split cache cache-bytes",
+        "What is shown": "transform mix rows draws lighting strength seed",
+        "Result": "out quiet json",
+    },
+    examples=(
+        "freelight preview --shards dataset --out preview.png",
+        "freelight preview --shards dataset --transform source --out steps.png",
+    ),
+)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory, with statistics.")
 @click.option("--out", type=OutputFile(".png"), required=True, help="The .png file to write.")
 @click.option("--split", default="train", show_default=True, help="Split to draw from.")

@@ -10,6 +10,7 @@ import click
 
 from freelight.shards import Dataset
 from freelight.shards.base import (
+    Command,
     OutputFile,
     atomic_write,
     reports_errors,
@@ -23,7 +24,19 @@ from freelight.train.inspection import report
 FILE = click.Path(path_type=Path)
 
 
-@click.command(name="report", help=__doc__)
+@click.command(
+    name="report",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Run and data": "run shards cache cache-bytes features",
+        "Result": "out quiet json",
+    },
+    examples=(
+        "freelight report --run run",
+        "freelight report --run run --shards dataset --out report.html",
+    ),
+)
 @click.option("--run", type=FILE, required=True, help="Folder of the run: the --out of train.")
 @click.option("--shards", help="Dataset directory, or its URL with --cache.")
 @with_cache

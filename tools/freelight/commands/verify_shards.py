@@ -10,7 +10,16 @@ from pathlib import Path
 import click
 
 from freelight.shards import ShardCheck, verify_dataset
-from freelight.shards.base import CountOrAuto, counted, progress, reports_errors, say_result, with_output, with_workers
+from freelight.shards.base import (
+    Command,
+    CountOrAuto,
+    counted,
+    progress,
+    reports_errors,
+    say_result,
+    with_output,
+    with_workers,
+)
 
 
 def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
@@ -18,7 +27,20 @@ def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
     return progress(checks, length=total, label="images", weight=lambda check: check.images)
 
 
-@click.command(name="verify-shards", help=__doc__)
+@click.command(
+    name="verify-shards",
+    help=__doc__,
+    cls=Command,
+    groups={
+        "Source": "shards level",
+        "Result": "quiet json",
+        "Computing": "workers",
+    },
+    examples=(
+        "freelight verify-shards --shards dataset",
+        "freelight verify-shards --shards dataset --level decode --workers 8",
+    ),
+)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
 @click.option(
     "--level",
