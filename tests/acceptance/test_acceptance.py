@@ -71,11 +71,11 @@ def test_results_of_another_device_or_damaged_ones_are_refused(session: Session)
     parts_folder.mkdir()
     (parts_folder / "smoke.json").write_text("{")
     with pytest.raises(FreelightError, match=r"smoke\.json .*delete it to do the part again"):
-        Results(session).load("smoke")
+        Results(session.out, device="cpu", quick=True).load("smoke")
     good = {"part": "smoke", "passed": True, "seconds": 1, "reason": "", "figures": {}, "found": {}}
     (parts_folder / "smoke.json").write_text(json.dumps({**good, "device": "cuda", "quick": True}))
     with pytest.raises(FreelightError, match=r"smoke\.json has `device` cuda, not cpu; give another `out`"):
-        Results(session).load("smoke")
+        Results(session.out, device="cpu", quick=True).load("smoke")
 
 
 def test_a_process_ends_with_the_time_and_a_failure_is_quoted(session: Session) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from benching import TOOLS, call, run
 
-from freelight.benchmarks import augment, decode, free, loader, random_crops, resized_crops, step, train
+from freelight.benchmarks import augment, decode, free, host, loader, random_crops, resized_crops, step, train
 from freelight.benchmarks import mixing as mix_cost
 from freelight.benchmarks.geometries import GEOMETRIES
 from freelight.benchmarks.machine import machine_facts
@@ -139,6 +139,7 @@ def test_host_by_path_on_a_tiny_dataset(dataset: Dataset, tmp_path: Path) -> Non
         (augment.command, ("--images", "any")),
         (decode.command, ("--shards", "any")),
         (free.command, ("--shards", "any")),
+        (host.command, ("--shards", "any")),
         (loader.command, ("--shards", "any")),
         (step.command, ()),
         (train.command, ()),

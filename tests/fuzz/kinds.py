@@ -114,6 +114,7 @@ COMMANDS = {
     "continue staging": Command(
         f"freelight make-shards --images huggingface --out staging {SIZE} --max-rejected 0.9", ("staging",)
     ),
+    "table of parts": Command("freelight gpu-acceptance --out acceptance --table"),
     "plan": Command("freelight reproduce table1 --data nothing --out claim", ("claim",)),
     **{
         f"make {name}": Command(f"{MAKE} --images {name}")
@@ -229,6 +230,7 @@ KINDS = {
         {"run/metrics.jsonl": ("json lines", "json lines", "bytes")}, ("report", "report", "full report", "resume")
     ),
     "recipe": Kind({"recipe.toml": ("words", "words", "bytes")}, ("read recipe",)),
+    "acceptance": Kind({"acceptance/parts/smoke.json": ("json", "json", "bytes")}, ("table of parts",)),
     "environment": Kind({"run/environment.json": ("json", "json", "bytes")}, ("report", "resume")),
     "claim": Kind({"claim/cnn2010-ten-views.json": ("json", "bytes")}, ("plan",)),
     "devkit": Kind(

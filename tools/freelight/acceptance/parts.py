@@ -40,7 +40,7 @@ PARTS = (
 
 def run_parts(session: Session) -> Results:
     """Do what is not finished yet, as far as the time allows: parts that failed before come last."""
-    results = Results(session)
+    results = Results(session.out, device=session.device, quick=session.quick)
     before = {part.name: results.load(part.name) for part in PARTS}
     todo = [part for part in PARTS if before[part.name] is None]
     todo += [part for part in PARTS if (result := before[part.name]) and not result.passed]

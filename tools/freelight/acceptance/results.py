@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freelight.acceptance.session import Session
 from freelight.benchmarks.machine import machine_facts
 from freelight.shards import FreelightError
 from freelight.shards.base import anything, atomic_write, flag, format_table, mapping, number, read_json, record, text
@@ -41,11 +40,14 @@ class Result:
 
 
 class Results:
-    """The folder `out/parts`. A part's file exists once the part is finished; delete it to do the part again."""
+    """The folder `out/parts`. A part's file exists once the part is finished; delete it to do the part again.
 
-    def __init__(self, session: Session) -> None:
-        self.folder = session.out / "parts"
-        self._given = {"device": session.device, "quick": session.quick}
+    settings: of the session, `device` and `quick`; without them, results of any session are read.
+    """
+
+    def __init__(self, out: Path, **settings: str | bool) -> None:
+        self.folder = out / "parts"
+        self._settings = settings
 
     def load(self, part: str) -> Result | None:
         """Return a part's result; None if it is not finished.
@@ -57,7 +59,7 @@ class Results:
             content: dict[str, Any] = read_json(path, RESULT, remedy="delete it to do the part again", limit=MAX_BYTES)
         except FileNotFoundError:
             return None
-        for name, value in self._given.items():
+        for name, value in self._settings.items():
             if content[name] != value:
                 raise FreelightError(f"{path} has `{name}` {content[name]}, not {value}; give another `out`")
         return Result(**{name: content[name] for name in ("part", "passed", "seconds", "reason", "figures", "found")})
@@ -65,7 +67,7 @@ class Results:
     def save(self, result: Result) -> None:
         """Write a part's result, atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        facts = {**self._given, "machine": machine_facts(())}
+        facts = {**self._settings, "machine": machine_facts(())}
         with atomic_write(self._path(result.part)) as file:
             file.write(json.dumps({**vars(result), **facts}, indent=1, default=str).encode() + b"\n")
 

@@ -4,30 +4,32 @@ from itertools import chain
 from pathlib import Path
 
 import click
+import torch
 
 from freelight.benchmarks.command import benchmark
+from freelight.benchmarks.device import threads_for
 from freelight.benchmarks.host_loader import measure_loader_host
 from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
 from freelight.benchmarks.report import Report
 from freelight.benchmarks.timing import Timings
 
 
-@benchmark("host")
+@benchmark("host", on_device=True)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory with statistics.")
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
-def command(shards: Path, batch_size: int, rounds: int) -> Report:
+def command(shards: Path, batch_size: int, device: torch.device, rounds: int) -> Report:
     """Measure the processor time that the host spends beside decoding.
 
-    Iterates a loader with the paper's augmentation over `train`, on two threads. Prints the processor time of its main
-    thread, of its reading thread and of the whole process; the same for the loader's own DALI graph over lists of JPEGs
-    in memory; and for reading and checking each JPEG alone. Times are of a processor, not of a clock, so other work on
-    the machine disturbs them little. The dataset must fit into the page cache.
+    Iterates a loader with the paper's augmentation over `train`, on two threads of a CPU or on a GPU. Prints the
+    processor time of its main thread, of its reading thread and of the whole process; the same for the loader's own
+    DALI graph over lists of JPEGs in memory; and for reading and checking each JPEG alone. Times are of a processor,
+    not of a clock, so other work on the machine disturbs them little. The dataset must fit into the page cache.
     """
-    parts = [measure_loader_host(shards, batch_size=batch_size, rounds=rounds)]
+    parts = [measure_loader_host(shards, batch_size=batch_size, device=device, rounds=rounds)]
     return Report(
         benchmark="host",
         item="images",
-        settings={"shards": shards, "batch size": batch_size, "threads": 2},
+        settings={"shards": shards, "device": device, "batch size": batch_size, "threads": threads_for(device)},
         machine=machine_facts((DALI_WHEEL, "torch", "numpy")),
         timings=Timings.joined(part.timings for part in parts),
         floors=tuple(chain.from_iterable(part.floors for part in parts)),

@@ -10,10 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
+from freelight.benchmarks.device import CPU, threads_for, timed_on
 from freelight.benchmarks.loader_graphs import own_graph, read_jpegs
 from freelight.benchmarks.loading import Part
 from freelight.benchmarks.report import Figure, Floor
-from freelight.benchmarks.timing import Contender, Lap, interleave, timed
+from freelight.benchmarks.timing import Contender, Lap, interleave
 from freelight.pipeline import Loader, Transform, draw_epoch
 from freelight.shards import Dataset, Statistics
 
@@ -22,15 +25,23 @@ BATCH = 128
 """Images that the limits are for, of about 20 kB each."""
 
 
-def measure_loader_host(shards: Path, *, batch_size: int, rounds: int) -> Part:
+def measure_loader_host(shards: Path, *, batch_size: int, device: torch.device, rounds: int) -> Part:
     """Measure the loader's threads on `train`, which needs statistics."""
     dataset, transform, statistics = Dataset(shards), Transform(), Statistics.load(shards)
-    loader = Loader(dataset, "train", batch_size=batch_size, transform=transform, statistics=statistics)
+    loader = Loader(
+        dataset,
+        "train",
+        batch_size=batch_size,
+        transform=transform,
+        statistics=statistics,
+        device=device,
+        num_threads=threads_for(device),
+    )
     jpegs = read_jpegs(dataset)
     costs = {
-        LOADER: HostCost(lambda: (batch.images for batch in loader)),
-        GRAPH: HostCost(own_graph(transform, dataset, jpegs, statistics, batch_size)),
-        READING: HostCost(lambda: _read_plainly(dataset)),
+        LOADER: HostCost(lambda: (batch.images for batch in loader), device, batch_size),
+        GRAPH: HostCost(own_graph(transform, dataset, jpegs, statistics, batch_size, device), device, batch_size),
+        READING: HostCost(lambda: _read_plainly(dataset), CPU, batch_size),
     }
     contenders = [Contender(name=name, lap=cost.lap) for name, cost in costs.items()]
     timings = interleave(contenders, rounds=rounds)
@@ -55,8 +66,10 @@ def measure_loader_host(shards: Path, *, batch_size: int, rounds: int) -> Part:
 class HostCost:
     """Processor time of an epoch of batches. main, reader, process: medians of the rounds, ms for 128 images."""
 
-    def __init__(self, epoch: Callable[[], Iterable[Any]]) -> None:
+    def __init__(self, epoch: Callable[[], Iterable[Any]], device: torch.device, batch_size: int) -> None:
         self._epoch = epoch
+        self._device = device
+        self._batch_size = batch_size
         self._laps: list[dict[str, float]] = []
 
     @property
@@ -77,7 +90,7 @@ class HostCost:
     def lap(self) -> Lap:
         """Iterate one epoch."""
         before = _clocks()
-        lap = timed(lambda: sum(len(images) for images in self._epoch()))
+        lap = timed_on(self._device, lambda: sum(len(images) for images in self._epoch()), batch_size=self._batch_size)
         spent = {name: seconds - before.get(name, 0) for name, seconds in _clocks().items()}
         self._laps.append({name: 1000 * BATCH / lap.items * seconds for name, seconds in spent.items()})
         return lap

@@ -40,16 +40,21 @@ UNFINISHED = 3
 @click.option(
     "--minutes", default=9.0, show_default=True, type=click.FloatRange(min=0.1), help="Time limit of this call."
 )
+@click.option("--table", is_flag=True, help="Only print the results in OUT, of any machine.")
 @reports_errors
-def command(out: Path, device: str, quick: bool, shards: Path | None, minutes: float) -> None:
+def command(out: Path, device: str, quick: bool, shards: Path | None, minutes: float, table: bool) -> None:
     ends = time.monotonic() + 60 * minutes - 10  # for ending a process and writing the table
     from freelight.acceptance.parts import PARTS, run_parts  # load torch, which --help must not
+    from freelight.acceptance.results import Results
     from freelight.acceptance.session import Session
     from freelight.pipeline import resolve_device
 
+    names = [part.name for part in PARTS]
+    if table:
+        say(Results(out).table(names))
+        return
     kind = resolve_device(device).type
     results = run_parts(Session(out=out.absolute(), device=kind, quick=quick, ends=ends, shards=shards))
-    names = [part.name for part in PARTS]
     say(f"\n{results.table(names)}")
     finished = [result for result in map(results.load, names) if result is not None]
     failed = [result.part for result in finished if not result.passed]
