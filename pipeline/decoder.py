@@ -14,7 +14,7 @@ from ..shards import FreelightError, Statistics
 from .choices import Choices
 from .decoded import DecodedStore
 from .finishing import Finishing, ends_in_torch, made_ahead
-from .graph import Layout, beginning_of, define_pipeline, graph_feed
+from .graph import Layout, beginnings_of, define_pipeline, graph_feed
 from .ops import Decoding
 from .reading import ReadAhead, SampleReader, Share
 from .resizer import Resizer
@@ -77,14 +77,16 @@ class Decoder:
         self._prefetch = prefetch
         self._reads = ReadAhead(len(self._parts))
         self._resizer: Resizer | None = None
-        beginnings = [beginning_of(part, device.index, is_stored=store is not None) for part, _ in self._parts]
+        beginnings = beginnings_of(
+            (part for part, _ in self._parts), device.index, layout=layout, is_stored=store is not None
+        )
         if any(beginning != "jpegs" for beginning in beginnings):
             self._resizer = Resizer(
                 self._parts,
+                beginnings,
                 reader,
                 share_size=share_size,
                 num_threads=num_threads,
-                device_id=device.index,
                 store=store,
                 decoding=decoding,
             )

@@ -17,8 +17,8 @@ from .reading import Encoded
 from .transform import Transform, fed_name
 
 Layout = Literal["NCHW", "NHWC"]
-Beginning = Literal["jpegs", "pixels", "crops"]
-"""The first input of a graph: JPEGs; decoded pixels, uint8 (h, w, 3), of which the views are made; or the crops."""
+Beginning = Literal["jpegs", "pictures", "windows", "crops"]
+"""The first input of a graph: JPEGs; or pixels, uint8 (h, w, 3), of whole pictures, windows to be resized, or crops."""
 
 
 def graph_inputs(transform: Transform) -> list[str]:
@@ -48,15 +48,30 @@ def as_lists(arrays: Iterable[npt.NDArray[Any]]) -> list[TensorListCPU]:
     return [TensorListCPU(array) for array in arrays]
 
 
-def beginning_of(transform: Transform, device_id: int | None, *, is_stored: bool = False) -> Beginning:
+def beginning_of(
+    transform: Transform, device_id: int | None, *, layout: Layout = "NCHW", is_stored: bool = False
+) -> Beginning:
     """Return what a loader's graph begins with. is_stored: decoded pixels are kept.
 
-    Of one view `Resizer` makes the crops: on the CPU if they are resized, and of stored pixels if they are not.
+    On the CPU `Resizer` makes resized crops. It cuts stored pixels only if the graph would need a kernel more for that
+    than for crops; otherwise the graph cuts out of whole pictures, which are fed as they are mapped.
     """
-    resizes = transform.crop.resizes
-    if transform.views == 1 and (device_id is None if resizes else is_stored):
-        return "crops"
-    return "pixels" if is_stored else "jpegs"
+    crop = transform.crop
+    if crop.resizes and transform.views == 1:
+        return "crops" if device_id is None else ("windows" if is_stored else "jpegs")
+    if not is_stored:
+        return "jpegs"
+    flips_alone = layout == "NHWC" and crop.is_random and (transform.dtype == "uint8" or transform.mean == "image")
+    cuts_alone = flips_alone or any(transform.ops_at("pixels"))
+    return "crops" if cuts_alone and transform.views == 1 and device_id is None else "pictures"
+
+
+def beginnings_of(
+    transforms: Iterable[Transform], device_id: int | None, *, layout: Layout, is_stored: bool
+) -> list[Beginning]:
+    """Return `beginning_of` each of a loader's transforms; where crops are made for one, they are for all."""
+    found = [beginning_of(one, device_id, layout=layout, is_stored=is_stored) for one in transforms]
+    return ["crops" if one == "pictures" and "crops" in found else one for one in found]
 
 
 def define_decoding(
@@ -134,7 +149,7 @@ def define_pipeline(
 def inputs_after(beginning: Beginning, transform: Transform) -> list[str]:
     """Return the names of the graph's inputs after the first, in order: of `transform.feeds()` what it still needs."""
     used: Collection[str] = ()
-    if beginning == "pixels":
+    if beginning == "windows":
         used = ("start", "shape")  # of what is decoded
     elif beginning == "crops" and transform.mean != "image":  # whose crop has the same place
         used = transform.crop.feeds()
@@ -156,7 +171,9 @@ def _cut(
         views = transform.crop.nodes(first, fed, context)
     else:
         image = context.on_device(fn.reshape(first, layout="HWC"))
-        views = (transform.crop.cut_views if beginning == "crops" else transform.crop.views_of)(image, fed, context)
+        crop = transform.crop
+        make = {"pictures": crop.picture_views, "windows": crop.views_of, "crops": crop.cut_views}[beginning]
+        views = make(image, fed, context)
     if any(transform.ops_at("pixels")):
         views = [view._replace(image=view.pixels(context), is_cut=True) for view in views]
     return fed, views

@@ -8,7 +8,7 @@ an image with several views the smallest window that holds theirs is decoded, on
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from .choices import Choices
 from .decoded import DamagedPixelsError, DecodedStore
 from .decoded.windows import StoredWindows
-from .graph import as_lists, beginning_of, inputs_after, tensor_list
+from .graph import Beginning, as_lists, inputs_after, tensor_list
 from .memory import Memory
 from .ops import Arrays, Crop, Decoding
 from .ops.resizing import filter_of, resize_into
@@ -39,42 +39,43 @@ class _Cut(NamedTuple):
     resize: tuple[Sequence[int], Sequence[float], int] | None
 
 
-Job = tuple[Callable[[], Pixels | None], Sequence[int], Sequence[_Cut]]
-"""Of one image: what returns its window, the window's start, and the views."""
+Job = tuple[Pixels | Callable[[], Pixels | None], Sequence[int], Sequence[_Cut]]
+"""Of one image: its window or what returns it, the window's start, and the views."""
 
 
 class Resizer:
     """Makes the inputs of the graphs of an iteration, batch by batch; crops are uint8 (n, size, size, 3).
 
-    parts: the transform of each graph, with its number of views. `beginning_of` says what each graph gets. reader:
-    reads the JPEGs. share_size: maximum number of images per batch. device_id: the GPU of the graphs, or None. store:
-    of decoded pixels. decoding: of JPEGs.
+    parts: the transform of each graph, with its number of views. beginnings: what each graph gets, not all JPEGs.
+    reader: reads the JPEGs. share_size: maximum number of images per batch. store: of decoded pixels. decoding: of
+    JPEGs.
     """
 
     def __init__(
         self,
         parts: Sequence[tuple[Transform, int]],
+        beginnings: Sequence[Beginning],
         reader: SampleReader,
         *,
         share_size: int,
         num_threads: int,
-        device_id: int | None = None,
         store: DecodedStore | None = None,
         decoding: Decoding = Decoding(),  # noqa: B008
     ) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="freelight-resize")
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="freelight-resize")
         self._parts = parts
-        self._beginnings = [beginning_of(part, device_id, is_stored=store is not None) for part, _ in parts]
+        self._beginnings = beginnings
         self._reader = reader
         self._num_threads = num_threads
         self._memory = [Memory() for _ in parts]
         settings: dict[str, Any] = {"share_size": share_size, "num_threads": num_threads}
-        uses = [beginning != "jpegs" for beginning in self._beginnings]
+        uses = [beginning != "jpegs" for beginning in beginnings]
+        whole = "pictures" in beginnings
         self._windows: WindowSource = (
             JpegWindows(parts, uses, reader, decoding=decoding, **settings)
             if store is None
-            else StoredWindows(store, parts, reader, **settings)
+            else StoredWindows(store, parts, reader, whole=whole, **settings)
         )
 
     def start(
@@ -102,47 +103,60 @@ class Resizer:
         batch = self._windows.next()
         if not len(batch.samples):
             return batch.samples, []
-        inputs: list[list[Any]] = []
-        cuts: list[list[_Cut]] = []
-        for part, ((transform, views), own) in enumerate(zip(self._parts, batch.taken, strict=True)):
-            beginning = self._beginnings[part]
-            after = as_lists(own[name] for name in inputs_after(beginning, transform))
-            if beginning == "jpegs":
-                inputs.append([tensor_list([*batch.jpegs] * views), *after])
-                continue
-            sizes = np.tile(sizes_of(self._reader, batch.samples), (views, 1))
-            start, shape = transform.crop.needed(own, sizes)
-            outs: Any
-            if beginning == "crops":
-                size = views * len(batch.samples), transform.crop.size, transform.crop.size, 3
-                outs = np.frombuffer(self._memory[part].take(math.prod(size)), np.uint8).reshape(size)
-                resizes = _resizes(transform.crop, own)
-                inputs.append([*as_lists([outs]), *after])
+        firsts: list[Any] = []
+        cuts: list[list[_Cut]] = [[] for _ in batch.samples]
+        for part, ((_, views), beginning) in enumerate(zip(self._parts, self._beginnings, strict=True)):
+            if beginning in ("windows", "crops"):
+                firsts.append(self._add_cuts(cuts, part, batch))
             else:
-                outs = [np.empty((*side, 3), np.uint8) for side in shape.tolist()]
-                resizes = repeat(None)
-                inputs.append([tensor_list(outs), *after])
-            ends = (start + shape).tolist()
-            own_cuts = [
-                _Cut(out, top, left, bottom, right, resize)
-                for out, (top, left), (bottom, right), resize in zip(outs, start.tolist(), ends, resizes, strict=False)
+                firsts.append(tensor_list([*batch.jpegs] * views) if beginning == "jpegs" else None)
+        pictures = self._make(batch, cuts)
+        return batch.samples, [
+            [
+                tensor_list(pictures * views) if first is None else first,
+                *as_lists(own[name] for name in inputs_after(beginning, transform)),
             ]
-            cuts += [
-                own_cuts[first : first + len(batch.samples)] for first in range(0, len(own_cuts), len(batch.samples))
-            ]
-        self._make(batch, cuts)
-        return batch.samples, inputs
-
-    def _make(self, batch: Windows, cuts: list[list[_Cut]]) -> None:
-        """Make the views of a batch in the pool. Raises `DamagedPixelsError` if stored pixels were damaged."""
-        jobs: list[Job] = list(zip(batch.pixels, batch.start.tolist(), zip(*cuts, strict=True), strict=True))
-        size = -(-len(jobs) // (4 * self._num_threads))
-        made = self._pool.map(_run, [jobs[first : first + size] for first in range(0, len(jobs), size)])
-        damaged = batch.samples[~np.array(list(chain.from_iterable(made)), bool)]
-        if len(damaged):
-            raise DamagedPixelsError(
-                f"stored pixels are damaged, of {len(damaged)} samples: {self._reader.split.describe(int(damaged[0]))}"
+            for first, (transform, views), beginning, own in zip(
+                firsts, self._parts, self._beginnings, batch.taken, strict=True
             )
+        ]
+
+    def _add_cuts(self, cuts: list[list[_Cut]], part: int, batch: Windows) -> Any:
+        """Add a part's views to the cuts of each image, and return where they will be: the graph's first input."""
+        (transform, views), own, images = self._parts[part], batch.taken[part], len(batch.samples)
+        start, shape = transform.crop.needed(own, np.tile(sizes_of(self._reader, batch.samples), (views, 1)))
+        resizes: Iterator[tuple[Sequence[int], Sequence[float], int] | None] = repeat(None)
+        outs: Any
+        if self._beginnings[part] == "crops":
+            size = views * images, transform.crop.size, transform.crop.size, 3
+            outs = np.frombuffer(self._memory[part].take(math.prod(size)), np.uint8).reshape(size)
+            resizes = _resizes(transform.crop, own)
+        else:
+            outs = [np.empty((*side, 3), np.uint8) for side in shape.tolist()]
+        ends = (start + shape).tolist()
+        for place, (out, (top, left), (bottom, right), resize) in enumerate(
+            zip(outs, start.tolist(), ends, resizes, strict=False)
+        ):
+            cuts[place % images].append(_Cut(out, top, left, bottom, right, resize))
+        return as_lists([outs])[0] if self._beginnings[part] == "crops" else tensor_list(outs)
+
+    def _make(self, batch: Windows, cuts: list[list[_Cut]]) -> list[Pixels]:
+        """Make the views of a batch in the pool, if there is anything to do, and return its windows.
+
+        Raises `DamagedPixelsError` if stored pixels were damaged.
+        """
+        ready = [pixels for pixels in batch.pixels if not callable(pixels)]
+        if len(ready) == len(cuts) and not any(cuts):
+            return ready
+        jobs: list[Job] = list(zip(batch.pixels, batch.start.tolist(), cuts, strict=True))
+        size = -(-len(jobs) // (4 * self._num_threads))
+        pieces = [jobs[first : first + size] for first in range(0, len(jobs), size)]
+        windows = [window for made in self._pool.map(_run, pieces) for window in made]
+        damaged = [int(sample) for sample, window in zip(batch.samples, windows, strict=True) if window is None]
+        if damaged:
+            first = self._reader.split.describe(damaged[0] % len(self._reader.split))
+            raise DamagedPixelsError(f"stored pixels are damaged, of {len(damaged)} samples: {first}")
+        return [window for window in windows if window is not None]
 
 
 def _resizes(crop: Crop, taken: Arrays) -> Iterator[tuple[Sequence[int], Sequence[float], int] | None]:
@@ -156,12 +170,12 @@ def _resizes(crop: Crop, taken: Arrays) -> Iterator[tuple[Sequence[int], Sequenc
     return zip(places, scales, filters, strict=True)
 
 
-def _run(jobs: Sequence[Job]) -> list[bool]:
-    """Make the views of some images. Returns whether the pixels of each were sound."""
-    sound = []
+def _run(jobs: Sequence[Job]) -> list[Pixels | None]:
+    """Make the views of some images. Returns their windows; None where stored pixels were damaged."""
+    windows = []
     for pixels, (first, left_most), cuts in jobs:
-        window = pixels()
-        sound.append(window is not None)
+        window = pixels() if callable(pixels) else pixels
+        windows.append(window)
         if window is None:
             continue
         for out, top, left, bottom, right, resize in cuts:
@@ -170,4 +184,4 @@ def _run(jobs: Sequence[Job]) -> list[bool]:
                 np.copyto(out, piece)
             else:
                 resize_into(torch.from_numpy(out), torch.from_numpy(piece), *resize)
-    return sound
+    return windows

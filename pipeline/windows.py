@@ -28,15 +28,15 @@ class Windows(NamedTuple):
     """The windows of a batch. samples: the occurrences that are not damaged. jpegs: theirs, if a graph needs them.
 
     taken: the choices of each part of the transform. start: where each image's window begins in the picture. pixels:
-    of each image, a function that returns its window, uint8 (h, w, 3). It is called once, and what it returns is valid
-    until the thread calls the next; None: the stored pixels are damaged.
+    of each image its window, uint8 (h, w, 3), or a function that returns it. That is called once, and what it returns
+    is valid until the thread calls the next; None: the stored pixels are damaged.
     """
 
     samples: Share
     jpegs: Sequence[Encoded]
     taken: Sequence[Arrays]
     start: Places
-    pixels: Sequence[Callable[[], Pixels | None]]
+    pixels: Sequence[Pixels | Callable[[], Pixels | None]]
 
 
 class WindowSource(Protocol):
@@ -92,7 +92,7 @@ class JpegWindows:
             return Windows(samples, [], [], np.empty((0, 2), np.int32), [])
         decoded = [np.asarray(window) for window in run(self._pipeline, samples, self._reader)]
         jpegs, taken, start = self._reads.next_inputs(1)
-        return Windows(samples, jpegs, taken, start, [ready(window) for window in decoded])
+        return Windows(samples, jpegs, taken, start, decoded)
 
     def end_epoch(self) -> None:
         """Tell DALI that the epoch has ended, so that the next one can start."""
@@ -109,11 +109,6 @@ class JpegWindows:
         taken = take(choices, self._parts, samples, len(self._reader.split))
         start, end = needed(self._parts, self._uses, taken, sizes_of(self._reader, samples))
         return samples, [[tensor_list(jpegs), *as_lists([start, end - start])], [jpegs, taken, start]]
-
-
-def ready(window: Pixels) -> Callable[[], Pixels]:
-    """Return a function that returns the window."""
-    return lambda: window
 
 
 def sizes_of(reader: SampleReader, share: Share) -> Places:

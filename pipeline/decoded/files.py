@@ -1,8 +1,12 @@
 """The files of a store of decoded pixels, which the processes of a machine share."""
 
 import errno
+import mmap
 import os
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from ...shards import FreelightError, Split
 from ...shards.base import lock_file, naming_file, open_descriptor
@@ -33,6 +37,28 @@ class StoreFiles:
         self.pixels, self.table = (self._open(path) for path in (self.pixels_path, self._table_path))
         if os.fstat(self.table).st_size != len(split) * WORD_BYTES:
             raise FreelightError(f"{self._table_path} must have {len(split) * WORD_BYTES} bytes; {self._remedy}")
+
+    def grow(self, length: int) -> None:
+        """Make the file of pixels at least `length` bytes long; what is new takes no space until it is written."""
+        if not self.is_writable or os.fstat(self.pixels).st_size >= length:
+            return
+        lock = self._lock()
+        try:
+            if os.fstat(self.pixels).st_size < length:
+                with naming_file(self.pixels_path):
+                    os.ftruncate(self.pixels, length)
+        finally:
+            os.close(lock)
+
+    def map(self, length: int) -> npt.NDArray[np.uint8]:
+        """Return the first `length` bytes of pixels, mapped for reading, or what the file has of them."""
+        length = min(length, os.fstat(self.pixels).st_size)
+        return np.frombuffer(mmap.mmap(self.pixels, length, access=mmap.ACCESS_READ), np.uint8)
+
+    def check_length(self, length: int) -> None:
+        """Raise `FreelightError` if the file was cut short: reading on in a mapping would end the process."""
+        if os.fstat(self.pixels).st_size < length:
+            raise FreelightError(f"{self.pixels_path} was cut short while it was in use; {self._remedy}")
 
     def check_space(self, wanted: int, images: int) -> None:
         """Raise `FreelightError` if the disk has no space for `wanted` bytes of pixels, some of which may be there."""

@@ -13,7 +13,9 @@ the same sample write the same bytes. A sample's word in the table is written af
 import logging
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,12 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...shards import FreelightError, Split
-from ...shards.base import crc32, whole_number
+from ...shards.base import crc32, memory_gb, whole_number
 from .files import WORD_BYTES, StoreFiles
 
 DecodedCheck = Literal["first", "always"]
 """When the crc32 of stored pixels is compared: the first time that a loader reads a sample, or every time."""
 PRESENT = 1 << 32
+MEMORY_SHARE = 0.5
+"""Pixels that take less of the machine's memory stay in it once they were read."""
 DAMAGED = 1
 """The word, in memory only, of a sample whose pixels were found damaged."""
 
@@ -86,6 +90,8 @@ class DecodedStore:
         self.refresh()
         if self._is_writable and len(self) < self.kept:
             self._files.check_space(self.bytes, self.kept)
+            self._files.grow(self.bytes)
+        self._mapped: npt.NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         """Return the number of samples whose pixels are there."""
@@ -108,7 +114,9 @@ class DecodedStore:
         return np.full(len(samples), self._is_writable) & (samples < self.kept)
 
     def announce(self, samples: npt.NDArray[np.int32]) -> None:
-        """Ask the kernel to fetch the pixels of these samples in the background."""
+        """Ask the kernel to fetch the pixels of these samples in the background, unless memory holds all pixels."""
+        if self.bytes < MEMORY_SHARE * memory_gb() * 1e9:
+            return
         for sample in samples[self.has(samples)].tolist():
             first, length = self._span(sample)
             os.posix_fadvise(self._files.pixels, first, length, os.POSIX_FADV_WILLNEED)
@@ -134,6 +142,34 @@ class DecodedStore:
             self._checked[sample] = True
             return pixels[top:bottom]
         return pixels
+
+    def view(self, sample: int) -> npt.NDArray[np.uint8] | Callable[[], npt.NDArray[np.uint8] | None]:
+        """Return a sample's picture, uint8 (height, width, 3), mapped, for as long as it is needed.
+
+        If it is still to be checked, return the function that does so and returns it; None as of `read`. Its bytes are
+        then read, so that a bad disk is found. If that fails later, the kernel ends the process (SIGBUS).
+        """
+        if self._always or not self._checked[sample]:
+            return partial(self._checked_view, sample)
+        return self._view(sample)
+
+    def _checked_view(self, sample: int) -> npt.NDArray[np.uint8] | None:
+        if self.read(sample, 0, int(self._sizes[sample, 0])) is None:
+            return None
+        return self._view(sample)
+
+    def _view(self, sample: int) -> npt.NDArray[np.uint8]:
+        with self._lock:
+            if self._mapped is None:
+                self._mapped = self._files.map(self.bytes)
+        first, length = self._span(sample)
+        pixels: npt.NDArray[np.uint8] = self._mapped[first : first + length].reshape(*self._sizes[sample], 3)
+        return pixels
+
+    def check_length(self) -> None:
+        """Raise `FreelightError` if the file of pixels was cut short after it was mapped."""
+        if self._mapped is not None:
+            self._files.check_length(len(self._mapped))
 
     def write(self, sample: int, pixels: npt.NDArray[np.uint8]) -> None:
         """Keep a sample's picture, uint8 (height, width, 3). It is there for other processes once it is on the disk."""

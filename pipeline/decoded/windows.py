@@ -13,14 +13,15 @@ from ..graph import as_lists, define_decoding, tensor_list
 from ..reading import Encoded, ReadAhead, SampleReader, Share
 from ..running import run
 from ..transform import Transform
-from ..windows import AHEAD, Pixels, Places, Windows, needed, ready, sizes_of, take
+from ..windows import AHEAD, Pixels, Places, Windows, needed, sizes_of, take
 from .store import DecodedStore
 
 
 class StoredWindows:
     """Reads windows from `store`: a `WindowSource`. Other arguments as of `JpegWindows`.
 
-    The reading thread also decodes what is not there: whole, if the store takes it, else its window.
+    whole: the windows are whole pictures, which stay as they are. The reading thread also decodes what is not there:
+    whole, if the store takes it, else its window.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class StoredWindows:
         parts: Sequence[tuple[Transform, int]],
         reader: SampleReader,
         *,
+        whole: bool,
         share_size: int,
         num_threads: int,
     ) -> None:
         self._store = store
         self._parts = parts
+        self._whole = whole
         self._reader = reader
         self._reads = ReadAhead()
         self._batches: deque[Windows] = deque()
@@ -64,6 +67,7 @@ class StoredWindows:
 
     def _read(self, choices: Sequence[Choices], share: Share, later: Share) -> tuple[Share, list[list[Any]]]:
         """Read what is not stored, decode it, and keep the windows for `next`."""
+        self._store.check_length()
         samples = len(self._reader.split)
         is_later = self._store.has(later % samples)
         self._store.announce(later[is_later] % samples)
@@ -74,21 +78,26 @@ class StoredWindows:
         share, is_stored = share[is_sound], is_stored[is_sound]
         taken = take(choices, self._parts, share, samples)
         sizes = sizes_of(self._reader, share)
-        start, end = needed(self._parts, [True] * len(self._parts), taken, sizes)
         is_kept = self._store.takes(share % samples) & ~is_stored
-        start[is_kept], end[is_kept] = 0, sizes[is_kept]
+        if self._whole:
+            start, end = np.zeros_like(sizes), sizes
+        else:
+            start, end = needed(self._parts, [True] * len(self._parts), taken, sizes)
+            start[is_kept], end[is_kept] = 0, sizes[is_kept]
         decoded = iter(self._decode(share[~is_stored], jpegs, start[~is_stored], end[~is_stored]))
         start[is_stored, 1] = 0  # whole rows
-        pixels: list[Callable[[], Pixels | None]] = []
+        pixels: list[Pixels | Callable[[], Pixels | None]] = []
         for sample, stored, kept, top, bottom in zip(
             (share % samples).tolist(), is_stored, is_kept, start[:, 0].tolist(), end[:, 0].tolist(), strict=True
         ):
-            if stored:
+            if stored and self._whole:
+                pixels.append(self._store.view(sample))
+            elif stored:
                 pixels.append(partial(self._store.read, sample, top, bottom))
             elif kept:
                 pixels.append(partial(self._keep, sample, next(decoded)))
             else:
-                pixels.append(ready(next(decoded)))
+                pixels.append(next(decoded))
         self._batches.append(Windows(share, [], taken, start, pixels))
         return share, []
 

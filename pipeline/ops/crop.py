@@ -146,6 +146,10 @@ class Crop(abc.ABC):
         """Return the views of what `decoded` returned."""
         return self.cut_views(self.resized(image, fed) if self.resizes else image, fed, context)
 
+    def picture_views(self, image: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
+        """Return the views of the whole picture."""
+        return self.views_of(image, fed, context)
+
     @abc.abstractmethod
     def decoded(self, jpeg: Any, fed: dict[str, Any], context: GraphContext) -> Any:
         """Decode as much of the picture as the views need: uint8 "HWC" node."""

@@ -46,12 +46,12 @@ class Normalize:
         shift = self.mean.channels(context).tolist()
         if light is not None:
             shift = types.Constant(shift) - light
+        place = {} if view.is_cut else view.place
         if self.mean.mean == "center window":
-            lit = context.crop_mirror_normalize(view.image, mirror=view.flip, mean=shift, dtype=types.FLOAT)
+            lit = context.crop_mirror_normalize(view.image, mirror=view.flip, mean=shift, dtype=types.FLOAT, **place)
             mean = context.constant(self.mean.pixels(self.crop, Window(0, 0, False), context))
             return self._scale(lit - mean, context, dtype)
         std = list(self.divisors or (1.0, 1.0, 1.0))
-        place = {} if view.is_cut else view.place
         return context.crop_mirror_normalize(
             view.image, mirror=view.flip, mean=shift, std=std, dtype=DALI_TYPES[dtype], **place
         )

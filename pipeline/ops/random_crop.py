@@ -78,6 +78,12 @@ class RandomCrop(PlacedCrop):
         place = self._place(fed) if "top" in fed else {}
         return [View(image, fed["flip"], place, window=None, is_cut=True)]
 
+    def picture_views(self, image: Any, fed: dict[str, Any], context: GraphContext) -> list[View]:
+        """Return the one view, which is cut by the kernel that flips it."""
+        if self.resizes:
+            return super().picture_views(image, fed, context)
+        return [View(image, fed["flip"], self._place(fed), window=None, is_cut=False)]
+
     def _place(self, fed: dict[str, Any]) -> dict[str, Any]:
         return {"crop": [self.size, self.size], "crop_pos_y": fed["top"], "crop_pos_x": fed["left"]}
 

@@ -25,13 +25,13 @@ from freelight.shards import Dataset, Statistics
 @pytest.mark.parametrize(
     ("transform", "beginning"),
     [
-        (Transform(), "crops"),
-        (Transform(crop=CenterCrop(), mean="channel"), "crops"),
-        (Transform(crop=TenCrop()), "pixels"),
-        (Transform(crop=TenCrop(resize=256), mean="channel"), "pixels"),
-        (Transform(crop=RandomResizedCrop(interpolation="random"), mean="channel"), "pixels"),
-        (Transform(crop=RandomCrop(resize=256), mean="channel"), "pixels"),
-        (Transform(crop=CenterCrop(crop_pct=0.9), mean="channel"), "pixels"),
+        (Transform(), "pictures"),
+        (Transform(mean="center window"), "pictures"),
+        (Transform(crop=CenterCrop(), mean="channel"), "pictures"),
+        (Transform(crop=TenCrop(resize=256), mean="channel"), "pictures"),
+        (Transform(crop=RandomResizedCrop(interpolation="random"), mean="channel"), "windows"),
+        (Transform(crop=RandomCrop(resize=256), mean="channel"), "windows"),
+        (Transform(crop=CenterCrop(crop_pct=0.9), mean="channel"), "windows"),
     ],
 )
 def test_the_gpu_graph_is_defined_without_a_gpu(
@@ -41,7 +41,7 @@ def test_the_gpu_graph_is_defined_without_a_gpu(
     output_devices: Callable[..., list[str]],
 ) -> None:
     """What is stored is fed from the host; crops are resized on the device."""
-    assert beginning_of(transform, 0, is_stored=True) == beginning
+    assert beginning_of(transform, 0, layout="NHWC", is_stored=True) == beginning
     assert output_devices(transform, statistics, layout="NHWC", beginning=beginning) == ["gpu"]
 
 
@@ -61,7 +61,7 @@ def test_a_graph_over_windows_gives_the_batch_of_the_graph_over_jpegs(
     jpegs = [np.frombuffer(split.read(i), np.uint8) for i in samples.tolist()]
     batches = [
         run(transform, beginning, [first, *(chosen[name] for name in inputs_after(beginning, transform))])
-        for beginning, first in (("jpegs", jpegs), ("pixels", windows))
+        for beginning, first in (("jpegs", jpegs), ("windows", windows))
     ]
     assert np.array_equal(*batches)
 

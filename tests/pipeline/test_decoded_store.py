@@ -80,9 +80,8 @@ def test_pixels_of_another_dataset_or_decoder_are_refused(dataset: Dataset, fill
 @pytest.mark.parametrize("suffix", ["pixels", "table"])
 def test_damaged_files_are_said_or_decoded_anew(suffix: str, dataset: Dataset, filled: Path) -> None:
     path = filled / f"train.decoded.{suffix}"
-    size = path.stat().st_size
     with path.open("r+b") as file:
-        file.truncate(size - 1)
+        file.truncate({"table": 479, "pixels": 8 * SQUARE - 1}[suffix])
     if suffix == "table":
         with pytest.raises(FreelightError, match=r"train\.decoded\.table must have 480 bytes"):
             open_store(dataset, filled)
@@ -90,8 +89,15 @@ def test_damaged_files_are_said_or_decoded_anew(suffix: str, dataset: Dataset, f
         assert len(open_store(dataset, filled)) == 0, "no word that says there are pixels"
     else:
         store = open_store(dataset, filled)
-        assert store.read(7, 0, 256) is None, "cut short"
+        assert store.read(7, 0, 256) is None, "its last byte is gone"
         assert len(store) == 1
+        view = store.view(0)
+        assert callable(view), "it is checked first"
+        assert view() is not None
+        with path.open("r+b") as file:
+            file.truncate(7 * SQUARE)
+        with pytest.raises(FreelightError, match=r"train\.decoded\.pixels was cut short while it was in use; delete"):
+            store.check_length()
         store.refresh()
         assert len(store) == 1, "what was found damaged is not read again"
     path.unlink()

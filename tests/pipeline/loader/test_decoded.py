@@ -32,6 +32,7 @@ from freelight.shards import Dataset, Statistics
 
 SQUARE = 3 * 256 * 256
 TRANSFORMS = {
+    "uint8": plain(RandomCrop(size=48)),
     "paper": Transform(crop=RandomCrop(size=48)),
     "resized": plain(RandomResizedCrop(size=48)),
     "center window": Transform(crop=RandomCrop(size=48), mean="center window"),
@@ -44,7 +45,7 @@ TRANSFORMS = {
     "policy": Transform(crop=RandomResizedCrop(size=48), mean="none", ops=(RandAugment(),)),
     "views": Views((plain(RandomResizedCrop(size=48)), 2), plain(RandomCrop(size=32))),
 }
-QUICK = [("paper", "NCHW", 30), ("resized", "NHWC", 60)]
+QUICK = [("paper", "NCHW", 30), ("uint8", "NHWC", 60), ("resized", "NHWC", 60)]
 
 
 def assert_equal(loader: Loader, other: Loader) -> None:
@@ -178,14 +179,14 @@ def test_a_disk_that_refuses_to_write_is_said_once(
 ) -> None:
     """Training goes on from the JPEGs, and from what was written before."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20 * SQUARE + 1000, before[1]))
-    try:
-        with make(dataset, decoded=tmp_path) as loader, caplog.at_level(logging.WARNING):
+    with make(dataset, decoded=tmp_path) as loader, caplog.at_level(logging.WARNING):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20 * SQUARE + 1000, before[1]))
+        try:
             assert Seen(loader) == whole
             loader.set_epoch(0)
             assert Seen(loader) == whole
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
     (line,) = caplog.messages
     assert line.startswith(f"{tmp_path / 'train.decoded.pixels'} cannot be written (File too large); it has ")
     with make(dataset, decoded=tmp_path) as loader:
