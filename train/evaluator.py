@@ -43,11 +43,10 @@ class Errors:
 def view_probabilities(network: Network, images: torch.Tensor) -> torch.Tensor:
     """Return class probabilities (n, classes) of images (n, 3, S, S), or of (n, views, 3, S, S), averaged over views.
 
-    The images are converted to the dtype of the network's parameters.
+    Computed in the images' dtype, or as autocast says; the softmax at least in float32.
     """
-    views = images.flatten(0, 1) if images.ndim == 5 else images
-    dtype = next((parameter.dtype for parameter in network.parameters()), views.dtype)
-    probabilities: torch.Tensor = network(views.to(dtype)).softmax(dim=1)
+    logits = network(images.flatten(0, 1) if images.ndim == 5 else images)
+    probabilities: torch.Tensor = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)
     return probabilities.reshape(len(images), -1, probabilities.shape[1]).mean(dim=1)
 
 

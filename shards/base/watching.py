@@ -1,5 +1,6 @@
 """How long work proceeds: a bar on a terminal, a line every 30 s elsewhere."""
 
+import functools
 import sys
 import time
 from collections import deque
@@ -90,8 +91,12 @@ def counting(label: str) -> Callable[[Iterable[T], int | None], Iterator[T]]:
 
 
 def watch_counts(label: str) -> Callable[[Iterable[int], int], Iterator[int]]:
-    """Return a `watch` function that shows the progress over counts."""
-    return lambda counts, total: progress(counts, length=total, label=label, weight=lambda count: count)
+    """Return a `watch` function that shows the progress over counts. Pickle takes it to other processes."""
+    return functools.partial(_watch_counts, label, is_quiet())
+
+
+def _watch_counts(label: str, quiet: bool, counts: Iterable[int], total: int) -> Iterator[int]:
+    return iter(counts) if quiet else progress(counts, length=total, label=label, weight=lambda count: count)
 
 
 def duration(seconds: float) -> str:

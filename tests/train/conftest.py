@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -62,9 +62,11 @@ class Train:
 
 
 class Tool(Protocol):
-    """Runs a tool by its path."""
+    """Runs a tool by its path. prefix: words before it, such as a launcher's."""
 
-    def __call__(self, name: str, *words: str | Path) -> subprocess.CompletedProcess[str]: ...
+    def __call__(
+        self, name: str, *words: str | Path, prefix: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]: ...
 
 
 class Call(Protocol):
@@ -77,9 +79,10 @@ class Call(Protocol):
 def typed() -> Tool:
     """Run a tool by its path, with the virtual environment first on PATH."""
 
-    def run(name: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(name: str, *words: str | Path, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         environment = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        return subprocess.run([TOOLS / name, *words], env=environment, capture_output=True, text=True, check=False)
+        typed = [*prefix, TOOLS / name, *words]
+        return subprocess.run(typed, env=environment, capture_output=True, text=True, check=False)
 
     return run
 

@@ -295,13 +295,6 @@ def test_it_says_the_same_without_keeping_probabilities_where_nobody_wants_them(
     assert counted[1:] == kept[1:]
 
 
-def test_under_torchrun_it_is_refused(run: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    result = call("--checkpoint", run / "last.pt", "--shards", dataset.folder)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "error: evaluate starts its own processes, see --columns; start it without torchrun\n"
-
-
 def unlabel(folder: Path) -> None:
     """Make val a split without labels, as the challenge's test set is."""
     content = json.loads((folder / "dataset.json").read_text())

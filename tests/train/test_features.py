@@ -18,7 +18,7 @@ from PIL import Image
 from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.train import Checkpoint
 from freelight.train.inspection import extract_features, open_features
-from freelight.train.inspection import features as module
+from freelight.train.inspection import vector_file as module
 
 
 @pytest.fixture(scope="module")

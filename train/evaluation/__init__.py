@@ -11,6 +11,7 @@ from .launching import (
 from .passes import ProbabilityPass, RankPass, evaluation_loader, predict_split, rank_split
 from .picture_files import ClassProbability, PicturePrediction, predict_files, read_picture
 from .predictions import Predictions, join_predictions
+from .processes import Processes, with_processes
 from .scoring import (
     ClassScore,
     Confusion,
@@ -34,6 +35,7 @@ __all__ = [
     "PicturePrediction",
     "Predictions",
     "ProbabilityPass",
+    "Processes",
     "RankPass",
     "RankedLabels",
     "Score",
@@ -54,6 +56,7 @@ __all__ = [
     "score",
     "score_classes",
     "summarize",
+    "with_processes",
     "worst_confusions",
     "write_submission",
 ]

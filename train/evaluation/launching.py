@@ -1,11 +1,9 @@
-"""Run passes with several checkpoints, on one process or on one process for each network column."""
+"""Run passes with several checkpoints, on any number of processes."""
 
 import functools
-import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -13,11 +11,12 @@ import numpy as np
 
 from ...shards import Dataset, FreelightError
 from ..checkpoint import Checkpoint
-from ..parallel.launch import launch
 from ..parallel.mesh import Mesh
 from ..parallel.signals import StopRequest
+from ..parallel.votes import StoppedError
 from .passes import ProbabilityPass, RankPass, predict_split, rank_split, split_labels
 from .predictions import Predictions, join_predictions
+from .processes import Processes, is_reporting
 from .scoring import rank_labels
 
 
@@ -26,7 +25,8 @@ class EvaluationConfig:
     """The split and the networks of an evaluation, and its processes.
 
     checkpoints: files, one per network. shards, cache, cache_bytes: as of `TrainingConfig`. views: 1 (centre) or 10.
-    batch_size: images, over all processes. columns: processes that hold one network. backend: as of `launch`.
+    batch_size: images that a network sees at a time. Replicas get whole batches, so the bits do not depend on their
+    number.
     """
 
     checkpoints: tuple[Path, ...]
@@ -34,8 +34,7 @@ class EvaluationConfig:
     split: str
     views: int
     batch_size: int = 64
-    columns: int = 1
-    backend: str | None = None
+    processes: Processes = field(default_factory=Processes)
     cache: Path | None = None
     cache_bytes: int = 10**11
 
@@ -70,10 +69,16 @@ def load_predictions(config: EvaluationConfig, dataset: Dataset, paths: Sequence
 
 def predict_networks(
     config: EvaluationConfig, dataset: Dataset, earlier: Sequence[Predictions] = (), *, save_to: Path | None = None
-) -> Predictions:
-    """Return the predictions `earlier`, then those of a pass with each checkpoint; also write them to `save_to`."""
+) -> Predictions | None:
+    """Return the predictions `earlier`, then those of a pass with each checkpoint; also write them to `save_to`.
+
+    Returns None, and writes nothing, in processes of torchrun other than rank 0.
+    """
+    results = _run_passes(config, predict_split, ProbabilityPass)
+    if results is None:
+        return None
     parts, labels = list(earlier), split_labels(dataset.split(config.split))
-    for path, result in zip(config.checkpoints, _run_passes(config, predict_split, ProbabilityPass), strict=True):
+    for path, result in zip(config.checkpoints, results, strict=True):
         parts.append(
             Predictions(
                 names=np.array([str(path)]),
@@ -92,8 +97,11 @@ def predict_networks(
     return joined
 
 
-def rank_networks(config: EvaluationConfig) -> list[RankPass]:
-    """Rank the labels of a labelled split with each checkpoint; the probabilities are not kept."""
+def rank_networks(config: EvaluationConfig) -> list[RankPass] | None:
+    """Rank the labels of a labelled split with each checkpoint; the probabilities are not kept.
+
+    Returns None in processes of torchrun other than rank 0.
+    """
     return _run_passes(config, rank_split, RankPass)
 
 
@@ -112,24 +120,18 @@ def rank_predictions(predictions: Predictions) -> list[RankPass]:
     ]
 
 
-def _run_passes(config: EvaluationConfig, run_pass: Callable[..., Result | None], result: type[Result]) -> list[Result]:
-    """Return the results of `run_pass` with each checkpoint."""
+def _run_passes(
+    config: EvaluationConfig, run_pass: Callable[..., Result | None], result: type[Result]
+) -> list[Result] | None:
+    """Return the results of `run_pass` with each checkpoint; None in processes of torchrun other than rank 0."""
     if not config.checkpoints:
-        return []
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise FreelightError("evaluate starts its own processes, see `columns`; start it without torchrun")
+        return [] if is_reporting() else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         work = functools.partial(write_passes, config, run_pass, folder)
-        stopped = launch(
-            work,
-            columns=config.columns,
-            replicas=1,
-            backend=config.backend,
-            remedy="run the same command again; an evaluation starts from the beginning",
-        )
-        if stopped:
-            sys.exit(128 + stopped)
+        remedy = "run the same command again; an evaluation starts from the beginning"
+        if not config.processes.run(work, remedy=remedy):
+            return None
         return [result.load(pass_file(folder, number)) for number in range(len(config.checkpoints))]
 
 
@@ -147,25 +149,28 @@ def write_passes(
     """
     dataset = config.dataset()
     for number, path in enumerate(config.checkpoints):
-        result = run_pass(
-            Checkpoint.load(path),
-            dataset,
-            config.split,
-            views=config.views,
-            batch_size=config.batch_size,
-            mesh=mesh,
-            device=device,
-            stop=stop,
-        )
-        if result is None:
+        try:
+            result = run_pass(
+                Checkpoint.load(path),
+                dataset,
+                config.split,
+                views=config.views,
+                batch_size=config.batch_size,
+                num_threads=config.processes.num_threads,
+                mesh=mesh,
+                device=device,
+                stop=stop,
+            )
+        except StoppedError:
             return
+        if result is None:
+            continue
         if not result.finite:
             raise FreelightError(
                 f"{path} gives probabilities that are not finite (NaN): its weights are damaged, or its training "
                 "diverged; name another checkpoint"
             )
-        if mesh.rank == 0:
-            result.save(pass_file(folder, number))
+        result.save(pass_file(folder, number))
 
 
 def pass_file(folder: Path, number: int) -> Path:

@@ -1,27 +1,28 @@
-"""One pass of a network over a split, on every process of a mesh.
+"""One pass of a network over a split, on the processes of a mesh; rank 0 keeps the result.
 
 `predict_split` keeps the probabilities of every sample. `rank_split` keeps only what error counts need: half of Fall
 2009, 4.45 million images and 10,184 classes, has 181 GB of probabilities. Each sample is decoded once for any number of
-views.
+views. On the CPU the bits are the same on any number of processes and threads.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
-import torch.distributed as dist
 
 from ...pipeline import Loader
+from ...pipeline.ranks import Ranks, local_processes
 from ...shards import Dataset, FreelightError, Split
+from ...shards.base import CountOrAuto, decoding_threads
 from ..checkpoint import Checkpoint
-from ..evaluator import view_probabilities
 from ..parallel.mesh import Mesh
 from ..parallel.signals import StopRequest
+from .inference import inference
+from .rounds import in_rounds, start_copy
 from .scoring import Labels, Probabilities, RankedLabels, rank_labels
 
 
@@ -88,19 +89,21 @@ def predict_split(
     *,
     views: int,
     batch_size: int = 64,
+    num_threads: CountOrAuto = "auto",
     mesh: Mesh = Mesh(),  # noqa: B008
     device: str = "cpu",
     stop: StopRequest | None = None,
 ) -> ProbabilityPass | None:
-    """Return a network's probabilities for a split, on every process; None if it was asked to stop.
+    """Return a network's probabilities for a split, on rank 0; None on other ranks (a collective).
 
-    batch_size: images, over all processes. Raises `FreelightError` if the dataset's classes or image size are not the
-    network's.
+    batch_size: images that a network sees at a time. num_threads: as of `Loader`. Raises `FreelightError` if the
+    dataset's classes or image size are not the network's, and `StoppedError` on every rank if `stop` holds a signal.
     """
-    loader = evaluation_loader(trained, dataset, split, views=views, batch_size=batch_size, mesh=mesh, device=device)
+    reading: dict[str, Any] = {"views": views, "batch_size": batch_size, "num_threads": num_threads}
+    loader = evaluation_loader(trained, dataset, split, **reading, mesh=mesh, device=device)
     kept = _Probabilities(len(loader.split), len(dataset.manifest.classes))
     timing = _run_pass(trained, dataset, loader, kept, mesh, stop)
-    return None if timing is None else ProbabilityPass(probabilities=kept.probabilities, **vars(timing))
+    return ProbabilityPass(probabilities=kept.probabilities, **vars(timing)) if mesh.rank == 0 else None
 
 
 def rank_split(
@@ -110,15 +113,17 @@ def rank_split(
     *,
     views: int,
     batch_size: int = 64,
+    num_threads: CountOrAuto = "auto",
     mesh: Mesh = Mesh(),  # noqa: B008
     device: str = "cpu",
     stop: StopRequest | None = None,
 ) -> RankPass | None:
-    """Return the ranks of a labelled split's labels, on every process; otherwise as `predict_split`."""
-    loader = evaluation_loader(trained, dataset, split, views=views, batch_size=batch_size, mesh=mesh, device=device)
+    """Return the ranks of a labelled split's labels; otherwise as `predict_split`."""
+    reading: dict[str, Any] = {"views": views, "batch_size": batch_size, "num_threads": num_threads}
+    loader = evaluation_loader(trained, dataset, split, **reading, mesh=mesh, device=device)
     kept = _Ranks(split_labels(loader.split))
     timing = _run_pass(trained, dataset, loader, kept, mesh, stop)
-    return None if timing is None else RankPass(ranked=kept.ranked, **vars(timing))
+    return RankPass(ranked=kept.ranked, **vars(timing)) if mesh.rank == 0 else None
 
 
 def evaluation_loader(
@@ -128,10 +133,14 @@ def evaluation_loader(
     *,
     views: int,
     batch_size: int,
+    num_threads: CountOrAuto = "auto",
     mesh: Mesh = Mesh(),  # noqa: B008
     device: str = "cpu",
 ) -> Loader:
-    """Return a loader of the split in the order written, with the transform of the checkpoint's recipe."""
+    """Return a loader of the split in the order written, with the transform of the checkpoint's recipe.
+
+    Each replica has a loader of the whole split, which its columns share.
+    """
     if dataset.require_squares() != trained.image_size:
         raise FreelightError(
             f"{dataset.folder} has images of {dataset.image_size} pixels, the network was trained on "
@@ -144,11 +153,11 @@ def evaluation_loader(
         transform=trained.recipe.evaluation_transform(views),
         statistics=trained.statistics,
         order="sequential",
-        extras=("samples",),
-        rank=mesh.rank,
-        world_size=mesh.world_size,
+        rank=mesh.columns.rank,
+        world_size=mesh.columns.processes,
         group=mesh.columns.group,
         device=device,
+        num_threads=decoding_threads(num_threads, local_processes(Ranks(mesh.rank, mesh.world_size))),
     )
 
 
@@ -159,24 +168,24 @@ def split_labels(split: Split) -> Labels:
 
 
 class _Kept(Protocol):
-    """What a pass keeps: arrays with one row per sample, 0 until `add` fills the row."""
+    """What rank 0 keeps of a pass: arrays with one row per sample. `Rows` is what a batch adds to it."""
 
-    def add(self, samples: npt.NDArray[np.int64], probabilities: Probabilities) -> None:
-        """Fill the rows `samples` (n,) from class probabilities (n, classes)."""
+    def rows(self, samples: range, probabilities: Probabilities) -> Any:
+        """Return what is kept of a batch's class probabilities (n, classes), on the rank that computed them."""
 
-    def arrays(self) -> Sequence[npt.NDArray[Any]]:
-        """Return the arrays, to be summed over processes in place."""
+    def add(self, samples: range, rows: Any) -> None:
+        """Keep the rows of these samples."""
 
 
 class _Probabilities:
     def __init__(self, samples: int, classes: int) -> None:
-        self.probabilities = np.zeros((samples, classes), np.float32)
+        self.probabilities = np.empty((samples, classes), np.float32)
 
-    def add(self, samples: npt.NDArray[np.int64], probabilities: Probabilities) -> None:
-        self.probabilities[samples] = probabilities
+    def rows(self, samples: range, probabilities: Probabilities) -> Probabilities:
+        return probabilities
 
-    def arrays(self) -> Sequence[npt.NDArray[Any]]:
-        return [self.probabilities]
+    def add(self, samples: range, rows: Probabilities) -> None:
+        self.probabilities[samples.start : samples.stop] = rows
 
 
 class _Ranks:
@@ -188,14 +197,12 @@ class _Ranks:
             label_probabilities=np.zeros(len(labels), np.float32),
         )
 
-    def add(self, samples: npt.NDArray[np.int64], probabilities: Probabilities) -> None:
-        batch = rank_labels(probabilities, self.ranked.labels[samples])
-        self.ranked.ranks[samples] = batch.ranks
-        self.ranked.predicted[samples] = batch.predicted
-        self.ranked.label_probabilities[samples] = batch.label_probabilities
+    def rows(self, samples: range, probabilities: Probabilities) -> RankedLabels:
+        return rank_labels(probabilities, self.ranked.labels[samples.start : samples.stop])
 
-    def arrays(self) -> Sequence[npt.NDArray[Any]]:
-        return [self.ranked.ranks, self.ranked.predicted, self.ranked.label_probabilities]
+    def add(self, samples: range, rows: RankedLabels) -> None:
+        for name in ("ranks", "predicted", "label_probabilities"):
+            getattr(self.ranked, name)[samples.start : samples.stop] = getattr(rows, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,31 +213,21 @@ class _Timing:
 
 def _run_pass(
     trained: Checkpoint, dataset: Dataset, loader: Loader, kept: _Kept, mesh: Mesh, stop: StopRequest | None
-) -> _Timing | None:
-    """Show the network every sample of the loader's split, and fill `kept` on every process; None if asked to stop."""
+) -> _Timing:
+    """Show the network every sample of the loader's split, and fill `kept` on rank 0."""
     label_map = trained.label_map(dataset)
-    network = trained.network(mesh.columns).to(loader.device)
     counts = np.zeros(len(loader.split), np.int64)
     start = time.perf_counter()
-    for images, _, samples in _until_stopped(loader, mesh, stop):
-        if len(samples):  # this rank's share of a short last batch may be empty
-            rows = samples.cpu().numpy()
-            kept.add(rows, view_probabilities(network, images).float().cpu()[:, label_map].numpy())
-            counts[rows] += 1
-    if mesh.host_group is not None:
-        for array in (*kept.arrays(), counts):
-            if mesh.columns.rank:  # all columns of a replica hold the same rows: only the first one's are summed
-                array[:] = 0
-            dist.all_reduce(torch.from_numpy(array), group=mesh.host_group)
-    if stop is not None and mesh.max_over_ranks(int(bool(stop.number))):
-        return None
-    assert bool((counts == 1).all()), "each sample counts once"
+    with loader, inference(trained, str(loader.device), mesh.columns) as network:
+
+        def compute(samples: range, images: torch.Tensor) -> Callable[[], Any]:
+            finish = start_copy(network.probabilities(images))
+            return lambda: kept.rows(samples, finish()[:, label_map])
+
+        for parts in in_rounds(loader, compute, [range(len(loader.split))], mesh, stop):
+            for samples, rows in parts:
+                kept.add(samples, rows)
+                counts[samples.start : samples.stop] += 1
+    assert mesh.rank or bool((counts == 1).all()), "each sample counts once"
     reordered = not torch.equal(label_map, torch.arange(len(label_map)))
     return _Timing(seconds=time.perf_counter() - start, reordered=reordered)
-
-
-def _until_stopped(batches: Iterable[Any], mesh: Mesh, stop: StopRequest | None) -> Iterator[Any]:
-    for batch in batches:
-        yield batch
-        if stop is not None and mesh.max_over_ranks(int(bool(stop.number))):
-            return

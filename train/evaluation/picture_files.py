@@ -16,7 +16,8 @@ from ...shards import FreelightError, Rescaling, rescale_file
 from ...shards.base import open_regular
 from ...shards.images import check_picture_bytes
 from ..checkpoint import Checkpoint
-from ..evaluator import default_device, view_probabilities
+from ..evaluator import default_device
+from .inference import inference
 
 TOP = 5
 """How many classes a prediction lists, at most."""
@@ -58,23 +59,23 @@ def predict_files(trained: Checkpoint, paths: Iterable[Path], *, views: int) -> 
     Raises `FreelightError` at a file that is not a picture.
     """
     device = default_device()
-    network = trained.network().to(device)
     classes = list(zip(trained.class_ids, trained.class_names, strict=True))
-    for path in paths:
-        pixels = read_picture(path, trained.rescaling)
-        probabilities = view_probabilities(network, cut_views(trained, pixels, views).to(device))[0]
-        if not bool(torch.isfinite(probabilities).all()):
-            raise FreelightError(
-                f"{path}: the network gives probabilities that are not finite (NaN): its weights are damaged, or its "
-                "training diverged; name another checkpoint"
+    with inference(trained, device) as network:
+        for path in paths:
+            pixels = read_picture(path, trained.rescaling)
+            probabilities = network.probabilities(cut_views(trained, pixels, views).to(device))[0]
+            if not bool(torch.isfinite(probabilities).all()):
+                raise FreelightError(
+                    f"{path}: the network gives probabilities that are not finite (NaN): its weights are damaged, or "
+                    "its training diverged; name another checkpoint"
+                )
+            folder = path.resolve().parent.name
+            yield PicturePrediction(
+                source=str(path),
+                pixels=pixels,
+                top_classes=top_classes(classes, probabilities),
+                true_class=folder if folder in trained.class_ids else None,
             )
-        folder = path.resolve().parent.name
-        yield PicturePrediction(
-            source=str(path),
-            pixels=pixels,
-            top_classes=top_classes(classes, probabilities),
-            true_class=folder if folder in trained.class_ids else None,
-        )
 
 
 def read_picture(path: Path, rescaling: Rescaling) -> Pixels:

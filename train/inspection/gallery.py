@@ -13,8 +13,9 @@ from ...pipeline.pictures import one_of_each_class
 from ...shards import Dataset
 from ..checkpoint import Checkpoint
 from ..evaluation.picture_files import cut_views, decode_sample, read_picture
-from .features import Space, Vectors, Watch, compute_vectors, extract_features, no_watch
+from .features import Space, Watch, compute_vectors, extract_features, no_watch
 from .nearest import Nearest, nearest_vectors
+from .vector_file import Vectors
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,6 +91,7 @@ class Gallery:
     ) -> "Gallery":
         """Map the split's vectors from `folder`; extract them first if they are not there. See `extract_features`."""
         vectors = extract_features(trained, dataset, split, folder, space=space, watch=watch)
+        assert vectors is not None, "this process is rank 0"
         return cls(trained=trained, dataset=dataset, split=split, space=space, vectors=vectors)
 
     @property

@@ -1,6 +1,7 @@
 """The report of a run: one HTML page with what it was, how it went and what it learned, beside published results."""
 
 import functools
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from ...shards import Dataset, FreelightError
 from ...shards.base import counted
 from ..checkpoint import Checkpoint
 from ..environment import describe_environment, read_environment
-from ..evaluation.passes import predict_split, split_labels
+from ..evaluation.passes import ProbabilityPass, split_labels
 from ..evaluation.picture_files import PicturePrediction, decode_sample, top_classes
+from ..evaluation.processes import Processes, is_reporting
 from ..evaluation.scoring import (
     Labels,
     Probabilities,
@@ -26,13 +28,14 @@ from ..evaluation.scoring import (
     score_classes,
     worst_confusions,
 )
-from ..evaluator import Errors, default_device, has_top5
+from ..evaluator import Errors, has_top5
 from ..kernel_pictures import labelled_kernel_grids
 from ..metrics import RunMetrics, StepMetrics
 from ..progress import summary
 from ..recipes import RECIPES, Recipe, described_settings, name_with_changes, recipe_rows
 from ..run_folder import BEST, LAST, RunFolder
 from .charts import class_error_bars, training_curves
+from .extraction import Extraction
 from .features import Watch, no_watch
 from .figure4 import draw_predictions, draw_similar
 from .gallery import Gallery
@@ -62,12 +65,22 @@ class Run:
         return cls(folder=folder, checkpoint=path.name, trained=trained, metrics=RunFolder(folder).metrics())
 
 
-def report(run: Path, dataset: Dataset | None, *, features: Path | None = None, watch: Watch = no_watch) -> str:
-    """Return the HTML page of the run in a folder.
+def report(
+    run: Path,
+    dataset: Dataset | None,
+    *,
+    features: Path | None = None,
+    processes: Processes = Processes(),  # noqa: B008
+    watch: Watch = no_watch,
+) -> str | None:
+    """Return the HTML page of the run in a folder; None in processes of torchrun other than rank 0.
 
     dataset: adds ten-view errors, predictions and similar images, from its splits `val` and `train`. features: folder
-    for their feature vectors; None means RUN/features/step-NUMBER. watch: as of `extract_features`.
+    for their feature vectors; None means RUN/features/step-NUMBER. processes: that predict and extract features.
+    watch: as of `extract_features`.
     """
+    if dataset is None and not is_reporting():
+        return None
     shown = Run.open(run)
     sections = [
         _run_section(shown, dataset),
@@ -85,7 +98,10 @@ def report(run: Path, dataset: Dataset | None, *, features: Path | None = None, 
     else:
         # Named by step: the features of a later checkpoint are others.
         folder = features or run / "features" / f"step-{shown.trained.progress['step']:08d}"
-        sections += _dataset_sections(shown, dataset, folder, watch)
+        shown_data = _dataset_sections(shown, dataset, folder, processes, watch)
+        if shown_data is None:
+            return None
+        sections += shown_data
     sections += [
         _speed_section(shown.metrics.steps),
         section("What the recipe does", table(list(recipe_rows(shown.trained.recipe).items()), head=False)),
@@ -124,13 +140,25 @@ def _started(start: dict[str, Any]) -> str:
     return "command" if start["step"] == 0 else f"from step {start['step']} on, to {counted(start['epochs'], 'epoch')}"
 
 
-def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) -> list[tuple[str, str]]:
-    """Return the sections that need the dataset's images."""
+def _dataset_sections(
+    run: Run, dataset: Dataset, features: Path, processes: Processes, watch: Watch
+) -> list[tuple[str, str]] | None:
+    """Return the sections that need the dataset's images; None if this process does not report."""
     split, trained = dataset.split("val"), run.trained
     if not split.info.labelled:
         raise FreelightError(f"val of {dataset.folder} has no labels to measure errors by; omit `shards`")
-    predicted = predict_split(trained, dataset, "val", views=10, device=default_device())
-    assert predicted is not None
+    with tempfile.TemporaryDirectory() as name:
+        extraction = Extraction(
+            checkpoint=run.folder / run.checkpoint,
+            dataset=dataset,
+            folder=features,
+            features=[("train", "fc7"), ("val", "fc7")],
+            ten_views=Path(name, "val.npz"),
+            watch=watch,
+        )
+        if not extraction.run(processes):
+            return None
+        predicted = ProbabilityPass.load(Path(name, "val.npz"))
     if not predicted.finite:
         raise FreelightError(
             f"{run.folder / run.checkpoint} gives probabilities that are not finite (NaN); omit `shards`, or name "
@@ -138,7 +166,7 @@ def _dataset_sections(run: Run, dataset: Dataset, features: Path, watch: Watch) 
         )
     ranked = rank_labels(predicted.probabilities, split_labels(split))
     ten_views = f"{run.checkpoint}, val, ten views", score(ranked).errors
-    gallery, queries = (Gallery.open(trained, dataset, name, features, watch=watch) for name in ("train", "val"))
+    gallery, queries = (Gallery.open(trained, dataset, name, features) for name in ("train", "val"))
     return [
         _errors_section(run, ten_views),
         _kernels_section(trained),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -82,6 +83,13 @@ class Mesh:
     def wait_for_all(self) -> None:
         """Return once every rank has called this (a collective)."""
         self.max_over_ranks(0)
+
+    def from_rank_0(self, value: Any) -> Any:
+        """Return rank 0's `value`, on every rank (a collective)."""
+        values = [value]
+        if self.host_group is not None:
+            dist.broadcast_object_list(values, src=0, group=self.host_group)
+        return values[0]
 
     def sum_over_replicas(self, numbers: Sequence[float]) -> list[float]:
         """Return the sums over the replicas, on every rank (a collective).

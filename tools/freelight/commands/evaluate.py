@@ -10,9 +10,20 @@ from typing import Any
 import click
 
 from freelight.shards import FreelightError
-from freelight.shards.base import Command, OutputFile, counted, reports_errors, say, say_result, with_cache, with_output
+from freelight.shards.base import (
+    Command,
+    CountOrAuto,
+    OutputFile,
+    counted,
+    reports_errors,
+    say,
+    say_result,
+    with_cache,
+    with_output,
+)
 from freelight.train.evaluation import (
     EvaluationConfig,
+    Processes,
     average_networks,
     check_weights,
     class_numbers,
@@ -21,6 +32,7 @@ from freelight.train.evaluation import (
     rank_networks,
     rank_predictions,
     summarize,
+    with_processes,
     write_submission,
 )
 
@@ -35,7 +47,7 @@ FILE = click.Path(path_type=Path)
         "Networks": "checkpoint from weights search-weights",
         "Data": "shards split cache cache-bytes devkit",
         "Result": "views per-class predictions submission quiet json",
-        "Computing": "batch-size columns backend",
+        "Computing": "batch-size columns replicas backend threads",
     },
     examples=(
         "freelight evaluate --checkpoint run/best.pt --shards dataset --per-class",
@@ -72,15 +84,8 @@ FILE = click.Path(path_type=Path)
 @click.option("--predictions", type=OutputFile(".npz"), help="The .npz file for all networks' probabilities.")
 @click.option("--submission", type=OutputFile(), help="File for the challenge: five labels per line.")
 @click.option("--devkit", type=FILE, help="The challenge's devkit archive, which numbers the classes for --submission.")
-@click.option("--batch-size", default=64, show_default=True, help="Images per batch.")
-@click.option(
-    "--columns", type=click.IntRange(1, 2), default=1, show_default=True, help="Processes (GPUs) per network."
-)
-@click.option(
-    "--backend",
-    type=click.Choice(["nccl", "gloo"]),
-    help="Communication between processes. [default: nccl on GPUs, gloo on the CPU]",
-)
+@click.option("--batch-size", default=64, show_default=True, help="Images that a network sees at a time.")
+@with_processes
 @with_output
 @reports_errors
 def command(
@@ -93,9 +98,14 @@ def command(
     predictions: Path | None,
     submission: Path | None,
     devkit: Path | None,
+    columns: int,
+    replicas: int | None,
+    backend: str | None,
+    num_threads: CountOrAuto,
     **settings: Any,
 ) -> None:
-    config = EvaluationConfig(checkpoints=checkpoints, views=int(views), **settings)
+    processes = Processes(columns=columns, replicas=replicas, backend=backend, num_threads=num_threads)
+    config = EvaluationConfig(checkpoints=checkpoints, views=int(views), processes=processes, **settings)
     dataset = config.dataset()
     split = dataset.split(config.split)
     if not split.info.labelled and (submission is None or search_weights or per_class):
@@ -107,9 +117,14 @@ def command(
     networks = sum(len(file.names) for file in loaded) + len(checkpoints)
     chosen = check_weights(weights, search=search_weights, networks=networks)
     if networks == 1 and not (loaded or predictions or submission):
-        names, passes, ensemble = [str(path) for path in checkpoints], rank_networks(config), None
+        ranked = rank_networks(config)
+        if ranked is None:  # another process reports
+            return
+        names, passes, ensemble = [str(path) for path in checkpoints], ranked, None
     else:
         joined = predict_networks(config, dataset, loaded, save_to=predictions)
+        if joined is None:
+            return
         names, passes = joined.names.tolist(), rank_predictions(joined)
         ensemble = average_networks(joined, chosen, search=search_weights)
     summary = summarize(config, dataset, names, passes, ensemble, per_class=per_class)

@@ -6,6 +6,7 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +14,8 @@ from freelight.pipeline.pictures import save_png
 from freelight.shards import Dataset, FreelightError
 from freelight.shards.base import Command, OutputFile, reports_errors, say_result, watch_counts, with_cache, with_output
 from freelight.train import Checkpoint
-from freelight.train.inspection import CodeConfig, Gallery, Style, compare_codes, draw_similar
+from freelight.train.evaluation import Processes, with_processes
+from freelight.train.inspection import CodeConfig, Extraction, Gallery, Space, Style, compare_codes, draw_similar
 
 FILE = click.Path(path_type=Path)
 
@@ -26,6 +28,7 @@ FILE = click.Path(path_type=Path)
         "Network and data": "checkpoint shards split queries cache cache-bytes features",
         "Result": "rows nearest panel pixels quiet json",
         "Binary codes": "bits seed",
+        "Computing": "columns replicas backend threads",
     },
     examples=(
         "freelight find-similar --checkpoint run/best.pt --shards dataset --features features --panel similar.png",
@@ -59,6 +62,7 @@ FILE = click.Path(path_type=Path)
     type=click.IntRange(min=0),
     help="Seed of the auto-encoders that make the codes.",
 )
+@with_processes
 @with_output
 @reports_errors
 def command(
@@ -76,6 +80,7 @@ def command(
     pixels: int,
     bits: tuple[int, ...],
     seed: int,
+    **processes: Any,
 ) -> None:
     if split == queries and (bits or not images):
         raise FreelightError(
@@ -84,7 +89,16 @@ def command(
     codes = [CodeConfig(bits=size, seed=seed) for size in bits]
     style, trained = Style(pixels=pixels), Checkpoint.load(checkpoint)
     dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
-    open_gallery = functools.partial(Gallery.open, trained, dataset, folder=features, watch=watch_counts("features"))
+    needed: list[tuple[str, Space]] = [(split, "fc7")]
+    if codes or not images:
+        needed.append((queries, "fc7"))
+    if codes:
+        needed += [(split, "pixels"), (queries, "pixels")]
+    watch = watch_counts("features")
+    extraction = Extraction(checkpoint=checkpoint, dataset=dataset, folder=features, features=needed, watch=watch)
+    if not extraction.run(Processes(**processes)):  # another process reports
+        return
+    open_gallery = functools.partial(Gallery.open, trained, dataset, folder=features)
     gallery = open_gallery(split)
     found = gallery.find_similar(
         gallery.read_queries(images) if images else open_gallery(queries).examples(rows), nearest

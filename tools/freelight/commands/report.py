@@ -5,6 +5,7 @@ and similar images.
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +20,7 @@ from freelight.shards.base import (
     with_cache,
     with_output,
 )
+from freelight.train.evaluation import Processes, with_processes
 from freelight.train.inspection import report
 
 FILE = click.Path(path_type=Path)
@@ -31,6 +33,7 @@ FILE = click.Path(path_type=Path)
     groups={
         "Run and data": "run shards cache cache-bytes features",
         "Result": "out quiet json",
+        "Computing": "columns replicas backend threads",
     },
     examples=(
         "freelight report --run run",
@@ -44,13 +47,22 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--features", type=FILE, help="Folder for the fc7 features, 16 kB per image. [default: RUN/features/step-NUMBER]"
 )
+@with_processes
 @with_output
 @reports_errors
 def command(
-    run: Path, shards: str | None, cache: Path | None, cache_bytes: int, out: Path | None, features: Path | None
+    run: Path,
+    shards: str | None,
+    cache: Path | None,
+    cache_bytes: int,
+    out: Path | None,
+    features: Path | None,
+    **processes: Any,
 ) -> None:
     dataset = None if shards is None else Dataset(shards, cache=cache, cache_bytes=cache_bytes)
-    page = report(run, dataset, features=features, watch=watch_counts("features"))
+    page = report(run, dataset, features=features, processes=Processes(**processes), watch=watch_counts("features"))
+    if page is None:  # another process reports
+        return
     out = out or run / "report.html"
     with atomic_write(out) as file:
         file.write(page.encode())
