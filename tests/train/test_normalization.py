@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._dynamo.utils import counters
 
 from freelight.train.network.layers import NormalizeAcross, NormalizeWithin
-from freelight.train.network.normalization import EAGER, Normalization, compiled
+from freelight.train.network.normalization import EAGER, Normalization, compiled, sum_across, sum_across_last
 
 PAPER = NormalizeAcross(maps=5, k=2.0, alpha=1e-4)
 
@@ -92,19 +93,25 @@ def test_within_a_map_it_is_the_2012_codes_formula_and_its_gradient(window: int,
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch hides it
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
 def test_compiled_it_is_the_same_to_rounding_for_any_shape() -> None:
-    assert compiled("cpu") is not EAGER
-    for shape in ((4, 48, 9, 9), (3, 128, 5, 5), (1, 2, 1, 1)):
-        gradients = []
-        for compile_ in (False, True):
-            x = activations(*shape).float().requires_grad_()
-            Normalization(PAPER, 2, compile_=compile_)(x).backward(activations(*shape, scale=1).float())
-            gradients.append(x.grad)
-        torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
+    for order, window in ((torch.contiguous_format, sum_across), (torch.channels_last, sum_across_last)):
+        assert compiled("cpu", window, 2) is not EAGER
+        before = counters["stats"]["unique_graphs"]
+        for shape in ((4, 48, 9, 9), (3, 128, 5, 5), (1, 2, 1, 1)):
+            gradients = []
+            for compile_ in (False, True):
+                x = activations(*shape).float().to(memory_format=order).requires_grad_()
+                gradient = activations(*shape, scale=1).float().to(memory_format=order)
+                Normalization(PAPER, 2, compile_=compile_)(x).backward(gradient)
+                gradients.append(x.grad)
+            torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
+            if shape[0] > 1:
+                assert counters["stats"]["unique_graphs"] == before, "a step must not compile what was compiled before"
 
 
 @pytest.mark.slow
 def test_without_a_compiler_it_is_the_plain_formula_and_says_so_in_a_line(tmp_path: Path) -> None:
-    program = "from freelight.train.network.normalization import EAGER, compiled\nassert compiled('cpu') is EAGER"
+    names = "from freelight.train.network.normalization import EAGER, compiled, sum_across"
+    program = f"{names}\nassert compiled('cpu', sum_across, 2) is EAGER"
     environment = {**os.environ, "CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     (line,) = ended.stderr.splitlines()

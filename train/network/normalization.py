@@ -92,21 +92,25 @@ EAGER = Stages()
 
 
 @functools.cache
-def compiled(device: str) -> Stages:
+def compiled(device: str, window: Callable[..., torch.Tensor], columns: int) -> Stages:
     """Return the stages compiled for `cpu` or `cuda`; without a compiler log a warning and return `EAGER`.
 
-    The first call compiles, which takes 8 s. `torch.compile` needs a C++ compiler on the CPU.
+    The first call compiles for this window and number of columns, which takes 8 s. `torch.compile` needs a C++ compiler
+    on the CPU.
     """
-    # One compilation for every shape: the last batch is short, and the layers differ.
+    # One compilation for every shape: the last batch is short, and the layers differ. Torch would compile anew for axes
+    # that were equally long at first, arguments that were one tensor, and with gradients: see `_Normalization`.
     stages = Stages(
         normalize=torch.compile(_normalize, dynamic=True),
         shared=torch.compile(_shared, dynamic=True),
         gradient=torch.compile(_gradient, dynamic=True),
     )
-    tried = torch.ones(2, 2, 6, 3, 3, device=device)
+    shapes = {sum_across: (4, columns, 6, 3, 3), sum_across_last: (4, 3, 3, columns, 6), sum_within: (4, 6, 3, 3)}
+    tried = torch.ones(shapes[window], device=device)
     try:
-        _, s = stages.normalize(tried, sum_across, 5, 2.0, 1e-4)
-        stages.gradient(tried, tried, s, stages.shared(tried, tried, s), sum_across, 5, 1e-4)
+        with torch.no_grad():
+            b, s = stages.normalize(tried, window, 5, 2.0, 1e-4)
+            stages.gradient(b, tried, s, stages.shared(b, tried, s), window, 5, 1e-4)
     except Exception as error:  # no fault of a compiler may end a run
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         logging.getLogger(__name__).warning("response normalisation is not compiled and will be slower: %s", reason)
@@ -125,14 +129,14 @@ class _Normalization(torch.autograd.Function):
         alpha: float,
         stages: Stages,
     ) -> torch.Tensor:
-        b, s = stages.normalize(a, window, size, k, alpha)
+        b, s = stages.normalize(a.detach(), window, size, k, alpha)  # as in evaluation, and compiled for both
         ctx.save_for_backward(a, s)
         ctx.window, ctx.size, ctx.alpha, ctx.stages = window, size, alpha, stages
         return b
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        a, s = ctx.saved_tensors
+        a, s = (saved.detach() for saved in ctx.saved_tensors)
         shared = ctx.stages.shared(gradient, a, s)
         result = ctx.stages.gradient(gradient, a, s, shared, ctx.window, ctx.size, ctx.alpha)
         return result, None, None, None, None, None
@@ -148,23 +152,29 @@ def normalize(
     The result has the memory order of `a`.
     """
     exact = a.float() if a.dtype in (torch.bfloat16, torch.float16) else a
-    stages = compiled(a.device.type) if compile_ else EAGER
     if window == "within":
-        b = _normalized(exact, sum_within, size, k, alpha, stages)
+        b = _normalized(exact, sum_within, size, k, alpha, columns, compile_)
     elif is_channels_last(a):
         apart = exact.permute(0, 2, 3, 1).unflatten(3, (columns, -1))  # type: ignore[no-untyped-call]
-        b = _normalized(apart, sum_across_last, size, k, alpha, stages).flatten(3).permute(0, 3, 1, 2)
+        b = _normalized(apart, sum_across_last, size, k, alpha, columns, compile_).flatten(3).permute(0, 3, 1, 2)
     else:
         apart = exact.unflatten(1, (columns, -1))  # type: ignore[no-untyped-call]
-        b = _normalized(apart, sum_across, size, k, alpha, stages).flatten(1, 2)
+        b = _normalized(apart, sum_across, size, k, alpha, columns, compile_).flatten(1, 2)
     if exact is not a and not torch.is_autocast_enabled(a.device.type):
         b = b.to(a.dtype)
     return b
 
 
 def _normalized(
-    a: torch.Tensor, window: Callable[..., torch.Tensor], size: int, k: float, alpha: float, stages: Stages
+    a: torch.Tensor,
+    window: Callable[..., torch.Tensor],
+    size: int,
+    k: float,
+    alpha: float,
+    columns: int,
+    compile_: bool,
 ) -> torch.Tensor:
+    stages = compiled(a.device.type, window, columns) if compile_ else EAGER
     if torch.is_grad_enabled():
         b: torch.Tensor = _Normalization.apply(a, window, size, k, alpha, stages)  # type: ignore[no-untyped-call]
         return b
