@@ -78,13 +78,14 @@ class Finishing:
             pixels = mean.pixels(transform.crop, Window(0, 0, False), context)
         if layout == "NCHW":
             pixels = np.moveaxis(pixels, -1, -3)
-        self._mean = to_device(np.ascontiguousarray(pixels), device)
+        # Copied before this returns: `finish` may run on another stream.
+        self._mean = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
         if self._follows_crop:
             self._mean = _windows(self._mean, self._size, layout)
         self._factors = None
         if transform.divisors is not None:
             factors = np.array([1 / value for value in transform.divisors], np.float32)
-            self._factors = to_device(factors, device).view(self._channels)
+            self._factors = torch.from_numpy(factors).to(device).view(self._channels)
 
     def finish(self, images: torch.Tensor, chosen: Arrays) -> torch.Tensor:
         """Return the normalized images of uint8 crops. chosen: the rows of `names` that belong to them."""

@@ -157,18 +157,19 @@ def test_a_dropped_loader_gives_its_memory_back_at_once(dataset: Dataset) -> Non
 
 
 @pytest.mark.gpu
-def test_batches_on_a_gpu_stay_as_they_were(dataset: Dataset) -> None:
+@pytest.mark.parametrize("transform", [SMALL, Transform(crop=SMALL.crop)], ids=["uint8", "mean image"])
+def test_batches_on_a_gpu_stay_as_they_were(transform: Transform, dataset: Dataset) -> None:
     """On any current stream, and while the stream is behind the host."""
     stream = torch.cuda.Stream()
-    loader = make(dataset, batch_size=4, device="cuda")
+    loader = make(dataset, batch_size=4, device="cuda", transform=transform)
     held, sums = [], []
     with torch.cuda.stream(stream):
         for _ in range(2):
             for batch in loader:
                 torch.cuda._sleep(10_000_000)
                 held.append(batch.images)
-                sums.append(batch.images.sum(dtype=torch.int64))
+                sums.append(batch.images.sum(dtype=torch.float64))
                 batch.images.clone()
     torch.cuda.synchronize()
-    assert [int(images.sum(dtype=torch.int64)) for images in held] == [int(total) for total in sums]
+    assert [float(images.sum(dtype=torch.float64)) for images in held] == [float(total) for total in sums]
     assert len({images.data_ptr() for images in held}) == len(held)
