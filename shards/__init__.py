@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import statistics
 from .base import FreelightError
-from .dataset import Dataset, Manifest, ShardCheck, Split, verify_dataset
+from .dataset import Dataset, Manifest, ShardCheck, Split, open_dataset, verify_dataset
 from .images import Rescaling, rescale_file
 from .indexing import TarSource, index_shards, list_tars, summarize_tars
 from .layouts import Layout, list_images
@@ -46,6 +46,7 @@ __all__ = [
     "list_images",
     "list_tars",
     "make_shards",
+    "open_dataset",
     "repair_dataset",
     "rescale_file",
     "summarize_dataset",

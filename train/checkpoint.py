@@ -105,7 +105,7 @@ class Checkpoint:
         theirs = [info.id for info in dataset.manifest.classes]
         if set(own) != set(theirs):
             different = sorted(set(own) ^ set(theirs))[0]
-            where = "the checkpoint" if different in own else f"the dataset {dataset.folder}"
+            where = "the checkpoint" if different in own else f"the dataset {dataset.place}"
             raise FreelightError(f"the classes differ: only {where} has {different!r}")
         return torch.tensor([own[class_id] for class_id in theirs])
 

@@ -2,12 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from ..pipeline import Decode, Decoding
-from ..shards import Dataset
+from ..shards import open_dataset
 from ..shards.base import (
     ByteCount,
     Command,
@@ -33,7 +33,7 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
     name="train",
     cls=Command,
     groups={
-        "Data": "shards statistics cache cache-bytes decoded decoded-bytes",
+        "Data": "shards statistics cache cache-bytes storage-options decoded decoded-bytes",
         "Recipe": "recipe set epochs batch-size width show-recipe save-recipe describe",
         "Run": "out init-from seed checkpoint-every checkpoint-minutes keep log-every tensorboard quiet json",
         "Computing": "columns replicas backend threads decode hw-decoder-load compile channels-last",
@@ -160,6 +160,7 @@ def main(
     out: Path | None,
     cache: Path | None,
     cache_bytes: int,
+    storage_options: dict[str, Any] | None,
     statistics: Path | None,
     decoded: Path | None,
     decoded_bytes: int | None,
@@ -204,7 +205,11 @@ def main(
         say(recipe_table(chosen))
         return
     if describes:
-        say(describe(chosen, 1000 if shards is None else len(Dataset(shards, cache=cache).manifest.classes)))
+        classes = 1000
+        if shards is not None:
+            with open_dataset(shards, cache=cache, storage_options=storage_options) as dataset:
+                classes = len(dataset.manifest.classes)
+        say(describe(chosen, classes))
         if shards is None:
             say("1000 classes are assumed; --shards DATASET takes their number from a dataset")
         return
@@ -216,6 +221,7 @@ def main(
         recipe=chosen,
         cache=cache,
         cache_bytes=cache_bytes,
+        storage_options=storage_options,
         statistics=statistics,
         decoded=decoded,
         decoded_bytes=decoded_bytes,

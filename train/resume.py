@@ -42,7 +42,7 @@ def check_same_run(
         raise FreelightError(f"{folder} holds a run with other settings ({'; '.join(changed.values())}); {remedy}")
     if not _equal(checkpoint.statistics, statistics):
         raise FreelightError(
-            f"{folder} holds a run with other statistics than {dataset.folder} has now; "
+            f"{folder} holds a run with other statistics than {dataset.place} has now; "
             "restore the earlier file, or use another `out`"
         )
 

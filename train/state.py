@@ -29,7 +29,12 @@ class TrainingState:
         self.mesh = mesh
         self.device = device
         recipe = config.recipe
-        self.dataset = Dataset(config.shards, cache=config.cache, cache_bytes=config.cache_bytes)
+        self.dataset = Dataset(
+            config.shards,
+            cache=config.cache,
+            cache_bytes=config.cache_bytes,
+            storage_options=config.storage_options,
+        )
         if begun is not None and begun.fingerprint in self.dataset.parents:
             self.dataset = self.dataset.part(begun.fingerprint)
         self.validates = "val" in self.dataset.manifest.splits

@@ -16,6 +16,7 @@ from .console import (
     reports_errors,
     say,
     say_result,
+    storage_options,
     with_cache,
     with_output,
     with_quiet,
@@ -31,7 +32,7 @@ from .hashing import hash_file
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
 from .processes import exit_with_parent
-from .store import ask_store, asking_store, open_forward, open_store, retry
+from .store import StorageOptions, ask_store, asking_store, open_forward, open_store, retry
 from .validation import (
     MAX_JSON,
     Check,
@@ -72,6 +73,7 @@ __all__ = [
     "Mismatch",
     "OutputFile",
     "Pace",
+    "StorageOptions",
     "UnavailableError",
     "anything",
     "as_file_name",
@@ -134,6 +136,7 @@ __all__ = [
     "say_result",
     "setting",
     "sha256_text",
+    "storage_options",
     "text",
     "texts_of",
     "typed_command",

@@ -56,7 +56,11 @@ class Command(click.Command):
 
 
 def typed_command() -> str:
-    """Return the line by which the running command was called, without passwords of URLs."""
+    """Return the line by which the running command was called, without passwords of URLs and options of stores."""
     context = click.get_current_context()
-    line = f"{context.command_path} {shlex.join(context.meta[_ARGUMENTS])}"
+    words, typed = [], context.meta[_ARGUMENTS]
+    for before, word in zip(("", *typed), typed, strict=False):
+        hides = word.startswith("--storage-options=")  # they may hold keys
+        words.append("--storage-options=***" if hides else "***" if before == "--storage-options" else word)
+    line = f"{context.command_path} {shlex.join(words)}"
     return re.sub(r"(\w://[^/\s:@]*):[^/\s@]*@", r"\1:***@", line)

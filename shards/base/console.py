@@ -153,9 +153,37 @@ def name_options(message: str, parameters: Iterable[click.Parameter]) -> str:
     return re.sub(r"`(\w+)`", lambda found: typed.get(found[1], found[0]), message)
 
 
+class JSONObject(click.ParamType):  # type: ignore[type-arg]  # not generic in older versions
+    """A JSON object, as a dict."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        """Return the dict. Raises `click.BadParameter` for anything else."""
+        with suppress(ValueError, RecursionError):
+            found = json.loads(value) if isinstance(value, str) else value
+            if isinstance(found, dict):
+                return found
+        raise click.BadParameter(
+            f'{value!r} is not a JSON object, such as {{"endpoint_url": "https://..."}}', ctx, param
+        )
+
+
+storage_options = click.option(
+    "--storage-options",
+    type=JSONObject(),
+    metavar="JSON",
+    help="Arguments of fsspec's file system for a URL, beside fsspec's own configuration: "
+    '\'{"endpoint_url": "https://..."}\'.',
+)
+
+
 def with_cache(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command whose --shards may be a URL: `cache`, the local folder for shards, and `cache_bytes`."""
+    """Decorate a command whose --shards may be a URL: `cache`, the local folder for shards, `cache_bytes`, and
+    `storage_options`.
+    """
     for option in (
+        storage_options,
         click.option(
             "--cache-bytes",
             type=ByteCount(),

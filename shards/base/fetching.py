@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .atomic import atomic_write
 from .errors import FreelightError
-from .store import asking_store, open_forward, open_store, retry
+from .store import StorageOptions, asking_store, open_forward, open_store, retry
 
 CHUNK = 1 << 20
 
@@ -14,16 +14,19 @@ class _DamagedError(Exception):
     """A file that was fetched has another hash than it should."""
 
 
-def fetch_file(url: str, name: str, path: Path, *, sha256: str | None, limit: int, remedy: str) -> None:
+def fetch_file(
+    url: str, name: str, path: Path, *, sha256: str | None, limit: int, remedy: str, options: StorageOptions = None
+) -> None:
     """Copy the file `name` below `url` to `path`, atomically; if its hash differs, once more.
 
     It may have been damaged on the way. sha256: that it must have; None accepts any. limit: bytes after which it is not
-    the file that it should be. remedy: for a file that is missing or another one. Raises `FreelightError` for these,
-    `UnavailableError` if the store fails, and errors of the local disk as they are.
+    the file that it should be. remedy: for a file that is missing or another one. options: as of `open_store`.
+
+    Raises `FreelightError` for these, `UnavailableError` if the store fails, and errors of the local disk as they are.
     """
     for last in (False, True):
         try:
-            retry(lambda: _copy(url, name, path, sha256, limit), **texts_of(url, name, remedy))
+            retry(lambda: _copy(url, name, path, sha256, limit, options), **texts_of(url, name, remedy))
             return
         except _DamagedError:
             if last:
@@ -36,10 +39,10 @@ def texts_of(url: str, name: str, remedy: str) -> dict[str, str]:
     return {"what": f"{url}/{name} cannot be read", "missing": f"{url}/{name} is missing; {remedy}"}
 
 
-def _copy(url: str, name: str, path: Path, sha256: str | None, limit: int) -> None:
+def _copy(url: str, name: str, path: Path, sha256: str | None, limit: int, options: StorageOptions) -> None:
     digest = hashlib.sha256()
     with asking_store():
-        files, root = open_store(url)
+        files, root = open_store(url, options)
         source = open_forward(files, f"{root}/{name}")
     with source, atomic_write(path) as file:
         chunk = b"more"

@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from .errors import FreelightError, UnavailableError
 
 T = TypeVar("T")
+StorageOptions = Mapping[str, Any] | None
+"""Arguments of one of fsspec's file systems, such as `{"endpoint_url": "https://..."}` for S3."""
 
 PAUSES = (1.0, 4.0, 10.0)
 """Seconds before the second, third and fourth try."""
@@ -29,22 +31,24 @@ def asking_store() -> Iterator[None]:
         raise _StoreError from error
 
 
-def open_store(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL, and the path in it."""
+def open_store(url: str, options: StorageOptions = None) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path in it. options: of the file system, before those of fsspec's own
+    configuration.
+    """
     import fsspec  # here, because folders do not need it and it takes long to import
 
     protocol = url.partition("://")[0]
     chosen = fsspec.config.conf.get(protocol, {})
-    options: dict[str, Any] = {}
+    given = dict(options or {})
     if protocol in ("s3", "s3a"):
         limits = {"connect_timeout": CONNECT, "read_timeout": READ, "retries": {"total_max_attempts": 1}}
-        options["config_kwargs"] = {**limits, **chosen.get("config_kwargs", {})}
+        given["config_kwargs"] = {**limits, **chosen.get("config_kwargs", {}), **given.get("config_kwargs", {})}
     elif protocol in ("http", "https"):
         from aiohttp import ClientTimeout  # what fsspec reads HTTP with
 
         limits = {"timeout": ClientTimeout(total=None, sock_connect=CONNECT, sock_read=READ)}
-        options["client_kwargs"] = {**limits, **chosen.get("client_kwargs", {})}
-    files, root = fsspec.core.url_to_fs(url, **options)
+        given["client_kwargs"] = {**limits, **chosen.get("client_kwargs", {}), **given.get("client_kwargs", {})}
+    files, root = fsspec.core.url_to_fs(url, **given)
     if protocol in ("s3", "s3a"):
         files.retries = 1  # s3fs would try again in silence
     return files, str(root).rstrip("/")
@@ -58,15 +62,16 @@ def open_forward(files: Any, path: str) -> Any:
     return files.open(path, "rb", **({"block_size": 0} if "http" in files.protocol else {}))
 
 
-def ask_store(url: str, work: Callable[[Any, str], T], what: str, *, missing: str) -> T:
+def ask_store(url: str, work: Callable[[Any, str], T], what: str, *, missing: str, options: StorageOptions = None) -> T:
     """Return `work(file system, path)`, tried again after errors; see `retry`. All of its errors count as the store's.
 
     what: begins the message of an error: "s3://... cannot be written". missing: message for a missing file.
+    options: as of `open_store`.
     """
 
     def ask() -> T:
         with asking_store():
-            return work(*open_store(url))
+            return work(*open_store(url, options))
 
     return retry(ask, what, missing=missing)
 

@@ -23,6 +23,7 @@ from .manifest import (
     values_name,
     with_own_hash,
 )
+from .opening import open_dataset
 from .presence import check_presence, sizes_in
 from .schema import BOX, BOXES, DTYPES, MAX_DIMENSIONS, MAX_ROW, NUMBERS, is_base, is_field_name
 from .sizes import common_side, summarize_sizes
@@ -63,6 +64,7 @@ __all__ = [
     "label_text",
     "metadata_name",
     "offsets_name",
+    "open_dataset",
     "parent_name",
     "read_keys",
     "samples_name",

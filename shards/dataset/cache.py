@@ -13,6 +13,7 @@ from typing import Any
 from ..base import (
     MAX_JSON,
     FreelightError,
+    StorageOptions,
     UnavailableError,
     ask_store,
     atomic_write,
@@ -31,7 +32,7 @@ class ShardCache:
 
     limit: maximum bytes of shards to keep, not counting downloads in progress; the least recently used are deleted
     first. manifest: the file there whose content identifies the dataset; without one, `identity` does. optional: files
-    to fetch if they exist; they may change, so they are fetched again every time.
+    to fetch if they exist; they may change, so they are fetched again every time. options: as of `open_store`.
     """
 
     def __init__(
@@ -43,10 +44,13 @@ class ShardCache:
         manifest: str | None = None,
         identity: bytes = b"",
         optional: Sequence[str] = (),
+        options: StorageOptions = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.limit = limit
+        self.options = options
         self._remedy = "copy the dataset there again" if manifest else "put it back there, or index the tars again"
+        self._store: Any = {"remedy": self._remedy, "options": options}
         self._prefetchers: ThreadPoolExecutor | None = None
         self._prefetches: dict[str, Future[None]] = {}
         # Each dataset has its own folder below `folder`; a dataset that was made again gets a new one.
@@ -70,7 +74,7 @@ class ShardCache:
         path = self.folder / name
         with self._lock(name):
             if fresh or not path.exists() or (sha256 is not None and self._is_damaged(path, sha256)):
-                fetch_file(self.url, name, path, sha256=sha256, limit=MAX_FILE, remedy=self._remedy)
+                fetch_file(self.url, name, path, sha256=sha256, limit=MAX_FILE, **self._store)
 
     def open_shard(self, name: str, size: int, sha256: str) -> int:
         """Make room for a shard of `size` bytes, fetch it, and return a file descriptor of the local copy.
@@ -119,7 +123,7 @@ class ShardCache:
             self._make_room(size)
         with self._lock(name):
             if not path.exists():
-                fetch_file(self.url, name, path, sha256=sha256, limit=size, remedy=self._remedy)
+                fetch_file(self.url, name, path, sha256=sha256, limit=size, **self._store)
             with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
                 os.utime(path)
 
@@ -129,7 +133,11 @@ class ShardCache:
                 content: bytes = source.read(MAX_JSON + 1)
                 return content
 
-        content = ask_store(self.url, read, **texts_of(self.url, name, self._remedy))
+        texts = texts_of(self.url, name, self._remedy)
+        texts["missing"] = (
+            f"{self.url} is not a finished dataset (no {name}); make it with: make_shards --out {self.url}"
+        )
+        content = ask_store(self.url, read, options=self.options, **texts)
         if len(content) > MAX_JSON:
             raise FreelightError(
                 f"{self.url}/{name} has more than {MAX_JSON} bytes, the limit of such a file; "

@@ -2,9 +2,10 @@
 
 import copy
 import os
+import re
 from pathlib import Path
 
-from ..base import FreelightError, hash_file
+from ..base import FreelightError, StorageOptions, hash_file
 from .cache import ShardCache
 from .manifest import MANIFEST, Manifest, parent_name
 from .schema import REMEDY
@@ -17,11 +18,17 @@ class Dataset:
     folder: a path, or a URL that fsspec reads (s3://...). Shards of a URL are copied into the local folder `cache`
     before they are needed; it keeps at most `cache_bytes` of them. Read such a dataset in `sequential` order, or make
     the cache as large as the dataset: a global order needs every shard at any time. A split of `index_shards` whose
-    tars lie behind a URL has a part of the cache to itself, of the same size.
+    tars lie behind a URL has a part of the cache to itself, of the same size. storage_options: arguments of fsspec's
+    file system for the URL, beside fsspec's own configuration. `open_dataset` also reads a URL without a cache.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None, cache_bytes: int = 10**11
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        cache: str | os.PathLike[str] | None = None,
+        cache_bytes: int = 10**11,
+        storage_options: StorageOptions = None,
     ) -> None:
         self.cache: ShardCache | None = None
         self.place = str(folder).rstrip("/") or "/"
@@ -36,9 +43,13 @@ class Dataset:
                 cache_bytes,
                 manifest=MANIFEST,
                 optional=("statistics.npz", "statistics.json"),
+                options=storage_options,
             )
             self.folder = self.cache.folder
-        self.manifest = Manifest.load(self.folder)
+        elif re.match(r"[a-z][a-z0-9+.-]+:/[^/]", self.place) and not self.folder.exists():
+            raise FreelightError(f"{folder} was a URL before `Path` changed it; give it as text")
+        self.manifest = Manifest.load(self.folder, where=self.place)
+        self.storage_options = storage_options
         self._cache_place = None if cache is None else Path(cache).absolute()
         self._cache_bytes = cache_bytes
         for name, split in self.manifest.splits.items():
@@ -48,6 +59,12 @@ class Dataset:
                     f"{folder}: the split {name!r} has its shards at another place ({split.base}), which only a "
                     "manifest on this machine may say; copy the shards beside the manifest"
                 )
+
+    def limit_cache(self, cache_bytes: int) -> None:
+        """Change `cache_bytes`."""
+        self._cache_bytes = cache_bytes
+        if self.cache is not None:
+            self.cache.limit = cache_bytes
 
     def part(self, fingerprint: str) -> "Dataset":
         """Return the dataset as it was before pictures were appended, when it had this fingerprint; or itself.
@@ -63,12 +80,12 @@ class Dataset:
         if self.cache is not None:
             self.cache.fetch(name, sha256=sha256)
         if not (self.folder / name).is_file() or hash_file(self.folder / name) != sha256:
-            raise FreelightError(f"{self.folder / name} is missing or changed; {REMEDY}")
+            raise FreelightError(f"{self.place}/{name} is missing or changed; {REMEDY}")
         part, whole = copy.copy(self), self._whole or self.manifest
         part.manifest, part._whole = Manifest.load(self.folder, name), whole
         for split, info in part.manifest.splits.items():
             if split not in whole.splits or info.shards != whole.splits[split].shards[: len(info.shards)]:
-                raise FreelightError(f"{self.folder / name}: its split {split!r} is no part of the dataset's; {REMEDY}")
+                raise FreelightError(f"{self.place}/{name}: its split {split!r} is no part of the dataset's; {REMEDY}")
         return part
 
     @property
@@ -90,7 +107,7 @@ class Dataset:
         """Return `image_size`. Raises `FreelightError` if the images are not squares of one size."""
         if self.image_size is None:
             raise FreelightError(
-                f"{self.folder} has images of several sizes, but squares are needed; make it with: make_shards "
+                f"{self.place} has images of several sizes, but squares are needed; make it with: make_shards "
                 "--geometry square"
             )
         return self.image_size
@@ -103,12 +120,14 @@ class Dataset:
     def split(self, name: str) -> Split:
         """Open the split `name`. Raises `FreelightError` with the list of splits if there is no such split."""
         if name not in self.manifest.splits:
-            raise FreelightError(f"{self.folder} has no split {name!r}; it has: {', '.join(self.manifest.splits)}")
+            raise FreelightError(f"{self.place} has no split {name!r}; it has: {', '.join(self.manifest.splits)}")
         info, classes = self.manifest.splits[name], len(self.manifest.classes)
         cache = self.cache
         if info.base is not None and self._cache_place is not None:
             hashes = "".join(shard.sha256 for shard in info.shards)
-            cache = ShardCache(info.base, self._cache_place, self._cache_bytes, identity=hashes.encode())
+            cache = ShardCache(
+                info.base, self._cache_place, self._cache_bytes, identity=hashes.encode(), options=self.storage_options
+            )
         whole = self._whole or self.manifest
         return Split(
             self.folder,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import FreelightError, anything, atomic_write, check, mapping, read_json
+from ..base import MAX_JSON, FreelightError, anything, atomic_write, check, mapping, parse_json, read_limited
 from ..sources import ClassInfo
 from .schema import REMEDY, check_manifest
 
@@ -184,33 +184,36 @@ class Manifest:
         return with_own_hash(self.to_content())
 
     @classmethod
-    def load(cls, folder: Path, name: str = MANIFEST) -> "Manifest":
+    def load(cls, folder: Path, name: str = MANIFEST, *, where: object = None) -> "Manifest":
         """Read a manifest. Raises `FreelightError` if it is missing, damaged or unsafe, or has another schema.
 
-        name: of its file; that of a dataset before pictures were appended is its `parent_name`.
+        name: of its file; that of a dataset before pictures were appended is its `parent_name`. where: the dataset's
+        place for messages, if `folder` is a copy.
         """
         path = folder / name
+        shown = path if where is None else f"{where}/{name}"
         try:
-            content = read_json(path, mapping(anything), remedy=REMEDY)
+            data = read_limited(path, limit=MAX_JSON, remedy=REMEDY)
         except FileNotFoundError:
             raise FreelightError(
                 f"{folder} is not a finished dataset (no {name}); make it with: make_shards --out {folder}"
             ) from None
+        content = parse_json(data, mapping(anything), where=shown, remedy=REMEDY)
         if content.get("schema") not in SCHEMAS:
             raise FreelightError(
-                f"{path} has schema {content.get('schema')!r}, but this version reads only 1 and {SCHEMA}; "
+                f"{shown} has schema {content.get('schema')!r}, but this version reads only 1 and {SCHEMA}; "
                 "use a newer version, or make the dataset again"
             )
         content.pop("sha256", None)  # `verify_dataset` checks it
-        return cls.from_content(content, path)
+        return cls.from_content(content, shown)
 
     @classmethod
-    def from_content(cls, content: dict[str, Any], path: Path) -> "Manifest":
+    def from_content(cls, content: dict[str, Any], where: object) -> "Manifest":
         """Return the manifest of what `to_content` gave. Raises `FreelightError` if it is damaged or unsafe.
 
-        path: of the file that holds it.
+        where: the file that holds it, for messages.
         """
-        check(content, check_manifest, where=path, remedy=REMEDY)
+        check(content, check_manifest, where=where, remedy=REMEDY)
         content["classes"] = tuple(ClassInfo(**info) for info in content["classes"])
         content["appended"] = tuple(Appended(**part) for part in content.get("appended", ()))
         content["splits"] = {

@@ -51,6 +51,11 @@ class Split:
         self.samples = self._table[: self.info.samples]
         self._descriptors: dict[int, int] = {}  # by shard
 
+    @property
+    def place(self) -> object:
+        """Where the shards lie, for messages: a folder or a URL."""
+        return self.info.base or (self.folder if self.cache is None else self.cache.url)
+
     def __len__(self) -> int:
         return len(self.samples)
 
@@ -90,7 +95,7 @@ class Split:
             os.close(self._descriptors.pop(shard))
             self.cache.drop_if_damaged(self.info.shards[shard].name, self.info.shards[shard].sha256)
             data, fault = self._read(index)
-            remedy = f"it was fetched again from {self.cache.url}: check the cache's disk, or {again}"
+            remedy = f"it was fetched again: check the disk of the cache {self.cache.folder}, or {again}"
         if fault is not None:
             raise FreelightError(f"{self.describe(index)} is {fault}; {remedy}")
         return data
@@ -179,7 +184,7 @@ class Split:
         """
         if name not in self.fields:
             found = ", ".join(self.fields) or "none"
-            raise FreelightError(f"{self.folder} has no field {name!r} of {self.name}; its fields: {found}")
+            raise FreelightError(f"{self.place} has no field {name!r} of {self.name}; its fields: {found}")
         return self.fields[name].of(np.array([range(len(self))[index]]))[0]
 
     def decode(self, index: int, jpeg: bytes) -> Image.Image:
@@ -202,7 +207,7 @@ class Split:
             key = self.key(index)
         with contextlib.suppress(FreelightError, OSError):
             source = self.sources[index]
-        return f"{self.info.base or self.folder}/{shard}: sample {key} (from {source})"
+        return f"{self.place}/{shard}: sample {key} (from {source})"
 
     def prefetch(self, indices: npt.NDArray[np.int32]) -> None:
         """Ask the kernel, or the cache of a remote dataset, to fetch these samples in the background."""

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..base import Array, CountOrAuto, FreelightError, atomic_write, lock_file, read_arrays, run_tasks
+from ..base import Array, CountOrAuto, FreelightError, ask_store, atomic_write, lock_file, read_arrays, run_tasks
 from ..dataset import Dataset
 from .moments import RGBMoments
 from .statistics import STATISTICS, TRAINING_SPLIT, Statistics, unfinished_path
@@ -32,7 +33,8 @@ def write_statistics(
 ) -> Statistics:
     """Compute a split's statistics and save them. Resume a stopped computation; read finished statistics.
 
-    out: the `.npz` file to write; by default the dataset's `statistics.npz`, which is for the training split alone.
+    out: the `.npz` file to write; by default the dataset's `statistics.npz`, which is for the training split alone;
+    that of a dataset behind a URL is put there.
     The result is the same to the bit for any `workers` and `cluster`, and after any stops and restarts. Replaces
     statistics of an earlier dataset in the same directory. Raises `FreelightError`, and changes nothing, if `out`
     exists and holds something else, or if another run computes it.
@@ -40,6 +42,7 @@ def write_statistics(
     dataset.split(split)  # raises an error if there is no such split
     path = _destination(dataset, split, out)
     found = _finished(path, dataset, split, own=out is None)
+    is_new = found is None
     if found is None:
         with _lock(path):
             found = compute_statistics(
@@ -48,7 +51,23 @@ def write_statistics(
             found.save(path)
     if unfinished_path(path).exists():  # finished statistics may lie in a folder that can only be read
         unfinished_path(path).unlink(missing_ok=True)
+    if dataset.cache is not None and out is None:
+        _publish(dataset, path, is_new=is_new)
     return found
+
+
+def _publish(dataset: Dataset, path: Path, *, is_new: bool) -> None:
+    """Put statistics beside the shards of a dataset behind a URL; finished ones only if they are not there."""
+    assert dataset.cache is not None
+    url = dataset.cache.url
+
+    def publish(files: Any, root: str) -> None:
+        for name in (f"{path.stem}.json", path.name):
+            if is_new or not files.exists(f"{root}/{name}"):
+                files.put_file(str(path.with_name(name)), f"{root}/{name}")
+
+    what = f"the statistics cannot be put to {url}; name a file of this machine with `out`"
+    ask_store(url, publish, what, missing=what, options=dataset.cache.options)
 
 
 @contextmanager
@@ -236,4 +255,4 @@ def _finished(path: Path, dataset: Dataset, split: str, *, own: bool) -> Statist
         return found
     if own:
         return None
-    raise FreelightError(f"`out` {path} exists, and does not belong to {split} of {dataset.folder}; name another file")
+    raise FreelightError(f"`out` {path} exists, and does not belong to {split} of {dataset.place}; name another file")

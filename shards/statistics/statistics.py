@@ -164,8 +164,8 @@ class Statistics:
                 return cls._read(path, remedy=f"compute_pca --shards DATASET --out {path}")
             source = Dataset(path)
         remedy = f"compute_pca --shards {source.place}"
-        path = source.folder / STATISTICS
-        found = cls._read(path, remedy=remedy)
+        where = f"{source.place}/{STATISTICS}"
+        found = cls._read(source.folder / STATISTICS, where=where, remedy=remedy)
         if not found.is_of(source, TRAINING_SPLIT):
             if found.fingerprint in source.parents:
                 other = f"the dataset before pictures were appended ({found.fingerprint[:12]})"
@@ -174,7 +174,7 @@ class Statistics:
             else:
                 other = f"the split {found.split}" if found.split != TRAINING_SPLIT else "images of another size"
             raise FreelightError(
-                f"{path} is for {other}, not for this dataset's {TRAINING_SPLIT} "
+                f"{where} is for {other}, not for this dataset's {TRAINING_SPLIT} "
                 f"({source.fingerprint[:12]}); make it again with: {remedy}"
             )
         return found
@@ -214,17 +214,18 @@ class Statistics:
         )
 
     @classmethod
-    def _read(cls, path: Path, *, remedy: str) -> "Statistics":
+    def _read(cls, path: Path, *, remedy: str, where: object = None) -> "Statistics":
+        where = where or path
         remedy_again = f"make it again with: {remedy}"
         try:
             found: dict[str, Any] = read_arrays(path, _ARRAYS, remedy=remedy_again, optional=("mean_image",))
         except FileNotFoundError:
             if unfinished_path(path).exists():
-                raise FreelightError(f"{path} is unfinished; continue with: {remedy}") from None
-            raise FreelightError(f"{path} is missing; make it with: {remedy}") from None
+                raise FreelightError(f"{where} is unfinished; continue with: {remedy}") from None
+            raise FreelightError(f"{where} is missing; make it with: {remedy}") from None
         content = {name: value.item() if value.shape == () else value for name, value in found.items()}
         statistics = cls(**{"mean_image": None, **content})
-        statistics.check(where=path, remedy=remedy_again)
+        statistics.check(where=where, remedy=remedy_again)
         return statistics
 
 

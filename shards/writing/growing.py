@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from ..base import CountOrAuto, FreelightError, run_tasks
+from ..base import CountOrAuto, FreelightError, StorageOptions, run_tasks
 from ..dataset import Manifest, check_presence
 from ..sources import OrderedSource, RescaledSegment, Source
 from .finishing import finish_dataset
@@ -28,6 +28,7 @@ def append_shards(
     workers: CountOrAuto = 1,
     cluster: str | None = None,
     staging: Path | None = None,
+    storage_options: StorageOptions = None,
     max_rejected: float | None = None,
     watch: "Watch[ShardRecord] | None" = None,
     watch_ordered: "Watch[RescaledSegment] | None" = None,
@@ -46,7 +47,7 @@ def append_shards(
     refuse_output_within(source, out)
     if "://" not in str(out):
         Manifest.load(Path(out).absolute())  # no folder is made where there is no dataset
-    with open_output(out) as output, lock_folder(output.folder / PARTIAL):
+    with open_output(out, storage_options) as output, lock_folder(output.folder / PARTIAL):
         source = replace(source, root=source.root.absolute())
         parent = Parent.read(output)
         before = parent.manifest

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..base import CountOrAuto, FreelightError, naming_pictures, noting_pictures, run_tasks
+from ..base import CountOrAuto, FreelightError, StorageOptions, naming_pictures, noting_pictures, run_tasks
 from ..dataset import MANIFEST, Manifest, check_presence
 from ..sources import OrderedSource, RescaledSegment, Source, rescale_in_order
 from .dealing import ShardTask, deal_shards
@@ -46,6 +46,7 @@ def make_shards(
     workers: CountOrAuto = 1,
     cluster: str | None = None,
     staging: Path | None = None,
+    storage_options: StorageOptions = None,
     max_rejected: float | None = None,
     watch: "Watch[ShardRecord] | None" = None,
     watch_ordered: "Watch[RescaledSegment] | None" = None,
@@ -57,16 +58,16 @@ def make_shards(
 
     out: a folder, or an fsspec URL, to which each finished shard is uploaded. A URL has no lock, so the caller must not
     write it from two runs. workers, cluster: as in `run_tasks`. staging: folder for the segments of an ordered source;
-    by default they are kept in `out`. A URL needs it, and a restart needs the same one. max_rejected: maximum number of
-    images that may be left out: a count, or a share of all images if below 1; None allows any number. watch,
-    watch_ordered: get the records of finished shards, or the finished segments, and yield the same ones, for example to
-    show a progress bar.
+    by default they are kept in `out`. A URL needs it, and a restart needs the same one. storage_options: as of
+    `Dataset`. max_rejected: maximum number of images that may be left out: a count, or a share of all images if below
+    1; None allows any number. watch, watch_ordered: get the records of finished shards, or the finished segments, and
+    yield the same ones, for example to show a progress bar.
 
     Raises `FreelightError` if too many images are rejected, if `out` holds something else, if another run writes it, or
     if no image of a split decodes.
     """
     refuse_output_within(source, out)
-    with open_output(out) as output:
+    with open_output(out, storage_options) as output:
         source = replace(source, root=source.root.absolute())  # a cluster's workers have other working folders
         folder = output.folder
         described = describe_source(source)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ..base import (
     MAX_JSON,
     FreelightError,
+    StorageOptions,
     ask_store,
     fetch_file,
     fsync_folder,
@@ -39,11 +40,13 @@ class Output:
     """An unfinished dataset directory.
 
     folder: the directory; or, if there is a `url`, a temporary folder that holds all files but the shards. Workers
-    write shards inside `writing()`. Every other file that is written into `folder` must be published.
+    write shards inside `writing()`. Every other file that is written into `folder` must be published. options: as of
+    `open_store`.
     """
 
     folder: Path
     url: str | None = None
+    options: StorageOptions = None
 
     @property
     def where(self) -> Path | str:
@@ -58,7 +61,7 @@ class Output:
         def size(files: Any, root: str) -> int | None:
             return int(files.size(f"{root}/{name}")) if files.exists(f"{root}/{name}") else None
 
-        return _ask(self.url, size)
+        return _ask(self.url, size, self.options)
 
     def sizes(self) -> dict[str, int]:
         """Return the sizes in bytes of the dataset's files, by name: from one listing, not a question for each."""
@@ -70,7 +73,7 @@ class Output:
             found = (entry for entry in files.ls(root, detail=True) if entry["type"] == "file")
             return {entry["name"].rpartition("/")[2]: int(entry["size"]) for entry in found}
 
-        return _ask(self.url, sizes)
+        return _ask(self.url, sizes, self.options)
 
     def sha256(self, name: str) -> str | None:
         """Return the sha256 of a file, or None if it does not exist."""
@@ -87,7 +90,7 @@ class Output:
                 return None
             return digest.hexdigest()
 
-        return _ask(self.url, sha256)
+        return _ask(self.url, sha256, self.options)
 
     @contextmanager
     def reading(self, name: str, size: int) -> Iterator[Path]:
@@ -96,7 +99,9 @@ class Output:
             yield self.folder / name
             return
         with self.scratch() as folder:
-            fetch_file(self.url, name, folder / name, sha256=None, limit=size, remedy="repair it first")
+            fetch_file(
+                self.url, name, folder / name, sha256=None, limit=size, remedy="repair it first", options=self.options
+            )
             yield folder / name
 
     @contextmanager
@@ -131,7 +136,7 @@ class Output:
                 if files.exists(f"{root}/{name}"):
                     files.rm(f"{root}/{name}", recursive=True)
 
-            _ask(self.url, remove)
+            _ask(self.url, remove, self.options)
 
     @contextmanager
     def writing(self, *names: str) -> Iterator[Path]:
@@ -156,11 +161,11 @@ class Output:
                 files.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
             files.put_file(str(path), f"{root}/{name}")
 
-        _ask(self.url, upload)
+        _ask(self.url, upload, self.options)
 
 
 @contextmanager
-def open_output(out: Path | str) -> Iterator[Output]:
+def open_output(out: Path | str, storage_options: StorageOptions = None) -> Iterator[Output]:
     """Yield the output at a path or URL. Of a URL, download the manifest, its copy, and what a stopped run left."""
     if "://" not in str(out):
         yield Output(Path(out).absolute())
@@ -168,13 +173,13 @@ def open_output(out: Path | str) -> Iterator[Output]:
     url = str(out).rstrip("/")
     with tempfile.TemporaryDirectory(prefix="freelight-") as temporary:
         folder = Path(temporary) / url.rpartition("/")[2]
-        found = _ask(url, _find)
+        found = _ask(url, _find, storage_options)
         # A store may list any name, also one with "..": no other is copied to this machine.
         wanted = [name for name in found if name in (MANIFEST, INFO) or _is_unfinished(name)]
         if found and not {MANIFEST, INFO, f"{PARTIAL}/{PLAN}"} & set(wanted):
             raise FreelightError(f"`out` {url} is not empty and was not started by make_shards; choose another")
         for name in wanted:
-            content = _ask(url, functools.partial(_read, name))
+            content = _ask(url, functools.partial(_read, name), storage_options)
             if len(content) > MAX_JSON:
                 raise FreelightError(
                     f"{url}/{name} has more than {MAX_JSON} bytes, the limit of such a file; delete it"
@@ -182,7 +187,7 @@ def open_output(out: Path | str) -> Iterator[Output]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with naming_file(folder / name):
                 (folder / name).write_bytes(content)
-        yield Output(folder, url)
+        yield Output(folder, url, storage_options)
 
 
 def refuse_output_within(source: Source | OrderedSource, out: Path | str) -> None:
@@ -215,9 +220,9 @@ def _find(files: Any, root: str) -> list[str]:
     return [str(path)[len(root) :].lstrip("/") for path in files.find(root)] if files.exists(root) else []
 
 
-def _ask(url: str, work: Callable[[Any, str], T]) -> T:
+def _ask(url: str, work: Callable[[Any, str], T], options: StorageOptions) -> T:
     """Return `work(file system, path)`. Raises `FreelightError` if the store fails, or has no such bucket."""
     bucket = url.partition("://")[2].partition("/")[0]
     what = f"{url} cannot be written"
     missing = f"{what}: there is no bucket {bucket!r}; create it with the store's own tool, or correct the name"
-    return ask_store(url, work, what, missing=missing)
+    return ask_store(url, work, what, missing=missing, options=options)

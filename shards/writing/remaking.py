@@ -88,8 +88,12 @@ class Remaker:
             yield AGAIN, functools.partial(self._list_faults, name)
 
     def _fetch(self, name: str) -> bytes:
+        copy = str(self.copy)
+        options = self.output.options if "://" in copy else None
         with self.output.scratch() as folder:
-            fetch_file(str(self.copy), name, folder / name, sha256=None, limit=MAX_FILE, remedy="give another copy")
+            fetch_file(
+                copy, name, folder / name, sha256=None, limit=MAX_FILE, remedy="give another copy", options=options
+            )
             return (folder / name).read_bytes()
 
     def _reread(self, shards: Iterable[ShardInfo]) -> list[tuple[bytes, list[WrittenSample]]]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..base import CountOrAuto, FreelightError, fetch_file, run_tasks
+from ..base import CountOrAuto, FreelightError, StorageOptions, fetch_file, run_tasks
 from ..dataset import MANIFEST, Manifest, ShardInfo
 from ..sources import OrderedSource, Source
 from .dealing import ShardTask
@@ -36,6 +36,7 @@ def repair_dataset(
     workers: CountOrAuto = 1,
     cluster: str | None = None,
     staging: Path | None = None,
+    storage_options: StorageOptions = None,
     watch: Watch = lambda items, total: items,
 ) -> tuple[Manifest, list[str]]:
     """Compare the hash of every file of the dataset `out` with the manifest, and make those again that differ.
@@ -43,8 +44,8 @@ def repair_dataset(
     out: a folder or an fsspec URL. source, settings: those that the dataset was made from; or those that were appended,
     with the `split` of then. copy: another copy of the dataset, a folder or a URL. Without both, only what the dataset
     itself still says is made again: the manifest, indexes, tables of samples, and the card. workers, cluster: as in
-    `run_tasks`. staging: as in `make_shards`. watch: gets the files that are checked and their number, then the shards
-    that are repaired, and yields the same ones.
+    `run_tasks`. staging, storage_options: as in `make_shards`; the options also for a copy behind a URL. watch: gets
+    the files that are checked and their number, then the shards that are repaired, and yields the same ones.
 
     Returns the manifest, and a line for each file that was repaired. Raises `FreelightError` if a file cannot be made
     again to the same bytes, and says why; those that could are then in place.
@@ -53,7 +54,7 @@ def repair_dataset(
         raise FreelightError(f"`out` {out} is no dataset; make it first")
     copied = None if copy is None else str(copy).rstrip("/")
     run = functools.partial(run_tasks, workers=workers, cluster=cluster)
-    with open_output(out) as output, lock_folder(output.folder / PARTIAL):
+    with open_output(out, storage_options) as output, lock_folder(output.folder / PARTIAL):
         refuse_begun_append(output.folder / PARTIAL)
         manifest, fault = _find_manifest(output, copied)
         if any(info.indexed for info in manifest.splits.values()):
@@ -104,13 +105,18 @@ def _find_manifest(output: Output, copy: str | None) -> tuple[Manifest, str]:
             "are not known, and nothing is guessed; give `copy`, another copy of the dataset"
         )
     with output.scratch() as folder:
-        fetch_file(copy, MANIFEST, folder / MANIFEST, sha256=None, limit=MAX_FILE, remedy="give another copy")
+        fetch_file(copy, MANIFEST, folder / MANIFEST, sha256=None, limit=MAX_FILE, **_of_copy(output, copy))
         manifest = Manifest.load(folder)
         sound = manifest.to_bytes() == (folder / MANIFEST).read_bytes()
     shards = (shard for split in manifest.splits.values() for shard in split.shards)
     if not sound or not any(output.sha256(shard.name) == shard.sha256 for shard in shards):
         raise FreelightError(f"{copy} is damaged, or no copy of {output.where}: they have no shard in common")
     return manifest, fault
+
+
+def _of_copy(output: Output, copy: str) -> dict[str, Any]:
+    """Return the remedy and the options of a copy, as `fetch_file` takes them."""
+    return {"remedy": "give another copy", "options": output.options if "://" in copy else None}
 
 
 def _find_changed(output: Output, expected: dict[str, str], run: Run, watch: Watch) -> set[str]:
@@ -166,7 +172,7 @@ def _repair_shard(
         path = folder / shard.name
         if copy is not None:
             try:
-                fetch_file(copy, shard.name, path, sha256=shard.sha256, limit=shard.bytes, remedy="give another copy")
+                fetch_file(copy, shard.name, path, sha256=shard.sha256, limit=shard.bytes, **_of_copy(output, copy))
                 output.put(path)
                 return shard.name, f"copied from {copy}", []
             except FreelightError as error:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ...shards import Dataset, FreelightError
+from ...shards.base import StorageOptions
 from ..checkpoint import Checkpoint
 from ..parallel.mesh import Mesh
 from ..parallel.signals import StopRequest
@@ -24,9 +25,9 @@ from .scoring import rank_labels
 class EvaluationConfig:
     """The split and the networks of an evaluation, and its processes.
 
-    checkpoints: files, one per network. shards, cache, cache_bytes: as of `TrainingConfig`. views: 1 (centre) or 10.
-    batch_size: images that a network sees at a time. Replicas get whole batches, so the bits do not depend on their
-    number.
+    checkpoints: files, one per network. shards, cache, cache_bytes, storage_options: as of `TrainingConfig`. views: 1
+    (centre) or 10. batch_size: images that a network sees at a time. Replicas get whole batches, so the bits do not
+    depend on their number.
     """
 
     checkpoints: tuple[Path, ...]
@@ -37,10 +38,13 @@ class EvaluationConfig:
     processes: Processes = field(default_factory=Processes)
     cache: Path | None = None
     cache_bytes: int = 10**11
+    storage_options: StorageOptions = None
 
     def dataset(self) -> Dataset:
         """Open the dataset."""
-        return Dataset(self.shards, cache=self.cache, cache_bytes=self.cache_bytes)
+        return Dataset(
+            self.shards, cache=self.cache, cache_bytes=self.cache_bytes, storage_options=self.storage_options
+        )
 
 
 class PassResult(Protocol):

@@ -90,7 +90,7 @@ class Predictions:
                 )
         labels = dataset.split(split).samples["label"]
         if self.probabilities.shape[2] != len(dataset.manifest.classes) or not np.array_equal(self.labels, labels):
-            raise FreelightError(f"{path} has other classes or labels than {dataset.folder}; {REMEDY}")
+            raise FreelightError(f"{path} has other classes or labels than {dataset.place}; {REMEDY}")
 
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:

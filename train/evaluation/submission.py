@@ -24,7 +24,7 @@ def class_numbers(dataset: Dataset, split: Split, devkit: Path | None) -> npt.ND
     if devkit is None:
         if dataset.manifest.label_order != "ilsvrc":
             raise FreelightError(
-                f"the labels of {dataset.folder} are in wnid order, but a submission needs the devkit's numbers; "
+                f"the labels of {dataset.place} are in wnid order, but a submission needs the devkit's numbers; "
                 f"give its archive, {DEVKITS[2012]}, as `devkit`"
             )
         return np.arange(1, len(ids) + 1)
@@ -33,7 +33,7 @@ def class_numbers(dataset: Dataset, split: Split, devkit: Path | None) -> npt.ND
         raise FreelightError(f"`devkit` (={devkit}) is not a file; give the challenge's {DEVKITS[year]}")
     number = {class_id: place for place, class_id in enumerate(read_devkit(devkit, year).order, 1)}
     if missing := [class_id for class_id in ids if class_id not in number]:
-        raise FreelightError(f"`devkit` (={devkit}) lacks the class {missing[0]!r} of {dataset.folder}")
+        raise FreelightError(f"`devkit` (={devkit}) lacks the class {missing[0]!r} of {dataset.place}")
     return np.array([number[class_id] for class_id in ids])
 
 

@@ -146,7 +146,7 @@ def _dataset_sections(
     """Return the sections that need the dataset's images; None if this process does not report."""
     split, trained = dataset.split("val"), run.trained
     if not split.info.labelled:
-        raise FreelightError(f"val of {dataset.folder} has no labels to measure errors by; omit `shards`")
+        raise FreelightError(f"val of {dataset.place} has no labels to measure errors by; omit `shards`")
     with tempfile.TemporaryDirectory() as name:
         extraction = Extraction(
             checkpoint=run.folder / run.checkpoint,

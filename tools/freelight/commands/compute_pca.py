@@ -7,16 +7,18 @@ programs. Run the same command again to continue after a stop; every bit of the 
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from freelight.shards import Dataset, RGBMoments, write_statistics
+from freelight.shards import RGBMoments, open_dataset, write_statistics
 from freelight.shards.base import (
     Command,
     CountOrAuto,
     progress,
     reports_errors,
     say_result,
+    usable_cores,
     with_cache,
     with_output,
     with_workers,
@@ -34,7 +36,7 @@ def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
     help=__doc__,
     cls=Command,
     groups={
-        "Source": "shards split cache cache-bytes",
+        "Source": "shards split cache cache-bytes storage-options",
         "Result": "out quiet json",
         "Computing": "workers cluster",
     },
@@ -43,7 +45,7 @@ def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
         "freelight compute-pca --shards dataset --split val --out val.npz",
     ),
 )
-@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
+@click.option("--shards", required=True, help="Dataset directory, or its URL: the statistics are then put there.")
 @click.option("--split", default="train", show_default=True, help="Split to read; any other than train needs --out.")
 @click.option("--out", type=click.Path(path_type=Path), help="The .npz file to write. [default: SHARDS/statistics.npz]")
 @with_workers
@@ -52,16 +54,17 @@ def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
 @with_output
 @reports_errors
 def command(
-    shards: Path,
+    shards: str,
     split: str,
     out: Path | None,
     workers: CountOrAuto,
     cluster: str | None,
     cache: Path | None,
-    cache_bytes: int,
+    **options: Any,
 ) -> None:
-    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
-    statistics = write_statistics(dataset, split, out=out, workers=workers, cluster=cluster, watch=watch)
+    streams = 2 * (usable_cores() if workers == "auto" else workers)
+    with open_dataset(shards, cache=cache, streams=streams, **options) as dataset:
+        statistics = write_statistics(dataset, split, out=out, workers=workers, cluster=cluster, watch=watch)
     lines = [comparison_table(statistics), f"\n{constants_snippet(statistics)}"]
     if statistics.mean_image is None:
         lines.append("\nno mean image: the images are not squares of one size")

@@ -5,6 +5,7 @@ to continue after a stop.
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,7 +30,7 @@ from freelight.shards.base import (
     help=__doc__,
     cls=Command,
     groups={
-        "Source": "shards split cache cache-bytes",
+        "Source": "shards split cache cache-bytes storage-options",
         "Result": "decoded decoded-bytes dry-run quiet",
         "Computing": "threads",
     },
@@ -58,15 +59,14 @@ from freelight.shards.base import (
 @reports_errors
 def command(
     shards: str,
-    cache: Path | None,
-    cache_bytes: int,
     decoded: Path,
     decoded_bytes: int | None,
     splits: tuple[str, ...],
     num_threads: CountOrAuto,
     dry_run: bool,
+    **options: Any,
 ) -> None:
-    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
+    dataset = Dataset(shards, **options)
     names = splits or [name for name in ("train", "val") if name in dataset.manifest.splits]
     prices, free = price_decoding(dataset, names, decoded, decoded_bytes)
     say("\n".join([*map(str, prices), f"{decoded}: {free / 1e9:,.1f} GB free"]))

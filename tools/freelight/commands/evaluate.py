@@ -45,7 +45,7 @@ FILE = click.Path(path_type=Path)
     cls=Command,
     groups={
         "Networks": "checkpoint from weights search-weights",
-        "Data": "shards split cache cache-bytes devkit",
+        "Data": "shards split cache cache-bytes storage-options devkit",
         "Result": "views per-class predictions submission quiet json",
         "Computing": "batch-size columns replicas backend threads",
     },

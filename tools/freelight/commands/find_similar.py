@@ -25,7 +25,7 @@ FILE = click.Path(path_type=Path)
     help=__doc__,
     cls=Command,
     groups={
-        "Network and data": "checkpoint shards split queries cache cache-bytes features",
+        "Network and data": "checkpoint shards split queries cache cache-bytes storage-options features",
         "Result": "rows nearest panel pixels quiet json",
         "Binary codes": "bits seed",
         "Computing": "columns replicas backend threads",
@@ -71,6 +71,7 @@ def command(
     shards: str,
     cache: Path | None,
     cache_bytes: int,
+    storage_options: dict[str, Any] | None,
     features: Path,
     split: str,
     queries: str,
@@ -88,7 +89,7 @@ def command(
         )
     codes = [CodeConfig(bits=size, seed=seed) for size in bits]
     style, trained = Style(pixels=pixels), Checkpoint.load(checkpoint)
-    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
+    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes, storage_options=storage_options)
     needed: list[tuple[str, Space]] = [(split, "fc7")]
     if codes or not images:
         needed.append((queries, "fc7"))

@@ -28,6 +28,7 @@ from freelight.shards.base import (
     counting_images,
     reports_errors,
     say_result,
+    storage_options,
     with_output,
     with_workers,
 )
@@ -42,7 +43,7 @@ PATH = click.Path(path_type=Path)
     groups={
         "Source": "images layout class-names classes label-order val-fraction limit seed",
         "Pictures": "geometry size enlarge resampling quality max-pixels reject-suspect max-rejected",
-        "Result": "out samples-per-shard metadata dry-run quiet json",
+        "Result": "out storage-options samples-per-shard metadata dry-run quiet json",
         "Existing datasets": "repair from append split",
         "Computing": "workers cluster staging",
     },
@@ -146,6 +147,7 @@ PATH = click.Path(path_type=Path)
     help="Append --images to a finished dataset, as further shards; give the options that it was made with.",
 )
 @click.option("--split", help="With --append: the split of images that lie in class folders alone. [default: train]")
+@storage_options
 @click.option("--dry-run", is_flag=True, help="Print what would be made, and write nothing.")
 @with_output
 @reports_errors
@@ -170,6 +172,7 @@ def command(
     repair: bool,
     copy: str | None,
     append: bool,
+    storage_options: dict[str, Any] | None,
     split: str | None,
     dry_run: bool,
     **listing: Any,
@@ -193,7 +196,7 @@ def command(
         raise click.UsageError("--split needs --append.")
     if repair + append + dry_run > 1:
         raise click.UsageError("--repair, --append and --dry-run exclude each other.")
-    where: Any = {"workers": workers, "cluster": cluster, "staging": staging}
+    where: Any = {"workers": workers, "cluster": cluster, "staging": staging, "storage_options": storage_options}
     source = None if images is None else list_images(images, seed=seed, **listing)
     if source is None or repair:
         made, repaired = repair_dataset(

@@ -5,13 +5,13 @@ transform instead, step by step: the crop, each op, the flip, and so on.
 """
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from freelight.pipeline import Lighting, LightingMode, Mix, Schedule, Transform, Views
 from freelight.pipeline.pictures import Preview, draw_preview, draw_transform, load_reference, save_png
-from freelight.shards import Dataset, FreelightError, Statistics
+from freelight.shards import FreelightError, Statistics, open_dataset
 from freelight.shards.base import Command, OutputFile, reports_errors, say, say_result, with_cache, with_output
 
 
@@ -20,7 +20,7 @@ from freelight.shards.base import Command, OutputFile, reports_errors, say, say_
     help=__doc__,
     cls=Command,
     groups={
-        "Source": "shards split cache cache-bytes",
+        "Source": "shards split cache cache-bytes storage-options",
         "What is shown": "transform mix rows draws lighting strength seed",
         "Result": "out quiet json",
     },
@@ -29,7 +29,7 @@ from freelight.shards.base import Command, OutputFile, reports_errors, say, say_
         "freelight preview --shards dataset --transform source --out steps.png",
     ),
 )
-@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory, with statistics.")
+@click.option("--shards", required=True, help="Dataset directory, with statistics, or its URL.")
 @click.option("--out", type=OutputFile(".png"), required=True, help="The .png file to write.")
 @click.option("--split", default="train", show_default=True, help="Split to draw from.")
 @click.option(
@@ -55,7 +55,7 @@ from freelight.shards.base import Command, OutputFile, reports_errors, say, say_
 @with_output
 @reports_errors
 def command(
-    shards: Path,
+    shards: str,
     out: Path,
     split: str,
     transform: str | None,
@@ -65,8 +65,7 @@ def command(
     lighting: LightingMode | None,
     strength: float | None,
     seed: int,
-    cache: Path | None,
-    cache_bytes: int,
+    **options: Any,
 ) -> None:
     if transform is not None and (lighting, strength) != (None, None):
         raise FreelightError("`transform` says its own `lighting` and `strength`; omit them")
@@ -75,15 +74,15 @@ def command(
     noise = Lighting(mode=lighting or Lighting.mode, strength=Lighting.strength if strength is None else strength)
     draws = (Preview.draws if transform is None else 2) if draws is None else draws
     preview = Preview(rows=rows, draws=draws, lighting=noise, seed=seed)
-    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes)
-    if transform is None:
-        sheet = draw_preview(dataset, dataset.split(split), Statistics.load(shards), preview)
-    else:
-        shown = _find(transform)
-        statistics = Statistics.load(shards) if shown.needs_statistics else None
-        say(str(shown))
-        mixed = None if mix is None else load_reference(mix, "mix", Mix)
-        sheet = draw_transform(dataset, dataset.split(split), shown, statistics, preview, name=transform, mix=mixed)
+    with open_dataset(shards, **options) as dataset:
+        if transform is None:
+            sheet = draw_preview(dataset, dataset.split(split), Statistics.load(dataset), preview)
+        else:
+            shown = _find(transform)
+            statistics = Statistics.load(dataset) if shown.needs_statistics else None
+            say(str(shown))
+            mixed = None if mix is None else load_reference(mix, "mix", Mix)
+            sheet = draw_transform(dataset, dataset.split(split), shown, statistics, preview, name=transform, mix=mixed)
     save_png(sheet, out)
     size = {"out": str(out), "width": sheet.width, "height": sheet.height}
     say_result(f"{out}: {sheet.width} x {sheet.height} pixels", size)

@@ -31,7 +31,7 @@ FILE = click.Path(path_type=Path)
     help=__doc__,
     cls=Command,
     groups={
-        "Run and data": "run shards cache cache-bytes features",
+        "Run and data": "run shards cache cache-bytes storage-options features",
         "Result": "out quiet json",
         "Computing": "columns replicas backend threads",
     },
@@ -55,11 +55,16 @@ def command(
     shards: str | None,
     cache: Path | None,
     cache_bytes: int,
+    storage_options: dict[str, Any] | None,
     out: Path | None,
     features: Path | None,
     **processes: Any,
 ) -> None:
-    dataset = None if shards is None else Dataset(shards, cache=cache, cache_bytes=cache_bytes)
+    dataset = (
+        None
+        if shards is None
+        else Dataset(shards, cache=cache, cache_bytes=cache_bytes, storage_options=storage_options)
+    )
     page = report(run, dataset, features=features, processes=Processes(**processes), watch=watch_counts("features"))
     if page is None:  # another process reports
         return

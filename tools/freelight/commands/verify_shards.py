@@ -5,7 +5,7 @@ Exit code 1: something is damaged.
 
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +17,7 @@ from freelight.shards.base import (
     progress,
     reports_errors,
     say_result,
+    storage_options,
     with_output,
     with_workers,
 )
@@ -32,7 +33,7 @@ def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
     help=__doc__,
     cls=Command,
     groups={
-        "Source": "shards level",
+        "Source": "shards storage-options level",
         "Result": "quiet json",
         "Computing": "workers",
     },
@@ -41,7 +42,7 @@ def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
         "freelight verify-shards --shards dataset --level decode --workers 8",
     ),
 )
-@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
+@click.option("--shards", required=True, help="Dataset directory, or its URL, whose shards are read once.")
 @click.option(
     "--level",
     default="hash",
@@ -49,10 +50,11 @@ def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
     help="hash: checksums of the files; crc: also of each sample; decode: also decode each image.",
 )
 @with_workers
+@storage_options
 @with_output
 @reports_errors
-def command(shards: Path, level: str, workers: CountOrAuto) -> None:
-    problems = verify_dataset(shards, level=level, workers=workers, watch=watch)
+def command(shards: str, level: str, workers: CountOrAuto, **options: Any) -> None:
+    problems = verify_dataset(shards, level=level, workers=workers, watch=watch, **options)
     verdict = counted(len(problems), "problem") if problems else "every byte is as it was written"
     say_result([*problems, f"{shards}: {verdict}"], {"shards": str(shards), "level": level, "problems": problems})
     sys.exit(1 if problems else 0)
