@@ -168,7 +168,7 @@ class Decoder:
         if not len(samples):
             return (graph.empty,) * views
         images = graph.run(samples, self._reader)
-        return images.view(views, len(samples), *images.shape[1:]).unbind()
+        return (images,) if views == 1 else images.view(views, len(samples), *images.shape[1:]).unbind()
 
     def _read_inputs(self, choices: Sequence[Choices], share: Share, later: Share) -> tuple[Share, list[list[Any]]]:
         """Read one share and look up its draws. Returns its undamaged samples and each graph's inputs."""
@@ -214,6 +214,7 @@ class _Graph:
         # The inputs of batches that are not returned yet. Freed after the pipeline: were its threads the last to hold
         # them, they would need the GIL, once an image, and could not get it at the interpreter's end.
         self._fed = fed
+        self._reads = reads
         self._dtype: torch.dtype = getattr(torch, transform.dtype)
         size = transform.crop.size
         shape = (3, size, size) if layout == "NCHW" else (size, size, 3)
@@ -228,12 +229,14 @@ class _Graph:
         else:
             with torch.cuda.device(self._device):
                 output = run(self.pipeline, samples, reader, torch.cuda.current_stream())
-        self._fed.popleft()
-        images: torch.Tensor = from_dlpack(output.as_tensor())
+        self._reads.free(self._fed.popleft())
+        is_on_cpu = self._device.type == "cpu"
+        # From the CPU a capsule: torch would first ask for a version that DALI refuses, which takes 0.1 ms.
+        images: torch.Tensor = from_dlpack(output.as_tensor().__dlpack__() if is_on_cpu else output.as_tensor())
         # On the CPU no copy but for bfloat16, which DALI does not have: its executor reuses a buffer only after its
         # tensor is gone. On a GPU it then writes on a stream of its own, while work that torch has queued may still
         # read. So torch copies, and `output`, which frees the buffer in the order of the current stream, goes last.
-        return images.to(self._dtype, copy=self._device.type == "cuda")
+        return images.to(self._dtype, copy=not is_on_cpu)
 
 
 def resolve_device(wanted: object) -> torch.device:

@@ -34,7 +34,7 @@ def graph_feed(choices: Choices, samples: npt.NDArray[np.int32], jpegs: Sequence
     return [tensor_list(jpegs), *as_lists(choices.take(samples).values())]
 
 
-def tensor_list(images: Iterable[Encoded | npt.NDArray[np.uint8]]) -> TensorListCPU:
+def tensor_list(images: Iterable[Encoded]) -> TensorListCPU:
     """Return encoded or decoded images, of any sizes, as a tensor list.
 
     Of a list of arrays DALI makes one in the main thread, in Python.

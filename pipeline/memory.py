@@ -1,5 +1,6 @@
 """Memory for the bytes of a batch, used again and again: new memory costs the kernel more than reading a JPEG does."""
 
+import mmap
 import weakref
 
 import numpy as np
@@ -10,13 +11,14 @@ class Memory:
     """Pieces of memory; one is used again when nothing refers to it any more, be it in Python or in DALI."""
 
     def __init__(self) -> None:
-        self._free: list[npt.NDArray[np.uint8]] = []
+        # Not numpy's own memory: it asks for huge pages, which the kernel cannot give at once on a full machine.
+        self._free: list[mmap.mmap] = []
 
-    def take(self, size: int) -> memoryview:
-        """Return a piece of `size` bytes, of any content. What shares its memory must be made of this view."""
-        memory = self._free.pop() if self._free else np.empty(0, np.uint8)
-        if len(memory) < size:
-            memory = np.empty(size + size // 4, np.uint8)  # the kernel gives what is used
-        piece = memory[:size]
-        weakref.finalize(piece, self._free.append, memory).atexit = False
-        return piece.data  # what is made of it refers to `piece`; a numpy view of `piece` would refer to `memory`
+    def take(self, size: int) -> npt.NDArray[np.uint8]:
+        """Return `size` bytes of any content, size > 0. Views of the array keep it in use."""
+        memory = self._free.pop() if self._free else None
+        if memory is None or len(memory) < size:
+            memory = mmap.mmap(-1, size + size // 4)  # takes what is used
+        array = np.frombuffer(memory, np.uint8, size)
+        weakref.finalize(array, self._free.append, memory).atexit = False
+        return array

@@ -129,7 +129,7 @@ class Resizer:
         outs: Any
         if self._beginnings[part] == "crops":
             size = views * images, transform.crop.size, transform.crop.size, 3
-            outs = np.frombuffer(self._memory[part].take(math.prod(size)), np.uint8).reshape(size)
+            outs = self._memory[part].take(math.prod(size)).reshape(size)
             resizes = _resizes(transform.crop, own)
         else:
             outs = [np.empty((*side, 3), np.uint8) for side in shape.tolist()]

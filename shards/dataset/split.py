@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..base import FreelightError, UnavailableError, anything, crc32, open_descriptor, parse_json
-from ..images import decode_picture, read_frame, read_header
+from ..images import FrameReader, decode_picture, read_header
 from .cache import ShardCache
 from .fields import Field, read_field
 from .manifest import ShardInfo, SplitInfo, metadata_name, samples_name, sources_name
@@ -50,6 +50,7 @@ class Split:
         self._table = read_samples(folder / samples_name(name), info, classes, image_size)
         self.samples = self._table[: self.info.samples]
         self._descriptors: dict[int, int] = {}  # by shard
+        self._frames = FrameReader()
 
     @property
     def place(self) -> object:
@@ -101,22 +102,22 @@ class Split:
         return data
 
     def read_all(
-        self, indices: npt.NDArray[np.integer], memory: Callable[[int], memoryview]
-    ) -> list[memoryview | None]:
-        """Return the JPEGs of these samples, at least one, in one piece of memory. `read` must try those that are None.
+        self, indices: npt.NDArray[np.integer], memory: Callable[[int], npt.NDArray[np.uint8]]
+    ) -> list[npt.NDArray[np.uint8] | None]:
+        """Return the JPEGs of these samples, at least one, in one array. `read` must try those that are None.
 
-        memory: returns memory of so many bytes. Neighbours in a shard are read at once, with what lies between them.
+        memory: returns an array of so many bytes. Neighbours in a shard are read at once, with what lies between them.
         Raises `UnavailableError` if a remote shard cannot be fetched.
         """
         rows = self.samples[indices]
         shards, offsets, firsts, stops, begins, ends = spans_of(rows)
         checksums, heights, widths = (rows[name].tolist() for name in ("crc32", "height", "width"))
         piece = memory(ends[-1])
-        found: list[memoryview | None] = []
+        found: list[npt.NDArray[np.uint8] | None] = []  # of arrays, which the garbage collector does not count
         for shard, offset, first, stop in zip(shards, offsets, firsts, stops, strict=True):
             begin = begins[first]
             try:
-                stored = begin + os.preadv(self._descriptor(shard), [piece[begin : ends[stop - 1]]], offset)
+                stored = begin + os.preadv(self._descriptor(shard), [piece[begin : ends[stop - 1]].data], offset)
             except UnavailableError:
                 raise
             except (FreelightError, OSError):
@@ -142,9 +143,9 @@ class Split:
             return data, "changed (crc32 differs)"
         return data, self._fault_of_size(data, int(row["height"]), int(row["width"]))
 
-    def _fault_of_size(self, data: bytes | memoryview, height: int, width: int) -> str | None:
+    def _fault_of_size(self, data: bytes | npt.NDArray[np.uint8], height: int, width: int) -> str | None:
         """Return what is wrong with the bytes of a picture that must have this size, pixels, or None."""
-        frame = read_frame(data)
+        frame = self._frames.read(data)
         if frame == (height, width, 3) or frame == (height, width, 1):
             return None
         if self.info.indexed:

@@ -2,7 +2,7 @@
 
 from .decoding import GZIP_MAGIC, decode_picture, finds_damage, jpeg_decoder, picture_size
 from .encoding import MAX_SIDE, encode_jpeg
-from .frames import read_frame
+from .frames import FrameReader, read_frame
 from .headers import Header, read_header
 from .opening import MAX_PICTURE, MAX_PIXELS, PILLOWS_LIMIT, check_picture_bytes, picture_formats
 from .picture import Rescaled, rescale_file, rescale_picture
@@ -18,6 +18,7 @@ __all__ = [
     "PILLOWS_LIMIT",
     "RESAMPLINGS",
     "SQUARE",
+    "FrameReader",
     "Header",
     "Rescaled",
     "Rescaling",

@@ -11,10 +11,11 @@ import pytest
 
 from freelight.shards import Dataset, FreelightError, Split
 from freelight.shards.base import crc32
+from freelight.shards.images import FrameReader, read_frame
 
 
 def read_all(split: Split, indices: Iterable[int]) -> list[bytes | None]:
-    found = split.read_all(np.array(list(indices)), lambda size: memoryview(bytearray(b"\xff" * size)))
+    found = split.read_all(np.array(list(indices)), lambda size: np.full(size, 255, np.uint8))
     return [None if jpeg is None else bytes(jpeg) for jpeg in found]
 
 
@@ -22,6 +23,18 @@ def test_the_checksum_is_that_of_zlib() -> None:
     for size in (0, 1, 7, 64, 1000, 65_537):
         data = random.Random(size).randbytes(size)
         assert crc32(data) == crc32(memoryview(data)) == zlib.crc32(data)
+
+
+def test_a_header_that_is_known_is_read_as_a_new_one(dataset: Dataset) -> None:
+    """Also where only the pixels end too soon, or one byte of the header differs."""
+    reader = FrameReader()
+    jpeg = dataset.split("train").read(0)
+    header = jpeg.index(b"\xff\xda") + 2
+    others = [jpeg[:at] + bytes([jpeg[at] ^ 1]) + jpeg[at + 1 :] for at in range(header)]
+    others += [jpeg[: header + more] for more in range(-2, 12)]
+    for other in others:
+        assert reader.read(jpeg) == reader.read(np.frombuffer(jpeg, np.uint8)) == (256, 256, 3)
+        assert reader.read(other) == read_frame(other)
 
 
 def test_samples_read_at_once_are_those_read_alone(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,10 +68,10 @@ def test_a_damaged_sample_among_others_is_left_to_read(dataset_copy: Dataset) ->
     Path(dataset_copy.folder / split.info.shards[2].name).unlink()
     split.close()
     damaged |= set(np.flatnonzero(rows["shard"] == 2).tolist())
-    memory = memoryview(b"".join(alone) + bytes(60 * 4096)).tobytes()
-    again = split.read_all(np.arange(60), lambda size: memoryview(bytearray(memory[:size])))
+    before = np.frombuffer(b"".join(alone) + bytes(60 * 4096), np.uint8)
+    again = split.read_all(np.arange(60), lambda size: before[:size].copy())
     assert [index for index, jpeg in enumerate(again) if jpeg is None] == sorted(damaged)
-    assert all(jpeg == alone[index] for index, jpeg in enumerate(again) if jpeg is not None)
+    assert all(bytes(jpeg) == alone[index] for index, jpeg in enumerate(again) if jpeg is not None)
     for index, words in ((flipped, "crc32 differs"), (cut, "cut short"), (max(damaged), "is missing")):
         with pytest.raises(FreelightError, match=words):
             split.read(index)
