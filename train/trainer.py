@@ -14,6 +14,7 @@ from .environment import describe_threads, note_environment
 from .evaluator import Errors, evaluate, has_top5
 from .kernel_pictures import labelled_kernel_grids
 from .metrics import EpochMetrics, StepMetrics
+from .network.normalization import Normalization
 from .parallel.mesh import Mesh
 from .parallel.signals import StopRequest
 from .parallel.votes import Ballot, StoppedError
@@ -65,6 +66,8 @@ class Trainer:
             for price in self.state.prices.values():
                 self._print(f"{self.config.decoded}: {price}")
             note_environment(self.config.out, threads=threads)
+        if not self.state.finished:
+            self._compile()
         try:
             while not self.state.finished:
                 if self.state.loader.position < len(self.state.loader.split):
@@ -78,6 +81,14 @@ class Trainer:
             if self.mesh.rank == 0:
                 tell(f"{self.folder.last}: {summary(self.folder.metrics())}", self.config.lines)
         self.progress.close()
+
+    def _compile(self) -> None:
+        """Compile the normalisation before the first step, so that nobody waits unaware and no speed includes it."""
+        layers = [module for module in self.state.network.modules() if isinstance(module, Normalization)]
+        if self.config.compile_ and layers:
+            self._print("compiling the normalisation, about 8 s ...")
+            for layer in layers:
+                layer.warm_up(self.state.network.get_parameter("conv1.weight"), self.state.precision.memory_format)
 
     def _start(self, checkpoint: Checkpoint | None) -> None:
         """Resume the run in the folder; without one, start a new run, from another run's layers if so asked."""

@@ -77,7 +77,8 @@ def progress(
         ) as bar:
             for item in items:
                 yield item
-                bar.update(weight(item), pace.add(weight(item)))  # type: ignore[arg-type]
+                count = weight(item)
+                bar.update(count, pace.add(count))  # type: ignore[arg-type]
 
 
 def counting_images(label: str) -> Callable[[Iterable[T], int | None], Iterator[T]]:

@@ -43,10 +43,10 @@ class Train:
         """Run it in this process, which is quicker."""
         return CliRunner().invoke(main, self.words(out, more))
 
-    def typed(self, out: Path, more: str = "") -> subprocess.CompletedProcess[str]:
+    def typed(self, out: Path, more: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it as typed."""
         words = [*PROGRAM, *self.words(out, more)]
-        return subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        return subprocess.run(words, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, check=False)
 
     def begin(self, out: Path, more: str = "", *, background: bool = False) -> subprocess.Popen[str]:
         """Start it as typed, in its own process group; in the `background` it ignores SIGINT, as from a shell."""

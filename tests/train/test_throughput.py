@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,6 +80,16 @@ def test_on_a_terminal_a_bar_shows_the_epoch_so_far(
         "\r\x1b[K[#####---------------] epoch 2: step 1/4, loss 2.000, 50 images/s, data wait 1.0%, "
         "0 s left of at most 3 epochs"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
+def test_compiling_is_said_before_it_happens_and_is_part_of_no_speed(train: Any, tmp_path: Path) -> None:
+    """In a new process and with an empty cache, so that it takes its 8 s. The first step takes a second at most."""
+    done = train.typed(tmp_path / "run", "--compile --epochs 1", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))
+    assert "\ncompiling the normalisation, about 8 s ...\nepoch 1: " in done.stdout
+    first = RunFolder(tmp_path / "run").metrics().steps[0]
+    assert first.images_per_second > 4
 
 
 def test_a_summary_names_the_best_epoch_and_the_median_speed(run: Path) -> None:

@@ -6,7 +6,7 @@ views. On the CPU the bits are the same on any number of processes and threads.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ import torch
 from ...pipeline import Loader
 from ...pipeline.ranks import Ranks, local_processes
 from ...shards import Dataset, FreelightError, Split
-from ...shards.base import CountOrAuto, decoding_threads
+from ...shards.base import CountOrAuto, decoding_threads, progress
 from ..checkpoint import Checkpoint
 from ..parallel.mesh import Mesh
 from ..parallel.signals import StopRequest
@@ -211,6 +211,16 @@ class _Timing:
     reordered: bool
 
 
+def _watched(rounds: Iterable[Any], split: Split) -> Iterable[Any]:
+    """Yield the rounds of rank 0, and show how many images of the split all processes have done."""
+    return progress(
+        rounds,
+        length=len(split),
+        label=f"images of {split.name}",
+        weight=lambda parts: sum(len(samples) for samples, _ in parts),
+    )
+
+
 def _run_pass(
     trained: Checkpoint, dataset: Dataset, loader: Loader, kept: _Kept, mesh: Mesh, stop: StopRequest | None
 ) -> _Timing:
@@ -224,7 +234,8 @@ def _run_pass(
             finish = start_copy(network.probabilities(images))
             return lambda: kept.rows(samples, finish()[:, label_map])
 
-        for parts in in_rounds(loader, compute, [range(len(loader.split))], mesh, stop):
+        rounds = in_rounds(loader, compute, [range(len(loader.split))], mesh, stop)
+        for parts in rounds if mesh.rank else _watched(rounds, loader.split):
             for samples, rows in parts:
                 kept.add(samples, rows)
                 counts[samples.start : samples.stop] += 1

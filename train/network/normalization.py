@@ -200,6 +200,17 @@ class Normalization(nn.Module):
             return normalize(a, "across", layer.maps, layer.k, layer.alpha, self.columns, self.compile_)
         return normalize(a, "within", self.layer.window, 1.0, self.layer.alpha, compile_=self.compile_)
 
+    def warm_up(self, like: torch.Tensor, memory_format: torch.memory_format) -> None:
+        """Compile now what training and evaluation will call, by activations of ones. like: has their dtype and device.
+
+        The sizes differ from each other, so that torch compiles for any sizes.
+        """
+        ones = torch.ones(3, 8 * self.columns, 5, 7, dtype=like.dtype, device=like.device)
+        ones = ones.contiguous(memory_format=memory_format)
+        self(ones.clone().requires_grad_()).backward(ones)
+        with torch.no_grad():
+            self(ones)
+
     def extra_repr(self) -> str:
         """Return the constants, for printing."""
         return f"{self.layer}, columns={self.columns}"
