@@ -35,21 +35,21 @@ def session(tmp_path: Path) -> Session:
 def test_finished_parts_are_skipped_and_failed_ones_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1 while a part has failed, 3 while one is not finished, then 0."""
     done: list[str] = []
-    faults: dict[str, Exception] = {"one": FreelightError("it broke"), "two": OutOfTimeError()}
+    faults: dict[str, Exception] = {"one": ValueError("it broke"), "two": OutOfTimeError()}
 
     def work(name: str) -> Callable[[Session], measuring.Found]:
         def noted(_: Session) -> measuring.Found:
             done.append(name)
             if name in faults:
                 raise faults[name]
-            return {"speed": f"{name} images/s"}, {}
+            return measuring.Found({"speed": f"{name} images/s"}, {})
 
         return noted
 
     monkeypatch.setattr(parts, "PARTS", tuple(part(name, work(name)) for name in ("one", "two", "three")))
     first = call(tmp_path)
     assert (first.exit_code, done) == (1, ["one", "two"])
-    assert "FAILED: it broke" in first.stdout
+    assert "FAILED: ValueError: it broke" in first.stdout
     assert "two: not finished when the time was over" in first.stdout
     assert not (tmp_path / "parts" / "two.json").exists()
     del faults["two"]

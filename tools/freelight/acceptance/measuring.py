@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from freelight.acceptance.datasets import benchmark_shards, dataset, pictures
@@ -15,8 +15,13 @@ from freelight.acceptance.session import Session
 from freelight.benchmarks.machine import CHECKOUT
 from freelight.shards import FreelightError
 
-Found = tuple[dict[str, str], dict[str, Any]]
-"""What a part found: figures for the table, by name, and the rest."""
+
+class Found(NamedTuple):
+    """What a part found. figures: for the table, by name. found: the rest."""
+
+    figures: dict[str, str]
+    found: dict[str, Any]
+
 
 MOST_LINES = 40
 
@@ -37,7 +42,7 @@ def smoke(session: Session) -> Found:
         **{f"difference to the CPU, {name}, mean": f"{off:.3f} levels" for name, off in found["pixels_off"].items()},
         **{f"three losses, {name}": " ".join(f"{loss:.3f}" for loss in of) for name, of in found["losses"].items()},
     }
-    return figures, {**found, "decoder_log": lines}
+    return Found(figures, {**found, "decoder_log": lines})
 
 
 def read_decoder_log(log: str) -> tuple[Counter[str], list[str]]:
@@ -72,7 +77,7 @@ def gpu_tests(session: Session, *, slow: bool) -> Found:
         raise FreelightError(f"{len(failed)} tests failed: {'; '.join(list(failed)[:3])} (see {report})")
     if session.device == "cuda" and not counts["passed"]:
         raise FreelightError(f"no test ran (see {report})")
-    return figures, {}
+    return Found(figures, {})
 
 
 def read_junit(path: Path) -> tuple[dict[str, int], dict[str, str]]:
@@ -97,7 +102,7 @@ def benchmark(name: str) -> Callable[[Session], Found]:
         command = (sys.executable, "-m", "freelight", "benchmark", name, *words, "--record", record_file)
         session.run(f"benchmark-{name}", *command, codes=(0, 1))
         found: dict[str, Any] = json.loads(record_file.read_text())
-        return benchmark_figures(found), found
+        return Found(benchmark_figures(found), found)
 
     return measure
 

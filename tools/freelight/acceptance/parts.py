@@ -1,6 +1,7 @@
 """The parts of the acceptance, in the order of what is learnt per minute, and their run within a time limit."""
 
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -49,24 +50,27 @@ def run_parts(session: Session) -> Results:
             say(f"{part.name}: not begun, {session.seconds_left:.0f} s are left")
             continue
         say(f"{part.name} ...")
-        start = time.monotonic()
-        figures: Found = ({}, {})
-        reason = ""
         try:
-            figures = part.work(session)
+            result = _finish(part, session)
         except OutOfTimeError:
             say(f"{part.name}: not finished when the time was over")
             break
-        except FreelightError as error:
-            reason = str(error)
-        result = Result(
-            part=part.name,
-            passed=not reason,
-            seconds=round(time.monotonic() - start, 1),
-            reason=reason,
-            figures=figures[0],
-            found=figures[1],
-        )
         results.save(result)
-        say(f"{part.name}: {f'FAILED: {reason}' if reason else 'passed'}, {result.seconds:.0f} s")
+        say(f"{part.name}: {'passed' if result.passed else f'FAILED: {result.reason}'}, {result.seconds:.0f} s")
     return results
+
+
+def _finish(part: Part, session: Session) -> Result:
+    """Do a part. An error of any kind makes it a failed one, so that the parts after it still run."""
+    start, reason, found = time.monotonic(), "", Found({}, {})
+    try:
+        found = part.work(session)
+    except OutOfTimeError:
+        raise
+    except FreelightError as error:
+        reason = str(error)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        found = Found({}, {"traceback": traceback.format_exc()})
+    seconds = round(time.monotonic() - start, 1)
+    return Result(part=part.name, passed=not reason, seconds=seconds, reason=reason, **found._asdict())

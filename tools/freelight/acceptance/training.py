@@ -40,7 +40,7 @@ def train_in(precision: str) -> Callable[[Session], Found]:
             f"wait for data in {precision}": f"{100 * share:.2f} %",
             f"loss in {precision}, first and last": f"{lines[0].loss:.3f}, {lines[-1].loss:.3f}",
         }
-        return figures, {"metrics": [line.asdict() for line in lines]}
+        return Found(figures, {"metrics": [line.asdict() for line in lines]})
 
     return train
 
@@ -61,7 +61,7 @@ def resume(session: Session) -> Found:
         raise FreelightError(f"a run resumed after step {at} of {steps} differs in {', '.join(differing[:5])}")
     if [line.loss for line in _lines(unbroken)] != [line.loss for line in _lines(stopped)]:
         raise FreelightError(f"a run resumed after step {at} of {steps} has the same weights but other losses")
-    return {f"stopped after step {at} of {steps}, then resumed": "equal to the bit"}, {}
+    return Found({f"stopped after step {at} of {steps}, then resumed": "equal to the bit"}, {})
 
 
 def columns(session: Session) -> Found:
@@ -79,7 +79,7 @@ def columns(session: Session) -> Found:
     if off > TOLERANCE:
         raise FreelightError(f"the losses of two columns differ from one process's by {off:.1e}, relative")
     rates = {f"images/s, {name}": f"{of[-1].images_per_second:,.0f}" for name, of in lines.items()}
-    return {**rates, f"greatest difference of {steps} losses, relative": f"{off:.1e}"}, {}
+    return Found({**rates, f"greatest difference of {steps} losses, relative": f"{off:.1e}"}, {})
 
 
 def _train(session: Session, run: Path, steps: int, more: str, *, stop_after: int | None = None) -> None:
