@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def test_minutes_between_checkpoints_are_counted_from_the_last_one(
         save(folder, checkpoint, best=best)
 
     monkeypatch.setattr(RunFolder, "save", listen)
-    monkeypatch.setattr("freelight.train.trainer.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("freelight.train.trainer.time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     assert train.here(tmp_path, "--epochs 1 --set batch_size=4 --checkpoint-minutes 0.075").exit_code == 0
     assert saved == [5, 10, 15, 15], "after more than 4.5 seconds each, and before and after the epoch's validation"
 
