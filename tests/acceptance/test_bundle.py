@@ -85,4 +85,6 @@ def test_the_last_part_installs_wheels_source_and_dataset(dataset: Dataset, tmp_
     assert value == 7
     assert module.startswith(str(folder / "venv"))
     assert checkout == str(folder / "freelight")
+    words = [*done.stdout.splitlines()[1].partition(" --out")[0].split(), "--help"]
+    assert "--minutes" in subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert Dataset(folder / "dataset").fingerprint == dataset.fingerprint

@@ -111,7 +111,7 @@ def main() -> None:
     python = install(folder)
     shutil.rmtree(folder / "pieces")
     dataset = f" --shards {folder / 'dataset'}" if (folder / "dataset").exists() else ""
-    print(f"installed; run:\n{python} {folder / 'freelight'}/tools/gpu_acceptance --out OUT{dataset}")
+    print(f"installed; run:\n{python} -m freelight gpu-acceptance --out OUT{dataset}")
 
 
 if __name__ == "__main__":

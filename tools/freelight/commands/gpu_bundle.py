@@ -62,4 +62,4 @@ def command(out: Path, shards: Path | None, python: str, present: tuple[str, ...
         size = sum(path.stat().st_size for path in files.values())
     say(f"{out}: {len(files)} files of {size / 1e6:.0f} MB in {len(parts)} parts; on the other machine:")
     say("for part in part-*; do python3 $part/unpack.py FOLDER; done")
-    say("FOLDER/venv/bin/python FOLDER/freelight/tools/gpu_acceptance --out OUT")
+    say("FOLDER/venv/bin/python -m freelight gpu-acceptance --out OUT")
