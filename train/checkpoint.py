@@ -87,10 +87,13 @@ class Checkpoint:
         statistics.check(where=f"{path}: statistics", remedy=REMEDY)
         return cls(**{**content, "recipe": recipe, "rescaling": rescaling, "statistics": statistics})
 
-    def network(self, columns: Columns = Columns()) -> Network:  # noqa: B008
-        """Return the trained network, or this process's columns of it, on the CPU and in `eval` mode."""
-        recipe = self.recipe
-        network = Network(recipe.network, classes=len(self.class_ids), crop=recipe.crop_size, columns=columns)
+    def network(self, columns: Columns = Columns(), *, compile_: bool = False) -> Network:  # noqa: B008
+        """Return the trained network, or this process's columns of it, on the CPU and in `eval` mode.
+
+        compile_: as of `Network`.
+        """
+        recipe, classes = self.recipe, len(self.class_ids)
+        network = Network(recipe.network, classes=classes, crop=recipe.crop_size, columns=columns, compile_=compile_)
         if recipe.precision == "float64":
             network.double()
         network.load_whole(self.weights)

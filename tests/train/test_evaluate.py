@@ -254,6 +254,8 @@ def test_as_json_it_gives_the_numbers_of_the_text(run: Path, dataset: Dataset, t
     document = json.loads(call(*twice, "--json").stdout)
     text = call(*words, "--from", kept, "--per-class").stdout
     with_classes = json.loads(call(*words, "--from", kept, "--per-class", "--json").stdout)
+    assert re.fullmatch(r"\d+ decode", document.pop("threads"))
+    assert with_classes.pop("threads") is None, "no network was shown anything"
     assert with_classes.items() >= document.items()
     assert {name: document[name] for name in ("split", "views", "images")} == {"split": "val", "views": 1, "images": 20}
     (network, _), average = document["networks"], document["average"]

@@ -94,7 +94,11 @@ def test_within_a_map_it_is_the_2012_codes_formula_and_its_gradient(window: int,
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
 def test_compiled_it_is_the_same_to_rounding_for_any_shape() -> None:
     for order, window in ((torch.contiguous_format, sum_across), (torch.channels_last, sum_across_last)):
-        assert compiled("cpu", window, 2) is not EAGER
+        before = counters["stats"]["unique_graphs"]
+        assert compiled("cpu", window, 2, gradients=False) is not EAGER
+        assert counters["stats"]["unique_graphs"] == before + 1, "an evaluation compiles what it uses"
+        assert compiled("cpu", window, 2, gradients=True) is not EAGER
+        assert counters["stats"]["unique_graphs"] == before + 3, "training compiles the other two stages"
         before = counters["stats"]["unique_graphs"]
         for shape in ((4, 48, 9, 9), (3, 128, 5, 5), (1, 2, 1, 1)):
             gradients = []
@@ -104,14 +108,15 @@ def test_compiled_it_is_the_same_to_rounding_for_any_shape() -> None:
                 Normalization(PAPER, 2, compile_=compile_)(x).backward(gradient)
                 gradients.append(x.grad)
             torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
-            if shape[0] > 1:
-                assert counters["stats"]["unique_graphs"] == before, "a step must not compile what was compiled before"
+            with torch.no_grad():
+                Normalization(PAPER, 2, compile_=True)(x)
+            assert counters["stats"]["unique_graphs"] == before, "nothing must be compiled that was compiled before"
 
 
 @pytest.mark.slow
 def test_without_a_compiler_it_is_the_plain_formula_and_says_so_in_a_line(tmp_path: Path) -> None:
     names = "from freelight.train.network.normalization import EAGER, compiled, sum_across"
-    program = f"{names}\nassert compiled('cpu', sum_across, 2) is EAGER"
+    program = f"{names}\nassert compiled('cpu', sum_across, 2, True) is EAGER"
     environment = {**os.environ, "CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     (line,) = ended.stderr.splitlines()

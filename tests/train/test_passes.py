@@ -1,6 +1,8 @@
 """A pass over a split has every sample once on any number of ranks, with the same result from one or two columns."""
 
+import dataclasses
 import functools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from freelight.train import Checkpoint
 from freelight.train.evaluation import (
     EvaluationConfig,
     ProbabilityPass,
+    Processes,
     RankPass,
     evaluation_loader,
+    predict_networks,
     predict_split,
     rank_labels,
     rank_split,
@@ -71,6 +75,23 @@ def test_each_sample_counts_once_and_with_the_same_bits_on_any_ranks(
     labels = dataset.split("val").samples["label"].astype(np.int64)
     for name, value in vars(rank_labels(alone.probabilities, labels)).items():
         np.testing.assert_array_equal(getattr(ranked, name), value)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
+def test_compiled_the_bits_are_the_same_on_any_ranks(run: Path, dataset: Dataset, tmp_path: Path) -> None:
+    config = EvaluationConfig(
+        checkpoints=(run / "last.pt",), shards=str(dataset.folder), split="val", views=1, batch_size=7
+    )
+    found = []
+    for columns, replicas in ((1, 1), (2, 2)):
+        processes = Processes(columns=columns, replicas=replicas, compile_=True)
+        (result,) = predict_networks(dataclasses.replace(config, processes=processes), dataset).probabilities
+        found.append(result)
+    np.testing.assert_array_equal(*found)
+    (eager,) = predict_networks(config, dataset).probabilities
+    np.testing.assert_allclose(found[0], eager, rtol=0, atol=1e-5)
 
 
 def test_a_network_of_float64_is_asked_in_float64(run: Path, trained: Checkpoint, dataset: Dataset) -> None:

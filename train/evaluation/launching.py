@@ -161,6 +161,7 @@ def write_passes(
                 views=config.views,
                 batch_size=config.batch_size,
                 num_threads=config.processes.num_threads,
+                compile_=config.processes.compile_,
                 mesh=mesh,
                 device=device,
                 stop=stop,

@@ -90,19 +90,21 @@ def predict_split(
     views: int,
     batch_size: int = 64,
     num_threads: CountOrAuto = "auto",
+    compile_: bool | None = None,
     mesh: Mesh = Mesh(),  # noqa: B008
     device: str = "cpu",
     stop: StopRequest | None = None,
 ) -> ProbabilityPass | None:
     """Return a network's probabilities for a split, on rank 0; None on other ranks (a collective).
 
-    batch_size: images that a network sees at a time. num_threads: as of `Loader`. Raises `FreelightError` if the
-    dataset's classes or image size are not the network's, and `StoppedError` on every rank if `stop` holds a signal.
+    batch_size: images that a network sees at a time. num_threads: as of `Loader`. compile_: as of `inference`. Raises
+    `FreelightError` if the dataset's classes or image size are not the network's, and `StoppedError` on every rank if
+    `stop` holds a signal.
     """
     reading: dict[str, Any] = {"views": views, "batch_size": batch_size, "num_threads": num_threads}
     loader = evaluation_loader(trained, dataset, split, **reading, mesh=mesh, device=device)
     kept = _Probabilities(len(loader.split), len(dataset.manifest.classes))
-    timing = _run_pass(trained, dataset, loader, kept, mesh, stop)
+    timing = _run_pass(trained, dataset, loader, kept, views=views, compile_=compile_, mesh=mesh, stop=stop)
     return ProbabilityPass(probabilities=kept.probabilities, **vars(timing)) if mesh.rank == 0 else None
 
 
@@ -114,6 +116,7 @@ def rank_split(
     views: int,
     batch_size: int = 64,
     num_threads: CountOrAuto = "auto",
+    compile_: bool | None = None,
     mesh: Mesh = Mesh(),  # noqa: B008
     device: str = "cpu",
     stop: StopRequest | None = None,
@@ -122,7 +125,7 @@ def rank_split(
     reading: dict[str, Any] = {"views": views, "batch_size": batch_size, "num_threads": num_threads}
     loader = evaluation_loader(trained, dataset, split, **reading, mesh=mesh, device=device)
     kept = _Ranks(split_labels(loader.split))
-    timing = _run_pass(trained, dataset, loader, kept, mesh, stop)
+    timing = _run_pass(trained, dataset, loader, kept, views=views, compile_=compile_, mesh=mesh, stop=stop)
     return RankPass(ranked=kept.ranked, **vars(timing)) if mesh.rank == 0 else None
 
 
@@ -222,13 +225,22 @@ def _watched(rounds: Iterable[Any], split: Split) -> Iterable[Any]:
 
 
 def _run_pass(
-    trained: Checkpoint, dataset: Dataset, loader: Loader, kept: _Kept, mesh: Mesh, stop: StopRequest | None
+    trained: Checkpoint,
+    dataset: Dataset,
+    loader: Loader,
+    kept: _Kept,
+    *,
+    views: int,
+    compile_: bool | None,
+    mesh: Mesh,
+    stop: StopRequest | None,
 ) -> _Timing:
     """Show the network every sample of the loader's split, and fill `kept` on rank 0."""
     label_map = trained.label_map(dataset)
     counts = np.zeros(len(loader.split), np.int64)
-    start = time.perf_counter()
-    with loader, inference(trained, str(loader.device), mesh.columns) as network:
+    shown: Any = {"views": views * len(loader.split), "compile_": compile_}
+    with loader, inference(trained, str(loader.device), mesh.columns, **shown) as network:
+        start = time.perf_counter()
 
         def compute(samples: range, images: torch.Tensor) -> Callable[[], Any]:
             finish = start_copy(network.probabilities(images))
@@ -239,6 +251,6 @@ def _run_pass(
             for samples, rows in parts:
                 kept.add(samples, rows)
                 counts[samples.start : samples.stop] += 1
+        seconds = time.perf_counter() - start
     assert mesh.rank or bool((counts == 1).all()), "each sample counts once"
-    reordered = not torch.equal(label_map, torch.arange(len(label_map)))
-    return _Timing(seconds=time.perf_counter() - start, reordered=reordered)
+    return _Timing(seconds=seconds, reordered=not torch.equal(label_map, torch.arange(len(label_map))))

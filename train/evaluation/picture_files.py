@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,14 +53,14 @@ class PicturePrediction:
         return {"image": self.source, "predictions": classes}
 
 
-def predict_files(trained: Checkpoint, paths: Iterable[Path], *, views: int) -> Iterator[PicturePrediction]:
+def predict_files(trained: Checkpoint, paths: Sequence[Path], *, views: int) -> Iterator[PicturePrediction]:
     """Yield the prediction for each picture file. If a file's folder's name is a class id, that is its true class.
 
     Raises `FreelightError` at a file that is not a picture.
     """
     device = default_device()
     classes = list(zip(trained.class_ids, trained.class_names, strict=True))
-    with inference(trained, device) as network:
+    with inference(trained, device, views=views * len(paths)) as network:
         for path in paths:
             pixels = read_picture(path, trained.rescaling)
             probabilities = network.probabilities(cut_views(trained, pixels, views).to(device))[0]

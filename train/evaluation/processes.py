@@ -19,12 +19,16 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """columns, replicas, backend: as of `launch`. num_threads: CPU threads that decode, per process, as of `Loader`."""
+    """columns, replicas, backend: as of `launch`. num_threads: CPU threads that decode, per process, as of `Loader`.
+
+    compile_: compile the response normalisation; None compiles it if that pays, see `inference`.
+    """
 
     columns: int = 1
     replicas: int | None = None
     backend: str | None = None
     num_threads: CountOrAuto = "auto"
+    compile_: bool | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -55,8 +59,14 @@ def is_reporting() -> bool:
 
 
 def with_processes(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command with the fields of `Processes`: --columns, --replicas, --backend and --threads."""
+    """Decorate a command with the fields of `Processes`: --columns, --replicas, --backend, --threads, --compile."""
     for option in (
+        click.option(
+            "--compile/--no-compile",
+            "compile_",
+            default=None,
+            help="Compile the response normalisation, which takes 8 s. [default: from 20,000 views on]",
+        ),
         with_threads,
         click.option(
             "--backend",

@@ -61,7 +61,7 @@ class AverageSummary:
 class EvaluationSummary:
     """Errors on a split. average: None for a single network. classes, confusions: None unless asked for.
 
-    class_infos: the dataset's classes, in label order.
+    class_infos: the dataset's classes, in label order. threads: of the processes that measured; None if none did.
     """
 
     split: str
@@ -70,20 +70,22 @@ class EvaluationSummary:
     networks: tuple[NetworkSummary, ...]
     average: AverageSummary | None
     class_infos: Sequence[ClassInfo]
+    threads: str | None = None
     classes: tuple[ClassScore, ...] | None = None
     confusions: tuple[Confusion, ...] | None = None
 
     def asdict(self) -> dict[str, Any]:
         """Return plain values, for JSON: errors 0..1, loss in nats; null where there is nothing to report.
 
-        Keys: split, views, images; networks, a list of name, top1, top5, loss, images_per_second, reordered; average,
-        with top1, top5, loss, weights, origin; with class errors also classes, a list of id, name, images, top1, top5,
-        worst, and confusions, a list of class, predicted (ids), count, images.
+        Keys: split, views, images, threads; networks, a list of name, top1, top5, loss, images_per_second, reordered;
+        average, with top1, top5, loss, weights, origin; with class errors also classes, a list of id, name, images,
+        top1, top5, worst, and confusions, a list of class, predicted (ids), count, images.
         """
         values: dict[str, Any] = {
             "split": self.split,
             "views": self.views,
             "images": self.images,
+            "threads": self.threads,
             "networks": [network.asdict() for network in self.networks],
             "average": None if self.average is None else self.average.asdict(),
         }
@@ -182,6 +184,7 @@ def summarize(
         networks=tuple(networks),
         average=average,
         class_infos=dataset.manifest.classes,
+        threads=config.processes.threads if config.checkpoints else None,
         classes=tuple(score_classes(ranked)) if by_class and ranked is not None else None,
         confusions=tuple(worst_confusions(ranked, CONFUSIONS)) if by_class and ranked is not None else None,
     )

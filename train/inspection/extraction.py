@@ -44,6 +44,7 @@ def _extract(extraction: Extraction, processes: Processes, mesh: Mesh, device: s
     trained, dataset = Checkpoint.load(extraction.checkpoint), extraction.dataset
     where: Any = {"mesh": mesh, "device": device, "stop": stop}
     where |= {"batch_size": extraction.batch_size, "num_threads": processes.num_threads}
+    where["compile_"] = processes.compile_
     try:
         if extraction.ten_views is not None:
             predicted = predict_split(trained, dataset, "val", views=10, **where)

@@ -47,6 +47,7 @@ def extract_features(
     space: Space = "fc7",
     batch_size: int = 64,
     num_threads: CountOrAuto = "auto",
+    compile_: bool | None = None,
     mesh: Mesh = Mesh(),  # noqa: B008
     device: str | None = None,
     stop: StopRequest | None = None,
@@ -56,9 +57,9 @@ def extract_features(
 
     Extracts them if the file is not complete; a stopped extraction resumes. Rank 0 writes the file, and maps it; other
     ranks return None (a collective). On the CPU the bits are the same on any number of processes and threads.
-    batch_size, num_threads: as of `predict_split`. device: None takes the first GPU, else the CPU. watch: wraps the
-    sample counts of batches, on rank 0. Raises `FreelightError` if the file belongs to another network or dataset, and
-    `StoppedError` on every rank if `stop` holds a signal.
+    batch_size, num_threads, compile_: as of `predict_split`. device: None takes the first GPU, else the CPU. watch:
+    wraps the sample counts of batches, on rank 0. Raises `FreelightError` if the file belongs to another network or
+    dataset, and `StoppedError` on every rank if `stop` holds a signal.
     """
     if space not in get_args(Space):
         raise FreelightError(f"`space` (={space}) must be one of {', '.join(get_args(Space))}")
@@ -72,7 +73,7 @@ def extract_features(
     if gaps(done, shape[0]):
         where: dict[str, Any] = {"num_threads": num_threads, "mesh": mesh, "device": device or default_device()}
         with evaluation_loader(trained, dataset, split, views=1, batch_size=batch_size, **where) as loader:
-            counts = _extract(trained, loader, space, done, file, mesh, stop)
+            counts = _extract(trained, loader, space, done, file, compile_, mesh, stop)
             for _ in counts if mesh.rank else watch(counts, len(loader.split)):
                 pass
     return None if file is None else file.vectors()
@@ -89,7 +90,7 @@ def _width(trained: Checkpoint, space: Space) -> int:
 def compute_vectors(trained: Checkpoint, views: torch.Tensor, space: Space) -> torch.Tensor:
     """Return the vectors (n, features) of centre views (n, 3, S, S), on the CPU."""
     device = default_device()
-    with _encoder(trained, space, device) as encode:
+    with _encoder(trained, space, device, views=len(views)) as encode:
         return encode(views.to(device)).cpu()
 
 
@@ -99,13 +100,15 @@ def _extract(
     space: Space,
     done: Runs,
     file: VectorFile | None,
+    compile_: bool | None,
     mesh: Mesh,
     stop: StopRequest | None,
 ) -> Iterator[int]:
     """Compute the samples that are not done; rank 0 writes them to `file`; yield the sample count of each batch."""
     if done:
         yield sum(map(len, done))
-    with _encoder(trained, space, str(loader.device), mesh.columns) as encode:
+    shown: Any = {"views": len(loader.split), "compile_": compile_}
+    with _encoder(trained, space, str(loader.device), mesh.columns, **shown) as encode:
 
         def compute(_: range, images: torch.Tensor) -> Callable[[], Vectors]:
             return start_copy(encode(images))
@@ -130,12 +133,15 @@ def _encoder(
     space: str,
     device: str,
     columns: Columns = Columns(),  # noqa: B008
+    *,
+    views: int,
+    compile_: bool | None = None,
 ) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
     """Open what turns centre views (n, 3, S, S) into vectors (n, features), both on the device."""
     if space == "pixels":
         yield lambda images: F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1)
         return
-    with inference(trained, device, columns) as network:
+    with inference(trained, device, columns, views=views, compile_=compile_) as network:
         yield network.features
 
 

@@ -92,11 +92,11 @@ EAGER = Stages()
 
 
 @functools.cache
-def compiled(device: str, window: Callable[..., torch.Tensor], columns: int) -> Stages:
+def compiled(device: str, window: Callable[..., torch.Tensor], columns: int, gradients: bool) -> Stages:
     """Return the stages compiled for `cpu` or `cuda`; without a compiler log a warning and return `EAGER`.
 
-    The first call compiles for this window and number of columns, which takes 8 s. `torch.compile` needs a C++ compiler
-    on the CPU.
+    The first call compiles for this window and number of columns, which takes 8 s; without `gradients`, only the first
+    stage, which training and evaluation share. `torch.compile` needs a C++ compiler on the CPU.
     """
     # One compilation for every shape: the last batch is short, and the layers differ. Torch would compile anew for axes
     # that were equally long at first, arguments that were one tensor, and with gradients: see `_Normalization`.
@@ -110,7 +110,8 @@ def compiled(device: str, window: Callable[..., torch.Tensor], columns: int) -> 
     try:
         with torch.no_grad():
             b, s = stages.normalize(tried, window, 5, 2.0, 1e-4)
-            stages.gradient(b, tried, s, stages.shared(b, tried, s), window, 5, 1e-4)
+            if gradients:
+                stages.gradient(b, tried, s, stages.shared(b, tried, s), window, 5, 1e-4)
     except Exception as error:  # no fault of a compiler may end a run
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         logging.getLogger(__name__).warning("response normalisation is not compiled and will be slower: %s", reason)
@@ -174,8 +175,10 @@ def _normalized(
     columns: int,
     compile_: bool,
 ) -> torch.Tensor:
-    stages = compiled(a.device.type, window, columns) if compile_ else EAGER
-    if torch.is_grad_enabled():
+    gradients = torch.is_grad_enabled()
+    # Torch would compile anew for a single image.
+    stages = compiled(a.device.type, window, columns, gradients) if compile_ and len(a) > 1 else EAGER
+    if gradients:
         b: torch.Tensor = _Normalization.apply(a, window, size, k, alpha, stages)  # type: ignore[no-untyped-call]
         return b
     return stages.normalize(a, window, size, k, alpha)[0]

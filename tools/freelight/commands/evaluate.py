@@ -47,7 +47,7 @@ FILE = click.Path(path_type=Path)
         "Networks": "checkpoint from weights search-weights",
         "Data": "shards split cache cache-bytes storage-options devkit",
         "Result": "views per-class predictions submission quiet json",
-        "Computing": "batch-size columns replicas backend threads",
+        "Computing": "batch-size columns replicas backend threads compile",
     },
     examples=(
         "freelight evaluate --checkpoint run/best.pt --shards dataset --per-class",
@@ -102,9 +102,12 @@ def command(
     replicas: int | None,
     backend: str | None,
     num_threads: CountOrAuto,
+    compile_: bool | None,
     **settings: Any,
 ) -> None:
-    processes = Processes(columns=columns, replicas=replicas, backend=backend, num_threads=num_threads)
+    processes = Processes(
+        columns=columns, replicas=replicas, backend=backend, num_threads=num_threads, compile_=compile_
+    )
     config = EvaluationConfig(checkpoints=checkpoints, views=int(views), processes=processes, **settings)
     dataset = config.dataset()
     split = dataset.split(config.split)

@@ -28,7 +28,7 @@ FILE = click.Path(path_type=Path)
         "Network and data": "checkpoint shards split queries cache cache-bytes storage-options features",
         "Result": "rows nearest panel pixels quiet json",
         "Binary codes": "bits seed",
-        "Computing": "columns replicas backend threads",
+        "Computing": "columns replicas backend threads compile",
     },
     examples=(
         "freelight find-similar --checkpoint run/best.pt --shards dataset --features features --panel similar.png",

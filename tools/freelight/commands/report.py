@@ -33,7 +33,7 @@ FILE = click.Path(path_type=Path)
     groups={
         "Run and data": "run shards cache cache-bytes storage-options features",
         "Result": "out quiet json",
-        "Computing": "columns replicas backend threads",
+        "Computing": "columns replicas backend threads compile",
     },
     examples=(
         "freelight report --run run",
