@@ -1,6 +1,7 @@
 """`gpu-acceptance`: its parts on the CPU, and that an unfinished or failed part is never taken for a finished one."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -113,6 +114,22 @@ def test_a_decoders_log_is_counted() -> None:
         "1 x [INFO] [nvjpeg-ext] HW decoder not supported by this platform. Skip.",
         "1 x [INFO] [nvimgcodec] N: nvjpeg_cuda_decoder process #N",
     ]
+
+
+def test_every_file_with_a_branch_for_a_gpu_is_in_the_document() -> None:
+    """No CPU runs these branches, so nothing else would name a new one."""
+    root = Path(__file__).parents[2]
+    branch = re.compile(r"torch\.cuda|is_cuda|\.type [!=]= \"(?:cpu|cuda)\"|device(?:_id)? (?:is|==) (?:None|\"cpu\")")
+    branching = {
+        str(path.relative_to(root))
+        for package in ("shards", "pipeline", "train")
+        for path in (root / package).rglob("*.py")
+        if branch.search(path.read_text(encoding="utf-8"))
+    }
+    named = set(re.findall(r"`((?:shards|pipeline|train)/[\w/]+\.py)`", (root / "docs/gpu.md").read_text("utf-8")))
+    assert len(branching) > 10
+    assert branching - named == set()
+    assert [name for name in named if not (root / name).is_file()] == []
 
 
 @pytest.mark.slow
