@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXECUTABLES := $(filter-out tools/freelight,$(wildcard tools/*))
 
-.PHONY: install demo test test-slow test-gpu faults fuzz lint types clean
+.PHONY: install demo docs test test-slow test-gpu faults fuzz lint types clean
 
 install: $(STAMP)
 
@@ -16,6 +16,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 demo: install
 	PATH="$(abspath $(BIN)):$$PATH" tools/demo
+
+# Pages in build/docs, with a reference written from the code. A warning is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Two processes share the tests; one thread each for torch's own loops.
 test: install

@@ -1,9 +1,14 @@
 """Links in the documents have targets, and so do their anchors and the sections that code cites."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from freelight.cli import SHORT_HELPS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -47,6 +52,21 @@ def test_the_index_lists_every_decision() -> None:
     folder = ROOT / "docs/design"
     index = (folder / "README.md").read_text()
     assert [path.name for path in folder.glob("decisions/*.md") if f"decisions/{path.name}" not in index] == []
+
+
+@pytest.mark.slow
+def test_the_pages_are_built_without_a_warning_and_the_reference_names_commands_and_settings(tmp_path: Path) -> None:
+    from freelight.train import Recipe  # here, because it imports torch
+
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "pages"]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    commands, recipes = (
+        (tmp_path / "pages/reference" / name / "index.html").read_text() for name in ("commands", "recipes")
+    )
+    assert [name for name in SHORT_HELPS if f'id="{name}"' not in commands] == []
+    assert [key for key in Recipe().settings() if f"<code>{key}</code>" not in recipes] == []
 
 
 def test_cited_sections_of_the_paper_facts_exist() -> None:

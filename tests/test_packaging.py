@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -34,9 +35,10 @@ def test_every_package_is_listed_in_setup_cfg() -> None:
     assert configuration["options"]["packages"].split() == sorted(package_folders())
 
 
-def run(*words: str | Path, folder: Path) -> str:
+def run(*words: str | Path, folder: Path, **environment: str) -> str:
     """Run a program in `folder`, outside the checkout, and return its output."""
-    done = subprocess.run(words, cwd=folder, env=IN_NEW_PYTHON, capture_output=True, text=True, check=False)
+    given = {**IN_NEW_PYTHON, **environment}
+    done = subprocess.run(words, cwd=folder, env=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -59,18 +61,38 @@ def install(wheel: Path, binaries: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of a copy of the checkout's tracked files, because a build leaves files beside the sources."""
-    folder = tmp_path_factory.mktemp("wheel")
-    tracked = run("git", "ls-files", "-z", folder=ROOT).rstrip("\0").split("\0")
-    for name in tracked:
-        if (ROOT / name).is_file() and not name.startswith("docs/"):
-            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
-    words = ("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, folder / "source")
-    run(sys.executable, *words, folder=folder)
-    (made,) = folder.glob("*.whl")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what `python -m build` makes of the tracked files: the source distribution, and from it the wheel.
+
+    A copy of them, because a build leaves files beside the sources.
+    """
+    folder = tmp_path_factory.mktemp("built")
+    for name in tracked_files():
+        (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "source", folder=folder)
+    return folder
+
+
+def tracked_files() -> list[str]:
+    """Return the files of the checkout that git tracks."""
+    names = run("git", "ls-files", "-z", folder=ROOT).rstrip("\0").split("\0")
+    return [name for name in names if (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (made,) = built.glob("*.whl")
     return made
+
+
+@pytest.mark.slow
+def test_the_source_distribution_holds_every_tracked_file(built: Path) -> None:
+    """Who has it can run the tests and read the documents."""
+    (made,) = built.glob("*.tar.gz")
+    with tarfile.open(made) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert set(tracked_files()) - names == set()
 
 
 @pytest.mark.slow
