@@ -21,9 +21,11 @@ def command(shards: Path, batch_size: int, device: torch.device, rounds: int) ->
     """Measure the processor time that the host spends beside decoding.
 
     Iterates a loader with the paper's augmentation over `train`, on two threads of a CPU or on a GPU. Prints the
-    processor time of its main thread, of its reading thread and of the whole process; the same for the loader's own
-    DALI graph over lists of JPEGs in memory; and for reading and checking each JPEG alone. Times are of a processor,
-    not of a clock, so other work on the machine disturbs them little. The dataset must fit into the page cache.
+    processor time of its main thread, of its reading thread and of the whole process. Compares it with the loader's own
+    DALI graph over JPEGs in memory, fed with tensor lists made beforehand or with an array for each image, and with
+    reading and checking each JPEG alone. A split of less than 2,048 images is repeated to that number. Times are of a
+    processor, not of a clock, so other work on the machine disturbs them little. The dataset must fit into the page
+    cache.
     """
     parts = [measure_loader_host(shards, batch_size=batch_size, device=device, rounds=rounds)]
     return Report(

@@ -1,6 +1,7 @@
 """The loader's host cost: processor time of its main thread, its reading thread and its process."""
 
 import os
+import tempfile
 import threading
 import time
 import zlib
@@ -15,19 +16,31 @@ import torch
 from freelight.benchmarks.device import CPU, threads_for, timed_on
 from freelight.benchmarks.loader_graphs import own_graph, read_jpegs
 from freelight.benchmarks.loading import Part
+from freelight.benchmarks.repeated import repeat_samples
 from freelight.benchmarks.report import Figure, Floor
 from freelight.benchmarks.timing import Contender, Lap, interleave
 from freelight.pipeline import Loader, Transform, draw_epoch
 from freelight.shards import Dataset, Statistics
 
-LOADER, GRAPH, READING = "loader", "graph over lists of JPEGs", "pread and crc32"
+LOADER, GRAPH, READING = "loader", "its graph over JPEGs in memory", "pread and crc32"
+BY_IMAGE = "the graph, fed by image"
+"""As DALI's examples feed it: an array for each JPEG."""
+EPOCH = 2048
+"""Images of an epoch, at least, so that its start counts little."""
 BATCH = 128
 """Images that the limits are for, of about 20 kB each."""
 
 
 def measure_loader_host(shards: Path, *, batch_size: int, device: torch.device, rounds: int) -> Part:
     """Measure the loader's threads on `train`, which needs statistics."""
-    dataset, transform, statistics = Dataset(shards), Transform(), Statistics.load(shards)
+    with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
+        dataset = Dataset(shards)
+        samples = max(EPOCH, len(dataset.split("train")))
+        return _measure(repeat_samples(dataset, "train", samples, Path(folder, "long")), batch_size, device, rounds)
+
+
+def _measure(dataset: Dataset, batch_size: int, device: torch.device, rounds: int) -> Part:
+    transform, statistics = Transform(), Statistics.load(dataset.folder)
     loader = Loader(
         dataset,
         "train",
@@ -40,22 +53,33 @@ def measure_loader_host(shards: Path, *, batch_size: int, device: torch.device, 
     jpegs = read_jpegs(dataset)
     costs = {
         LOADER: HostCost(lambda: (batch.images for batch in loader), device, batch_size),
-        GRAPH: HostCost(own_graph(transform, dataset, jpegs, statistics, batch_size, device), device, batch_size),
+        **{
+            name: HostCost(
+                own_graph(transform, dataset, jpegs, statistics, batch_size, device, by_image=name == BY_IMAGE),
+                device,
+                batch_size,
+            )
+            for name in (GRAPH, BY_IMAGE)
+        },
         READING: HostCost(lambda: _read_plainly(dataset), CPU, batch_size),
     }
     contenders = [Contender(name=name, lap=cost.lap) for name, cost in costs.items()]
     timings = interleave(contenders, rounds=rounds)
-    loading, graph, reading = costs.values()
+    loading, graph, by_image, reading = costs.values()
     batch = f"a batch of {BATCH}"
     return Part(
         timings=timings,
         floors=(
             Floor(name=f"main thread, {batch}", value=loading.main, unit="ms", at_most=1.2),
             Floor(name=f"reading thread, {batch}", value=loading.reader, unit="ms", at_most=2.0),
+            Floor(name=f"main thread, {LOADER} / {BY_IMAGE}", value=loading.main / by_image.main, at_most=1.0),
         ),
         figures=(
             Figure(name=f"process, {batch}", value=loading.process, unit="ms"),
-            Figure(name=f"process, {LOADER} / {GRAPH}", value=loading.process / graph.process),
+            *(
+                Figure(name=f"process, {LOADER} / {name}", value=loading.process / cost.process)
+                for name, cost in ((GRAPH, graph), (BY_IMAGE, by_image))
+            ),
             Figure(name=f"main thread, {LOADER} / {GRAPH}", value=loading.main / graph.main),
             Figure(name=f"reading thread / {READING}", value=loading.reader / reading.main),
         ),

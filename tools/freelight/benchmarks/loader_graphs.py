@@ -9,7 +9,7 @@ from nvidia.dali import Pipeline, fn, types
 from torch.utils.dlpack import from_dlpack
 
 from freelight.benchmarks.device import CPU, threads_for
-from freelight.pipeline import Transform, define_pipeline, draw_epoch
+from freelight.pipeline import Transform, define_pipeline, draw_epoch, graph_feed
 from freelight.shards import Dataset, Statistics
 
 
@@ -32,6 +32,22 @@ class Feed:
         return [self.jpegs[span], *(values[span] for values in self.draws.values())]
 
 
+class Batches:
+    """The callback of `fn.external_source`: the same inputs of an epoch of batches, epoch after epoch."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches = batches
+        self.place = 0
+
+    def __call__(self) -> Any:
+        """Return the next batch; at the end of an epoch raise `StopIteration`, after which another begins."""
+        if self.place == len(self.batches):
+            self.place = 0
+            raise StopIteration
+        self.place += 1
+        return self.batches[self.place - 1]
+
+
 def read_jpegs(dataset: Dataset) -> list[Any]:
     """Read every JPEG of train into memory, in the order of the loader's first epoch."""
     split = dataset.split("train")
@@ -46,13 +62,23 @@ def own_graph(
     statistics: Statistics | None,
     batch_size: int,
     device: torch.device = CPU,
+    *,
+    by_image: bool = False,
 ) -> Callable[[], Iterator[Any]]:
-    """Return an epoch of the loader's own graph of `transform`, over `jpegs`."""
+    """Return an epoch of the loader's own graph of `transform`, over `jpegs`.
+
+    by_image: feed an array for each JPEG, as DALI's examples do, which DALI makes a tensor list of in each step. By
+    default the lists are made beforehand, so that the main thread does nothing but run the graph.
+    """
     draws = draw_epoch(len(jpegs), seed=0, epoch=0)
-    arguments = dict(transform.choose(draws, dataset.require_squares(), statistics))
+    choices = transform.choose(draws, dataset.require_squares(), statistics)
+    rows = np.arange(len(jpegs), dtype=np.int32)
+    spans = [slice(first, first + batch_size) for first in range(0, len(jpegs), batch_size)]
     pipeline = define_pipeline(
         transform,
-        source=Feed(jpegs, arguments, batch_size),
+        source=Feed(jpegs, dict(choices), batch_size)
+        if by_image
+        else Batches([graph_feed(choices, rows[span], jpegs[span]) for span in spans]),
         image_size=dataset.require_squares(),
         statistics=statistics,
         batch_size=batch_size,
