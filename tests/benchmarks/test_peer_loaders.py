@@ -71,6 +71,7 @@ def folders(colours: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> di
     [
         ("ffcv", "random", "uint8"),
         ("ffcv", "random", "raw"),
+        ("ffcv", "random", "raw-float32"),
         ("ffcv", "resized", "float32"),
         ("torchvision", "random", "float32"),
         ("torchvision", "resized", "float32"),
@@ -94,7 +95,7 @@ def test_a_peer_loads_every_sample_once_an_epoch_with_its_own_pixels(
         )
     assert done.returncode == 0, done.stderr
     batches = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    is_float = mode == "float32"
+    is_float = mode.endswith("float32")
     seen: list[list[int]] = [[], []]
     for epoch, dtype, shape, labels, low, high in batches:
         assert (dtype, shape) == ("torch.float32" if is_float else "torch.uint8", [3, 224, 224])

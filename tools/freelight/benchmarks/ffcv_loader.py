@@ -3,8 +3,8 @@
 Arguments: dataset, crop, batch size, mode, means and std of the three channels (0-255 units), epochs per round.
 
 Crops of 224 pixels: `random` is at a random place of a square, `resized` is FFCV's own random resized crop. Modes:
-`uint8` and `float32` read the dataset's own JPEGs; `raw` reads uint8 pixels, stored uncompressed. All flip and end in a
-torch tensor, on two threads.
+`uint8` and `float32` read the dataset's own JPEGs; `raw` and `raw-float32` read uint8 pixels, stored uncompressed. All
+flip and end in a torch tensor, on two threads.
 """
 
 import io
@@ -87,10 +87,10 @@ def open_loader(folder: str, crop: str, batch: str, mode: str, *constants: str) 
     means, std = np.array(constants, np.float32).reshape(2, 3)
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as made:
         path = str(Path(made, "train.beton"))
-        fields = {"image": RGBImageField(write_mode="raw" if mode == "raw" else "jpg"), "label": IntField()}
+        fields = {"image": RGBImageField(write_mode="raw" if mode.startswith("raw") else "jpg"), "label": IntField()}
         DatasetWriter(path, fields, num_workers=1).from_indexed_dataset(Pictures(Path(folder)))
         steps = [CROPS[crop]((224, 224)), RandomHorizontalFlip()]
-        if mode == "float32":
+        if mode.endswith("float32"):
             steps.append(NormalizeImage(means, std, np.float32))
         yield Loader(
             path,

@@ -71,7 +71,8 @@ def command(
 
     With --shards, random crops of squares. For each kind of mean: the loader, and its own DALI graph over JPEGs in
     memory. Also: DALI's decoding and cropping without a flip; FFCV on the same JPEGs and on raw pixels, compared with
-    the loader in FFCV's memory layout, NHWC; and webdataset with torchvision's v2 transforms in two processes. Then
+    the loader in FFCV's memory layout, NHWC; the loader with decoded pixels, in a temporary folder, and DALI's graph
+    over pixels in memory; and webdataset with torchvision's v2 transforms in two processes. Then
     measures the loader's memory, and its time to the first batch of a dataset of ImageNet's size. Last, runs the
     README's training of torchvision's ResNet-50 on a few pictures.
 

@@ -14,9 +14,12 @@ from freelight.shards import Dataset, Statistics
 
 
 class Feed:
-    """The callback of `fn.external_source`: batches of JPEGs with their drawn arguments, epoch after epoch."""
+    """The callback of `fn.external_source`: batches of JPEGs, or of pixels, with their drawn arguments, for ever.
 
-    def __init__(self, jpegs: list[Any], draws: dict[str, Any], batch_size: int) -> None:
+    jpegs: a list or an array.
+    """
+
+    def __init__(self, jpegs: Any, draws: dict[str, Any], batch_size: int) -> None:
         self.jpegs = jpegs
         self.draws = draws
         self.batch_size = batch_size

@@ -1,5 +1,9 @@
-"""Random crops of squares: the loader, its own graph, plain DALI, FFCV, and webdataset with torchvision."""
+"""Random crops of squares: the loader, its own graph, plain DALI, FFCV, and webdataset with torchvision.
 
+The loader twice: from JPEGs, and from decoded pixels.
+"""
+
+import tempfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -7,6 +11,8 @@ from typing import Any
 
 import torch
 
+from freelight.benchmarks.decoded_crops import FLOORS as DECODED_FLOORS
+from freelight.benchmarks.decoded_crops import NAMES, RAW, RAW_FLOAT, decode_ahead, graph_over_pixels
 from freelight.benchmarks.device import threads_for
 from freelight.benchmarks.loader_graphs import bare_graph, own_graph, read_jpegs
 from freelight.benchmarks.loading import (
@@ -18,7 +24,7 @@ from freelight.benchmarks.loading import (
     ratio_floor,
 )
 from freelight.benchmarks.timing import Contender, interleave
-from freelight.pipeline import Lighting, Loader, Transform
+from freelight.pipeline import Layout, Lighting, Loader, Transform
 from freelight.shards import Dataset, FreelightError, Statistics
 
 OFF = Lighting(mode="off")
@@ -30,11 +36,13 @@ TRANSFORMS = {
 }
 """All crop and flip. Those with a mean also add lighting noise and return float32."""
 
+LAYOUTS: dict[Layout, str] = {"NCHW": "", "NHWC": ", NHWC"}
+"""What follows a contender's name."""
 LIKE_FFCV = ("uint8", "channel mean")
 """Also loaded as NHWC, the memory layout of FFCV's batches."""
 
 BARE, WEBDATASET = "decode and crop", "webdataset + torchvision"
-FFCV = {"uint8": "FFCV, uint8", "float32": "FFCV, float32", "raw": "FFCV, raw pixels"}
+FFCV = {"uint8": "FFCV, uint8", "float32": "FFCV, float32", "raw": RAW, "raw-float32": RAW_FLOAT}
 
 # The goal for uint8 was 0.70. The EPYC virtual machine reaches 0.674 at JPEG quality 90, and 0.689-0.721 at 95, where
 # decoding takes longer. Flips and planar colours (NCHW) cost 0.14 ms of thread time per image, for any JPEG.
@@ -88,6 +96,14 @@ def measure_random_crops(
     rest = (*means, "1", "1", "1", str(epochs))
     with ExitStack() as stack:
         enter = stack.enter_context
+        pixels = Path(enter(tempfile.TemporaryDirectory(prefix="freelight-benchmark-")))
+        decode_ahead(dataset, pixels)
+        for name in NAMES:
+            graph = graph_over_pixels(TRANSFORMS[name], dataset, statistics, batch_size, pixels, device)
+            contenders.append(contend(f"graph over pixels, {name}", graph))
+            for layout, suffix in LAYOUTS.items():
+                loader = Loader(dataset, "train", transform=TRANSFORMS[name], layout=layout, decoded=pixels, **settings)
+                contenders.append(loader_contender(f"decoded, {name}{suffix}", loader, epochs))
         words = (*given, "tensor", "plain", *rest)
         contenders.append(enter(peer_contender(WEBDATASET, "torchvision", words, peers, device)))
         for mode, name in FFCV.items():
@@ -100,7 +116,7 @@ def measure_random_crops(
         ratios.append(("loader, uint8", BARE, 0.90))
     return Part(
         timings=timings,
-        floors=tuple(ratio_floor(timings, *ratio) for ratio in (*ratios, *PEER_FLOORS)),
+        floors=tuple(ratio_floor(timings, *ratio) for ratio in (*ratios, *PEER_FLOORS, *DECODED_FLOORS)),
         figures=tuple(ratio_figure(timings, *pair) for pair in FIGURES),
         notes=(f"{len(jpegs)} JPEGs of {sum(map(len, jpegs)) / len(jpegs) / 1000:.1f} kB on average",),
     )
