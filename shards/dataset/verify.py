@@ -181,12 +181,14 @@ def _check_shard(folder: Path, url: str | None, options: StorageOptions, level: 
     else:
         try:
             data = _fetch(url, options, task.info)
+            if not _is_same(data, task.info):  # it may have been damaged on the way
+                data = _fetch(url, options, task.info)
         except UnavailableError:
             raise
         except FreelightError as error:
             return ShardCheck(task.info.samples, (str(error),))
         found = len(data)
-    unchanged = found == task.info.bytes and hashlib.sha256(data).hexdigest() == task.info.sha256
+    unchanged = found == task.info.bytes and _is_same(data, task.info)
     if rows is None:
         return ShardCheck(task.info.samples, () if unchanged else (f"{path} was changed after it was written",))
     problems: list[str] = []
@@ -209,6 +211,11 @@ def _check_shard(folder: Path, url: str | None, options: StorageOptions, level: 
     except FreelightError as error:
         problems.append(str(error))
     return ShardCheck(task.info.samples, tuple(problems))
+
+
+def _is_same(data: bytes, info: ShardInfo) -> bool:
+    """Tell whether a shard has the bytes that the manifest says."""
+    return len(data) == info.bytes and hashlib.sha256(data).hexdigest() == info.sha256
 
 
 def _fetch(url: str, options: StorageOptions, info: ShardInfo) -> bytes:

@@ -64,6 +64,33 @@ def test_a_fault_that_passes_changes_nothing(
     shell.assert_no_leftover(tmp_path / "cache")
 
 
+@pytest.mark.parametrize("kind", ["503", "cut", "flipped"])
+def test_verification_statistics_and_repair_pass_over_faults(
+    kind: str, store: FaultyStore, objects: Objects, made: Path, shell: Shell, inject: Inject, tmp_path: Path
+) -> None:
+    """Without a cache. The first request for each of five files fails; nothing sound is called damaged or written."""
+    objects.put(made, "chain")
+    before = objects.get("chain")
+    url = "s3://bucket/chain"
+    store.plan(kind, r"GET .*chain/(train.samples.npy|train-00000[01].(tar|idx))", times=1)
+    for number, words in enumerate(
+        (
+            ["verify_shards", "--shards", url],
+            ["compute_pca", "--shards", url, "--out", tmp_path / "x.npz"],
+            ["make_shards", "--out", url, "--repair"],
+        ),
+        1,
+    ):
+        ended = shell.succeed(*words)
+        assert_no_traceback(ended)
+        assert words[0] == "compute_pca" or "every file is" in ended.stdout or "every byte is" in ended.stdout
+        assert len(store.faults) >= 3 * number, "two shards and the table"
+        inject(f"{kind} once for each file that {words[0]} reads")
+        store.die()  # another proxy has not failed for any file yet
+        store.start()
+    assert objects.get("chain") == before
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
