@@ -101,7 +101,7 @@ def test_statistics_of_before_are_stale(further: Source, grown: Path) -> None:
         Statistics.load(grown)
 
 
-@pytest.mark.parametrize("url", [False, True], ids=["folder", "url"])
+@pytest.mark.parametrize("url", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["folder", "url"])
 def test_a_stopped_append_ends_with_the_same_bytes(url: bool, further: Source, small: Path, grown: Path) -> None:
     """Also one that was stopped between the tables and the manifest. No other kind of run forgets it."""
     expected = Path(shutil.copytree(small, grown.parent / "expected"))

@@ -6,11 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from freelight.cli import main
 from freelight.shards import Dataset, FreelightError, Statistics, open_dataset, verify_dataset, write_statistics
+from freelight.shards.base import Command, typed_command
 
 
 @pytest.fixture
@@ -72,6 +74,7 @@ def test_verification_streams_and_finds_what_it_finds_in_a_folder(far: Path) -> 
     assert len(problems.splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_the_commands_take_urls_and_say_them(far: Path, tmp_path: Path) -> None:
     url = f"file://{far}"
     missing = typed("preview", "--shards", url, "--out", str(tmp_path / "x.png"))
@@ -84,6 +87,10 @@ def test_the_commands_take_urls_and_say_them(far: Path, tmp_path: Path) -> None:
     nowhere = typed("verify-shards", "--shards", f"{url}/nowhere")
     assert nowhere.exit_code == 2
     assert f"error: {url}/nowhere is not a finished dataset (no dataset.json); make it with: make" in nowhere.output
+
+
+def test_errors_show_the_url(far: Path) -> None:
+    url = f"file://{far}"
     with (
         pytest.raises(FreelightError, match=rf"^{url} has no split 'test'; it has: train, val"),
         open_dataset(url) as one,
@@ -93,6 +100,7 @@ def test_the_commands_take_urls_and_say_them(far: Path, tmp_path: Path) -> None:
         Dataset(Path("s3://bucket/dataset"))
 
 
+@pytest.mark.slow
 def test_storage_options_reach_the_file_system(far: Path, tmp_path: Path) -> None:
     """They are fsspec's own, so a wrong one is an error of the file system, which is said."""
     fsspec = pytest.importorskip("fsspec")
@@ -107,3 +115,17 @@ def test_storage_options_reach_the_file_system(far: Path, tmp_path: Path) -> Non
     local = typed("verify-shards", "--shards", f"file://{far}", "--storage-options", json.dumps(options))
     assert local.exit_code == 0, local.output
     assert os.listdir(tmp_path) == ["far"]
+
+
+def test_storage_options_stay_out_of_what_is_recorded() -> None:
+    """A checkpoint keeps the command as typed; the options may hold keys."""
+
+    @click.command(cls=Command)
+    @click.option("--storage-options")
+    def command(storage_options: str) -> None:
+        click.echo(typed_command())
+
+    for words in (["--storage-options", "SECRET"], ["--storage-options=SECRET"]):
+        shown = CliRunner().invoke(command, words).stdout
+        assert "SECRET" not in shown
+        assert "--storage-options" in shown
