@@ -142,6 +142,15 @@ def test_an_installed_wheel_works_without_the_checkout(wheel: Path, tmp_path: Pa
     assert "freelight make-shards --images" in plan
 
 
+@pytest.mark.slow
+def test_the_demo_runs_from_a_wheel_without_a_checkout_and_without_a_compiler(wheel: Path, tmp_path: Path) -> None:
+    binaries = new_environment(tmp_path / "environment")
+    install(wheel, binaries)
+    printed = run(binaries / "freelight", "demo", folder=tmp_path, PATH=str(binaries), HOME=str(tmp_path))
+    assert "top-1 error" in printed
+    assert printed.splitlines()[-1].startswith("report: build/demo/run/report.html")
+
+
 def test_this_editable_installation_has_the_commands_and_reads_the_checkout() -> None:
     """So an edit takes effect at once."""
     assert Path(freelight.__file__) == ROOT / "tools/freelight/__init__.py"
