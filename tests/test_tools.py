@@ -277,7 +277,7 @@ def test_verify_shards_names_a_bad_sample_and_exits_1(dataset_copy: Dataset) -> 
     line, last = damaged.stdout.splitlines()
     assert damaged.returncode == 1
     assert line == f"{folder}/train-000000.tar: the sample from {split.sources[2]} is changed (crc32 differs)"
-    assert last == f"{folder}: 1 problem"
+    assert last == f"{folder}: 1 problem; make-shards --repair mends what make-shards wrote"
 
 
 def test_the_demo_empties_no_folder_but_its_own(tmp_path: Path) -> None:

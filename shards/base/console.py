@@ -164,9 +164,8 @@ class JSONObject(click.ParamType):  # type: ignore[type-arg]  # not generic in o
             found = json.loads(value) if isinstance(value, str) else value
             if isinstance(found, dict):
                 return found
-        raise click.BadParameter(
-            f'{value!r} is not a JSON object, such as {{"endpoint_url": "https://..."}}', ctx, param
-        )
+        # The value is not shown: it may hold keys.
+        raise click.BadParameter('it is not a JSON object, such as {"endpoint_url": "https://..."}', ctx, param)
 
 
 storage_options = click.option(

@@ -109,9 +109,10 @@ def test_storage_options_reach_the_file_system(far: Path, tmp_path: Path) -> Non
         assert dataset.storage_options == options
         assert fsspec.filesystem("file", **options) is fsspec.core.url_to_fs(f"file://{far}", **options)[0]
     words = ("verify-shards", "--shards", "memory://nothing", "--storage-options")
-    refused = typed(*words, "{")
+    refused = typed(*words, "{SECRET")
     assert refused.exit_code == 2
-    assert "'{' is not a JSON object" in refused.output
+    assert "it is not a JSON object" in refused.output
+    assert "SECRET" not in refused.output
     local = typed("verify-shards", "--shards", f"file://{far}", "--storage-options", json.dumps(options))
     assert local.exit_code == 0, local.output
     assert os.listdir(tmp_path) == ["far"]

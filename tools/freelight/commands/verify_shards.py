@@ -55,6 +55,8 @@ def watch(checks: Iterable[ShardCheck], total: int) -> Iterator[ShardCheck]:
 @reports_errors
 def command(shards: str, level: str, workers: CountOrAuto, **options: Any) -> None:
     problems = verify_dataset(shards, level=level, workers=workers, watch=watch, **options)
-    verdict = counted(len(problems), "problem") if problems else "every byte is as it was written"
+    verdict = "every byte is as it was written"
+    if problems:
+        verdict = f"{counted(len(problems), 'problem')}; make-shards --repair mends what make-shards wrote"
     say_result([*problems, f"{shards}: {verdict}"], {"shards": str(shards), "level": level, "problems": problems})
     sys.exit(1 if problems else 0)
