@@ -144,7 +144,7 @@ BENCHMARKS: dict[str, Callable[[Session], list[object]]] = {
     ],
     "step": lambda session: [
         *("--width", session.sizes.width),
-        *(("--batch-size", 4) if session.quick else ()),
+        *(("--batch-size", 4, "--precision", "float32") if session.quick else ()),
     ],
     "free": _free_words,
 }
