@@ -138,7 +138,7 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
     "compile_",
     default=True,
     show_default=True,
-    help="Compile the response normalisation; takes 8 s at the start.",
+    help="Compile the response normalisation; takes about 10 s at the first start.",
 )
 @click.option(
     "--channels-last/--no-channels-last",

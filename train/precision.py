@@ -33,11 +33,6 @@ class Precision:
         return "NHWC" if self.channels_last else "NCHW"
 
     @property
-    def memory_format(self) -> torch.memory_format:
-        """The memory order of activations."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
-
-    @property
     def remark(self) -> str | None:
         """What users should know: that the device has no TF32; otherwise None."""
         if self.name != "tf32" or (self.device != "cpu" and torch.cuda.get_device_capability(self.device) >= (8, 0)):

@@ -4,6 +4,8 @@ import signal
 import time
 from collections.abc import Iterator
 
+import torch
+
 from ..pipeline import Batch, Loader
 from ..pipeline.pictures import save_png
 from ..shards import FreelightError
@@ -83,12 +85,18 @@ class Trainer:
         self.progress.close()
 
     def _compile(self) -> None:
-        """Compile the normalisation before the first step, so that nobody waits unaware and no speed includes it."""
-        layers = [module for module in self.state.network.modules() if isinstance(module, Normalization)]
-        if self.config.compile_ and layers:
+        """Compile the normalisation before the first step, so that nobody waits unaware and no speed includes it.
+
+        Two blank images pass through the network forward, which compiles what its layers need for any number.
+        """
+        network, crop = self.state.network, self.config.recipe.crop_size
+        if self.config.compile_ and any(isinstance(module, Normalization) for module in network.modules()):
             self._print("compiling the normalisation, about 8 s ...")
-            for layer in layers:
-                layer.warm_up(self.state.network.get_parameter("conv1.weight"), self.state.precision.memory_format)
+            shape = (2, crop, crop, 3) if self.state.precision.layout == "NHWC" else (2, 3, crop, crop)
+            network.eval()
+            with self.state.precision.autocast():
+                network(self.state.precision.inputs(torch.zeros(shape, device=self.state.device)))
+            network.train()
 
     def _start(self, checkpoint: Checkpoint | None) -> None:
         """Resume the run in the folder; without one, start a new run, from another run's layers if so asked."""
