@@ -6,12 +6,13 @@ programs. Run the same command again to continue after a stop; every bit of the 
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
-from freelight.shards import RGBMoments, open_dataset, write_statistics
+from freelight.shards import Dataset, RGBMoments, open_dataset, write_statistics
 from freelight.shards.base import (
     Command,
     CountOrAuto,
@@ -63,7 +64,9 @@ def command(
     **options: Any,
 ) -> None:
     streams = 2 * (usable_cores() if workers == "auto" else workers)
-    with open_dataset(shards, cache=cache, streams=streams, **options) as dataset:
+    # The workers of a cluster do not see a temporary folder of this machine, so they need a cache.
+    opened = nullcontext(Dataset(shards, cache=cache, **options)) if cluster is not None else None
+    with opened or open_dataset(shards, cache=cache, streams=streams, **options) as dataset:
         statistics = write_statistics(dataset, split, out=out, workers=workers, cluster=cluster, watch=watch)
     lines = [comparison_table(statistics), f"\n{constants_snippet(statistics)}"]
     if statistics.mean_image is None:
