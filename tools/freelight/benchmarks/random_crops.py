@@ -109,7 +109,7 @@ def measure_random_crops(
         for mode, name in FFCV.items():
             contenders.append(enter(peer_contender(name, "ffcv", (*given, mode, *rest), peers, device)))
         timings = interleave(contenders, rounds=rounds)
-    ratios = [(f"loader, {name}", f"graph, {name}", 0.90) for name in TRANSFORMS]
+    ratios = [(f"loader, {name}", f"graph, {name}", 0.92) for name in TRANSFORMS]
     if device.type == "cpu":
         ratios += [(f"graph, {name}", BARE, share) for name, share in GRAPH_FLOORS.items()]
     else:
