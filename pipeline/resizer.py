@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ..shards.base import counted
 from .choices import Choices
 from .decoded import DamagedPixelsError, DecodedStore
 from .decoded.windows import StoredWindows
@@ -155,7 +156,7 @@ class Resizer:
         damaged = [int(sample) for sample, window in zip(batch.samples, windows, strict=True) if window is None]
         if damaged:
             first = self._reader.split.describe(damaged[0] % len(self._reader.split))
-            raise DamagedPixelsError(f"stored pixels are damaged, of {len(damaged)} samples: {first}")
+            raise DamagedPixelsError(f"stored pixels of {counted(len(damaged), 'sample')} are damaged: {first}")
         return [window for window in windows if window is not None]
 
 

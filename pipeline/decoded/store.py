@@ -88,8 +88,9 @@ class DecodedStore:
         self._settling: Future[None] | None = None
         self._scratch = threading.local()
         self.refresh()
-        if self._is_writable and len(self) < self.kept:
-            self._files.check_space(self.bytes, self.kept)
+        if self._is_writable:
+            if len(self) < self.kept:
+                self._files.check_space(self.bytes, self.kept)
             self._files.grow(self.bytes)
         self._mapped: npt.NDArray[np.uint8] | None = None
 

@@ -64,6 +64,16 @@ def test_make_shards_under_a_limit_of_file_sizes(
     shell.assert_no_leftover(out)
 
 
+def test_decode_on_a_disk_that_is_too_small(made: Path, disk: SmallDisk, shell: Shell, inject: Inject) -> None:
+    """It says so before it writes pixels; with a limit it writes what fits."""
+    disk.resize(400_000)
+    words = ["freelight", "decode", "--shards", made, "--decoded", disk.path / "px", "--split", "train"]
+    assert_one_line(shell.run(*words), "are missing, but the disk has", "give a smaller --decoded-bytes")
+    inject("disk too small for decoded pixels")
+    assert (disk.seen / "px" / "train.decoded.pixels").stat().st_size == 0
+    shell.succeed(*words, "--decoded-bytes", "200kB")
+
+
 def test_compute_pca_on_a_full_disk(made: Path, disk: SmallDisk, shell: Shell, inject: Inject) -> None:
     """There is no room for the sums; for the second file of sums; for the statistics."""
     out = disk.path / "own.npz"

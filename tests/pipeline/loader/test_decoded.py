@@ -128,8 +128,13 @@ def test_a_flipped_bit_is_found_and_the_sample_decoded_anew(
         with caplog.at_level(logging.WARNING):
             assert Seen(loader) == whole
     (line,) = caplog.messages
-    assert "stored pixels are damaged, of 1 samples: " in line
+    assert line.startswith("stored pixels of 1 sample are damaged: ")
     assert dataset.split("train").key(17) in line
+    assert pixels.read_bytes() == sound
+    with pixels.open("r+b") as file:
+        file.truncate(20 * SQUARE)
+    with make(dataset, decoded=tmp_path, decoded_check=checks) as loader:
+        assert Seen(loader) == whole
     assert pixels.read_bytes() == sound
 
 
