@@ -18,7 +18,7 @@ COMMANDS = """
 freelight draw-pictures --out {work}/images --train-per-class 100 --val-per-class 20
 freelight make-shards --images {work}/images --class-names {work}/images/class-names.tsv --out {work}/dataset
 freelight compute-pca --shards {work}/dataset
-freelight train --shards {work}/dataset --out {work}/run --decoded {work}/decoded --columns 2 --no-compile --width 0.125 --epochs 12 --set batch_size=32
+freelight train --shards {work}/dataset --out {work}/run --columns 2 --no-compile --width 0.125 --epochs 12 --set batch_size=32
 freelight evaluate --checkpoint {work}/run/last.pt --shards {work}/dataset --views 10
 freelight report --run {work}/run --shards {work}/dataset
 """  # noqa: E501
