@@ -55,6 +55,16 @@ BUGS = (
         tests=("test_graph.py",),
     ),
     Bug(
+        name="decoded pixels: damaged ones are used",
+        edits=((r"is_checked and crc32\(memory\.data\)", "False and crc32(memory.data)"),),
+        tests=("test_decoded.py",),
+    ),
+    Bug(
+        name="decoded pixels: crops are cut from the top of the rows that were read",
+        edits=((r"window\[top - first : bottom - first", "window[: bottom - top"),),
+        tests=("test_decoded.py",),
+    ),
+    Bug(
         name="mix: the neighbour of a skipped image is mixed",
         edits=((r"is_alone = kept & ~np\.roll\(kept, 1\)", "is_alone = np.zeros_like(kept)"),),
         tests=("test_mixed_batches.py",),
