@@ -25,8 +25,9 @@ def network_of(recipe: str, settings: Sequence[str]) -> Network:
 @torch.no_grad()
 def outputs(network: Network, x: torch.Tensor, threads: int) -> torch.Tensor:
     torch.set_num_threads(threads)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with computing_alike(network):
-        result: torch.Tensor = network(x)
+        result: torch.Tensor = network(x.contiguous(memory_format=torch.channels_last))
     assert torch.get_num_threads() == threads
     return result
 

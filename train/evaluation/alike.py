@@ -19,7 +19,7 @@ from torch import nn
 
 from ..network.modules import GroupedLinear, LocallyConnected
 from ..network.network import Network
-from ..parallel.columns import part_sizes
+from ..parallel.columns import is_channels_last, part_sizes
 
 Layer = Callable[[torch.Tensor], torch.Tensor]
 
@@ -69,8 +69,9 @@ class _Parts(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the layer returns."""
+        order = torch.channels_last if is_channels_last(x) else torch.contiguous_format
         groups = x.chunk(self.groups, dim=1)
-        inputs = [x if group is None else groups[group].contiguous() for group in self.inputs]
+        inputs = [x if group is None else groups[group].contiguous(memory_format=order) for group in self.inputs]
         if self.pool is None:
             outputs = [part(own) for part, own in zip(self.parts, inputs, strict=True)]
         else:

@@ -28,11 +28,18 @@ class Inference:
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Return class probabilities (n, classes) of images as of `view_probabilities`, in float32 on the device."""
-        return view_probabilities(self.network, self.precision.inputs(images)).float()
+        views = images.flatten(0, 1) if images.ndim == 5 else images
+        return view_probabilities(self.network, self._inputs(views).reshape(images.shape)).float()
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the inputs of the last layer, (n, features), of images (n, 3, S, S), in float32 on the device."""
-        return self.network.features(self.precision.inputs(images)).float()
+        return self.network.features(self._inputs(images)).float()
+
+    def _inputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images (n, 3, S, S) in the network's dtype and memory order."""
+        if self.precision.channels_last:
+            return self.precision.inputs(images.permute(0, 2, 3, 1).contiguous())
+        return self.precision.inputs(images)
 
 
 @contextmanager
@@ -51,12 +58,13 @@ def inference(
     """
     if compile_ is None:
         compile_ = views >= COMPILED_FROM
-    precision = Precision(trained.recipe.precision, channels_last=False, device=device)
+    on_cpu = torch.device(device).type == "cpu"
+    precision = Precision(trained.recipe.precision, channels_last=on_cpu, device=device)
     network = precision.place(trained.network(columns, compile_=compile_))
     with precision.arithmetic(), precision.autocast(), torch.no_grad(), computing_alike(network):
         opened = Inference(network, precision)
         if compile_ and any(isinstance(module, Normalization) for module in network.modules()):
             logging.getLogger(__name__).info("compiling the response normalisation")
-            side = trained.recipe.crop_size  # two images: of one, nothing is compiled
+            side = trained.recipe.crop_size
             opened.probabilities(torch.zeros((2, 3, side, side), device=device))
         yield opened
