@@ -116,7 +116,7 @@ class Corpus:
         shard = summing / "train-000001.tar"
         sound = shard.read_bytes()
         shard.write_bytes(b"")
-        self.run("freelight compute-pca --shards summing", code=2)
+        self.run("freelight compute-pca --shards summing --workers 1", code=2)
         shard.write_bytes(sound)
         assert (summing / ".statistics.npz.partial").exists(), "no sums were saved before the damaged shard"
         self.run("freelight make-shards --images tree --out whole --geometry original --metadata")
@@ -177,9 +177,12 @@ class Corpus:
 
     def _unfinished(self) -> None:
         """Make datasets that stopped at a bad picture, because none may be rejected: of loose files, of a tar.gz."""
-        self.run(f"freelight make-shards --images images --out making {SIZE} --max-rejected 0", code=2)
+        strict = f"{SIZE} --max-rejected 0 --workers 1"
+        self.run(f"freelight make-shards --images images --out making {strict}", code=2)
         assert list((self.folder / "making" / ".partial").glob("*.record")), "no shard was finished before"
-        self.run(f"freelight make-shards --images huggingface --out staging {SIZE} --max-rejected 0", code=2)
+        self.run(
+            f"freelight make-shards --images huggingface --out staging {SIZE} --max-rejected 0 --workers 1", code=2
+        )
         assert list((self.folder / "staging" / ".partial" / "staged").glob("*.json")), "no segment was finished before"
 
     def _indexed(self) -> None:
@@ -189,7 +192,7 @@ class Corpus:
         self.run(f"freelight index-shards --split train={tars}/imagenet1k-train-*.tar {field} --out indexed")
         (self.folder / "cut.tar").write_bytes((tars / "imagenet1k-train-0001.tar").read_bytes()[:3000])
         splits = f"--split train={tars}/imagenet1k-train-0000.tar --split train={self.folder}/cut.tar"
-        self.run(f"freelight index-shards {splits} --out indexing", code=2)
+        self.run(f"freelight index-shards {splits} --out indexing --workers 1", code=2)
         assert list((self.folder / "indexing" / ".partial").glob("*.record")), "no tar was finished before"
         (self.folder / "README.md").write_text(CARD)
 

@@ -14,8 +14,6 @@ from kinds import COMMANDS, KINDS
 
 MEGABYTES = 1300
 """Peak memory of a command, of which the libraries take 300 MB."""
-LABELS = re.compile(r"files|images|reading in order|features|threads: \d.*|workers: \d+")
-"""What commands print on stderr besides errors: the labels of progress bars, and what `auto` was."""
 DECODERS = re.compile(
     r"Corrupt JPEG data: |Premature end of JPEG|Bogus |Invalid |Unsupported |Empty JPEG|Huffman table 0x|"
     r"Quantization table 0x|Warning: unknown JFIF|\x1b\[0;31m\[ERROR\] \x1b\[0m\[(jpeg_parser|libjpeg_turbo_decoder)\]"
@@ -24,6 +22,8 @@ DECODERS = re.compile(
 
 They cannot be turned off.
 """
+INFORMATION = re.compile(r"(threads|workers): \d+.*|.+: [\d,]+( of [\d,]+)?, \d+/s(, .+ left)?")
+"""Lines that sound work prints too: how many processes it uses, and how far it is."""
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 NOT_FINITE = re.compile(r"(?<![\w.+-])[-+]?(nan|inf)\b", re.IGNORECASE)
 
@@ -74,7 +74,7 @@ def _fault(case: Case, result: dict[str, Any], stdout: str, stderr: str, *, miss
     """Return what is wrong with the way in which a command ended. missed: a success would have missed damage."""
     if case["kind"] in ("shard", "tars to index", "indexed tars"):
         stderr = "\n".join(line for line in stderr.splitlines() if not DECODERS.match(line))
-    code, lines = result["code"], [line for line in stderr.splitlines() if line and not LABELS.fullmatch(line)]
+    code, lines = result["code"], [line for line in stderr.splitlines() if line and not INFORMATION.fullmatch(line)]
     if code == -signal.SIGALRM:
         return "did not end in time"
     if code < 0:
