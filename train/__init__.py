@@ -19,6 +19,9 @@ from .precision import Precision
 from .recipes import RECIPES, Header, PublishedError, Recipe
 from .run_folder import METRICS, RunFolder
 from .schedule import LearningRates
+from .state import TrainingState
+from .step import training_step
+from .throughput import Meter
 from .trainer import Trainer
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "Header",
     "LearningRates",
     "Mesh",
+    "Meter",
     "Network",
     "NetworkConfig",
     "PaperSGD",
@@ -46,6 +50,7 @@ __all__ = [
     "StopRequest",
     "Trainer",
     "TrainingConfig",
+    "TrainingState",
     "evaluate",
     "fit",
     "layer_sizes",
@@ -53,5 +58,6 @@ __all__ = [
     "predict",
     "predict_files",
     "predict_split",
+    "training_step",
     "use_large_pages",
 ]

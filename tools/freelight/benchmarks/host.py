@@ -9,6 +9,7 @@ import torch
 from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.device import threads_for
 from freelight.benchmarks.host_loader import measure_loader_host
+from freelight.benchmarks.host_step import measure_step_host
 from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
 from freelight.benchmarks.report import Report
 from freelight.benchmarks.timing import Timings
@@ -26,8 +27,14 @@ def command(shards: Path, batch_size: int, device: torch.device, rounds: int) ->
     reading and checking each JPEG alone. A split of less than 2,048 images is repeated to that number. Times are of a
     processor, not of a clock, so other work on the machine disturbs them little. The dataset must fit into the page
     cache.
+
+    Then takes training steps of AlexNet's layers at width 0.02 on one thread, so small that Python and dispatch take
+    most of the time: a whole step, with masks, update and metrics, less a bare forward, loss and backward.
     """
-    parts = [measure_loader_host(shards, batch_size=batch_size, device=device, rounds=rounds)]
+    parts = [
+        measure_loader_host(shards, batch_size=batch_size, device=device, rounds=rounds),
+        measure_step_host(shards, rounds=rounds),
+    ]
     return Report(
         benchmark="host",
         item="images",
