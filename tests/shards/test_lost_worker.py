@@ -64,6 +64,7 @@ def test_a_worker_that_dies_is_an_error_that_names_its_picture(kind: str, tmp_pa
         (images / "n00000001.tar").unlink()
     out = tmp_path / "out"
     words = ["--images", str(images), "--out", str(out), "--workers", "2", "--max-rejected", "1"]
+    words += ["--samples-per-shard", "1"]  # two tasks: one alone would run without a worker
     job = subprocess.Popen([sys.executable, str(TOOL), *words], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60

@@ -404,7 +404,7 @@ def test_under_torchrun_the_two_ranks_train_the_same_network(train: Any, two_col
     result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1].startswith(f"{tmp_path}/out/last.pt: 8 steps, 2 epochs; ")
-    assert len(result.stdout.splitlines()) == 4, "one rank alone reports"
+    assert len(result.stdout.splitlines()) == 5, "one rank alone reports"
     ours, theirs = (Checkpoint.load(out / "last.pt") for out in (two_column_run, tmp_path / "out"))
     for name, weights in ours.weights.items():
         torch.testing.assert_close(theirs.weights[name], weights, rtol=1e-5, atol=1e-7)

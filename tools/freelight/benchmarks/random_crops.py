@@ -109,7 +109,8 @@ def measure_random_crops(
         for mode, name in FFCV.items():
             contenders.append(enter(peer_contender(name, "ffcv", (*given, mode, *rest), peers, device)))
         timings = interleave(contenders, rounds=rounds)
-    ratios = [(f"loader, {name}", f"graph, {name}", 0.92) for name in TRANSFORMS]
+    # Two idle runs (3 and 4 rounds) gave 0.90 and 0.95, 1.03 and 0.99, 0.89 and 0.88, 1.00 and 1.02.
+    ratios = [(f"loader, {name}", f"graph, {name}", 0.85) for name in TRANSFORMS]
     if device.type == "cpu":
         ratios += [(f"graph, {name}", BARE, share) for name, share in GRAPH_FLOORS.items()]
     else:
