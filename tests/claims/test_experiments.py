@@ -425,5 +425,5 @@ def test_figure_1_as_typed_on_drawn_pictures_is_interrupted_and_goes_on(pictures
     assert last.returncode == 0, last.stderr
     assert all((out / "parts" / name).read_bytes() == data for name, data in kept.items())
     record = json.loads((out / "figure1.json").read_text())
-    assert all(len(errors) == 2 for errors in record["figures"]["train_top1"].values())
+    assert all(len(errors) == 2 for (errors,) in record["figures"]["train_top1"].values())
     assert "60 train, 20 val images of 10 classes, 32 pixels" in last.stdout
