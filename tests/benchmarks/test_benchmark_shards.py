@@ -69,7 +69,7 @@ def test_shards_by_path_on_a_tiny_tree(pictures: Path, fake_peers: Path, tmp_pat
         "PSNR before JPEG, least": 45,
     }
     assert floors["PSNR before JPEG, least"]["met"]
-    assert floors["peak memory of a worker"]["met"]  # six images are one shard, which no worker makes
+    assert floors["peak memory of a worker"]["value"] > 20
     assert written["exit_code"] == result.returncode
 
 

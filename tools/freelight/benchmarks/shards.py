@@ -1,5 +1,6 @@
 """Rescaling and shard making compared with plain Pillow, img2dataset and a loop without shards."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -135,8 +136,11 @@ def _on_one_core(lap: Callable[[], Lap]) -> Callable[[], Lap]:
 
 
 def _make(source: Source, rescaling: Rescaling, *, workers: int) -> Lap:
-    """Make a dataset in a temporary folder, with the default settings of make_shards."""
-    settings = ShardSettings(rescaling=rescaling)
+    """Make a dataset in a temporary folder, with the default settings of make_shards; few images in two shards."""
+    images, settings = len(source.splits["train"]), ShardSettings(rescaling=rescaling)
+    size = settings.resolve(source).samples_per_shard
+    if size is not None and images <= size:  # one shard would run without a worker
+        settings = replace(settings, samples_per_shard=math.ceil(images / 2))
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
         out = Path(folder, "dataset")
         return timed(lambda: make_shards(source, out, settings, workers=workers).splits["train"].samples)
