@@ -1,6 +1,7 @@
 """Windows or whole pictures decode to the same pixels on the CPU; settings reach DALI's decoder on a GPU."""
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,11 +18,11 @@ from freelight.pipeline import (
     RandomResizedCrop,
     TenCrop,
     Transform,
-    define_pipeline,
 )
 from freelight.shards import Dataset, FreelightError, Statistics
 
 WHOLE = Decoding(decode="whole")
+Define = Callable[..., list[str]]
 GIVEN = {
     "hw_decoder_load": 0.9,
     "preallocate_width_hint": 512,
@@ -50,7 +51,9 @@ def test_on_the_cpu_whole_pictures_give_the_pixels_of_windows(name: str, dataset
     assert torch.equal(*batches)
 
 
-def decoders_of(monkeypatch: pytest.MonkeyPatch, crop: Crop, decoding: Decoding, statistics: Statistics) -> list[Any]:
+def decoders_of(
+    monkeypatch: pytest.MonkeyPatch, output_devices: Define, crop: Crop, decoding: Decoding, statistics: Statistics
+) -> list[Any]:
     """Define the graph of a crop for a GPU; return name and settings of each decoder in it."""
     found: list[Any] = []
     for name in ("image", "image_crop", "image_slice"):
@@ -61,17 +64,7 @@ def decoders_of(monkeypatch: pytest.MonkeyPatch, crop: Crop, decoding: Decoding,
             return decode(*nodes, **settings)
 
         monkeypatch.setattr(fn.decoders, name, noted)
-    define_pipeline(
-        Transform(crop=crop, **PLAIN),
-        source=lambda: [],  # noqa: PIE807
-        image_size=256,
-        statistics=statistics,
-        batch_size=4,
-        num_threads=1,
-        prefetch=2,
-        device_id=0,
-        decoding=decoding,
-    )
+    output_devices(Transform(crop=crop, **PLAIN), statistics, decoding=decoding)
     return found
 
 
@@ -86,15 +79,15 @@ def decoders_of(monkeypatch: pytest.MonkeyPatch, crop: Crop, decoding: Decoding,
     ],
 )
 def test_a_gpus_decoder_takes_the_settings(
-    crop: Crop, decoder: str, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+    crop: Crop, decoder: str, statistics: Statistics, output_devices: Define, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DALI checks names and types as the graph is defined. Without settings it gets none: its defaults hold."""
-    ((name, settings),) = decoders_of(monkeypatch, crop, Decoding(**GIVEN), statistics)
+    ((name, settings),) = decoders_of(monkeypatch, output_devices, crop, Decoding(**GIVEN), statistics)
     assert (name, settings["device"]) == (decoder, "mixed")
     assert settings.items() >= GIVEN.items()
-    ((_, settings),) = decoders_of(monkeypatch, crop, Decoding(), statistics)
+    ((_, settings),) = decoders_of(monkeypatch, output_devices, crop, Decoding(), statistics)
     assert not settings.keys() & GIVEN.keys()
-    ((name, settings),) = decoders_of(monkeypatch, crop, Decoding(decode="whole", **GIVEN), statistics)
+    ((name, settings),) = decoders_of(monkeypatch, output_devices, crop, Decoding(decode="whole", **GIVEN), statistics)
     assert name == "image"
     assert settings.items() >= GIVEN.items()
 
