@@ -24,6 +24,8 @@ They cannot be turned off.
 """
 INFORMATION = re.compile(r"(threads|workers): \d+.*|.+: [\d,]+( of [\d,]+)?, \d+/s(, .+ left)?")
 """Lines that sound work prints too: how many processes it uses, and how far it is."""
+DECODED_AGAIN = re.compile(r"stored pixels of \d+ samples? are damaged: .+; they are decoded again")
+"""The warning about damaged pixels in a store of decoded pixels, which training replaces from the shards."""
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 NOT_FINITE = re.compile(r"(?<![\w.+-])[-+]?(nan|inf)\b", re.IGNORECASE)
 
@@ -74,6 +76,8 @@ def _fault(case: Case, result: dict[str, Any], stdout: str, stderr: str, *, miss
     """Return what is wrong with the way in which a command ended. missed: a success would have missed damage."""
     if case["kind"] in ("shard", "tars to index", "indexed tars"):
         stderr = "\n".join(line for line in stderr.splitlines() if not DECODERS.match(line))
+    if case["kind"] == "decoded pixels":
+        stderr = "\n".join(line for line in stderr.splitlines() if not DECODED_AGAIN.fullmatch(line))
     code, lines = result["code"], [line for line in stderr.splitlines() if line and not INFORMATION.fullmatch(line)]
     if code == -signal.SIGALRM:
         return "did not end in time"
