@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 from .cores import CountOrAuto, usable_cores
 from .disk import naming_file
 from .errors import FreelightError
-from .processes import exit_with_parent, holding_ctrl_c
+from .processes import exit_with_parent, holding_signals
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,9 +64,13 @@ def run_tasks(
     from joblib import Parallel, delayed  # here, because --help needs no executor and joblib takes long to import
 
     try:
-        with tempfile.TemporaryDirectory(prefix="freelight-") as folder, contextlib.ExitStack() as stack:
+        with (
+            tempfile.TemporaryDirectory(prefix="freelight-") as folder,
+            _hiding_a_cancelled_task(),
+            contextlib.ExitStack() as stack,
+        ):
             run = delayed(functools.partial(_run_in_worker, function, folder))
-            with holding_ctrl_c():
+            with holding_signals():
                 # Without the initializer, workers outlive a parent that is killed before they have a task by 300 s.
                 parallel = Parallel(
                     count, return_as="generator_unordered", initializer=exit_with_parent, initargs=(os.getpid(),)
@@ -85,6 +90,26 @@ def _close(results: Generator[Any, None, None]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results.close()
+
+
+@contextlib.contextmanager
+def _hiding_a_cancelled_task() -> Iterator[None]:
+    """Let joblib's thread print no traceback about a task that was cancelled before a worker had it.
+
+    Its shutdown empties the table of tasks, and the thread may look one up in it after that. It ends then anyway.
+    """
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        thread = arguments.thread
+        if not (arguments.exc_type is KeyError and thread is not None and thread.name == "ExecutorManagerThread"):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _run_in_worker(function: Callable[[T], R], folder: str, task: T) -> str:

@@ -23,18 +23,30 @@ def exit_with_parent(parent: int) -> None:
 
 
 @contextmanager
-def holding_ctrl_c() -> Iterator[None]:
-    """Hold SIGINT back from this thread until the end of the block.
+def holding_signals() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the end of the block, in which workers start.
 
-    The processes and threads that start meanwhile inherit that, and never get it: Ctrl-C reaches every process of a
-    command, and its workers would print tracebacks. The command ends them.
+    The processes and threads that start meanwhile never get SIGINT: Ctrl-C reaches every process of a command, and its
+    workers would print tracebacks. The command ends them. SIGTERM is only put off: an exception while joblib starts
+    its threads would end in a traceback.
     """
     resource_tracker.ensure_running()  # starting it would let SIGINT through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.getsignal(signal.SIGTERM)
+    arrived: list[int] = []
+    own = threading.current_thread() is threading.main_thread() and callable(handler)
+    if own:
+        signal.signal(signal.SIGTERM, lambda number, frame: arrived.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if own:
+            signal.signal(signal.SIGTERM, handler)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        finally:
+            for number in arrived:
+                signal.raise_signal(number)
 
 
 @contextmanager

@@ -82,6 +82,16 @@ class Job:
                     waiting += map(int, (task / "children").read_text().split())
         return found
 
+    def reads(self, folder: Path) -> bool:
+        """Return whether the command has a shard in `folder` open."""
+        opened = f"/proc/{self.process.pid}/fd"
+        for name in os.listdir(opened):
+            with suppress(OSError):  # closed meanwhile
+                path = Path(os.readlink(f"{opened}/{name}"))
+                if path.parent == folder and path.suffix == ".tar":
+                    return True
+        return False
+
     def wait_until(self, moment: Callable[[], object]) -> None:
         """Return as soon as `moment()`; fail if the job ends before, with `MissedError` if it succeeded."""
         end = time.monotonic() + LIMIT

@@ -114,7 +114,7 @@ def test_a_stopped_verify_shards_changes_nothing(
         words = ["verify_shards", "--shards", made, "--level", "decode", "--workers", workers]
 
         def moment(job: Job) -> object:
-            return job.children(WORKER) if workers > 1 else "images" in job.stderr.read_text()
+            return job.children(WORKER) if workers > 1 else job.reads(made)
 
         assert_ended(stop(lambda: shell.begin(*words), moment, who, number), who, number)
         inject(f"{number.name} to the {who} of verify_shards")

@@ -2,11 +2,14 @@
 
 import operator
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 
 from freelight.shards import FreelightError
 from freelight.shards.base import run_tasks
+from freelight.shards.base.processes import exits_on_sigterm
 
 
 def test_results_come_for_every_task_on_one_and_on_two_processes() -> None:
@@ -30,6 +33,20 @@ def test_more_workers_than_a_machine_can_start_are_an_error() -> None:
     cores = len(os.sched_getaffinity(0))
     with pytest.raises(FreelightError, match=rf"`workers` \(=100000\) must be at most {16 * cores} on {cores} cores"):
         next(run_tasks(abs, [1], workers=100_000))
+
+
+def test_sigterm_while_workers_start_ends_a_command_in_order() -> None:
+    """In the middle of a start, joblib would answer it with `cannot join thread before it is started`."""
+
+    def tasks() -> Iterator[int]:
+        signal.raise_signal(signal.SIGTERM)  # joblib takes the first task before it starts its threads
+        running.append(True)
+        yield 1
+
+    running: list[bool] = []
+    with exits_on_sigterm(), pytest.raises(SystemExit, match="143"):
+        list(run_tasks(abs, tasks(), workers=2))
+    assert running  # it was put off
 
 
 @pytest.mark.slow
