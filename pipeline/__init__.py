@@ -44,6 +44,7 @@ from .reading import OnError
 from .schedule import Schedule
 from .transform import Transform
 from .views import Views
+from .windowed import ShardWindow, window_shards, windowed_order
 
 __all__ = [
     "RGB",
@@ -80,6 +81,7 @@ __all__ = [
     "RandomErasing",
     "RandomResizedCrop",
     "Schedule",
+    "ShardWindow",
     "Sizes",
     "Solarize",
     "Stage",
@@ -95,4 +97,6 @@ __all__ = [
     "graph_feed",
     "graph_inputs",
     "resolve_device",
+    "window_shards",
+    "windowed_order",
 ]

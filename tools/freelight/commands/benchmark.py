@@ -18,6 +18,7 @@ BENCHMARKS = {
     "step": "Measure a training step by precision, memory order, compilation and batch size",
     "host": "Measure the processor time that the host spends beside decoding",
     "free": "Measure training steps with and without loading and augmentation",
+    "shuffle": "Measure how well the windowed order mixes",
     "peers": "Make the virtual environments of the software that benchmarks compare with",
 }
 

@@ -1,0 +1,55 @@
+"""The `windowed` order: shards in a drawn order, samples drawn from a window of them that slides over it.
+
+A pure function of (seed, epoch, window), so equal on any number of ranks. With S shards and a window of W, the window
+takes S - W + 1 steps: step j has the shards at the places j to j + W - 1 of the drawn order, and then the first of them
+is done and the next one enters. A shard is in the window for W steps, and each of its samples comes in one of these,
+drawn uniformly and independently. What would fall before the first step or after the last one comes in that step. The
+samples of a step are in a random order.
+"""
+
+import math
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+
+from ..shards import FreelightError
+from ..shards.base import whole_number
+
+ShardWindow = int | float
+"""Shards that are held: a number of them (int), or a fraction of the split's shards (float, above 0, at most 1)."""
+
+
+def window_shards(window: ShardWindow, shards: int) -> int:
+    """Return the number of shards in a window over a split of `shards`: at least one, at most all.
+
+    A fraction is rounded to the nearest number of shards.
+    """
+    if isinstance(window, float):
+        if not 0 < window <= 1:
+            raise FreelightError(
+                f"`window` (={window!r}) must be a fraction of the shards, above 0 and at most 1, or a whole number of "
+                "them"
+            )
+        return max(1, math.floor(window * shards + 0.5))
+    return min(whole_number("window", window, least=1), shards)
+
+
+def windowed_order(shards: npt.NDArray[np.integer], *, seed: int, epoch: int, window: int) -> npt.NDArray[np.int32]:
+    """Return a permutation of the occurrences whose shards are `shards` (n,): int32 (n,).
+
+    window: number of shards that are held. Shards without an occurrence are left out. 1,281,167 occurrences take 0.15 s
+    and 41 MB.
+    """
+    # Its own stream: a spawn key of one number belongs to nothing else.
+    seeds = np.random.SeedSequence((seed, epoch), spawn_key=(zlib.crc32(b"windowed"),))
+    generator = np.random.Generator(np.random.Philox(seeds))
+    present = np.flatnonzero(np.bincount(shards))
+    places = np.zeros(present[-1] + 1 if len(present) else 0, np.int32)
+    places[present] = generator.permutation(len(present))
+    window = min(window, len(present))
+    order = generator.permutation(np.arange(len(shards), dtype=np.int32))
+    steps = places[shards[order]]
+    steps -= generator.integers(window, size=len(order), dtype=np.int32) if window > 1 else np.int32(0)
+    np.clip(steps, 0, len(present) - window, out=steps)
+    return order[np.argsort(steps, kind="stable")]
