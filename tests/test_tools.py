@@ -228,6 +228,15 @@ def test_an_error_of_a_tool_run_by_path_has_no_traceback(tmp_path: Path) -> None
     assert re.fullmatch(r"error: [^\n]*make_shards[^\n]*\n", result.stderr)
 
 
+def test_a_tool_that_another_python_runs_names_the_remedy() -> None:
+    """Without the virtual environment on PATH, `env python3` is the system's, which lacks Freelight."""
+    words = [sys.executable, "-E", "-S", TOOLS / "make_shards"]  # -S: without the installed packages
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    remedy = f"in {TOOLS.parent} run: make install && . .venv/bin/activate"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: Freelight is not installed for {sys.executable}; {remedy}\n"
+
+
 def test_a_missing_option_exits_2_and_names_it() -> None:
     result = call("make_shards", "--images", ".")
     assert result.exit_code == 2
