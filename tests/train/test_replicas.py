@@ -1,10 +1,13 @@
 """Evaluation on several processes: each sample once, the bits of one process, and an end that can be understood."""
 
 import os
+import pty
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +83,29 @@ def test_a_killed_process_is_one_line(run: Path, dataset: Dataset, tmp_path: Pat
     message = r"^rank 0 ended \(.*SIGKILL\); run the same command again; extracted features are kept$"
     with pytest.raises(FreelightError, match=message):
         extraction(run, dataset, tmp_path, watch=kill_self).run(Processes(replicas=2))
+
+
+def shown_on_a_terminal(*words: object) -> str:
+    """Return what `freelight` writes to a terminal as its standard error."""
+    terminal, its_end = pty.openpty()
+    program = [sys.executable, "-m", "freelight", *map(str, words)]
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=its_end) as process:
+        os.close(its_end)
+        shown = b""
+        with suppress(OSError):  # EIO: all processes have closed it
+            while part := os.read(terminal, 4096):
+                shown += part
+    os.close(terminal)
+    assert process.returncode == 0, shown
+    return shown.decode()
+
+
+@pytest.mark.slow
+def test_quiet_evaluation_on_several_processes_shows_no_progress(run: Path, dataset: Dataset) -> None:
+    """The processes that it starts do not know the options."""
+    words = ["evaluate", "--checkpoint", run / "last.pt", "--shards", dataset.folder, "--replicas", 2, "--views", 1]
+    assert "images of val" in shown_on_a_terminal(*words)
+    assert shown_on_a_terminal(*words, "--quiet") == ""
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from ..parallel.votes import StoppedError
 from .passes import ProbabilityPass, RankPass, predict_split, rank_split, split_labels
 from .predictions import Predictions, join_predictions
 from .processes import Processes, is_reporting
+from .rounds import Watch, no_watch
 from .scoring import rank_labels
 
 
@@ -27,7 +28,7 @@ class EvaluationConfig:
 
     checkpoints: files, one per network. shards, cache, cache_bytes, storage_options: as of `TrainingConfig`. views: 1
     (centre) or 10. batch_size: images that a network sees at a time. Replicas get whole batches, so the bits do not
-    depend on their number.
+    depend on their number. watch: as of `predict_split`; it can be pickled.
     """
 
     checkpoints: tuple[Path, ...]
@@ -39,6 +40,7 @@ class EvaluationConfig:
     cache: Path | None = None
     cache_bytes: int = 10**11
     storage_options: StorageOptions = None
+    watch: Watch = no_watch
 
     def dataset(self) -> Dataset:
         """Open the dataset."""
@@ -165,6 +167,7 @@ def write_passes(
                 mesh=mesh,
                 device=device,
                 stop=stop,
+                watch=config.watch,
             )
         except StoppedError:
             return

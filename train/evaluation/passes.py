@@ -6,7 +6,7 @@ views. On the CPU the bits are the same on any number of processes and threads.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,12 +17,12 @@ import torch
 from ...pipeline import Loader
 from ...pipeline.ranks import Ranks, local_processes
 from ...shards import Dataset, FreelightError, Split
-from ...shards.base import CountOrAuto, decoding_threads, progress
+from ...shards.base import CountOrAuto, decoding_threads
 from ..checkpoint import Checkpoint
 from ..parallel.mesh import Mesh
 from ..parallel.signals import StopRequest
 from .inference import inference
-from .rounds import in_rounds, start_copy
+from .rounds import Watch, in_rounds, no_watch, start_copy
 from .scoring import Labels, Probabilities, RankedLabels, rank_labels
 
 
@@ -94,17 +94,19 @@ def predict_split(
     mesh: Mesh = Mesh(),  # noqa: B008
     device: str = "cpu",
     stop: StopRequest | None = None,
+    watch: Watch = no_watch,
 ) -> ProbabilityPass | None:
     """Return a network's probabilities for a split, on rank 0; None on other ranks (a collective).
 
-    batch_size: images that a network sees at a time. num_threads: as of `Loader`. compile_: as of `inference`. Raises
-    `FreelightError` if the dataset's classes or image size are not the network's, and `StoppedError` on every rank if
-    `stop` holds a signal.
+    batch_size: images that a network sees at a time. num_threads: as of `Loader`. compile_: as of `inference`. watch:
+    wraps the sample counts of the rounds of all processes, on rank 0. Raises `FreelightError` if the dataset's classes
+    or image size are not the network's, and `StoppedError` on every rank if `stop` holds a signal.
     """
     reading: dict[str, Any] = {"views": views, "batch_size": batch_size, "num_threads": num_threads}
     loader = evaluation_loader(trained, dataset, split, **reading, mesh=mesh, device=device)
     kept = _Probabilities(len(loader.split), len(dataset.manifest.classes))
-    timing = _run_pass(trained, dataset, loader, kept, views=views, compile_=compile_, mesh=mesh, stop=stop)
+    working: dict[str, Any] = {"compile_": compile_, "mesh": mesh, "stop": stop, "watch": watch}
+    timing = _run_pass(trained, dataset, loader, kept, views=views, **working)
     return ProbabilityPass(probabilities=kept.probabilities, **vars(timing)) if mesh.rank == 0 else None
 
 
@@ -120,12 +122,14 @@ def rank_split(
     mesh: Mesh = Mesh(),  # noqa: B008
     device: str = "cpu",
     stop: StopRequest | None = None,
+    watch: Watch = no_watch,
 ) -> RankPass | None:
     """Return the ranks of a labelled split's labels; otherwise as `predict_split`."""
     reading: dict[str, Any] = {"views": views, "batch_size": batch_size, "num_threads": num_threads}
     loader = evaluation_loader(trained, dataset, split, **reading, mesh=mesh, device=device)
     kept = _Ranks(split_labels(loader.split))
-    timing = _run_pass(trained, dataset, loader, kept, views=views, compile_=compile_, mesh=mesh, stop=stop)
+    working: dict[str, Any] = {"compile_": compile_, "mesh": mesh, "stop": stop, "watch": watch}
+    timing = _run_pass(trained, dataset, loader, kept, views=views, **working)
     return RankPass(ranked=kept.ranked, **vars(timing)) if mesh.rank == 0 else None
 
 
@@ -214,16 +218,6 @@ class _Timing:
     reordered: bool
 
 
-def _watched(rounds: Iterable[Any], split: Split) -> Iterable[Any]:
-    """Yield the rounds of rank 0, and show how many images of the split all processes have done."""
-    return progress(
-        rounds,
-        length=len(split),
-        label=f"images of {split.name}",
-        weight=lambda parts: sum(len(samples) for samples, _ in parts),
-    )
-
-
 def _run_pass(
     trained: Checkpoint,
     dataset: Dataset,
@@ -234,6 +228,7 @@ def _run_pass(
     compile_: bool | None,
     mesh: Mesh,
     stop: StopRequest | None,
+    watch: Watch,
 ) -> _Timing:
     """Show the network every sample of the loader's split, and fill `kept` on rank 0."""
     label_map = trained.label_map(dataset)
@@ -246,11 +241,15 @@ def _run_pass(
             finish = start_copy(network.probabilities(images))
             return lambda: kept.rows(samples, finish()[:, label_map])
 
-        rounds = in_rounds(loader, compute, [range(len(loader.split))], mesh, stop)
-        for parts in rounds if mesh.rank else _watched(rounds, loader.split):
-            for samples, rows in parts:
-                kept.add(samples, rows)
-                counts[samples.start : samples.stop] += 1
+        def keep() -> Iterator[int]:
+            for parts in in_rounds(loader, compute, [range(len(loader.split))], mesh, stop):
+                for samples, rows in parts:
+                    kept.add(samples, rows)
+                    counts[samples.start : samples.stop] += 1
+                yield sum(len(samples) for samples, _ in parts)
+
+        for _ in keep() if mesh.rank else watch(keep(), len(loader.split)):
+            pass
         seconds = time.perf_counter() - start
     assert mesh.rank or bool((counts == 1).all()), "each sample counts once"
     return _Timing(seconds=seconds, reordered=not torch.equal(label_map, torch.arange(len(label_map))))

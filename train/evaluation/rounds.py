@@ -6,7 +6,7 @@ divided: batch k holds the same samples on one replica and on ten. Each replica 
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy.typing as npt
@@ -22,6 +22,13 @@ from ..parallel.votes import Ballot
 Rows = TypeVar("Rows")
 Runs = Sequence[range]
 """Runs of consecutive samples."""
+Watch = Callable[[Iterable[int], int], Iterator[int]]
+"""Wraps an iterable of sample counts, given their total, to show progress."""
+
+
+def no_watch(counts: Iterable[int], total: int) -> Iterator[int]:
+    """Show no progress."""
+    yield from counts
 
 
 def deal_batches(missing: Runs, batch_size: int, replicas: int) -> list[list[range]]:

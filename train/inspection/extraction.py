@@ -10,10 +10,11 @@ from ...shards import Dataset
 from ..checkpoint import Checkpoint
 from ..evaluation.passes import predict_split
 from ..evaluation.processes import Processes
+from ..evaluation.rounds import Watch, no_watch
 from ..parallel.mesh import Mesh
 from ..parallel.signals import StopRequest
 from ..parallel.votes import StoppedError
-from .features import Space, Watch, extract_features, no_watch
+from .features import Space, extract_features
 
 REMEDY = "run the same command again; extracted features are kept"
 
@@ -47,7 +48,7 @@ def _extract(extraction: Extraction, processes: Processes, mesh: Mesh, device: s
     where["compile_"] = processes.compile_
     try:
         if extraction.ten_views is not None:
-            predicted = predict_split(trained, dataset, "val", views=10, **where)
+            predicted = predict_split(trained, dataset, "val", views=10, watch=extraction.watch, **where)
             if predicted is not None:
                 predicted.save(extraction.ten_views)
         for split, space in extraction.features:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +16,7 @@ from ...shards.base import CountOrAuto
 from ..checkpoint import Checkpoint
 from ..evaluation.inference import inference
 from ..evaluation.passes import evaluation_loader
-from ..evaluation.rounds import Runs, gaps, in_rounds, start_copy
+from ..evaluation.rounds import Runs, Watch, gaps, in_rounds, no_watch, start_copy
 from ..evaluator import default_device
 from ..parallel.columns import Columns
 from ..parallel.mesh import Mesh
@@ -26,16 +26,9 @@ from .vector_file import VectorFile, Vectors
 
 Space = Literal["fc7", "pixels"]
 """What a vector holds: the last hidden layer's activations for the centre view, or that view averaged to 32 x 32."""
-Watch = Callable[[Iterable[int], int], Iterator[int]]
-"""Wraps an iterable of sample counts, given their total, to show progress."""
 
 THUMBNAIL = 32
 """Side of the pictures in the space `pixels`, pixels."""
-
-
-def no_watch(counts: Iterable[int], total: int) -> Iterator[int]:
-    """Show no progress."""
-    yield from counts
 
 
 def extract_features(

@@ -13,7 +13,8 @@ from ...pipeline.pictures import one_of_each_class
 from ...shards import Dataset
 from ..checkpoint import Checkpoint
 from ..evaluation.picture_files import cut_views, decode_sample, read_picture
-from .features import Space, Watch, compute_vectors, extract_features, no_watch
+from ..evaluation.rounds import Watch, no_watch
+from .features import Space, compute_vectors, extract_features
 from .nearest import Nearest, nearest_vectors
 from .vector_file import Vectors
 

@@ -19,6 +19,7 @@ from ..environment import describe_environment, read_environment
 from ..evaluation.passes import ProbabilityPass, split_labels
 from ..evaluation.picture_files import PicturePrediction, decode_sample, top_classes
 from ..evaluation.processes import Processes, is_reporting
+from ..evaluation.rounds import Watch, no_watch
 from ..evaluation.scoring import (
     Labels,
     Probabilities,
@@ -36,7 +37,6 @@ from ..recipes import RECIPES, Recipe, described_settings, name_with_changes, re
 from ..run_folder import BEST, LAST, RunFolder
 from .charts import class_error_bars, training_curves
 from .extraction import Extraction
-from .features import Watch, no_watch
 from .figure4 import draw_predictions, draw_similar
 from .gallery import Gallery
 from .html_page import page, paragraph, picture, section, table

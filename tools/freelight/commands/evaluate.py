@@ -18,6 +18,7 @@ from freelight.shards.base import (
     reports_errors,
     say,
     say_result,
+    watch_counts,
     with_cache,
     with_output,
 )
@@ -108,7 +109,8 @@ def command(
     processes = Processes(
         columns=columns, replicas=replicas, backend=backend, num_threads=num_threads, compile_=compile_
     )
-    config = EvaluationConfig(checkpoints=checkpoints, views=int(views), processes=processes, **settings)
+    watch = watch_counts(f"images of {settings['split']}")
+    config = EvaluationConfig(checkpoints=checkpoints, views=int(views), processes=processes, watch=watch, **settings)
     dataset = config.dataset()
     split = dataset.split(config.split)
     if not split.info.labelled and (submission is None or search_weights or per_class):

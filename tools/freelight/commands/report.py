@@ -65,7 +65,7 @@ def command(
         if shards is None
         else Dataset(shards, cache=cache, cache_bytes=cache_bytes, storage_options=storage_options)
     )
-    page = report(run, dataset, features=features, processes=Processes(**processes), watch=watch_counts("features"))
+    page = report(run, dataset, features=features, processes=Processes(**processes), watch=watch_counts("images"))
     if page is None:  # another process reports
         return
     out = out or run / "report.html"
