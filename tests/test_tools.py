@@ -158,7 +158,11 @@ def test_what_make_shards_cannot_do_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--shards {tmp}", "{tmp} is not a finished dataset (no dataset.json); make it with: make_shards --out {tmp}"),
+        (
+            "--shards {tmp}",
+            "{tmp} is not a finished dataset (no dataset.json); make it with: "
+            "freelight make-shards --images IMAGES --out {tmp}",
+        ),
         ("--shards {made} --split test", "{made} has no split 'test'; it has: train, val"),
         ("--shards {made} --split test --out {tmp}/x.npz", "{made} has no split 'test'; it has: train, val"),
         ("--shards {made} --out {tmp}/x.npz --workers 0", "--workers (=0) must be at least 1"),
@@ -225,7 +229,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(out: str, mess
 def test_an_error_of_a_tool_run_by_path_has_no_traceback(tmp_path: Path) -> None:
     result = run("compute_pca", "--shards", tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
-    assert re.fullmatch(r"error: [^\n]*make_shards[^\n]*\n", result.stderr)
+    assert re.fullmatch(r"error: [^\n]*make-shards[^\n]*\n", result.stderr)
 
 
 def test_a_tool_that_another_python_runs_names_the_remedy() -> None:

@@ -52,7 +52,7 @@ class SubtractMean:
         if (side := len(context.required_statistics.require_mean_image())) != context.image_size:
             raise FreelightError(
                 f"the mean image has side {side}, the dataset's images {context.image_size}; "
-                "run compute_pca on this dataset"
+                "run freelight compute-pca on this dataset"
             )
 
     def channels(self, context: Context) -> npt.NDArray[np.float32]:

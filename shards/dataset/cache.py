@@ -135,7 +135,8 @@ class ShardCache:
 
         texts = texts_of(self.url, name, self._remedy)
         texts["missing"] = (
-            f"{self.url} is not a finished dataset (no {name}); make it with: make_shards --out {self.url}"
+            f"{self.url} is not a finished dataset (no {name}); make it with: "
+            f"freelight make-shards --images IMAGES --out {self.url}"
         )
         content = ask_store(self.url, read, options=self.options, **texts)
         if len(content) > MAX_JSON:

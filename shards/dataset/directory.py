@@ -107,8 +107,8 @@ class Dataset:
         """Return `image_size`. Raises `FreelightError` if the images are not squares of one size."""
         if self.image_size is None:
             raise FreelightError(
-                f"{self.place} has images of several sizes, but squares are needed; make it with: make_shards "
-                "--geometry square"
+                f"{self.place} has images of several sizes, but squares are needed; "
+                "make squares with: freelight make-shards --geometry square"
             )
         return self.image_size
 

@@ -196,7 +196,8 @@ class Manifest:
             data = read_limited(path, limit=MAX_JSON, remedy=REMEDY)
         except FileNotFoundError:
             raise FreelightError(
-                f"{folder} is not a finished dataset (no {name}); make it with: make_shards --out {folder}"
+                f"{folder} is not a finished dataset (no {name}); make it with: "
+                f"freelight make-shards --images IMAGES --out {folder}"
             ) from None
         content = parse_json(data, mapping(anything), where=shown, remedy=REMEDY)
         if content.get("schema") not in SCHEMAS:

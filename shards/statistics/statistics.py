@@ -88,7 +88,7 @@ class Statistics:
             raise FreelightError(
                 f"the statistics of {self.split} of the dataset {self.fingerprint[:12]} have no mean image, because "
                 "the images are not squares of one size; subtract the channel means, or make squares with: "
-                "make_shards --geometry square"
+                "freelight make-shards --geometry square"
             )
         return self.mean_image
 
@@ -161,9 +161,9 @@ class Statistics:
         if not isinstance(source, Dataset):
             path = Path(source)
             if path.suffix == ".npz":
-                return cls._read(path, remedy=f"compute_pca --shards DATASET --out {path}")
+                return cls._read(path, remedy=f"freelight compute-pca --shards DATASET --out {path}")
             source = Dataset(path)
-        remedy = f"compute_pca --shards {source.place}"
+        remedy = f"freelight compute-pca --shards {source.place}"
         where = f"{source.place}/{STATISTICS}"
         found = cls._read(source.folder / STATISTICS, where=where, remedy=remedy)
         if not found.is_of(source, TRAINING_SPLIT):

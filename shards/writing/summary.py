@@ -70,7 +70,10 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
         )
     if manifest.appended:
         before = ", then ".join(part.parent[:12] for part in manifest.appended)
-        yield f"pictures were appended to the fingerprint {before}; earlier statistics are stale: run compute_pca"
+        yield (
+            f"pictures were appended to the fingerprint {before}; earlier statistics are stale: "
+            f"run freelight compute-pca --shards {out}"
+        )
     yield f"dataset {out}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
 
 

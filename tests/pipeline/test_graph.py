@@ -447,7 +447,7 @@ def test_only_small_arguments_are_fed_beside_the_jpegs() -> None:
     [
         (Transform(), {"statistics": None}, "pass the dataset's statistics"),
         (Transform(mean="none"), {"statistics": None}, "pass the dataset's statistics"),
-        (Transform(), {"image_size": 257}, "mean image has side 256, the dataset's images 257; run compute_pca"),
+        (Transform(), {"image_size": 257}, "mean image has side 256, the dataset's images 257; run .*compute-pca"),
         (Transform(), {"layout": "CHW"}, "`layout` 'CHW' is not one of NCHW, NHWC"),
         (Transform(mean="center window"), {"image_size": 257}, "mean image has side 256, the dataset's images 257"),
         (Transform(crop=RandomCrop(size=257)), {}, "a crop of 257 pixels does not fit the dataset's images of 256"),

@@ -54,7 +54,7 @@ def test_values_that_no_pixels_have_are_refused(
     if changed is not None:
         arrays[name] = changed
     np.savez(tmp_path / "some.npz", **arrays)
-    with pytest.raises(FreelightError, match=rf"some\.npz:? ?{message}.*; make it again with: compute_pca"):
+    with pytest.raises(FreelightError, match=rf"some\.npz:? ?{message}.*; make it again with: freelight compute-pca"):
         Statistics.load(tmp_path / "some.npz")
 
 

@@ -148,7 +148,7 @@ def test_a_name_that_could_leave_the_folder_is_refused(place: str, name: object,
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "dataset.json").unlink(), "is not a finished dataset .* make_shards --out {folder}"),
+        (lambda folder: (folder / "dataset.json").unlink(), "is not a finished dataset .* --out {folder}"),
         (lambda folder: (folder / "dataset.json").write_text("{"), "is not valid JSON .* make the dataset again"),
         (
             edit_manifest(lambda content: content.update(schema=99)),

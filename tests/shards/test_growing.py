@@ -66,7 +66,7 @@ def test_shards_follow_and_what_was_there_stays(further: Source, small: Path, gr
     assert len((grown / "rejected.jsonl").read_text().splitlines()) == 4
     assert [part.parent for part in made.appended] == [before.fingerprint]
     assert Manifest.load(grown, f"parent-{before.fingerprint[:16]}.json") == before.manifest
-    assert any(before.fingerprint[:12] in line and "compute_pca" in line for line in summarize_dataset(made, grown))
+    assert any(before.fingerprint[:12] in line and "compute-pca" in line for line in summarize_dataset(made, grown))
 
 
 def test_the_dataset_opens_as_it_was(further: Source, small: Path, grown: Path) -> None:

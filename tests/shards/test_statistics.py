@@ -169,10 +169,10 @@ def test_files_saved_twice_are_equal_byte_for_byte(
 
 
 def test_statistics_missing_or_unfinished_are_an_error_with_the_remedy(grey: Dataset, tmp_path: Path) -> None:
-    remedy = "compute_pca --shards .*dataset$"
+    remedy = "freelight compute-pca --shards .*dataset$"
     with pytest.raises(FreelightError, match=rf"statistics\.npz is missing; make it with: {remedy}"):
         Statistics.load(grey.folder)
-    with pytest.raises(FreelightError, match=r"some\.npz is missing; make it with: compute_pca .* --out .*some\.npz$"):
+    with pytest.raises(FreelightError, match=r"some\.npz is missing; .*freelight compute-pca .* --out .*some\.npz$"):
         Statistics.load(tmp_path / "some.npz")
     unfinished = grey.folder / ".statistics.npz.partial"
     unfinished.touch()
@@ -192,7 +192,7 @@ def test_a_dataset_does_not_yield_the_statistics_of_another(dataset_copy: Datase
     compute_statistics(grey).save(dataset_copy.folder)
     own, other = dataset_copy.fingerprint[:12], grey.fingerprint[:12]
     message = (
-        rf"is for another dataset \({other}\), not for this dataset's train \({own}\); make it again with: compute_pca"
+        rf"is for another dataset \({other}\), not for this dataset's train \({own}\); make it again .*compute-pca"
     )
     with pytest.raises(FreelightError, match=message):
         Statistics.load(dataset_copy.folder)
@@ -214,14 +214,14 @@ def test_a_dataset_does_not_yield_the_statistics_of_its_other_split(dataset_copy
 def test_a_statistics_file_cut_short_is_an_error_with_the_remedy(size: int, dataset_copy: Dataset) -> None:
     path = dataset_copy.folder / "statistics.npz"
     os.truncate(path, size % path.stat().st_size)
-    with pytest.raises(FreelightError, match=r"statistics\.npz cannot be read .*; make it again with: compute_pca"):
+    with pytest.raises(FreelightError, match=r"statistics\.npz cannot be read .*; make it again .*compute-pca"):
         Statistics.load(dataset_copy.folder)
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 99, b"PK\3\4" + bytes(99)])
 def test_a_statistics_file_of_something_else_is_an_error_with_the_remedy(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "some.npz").write_bytes(content)
-    with pytest.raises(FreelightError, match=r"some\.npz cannot be read .*; make it again with: compute_pca"):
+    with pytest.raises(FreelightError, match=r"some\.npz cannot be read .*; make it again with: freelight compute-pca"):
         Statistics.load(tmp_path / "some.npz")
 
 
@@ -230,8 +230,8 @@ def test_a_statistics_file_with_a_flipped_byte_or_without_a_field_is_an_error(da
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(FreelightError, match="make it again with: compute_pca"):
+    with pytest.raises(FreelightError, match="make it again with: freelight compute-pca"):
         Statistics.load(dataset_copy.folder)
     np.savez(path, mean=np.zeros(3))
-    with pytest.raises(FreelightError, match="make it again with: compute_pca"):
+    with pytest.raises(FreelightError, match="make it again with: freelight compute-pca"):
         Statistics.load(dataset_copy.folder)

@@ -79,7 +79,8 @@ def test_the_commands_take_urls_and_say_them(far: Path, tmp_path: Path) -> None:
     url = f"file://{far}"
     missing = typed("preview", "--shards", url, "--out", str(tmp_path / "x.png"))
     assert missing.exit_code == 2
-    assert f"error: {url}/statistics.npz is missing; make it with: compute_pca --shards {url}\n" in missing.output
+    remedy = f"freelight compute-pca --shards {url}"
+    assert f"error: {url}/statistics.npz is missing; make it with: {remedy}\n" in missing.output
     assert typed("compute-pca", "--shards", url, "--workers", "1").exit_code == 0
     assert typed("verify-shards", "--shards", url, "--workers", "1").exit_code == 0
     shown = typed("preview", "--shards", url, "--out", str(tmp_path / "x.png"), "--rows", "1", "--draws", "1")

@@ -168,7 +168,7 @@ def test_a_network_that_overflows_is_an_error_not_an_error_of_100_percent(
             {"image_size": 64},
             "{shards} has images of 64 pixels, the network was trained on 256; make the dataset again",
         ),
-        ({"image_size": None}, "{shards} has images of several sizes, but squares are needed; make it with"),
+        ({"image_size": None}, "{shards} has images of several sizes, but squares are needed; make squares with"),
     ],
     ids=["checkpoint", "split", "classes", "size", "sizes"],
 )
@@ -335,7 +335,7 @@ def test_of_a_split_without_labels_the_challenges_file_is_written(
     ("words", "message"),
     [
         ("", "there is no network: give --checkpoint, or predictions files in --from"),
-        ("--from {tmp}/none.npz", "there is no file {tmp}/none.npz; write it with: evaluate --predictions"),
+        ("--from {tmp}/none.npz", "there is no file {tmp}/none.npz; write it with: freelight evaluate --predictions"),
         ("--checkpoint {run}/last.pt --weights 1,2 --views 1", "--weights (=1,2) has 2 numbers for 1 networks"),
         (
             "--checkpoint {run}/last.pt --weights 1 --search-weights --views 1",

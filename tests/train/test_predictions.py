@@ -34,12 +34,12 @@ def test_a_file_gives_back_what_was_saved(dataset: Dataset, tmp_path: Path) -> N
 
 
 def test_another_file_or_another_dataset_is_an_error_that_names_it(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(FreelightError, match=r"there is no file .*none\.npz; write it with: evaluate --predictions"):
+    with pytest.raises(FreelightError, match=r"there is no file .*none\.npz; .*freelight evaluate --predictions"):
         Predictions.load(tmp_path / "none.npz")
     for content in (b"", b"no archive"):
         (tmp_path / "x.npz").write_bytes(content)
         with pytest.raises(
-            FreelightError, match=r"x\.npz cannot be read .*; write it again with: evaluate --predictions"
+            FreelightError, match=r"x\.npz cannot be read .*; write it again with: freelight evaluate --predictions"
         ):
             Predictions.load(tmp_path / "x.npz")
     np.save(tmp_path / "x.npy", np.zeros(3))
@@ -79,7 +79,7 @@ def test_another_file_or_another_dataset_is_an_error_that_names_it(dataset: Data
 def test_a_damaged_value_is_named(changes: dict[str, Any], message: str, dataset: Dataset, tmp_path: Path) -> None:
     saved = vars(predictions(dataset, np.full((20, 10), 0.1)))
     np.savez(tmp_path / "x.npz", **{**saved, **changes})
-    with pytest.raises(FreelightError, match=rf"x\.npz: {message}.*; write it again with: evaluate --predictions"):
+    with pytest.raises(FreelightError, match=rf"x\.npz: {message}.*; write it again .* evaluate --predictions"):
         Predictions.load(tmp_path / "x.npz")
 
 

@@ -242,7 +242,8 @@ def test_missing_statistics_are_an_error_with_the_remedy(train_on: Any, dataset_
     (folder / "statistics.npz").unlink()
     result = train_on(dataset_copy).here(tmp_path / "out")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"error: {folder}/statistics.npz is missing; make it with: compute_pca --shards {folder}\n"
+    remedy = f"freelight compute-pca --shards {folder}"
+    assert result.stderr == f"error: {folder}/statistics.npz is missing; make it with: {remedy}\n"
 
 
 @pytest.mark.slow
@@ -252,7 +253,7 @@ def test_an_error_of_two_ranks_is_said_once(train_on: Any, dataset_copy: Dataset
     result = train_on(dataset_copy).typed(tmp_path / "out", "--columns 2")
     said = [line for line in result.stderr.splitlines() if "Terminating process" not in line]  # torch's remark
     assert (result.returncode, result.stdout) == (2, "")
-    assert said == [f"error: {folder}/statistics.npz is missing; make it with: compute_pca --shards {folder}"]
+    assert said == [f"error: {folder}/statistics.npz is missing; make it with: freelight compute-pca --shards {folder}"]
 
 
 def test_without_val_only_a_schedule_by_epochs_trains_and_has_no_best_checkpoint(
@@ -267,8 +268,8 @@ def test_without_val_only_a_schedule_by_epochs_trains_and_has_no_best_checkpoint
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         f"error: {dataset_copy.folder} has no split 'val', by whose error the schedule 'plateau' lowers the learning "
-        "rate; make the dataset again with make_shards --val-fraction 0.1, or choose a schedule by epochs, as with "
-        "--set schedule=steps --set drop_epochs=60,80\n"
+        "rate; make the dataset again with freelight make-shards --val-fraction 0.1, or choose a schedule by "
+        "epochs, as with --set schedule=steps --set drop_epochs=60,80\n"
     )
     write_statistics(Dataset(dataset_copy.folder))
     result = train_on(dataset_copy).here(out, "--set schedule=steps --set drop_epochs=1 --set batch_size=30")

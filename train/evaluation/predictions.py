@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...shards import Dataset, FreelightError
 from ...shards.base import Array, atomic_write, read_arrays
 
-REMEDY = "write it again with: evaluate --predictions"
+REMEDY = "write it again with: freelight evaluate --predictions"
 ARRAYS = {
     "names": Array(np.str_, ("networks",)),
     "probabilities": Array(np.float32, ("networks", "samples", "classes")),
@@ -55,7 +55,7 @@ class Predictions:
         try:
             content: dict[str, Any] = read_arrays(path, ARRAYS, remedy=REMEDY)
         except FileNotFoundError:
-            raise FreelightError(f"there is no file {path}; write it with: evaluate --predictions") from None
+            raise FreelightError(f"there is no file {path}; write it with: freelight evaluate --predictions") from None
         for name in ("fingerprint", "split", "views"):
             content[name] = content[name].item()
         found = cls(**content)
@@ -86,7 +86,8 @@ class Predictions:
         ):
             if own != wanted:
                 raise FreelightError(
-                    f"{path} is for another {name}: {own!r}, not {wanted!r}; write one with: evaluate --predictions"
+                    f"{path} is for another {name}: {own!r}, not {wanted!r}; "
+                    "write one with: freelight evaluate --predictions"
                 )
         labels = dataset.split(split).samples["label"]
         if self.probabilities.shape[2] != len(dataset.manifest.classes) or not np.array_equal(self.labels, labels):
