@@ -24,6 +24,7 @@ COMMANDS = [
     *(("freelight.claims", name, short_help) for name, short_help in CLAIMS.items()),
     *(("freelight.benchmarks", name, short_help) for name, short_help in BENCHMARKS.items()),
 ]
+GROUPS = {"freelight.claims": "reproduce", "freelight.benchmarks": "benchmark"}
 HEAVY = ("torch", "nvidia.dali", "sklearn", "scipy", "numpy", "PIL")
 
 
@@ -72,22 +73,32 @@ def test_a_short_help_is_the_first_sentence_of_the_commands_own_help(package: st
     assert command.name == name
 
 
-@pytest.mark.parametrize("name", SHORT_HELPS)
-def test_help_has_options_in_groups_and_examples_that_the_command_takes(name: str) -> None:
-    """What a user copies from the help must not be refused. Options of no group come last."""
-    command = import_module(f"freelight.commands.{name.replace('-', '_')}").command
+@pytest.mark.parametrize(("package", "name", "_"), COMMANDS)
+def test_help_has_options_in_groups_and_examples_that_the_command_takes(package: str, name: str, _: str) -> None:
+    """What a user copies from the help must not be refused."""
+    command = import_module(f"{package}.{name.replace('-', '_')}").command
     if isinstance(command, LazyGroup):
         return
+    before = ["freelight", GROUPS[package], name] if package in GROUPS else ["freelight", name]
+    before = before if name != "train" or package in GROUPS else ["train"]
     shown = CliRunner().invoke(command, ["--help"]).stdout
     assert isinstance(command, Command)
+    assert "Further options:" not in shown, "an option of no group"
     for title in command.groups:
         assert f"\n{title}:\n  " in shown
     assert len(command.examples) == 2
     for example in command.examples:
         assert f"\n  {example}\n" in f"{shown}\n"
-        words = shlex.split(example.removeprefix("freelight "))
-        assert words[0] == name
-        command.make_context(name, words[1:])
+        words = shlex.split(example)
+        assert words[: len(before)] == before
+        command.make_context(name, words[len(before) :])
+
+
+@pytest.mark.parametrize(("package", "name", "_"), COMMANDS)
+def test_every_command_can_be_quiet_or_give_json(package: str, name: str, _: str) -> None:
+    command = import_module(f"{package}.{name.replace('-', '_')}").command
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert isinstance(command, LazyGroup) or {"--quiet", "--json"} <= options
 
 
 def test_an_option_has_one_kind_of_value_in_every_command() -> None:

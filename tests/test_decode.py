@@ -1,5 +1,6 @@
 """`freelight decode`: says what the pixels take, and fills a store that the loader then reads."""
 
+import json
 from pathlib import Path
 
 import click
@@ -27,6 +28,14 @@ def test_it_says_the_price_and_a_dry_run_writes_nothing(dataset: Dataset, tmp_pa
     assert disk.startswith(f"{tmp_path / 'px'}: ")
     assert disk.endswith(" GB free")
     assert not (tmp_path / "px").exists()
+
+
+def test_json_says_what_is_kept_and_what_is_there(dataset: Dataset, tmp_path: Path) -> None:
+    for words, there in ((["--dry-run"], 0), ([], 20)):
+        found = json.loads(decode(dataset, "--decoded", tmp_path, "--split", "val", "--json", *words).stdout)
+        (val,) = found["splits"]
+        assert val.items() >= {"split": "val", "images": 20, "kept": 20, "there": there}.items()
+    assert decode(dataset, "--decoded", tmp_path, "--split", "val", "--quiet").output == ""
 
 
 def test_a_filled_store_is_continued_and_then_nothing_is_decoded(dataset: Dataset, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from .arrays import Array, map_array, parse_array, read_array, read_arrays
 from .at_hand import naming_pictures, noting_pictures
 from .atomic import TEMPORARY_SUFFIX, atomic_write, fsync_folder
 from .byte_counts import ByteCount
-from .commands import Command, typed_command
+from .commands import Command, options_of, typed_command
 from .console import (
     OutputFile,
     counted,
@@ -119,6 +119,7 @@ __all__ = [
     "open_forward",
     "open_regular",
     "open_store",
+    "options_of",
     "parse_array",
     "parse_json",
     "plain_name",

@@ -35,7 +35,7 @@ class Command(click.Command):
         records = {
             max(parameter.opts, key=len).lstrip("-"): record
             for parameter in self.get_params(ctx)
-            if (record := parameter.get_help_record(ctx)) is not None
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None
         }
         own_help = records.pop("help")
         sections = {title: [records.pop(name) for name in names.split()] for title, names in self.groups.items()}
@@ -53,6 +53,15 @@ class Command(click.Command):
             with formatter.section("Examples"):
                 for example in self.examples:
                     formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+def options_of(function: Any) -> str:
+    """Return the names of the options that decorators gave a function, in the order written, as `Command` takes them.
+
+    Of arguments there are none: they stand in the first line of the help.
+    """
+    added = reversed(getattr(function, "__click_params__", []))
+    return " ".join(max(one.opts, key=len).lstrip("-") for one in added if isinstance(one, click.Option))
 
 
 def typed_command() -> str:

@@ -60,6 +60,9 @@ def test_finished_parts_are_skipped_and_failed_ones_come_last(tmp_path: Path, mo
     last = call(tmp_path)
     assert (last.exit_code, done[5:]) == (0, ["one"])
     assert "3 of 3 parts passed, 0 failed" in last.stdout
+    found = json.loads(call(tmp_path, "--table", "--json").stdout)["parts"]
+    assert found["one"].items() >= {"passed": True, "figures": {"speed": "one images/s"}}.items()
+    assert call(tmp_path, "--quiet").output == ""
     assert call(tmp_path).exit_code == 0
     assert len(done) == 6
     (tmp_path / "parts" / "three.json").unlink()

@@ -191,6 +191,14 @@ def test_the_record_holds_everything(tmp_path: Path) -> None:
     assert [figure["name"] for figure in record["figures"]] == ["ours / theirs"]
 
 
+def test_json_is_the_record_and_quiet_prints_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    printed = call(toy(MET, MISSED), "--json", "--record", path)
+    assert (printed.exit_code, json.loads(printed.stdout)) == (1, json.loads(path.read_text()))
+    quiet = call(toy(MET, MISSED), "--quiet")
+    assert (quiet.exit_code, quiet.output) == (1, "")
+
+
 def test_a_busy_machine_is_marked(tmp_path: Path) -> None:
     """Half of the cores and one more are busy, so at least a third of all is, more than the 15 % that count as busy."""
     burn = [sys.executable, "-Sc", "print(flush=True)\nwhile True: pass"]

@@ -29,7 +29,7 @@ def test_the_sliding_window_has_the_most_classes_and_the_smallest_burst_for_a_ca
 
 
 def test_the_command_prints_a_row_for_each_order() -> None:
-    ended = CliRunner().invoke(command, ["--samples", "2000", "--shards", "20", "--classes", "10"])
+    ended = CliRunner().invoke(command, ["--samples", "2000", "--shard-count", "20", "--class-count", "10"])
     assert ended.exit_code == 0, ended.output
     lines = ended.output.splitlines()
     assert lines[1].split()[:3] == ["global", "permutation", "20"]

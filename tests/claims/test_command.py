@@ -58,6 +58,12 @@ def test_a_claim_prints_its_finding_and_writes_a_record_and_a_picture(reproduce:
     assert record["machine"]["revision"] == record["parts"][0]["machine"]["revision"]
     with Image.open(tmp_path / "out" / "speed.png") as picture:
         assert picture.size == (3, 2)
+    words = ("--data", tmp_path, "--out", tmp_path / "out")
+    assert (
+        json.loads(reproduce(command, *words, "--json").stdout).items()
+        >= {"claim": "speed", "verdict": "faster"}.items()
+    )
+    assert reproduce(command, *words, "--quiet").output == ""
 
 
 def test_an_unfinished_claim_exits_1_and_claims_nothing(
@@ -74,6 +80,14 @@ def test_an_unfinished_claim_exits_1_and_claims_nothing(
     assert result.exit_code == 1
     assert "1 of 2 parts are done, 1 did not fit: two; run the same command again to continue" in result.stdout
     assert [path.name for path in (tmp_path / "out").iterdir() if path.suffix in (".json", ".png")] == []
+    as_json = reproduce(command, "--data", tmp_path, "--out", tmp_path / "out", "--json")
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout) == {
+        "claim": "speed",
+        "unfinished": True,
+        "planned": ["one", "two"],
+        "done": ["one"],
+    }
 
 
 def test_folders_are_meant_from_where_the_command_is_typed(

@@ -129,6 +129,19 @@ def test_a_process_ends_with_its_goal_or_with_a_signal_to_us(tmp_path: Path) -> 
         assert re.match(r"stopped by SIGTERM after 0\.\d minutes: 0 of 0 parts are done", session.unfinished())
 
 
+def test_a_line_from_time_to_time_says_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Training writes a line every 30 s into the log, which nobody reads."""
+    monkeypatch.setattr("freelight.shards.base.watching.LINE_EVERY", 0.0)
+    log = tmp_path / "relu.log"
+    with session_in(tmp_path) as session:
+        session.plan(["make_shards", "relu"])
+        session.done.append("make_shards")
+        session.call([*PYTHON, "print('epoch 1', flush=True); import time; time.sleep(0.5)"], log)
+    assert "part 2 of 2, relu: epoch 1\n" in capsys.readouterr().err
+
+
 def test_a_failed_process_is_an_error_with_its_last_line(tmp_path: Path) -> None:
     words = [*PYTHON, "import sys; print('first'); sys.exit('no such thing')"]
     with session_in(tmp_path) as session, pytest.raises(FreelightError, match=r"exit code 1: no such thing \(log"):

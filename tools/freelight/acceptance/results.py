@@ -84,5 +84,12 @@ class Results:
             rows += [("", "", value, name) for name, value in result.figures.items()]
         return format_table(("part", "time", "measured", ""), rows)
 
+    def content(self, parts: Iterable[str]) -> dict[str, Any]:
+        """Return the results so far as plain data: of each part all but what fills pages, or None."""
+        loaded = {part: self.load(part) for part in parts}
+        names = ("passed", "seconds", "reason", "figures")
+        found = {part: result and {name: getattr(result, name) for name in names} for part, result in loaded.items()}
+        return {"folder": str(self.folder), "parts": found}
+
     def _path(self, part: str) -> Path:
         return self.folder / f"{part}.json"

@@ -111,7 +111,14 @@ OPS: dict[str, Op] = {
 }
 
 
-@benchmark("augment", on_device=True)
+@benchmark(
+    "augment",
+    on_device=True,
+    examples=(
+        "freelight benchmark augment --images imagenet-samples",
+        "freelight benchmark augment --images imagenet-samples --batch-size 64 --json",
+    ),
+)
 @click.option(
     "--images", type=click.Path(path_type=Path), required=True, help="Photographs, as for make_shards --images."
 )

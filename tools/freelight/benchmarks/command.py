@@ -3,7 +3,7 @@
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,22 @@ import click
 
 from freelight.benchmarks.machine import BUSY_PERCENT, other_work
 from freelight.benchmarks.report import Report
-from freelight.shards.base import OutputFile, reports_errors, say
+from freelight.shards.base import Command, OutputFile, options_of, reports_errors, say_result, with_output
 
 
-def benchmark(name: str, *, on_device: bool = False) -> Callable[[Callable[..., Report]], click.Command]:
+def benchmark(
+    name: str, *, on_device: bool = False, examples: Sequence[str] = ()
+) -> Callable[[Callable[..., Report]], click.Command]:
     """Decorate a function of its own click options and `rounds` that returns a report.
 
-    on_device: the function also takes `device`, a `torch.device`, which the option --device names. The command prints
-    the report's table and writes its record. Exit codes: 0, 1 for a missed floor, 2 for bad input.
+    on_device: the function also takes `device`, a `torch.device`, which the option --device names. examples: as of
+    `Command`. The command prints the report's table and writes its record. Exit codes: 0, 1 for a missed floor, 2 for
+    bad input.
     """
 
     def decorate(function: Callable[..., Report]) -> click.Command:
+        own = options_of(function)
+
         @click.option(
             "--rounds",
             default=5,
@@ -31,6 +36,7 @@ def benchmark(name: str, *, on_device: bool = False) -> Callable[[Callable[..., 
             help="Rounds to measure, after one warm-up round.",
         )
         @click.option("--record", type=OutputFile(), help="JSON file to write the results to.")
+        @with_output
         @reports_errors
         @functools.wraps(function)
         def run(*, record: Path | None, **options: Any) -> None:
@@ -54,13 +60,15 @@ def benchmark(name: str, *, on_device: bool = False) -> Callable[[Callable[..., 
                     "busy": max(before, after) > BUSY_PERCENT,
                 },
             )
-            say(report.table())
+            say_result(report.table(), report.record())
             if record:
                 report.save(record)
             sys.exit(report.exit_code)
 
         if on_device:
             run = click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu or cuda.")(run)
-        return click.command(name=name, help=function.__doc__)(run)
+        measured = f"{own} rounds{' device' if on_device else ''}"
+        groups = {"What is measured": measured, "Result": "record quiet json"}
+        return click.command(name=name, help=function.__doc__, cls=Command, groups=groups, examples=examples)(run)
 
     return decorate

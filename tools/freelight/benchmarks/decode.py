@@ -58,7 +58,14 @@ def every_way(device: torch.device, threads: tuple[int, ...], loads: tuple[float
     ]
 
 
-@benchmark("decode", on_device=True)
+@benchmark(
+    "decode",
+    on_device=True,
+    examples=(
+        "freelight benchmark decode --shards dataset --decode-threads 1 --decode-threads 2",
+        "freelight benchmark decode --shards dataset --device cuda --load 0 --load 0.65",
+    ),
+)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
 @click.option(

@@ -21,7 +21,14 @@ from freelight.train import RECIPES, use_large_pages
 CACHED, PLAIN, AUGMENTED = "one cached batch", "centre crops", "random crops, flips and lighting"
 
 
-@benchmark("free", on_device=True)
+@benchmark(
+    "free",
+    on_device=True,
+    examples=(
+        "freelight benchmark free --shards dataset --batch-size 32",
+        "freelight benchmark free --shards dataset --device cuda --steps 20",
+    ),
+)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory with statistics.")
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per step.")
 @click.option("--steps", default=2, show_default=True, type=click.IntRange(min=1), help="Steps in each round.")

@@ -15,7 +15,14 @@ from freelight.benchmarks.report import Report
 from freelight.benchmarks.timing import Timings
 
 
-@benchmark("host", on_device=True)
+@benchmark(
+    "host",
+    on_device=True,
+    examples=(
+        "freelight benchmark host --shards dataset",
+        "freelight benchmark host --shards dataset --device cuda --rounds 10",
+    ),
+)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory with statistics.")
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
 def command(shards: Path, batch_size: int, device: torch.device, rounds: int) -> Report:

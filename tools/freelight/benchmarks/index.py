@@ -19,7 +19,13 @@ from freelight.shards import Dataset, Split, index_shards, list_tars
 NAME, MILLION = "index_shards, check crc", 1_000_000
 
 
-@benchmark("index")
+@benchmark(
+    "index",
+    examples=(
+        "freelight benchmark index --shards dataset",
+        "freelight benchmark index --shards dataset --samples 100000 --rounds 1",
+    ),
+)
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="Dataset directory to link shards of.")
 @click.option("--samples", default=MILLION, show_default=True, type=click.IntRange(min=1), help="Samples to index.")
 def command(shards: Path, samples: int, rounds: int) -> Report:

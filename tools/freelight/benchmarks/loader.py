@@ -30,7 +30,14 @@ IMAGENET = 1_281_167
 FEW, STEPS = 4, 20  # pictures for the ResNet-50 to learn, all in one batch, and training steps
 
 
-@benchmark("loader", on_device=True)
+@benchmark(
+    "loader",
+    on_device=True,
+    examples=(
+        "freelight benchmark loader --shards dataset --rounds 4",
+        "freelight benchmark loader --images imagenet-samples --record loader.json",
+    ),
+)
 @click.option("--shards", type=click.Path(path_type=Path), help="Dataset directory of squares, with statistics.")
 @click.option(
     "--images",

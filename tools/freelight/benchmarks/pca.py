@@ -19,7 +19,13 @@ from freelight.shards import Dataset, Split, compute_statistics
 DECODING, ONE, TWO, INCREMENTAL = "decoding", "compute_pca, 1 worker", "compute_pca, 2 workers", "IncrementalPCA loop"
 
 
-@benchmark("pca")
+@benchmark(
+    "pca",
+    examples=(
+        "freelight benchmark pca --shards dataset",
+        "freelight benchmark pca --shards dataset --split val --incremental 20",
+    ),
+)
 @click.option("--shards", "folder", type=click.Path(path_type=Path), required=True, help="Dataset directory.")
 @click.option("--split", default="train", show_default=True, help="Split to read.")
 @click.option(

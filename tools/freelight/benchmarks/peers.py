@@ -14,7 +14,7 @@ import click
 
 from freelight.benchmarks.machine import CHECKOUT
 from freelight.shards import FreelightError
-from freelight.shards.base import atomic_write, reports_errors, say
+from freelight.shards.base import Command, atomic_write, is_quiet, reports_errors, say, say_result, with_output
 
 HOME = (CHECKOUT or Path()) / "build" / "peers"
 STAMP = ".made"
@@ -136,7 +136,15 @@ def _last_error(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "-")
 
 
-@click.command(name="peers")
+@click.command(
+    name="peers",
+    cls=Command,
+    groups={"Result": "peers quiet json"},
+    examples=(
+        "freelight benchmark peers",
+        "freelight benchmark peers torchvision --peers ~/peers",
+    ),
+)
 @click.argument("names", nargs=-1, type=click.Choice(list(PEERS)), metavar="[NAME]...")
 @click.option(
     "--peers",
@@ -145,6 +153,7 @@ def _last_error(log: Path) -> str:
     default=HOME,
     help="Folder for the environments. [default: build/peers]",
 )
+@with_output
 @reports_errors
 def command(names: tuple[str, ...], home: Path) -> None:
     """Make the virtual environments of the software that benchmarks compare with.
@@ -152,15 +161,19 @@ def command(names: tuple[str, ...], home: Path) -> None:
     Without names, all of them: torchvision, ffcv and img2dataset. Existing ones are not changed. Exit code 1: one could
     not be made.
     """
-    failed = False
+    made: dict[str, str | None] = {}
+    lines = []
     for name in names or tuple(PEERS):
+        made[name] = str(home / name)
         if find_peer(name, home):
-            say(f"{name}: exists in {home / name}")
+            lines.append(f"{name}: exists in {home / name}")
             continue
-        say(f"{name}: installing (log: {home / name}.log)", err=True)
+        if not is_quiet():
+            say(f"{name}: installing (log: {home / name}.log)", err=True)
         try:
-            say(f"{name}: installed in {make_peer(PEERS[name], home)}")
+            lines.append(f"{name}: installed in {make_peer(PEERS[name], home)}")
         except FreelightError as error:
-            failed = True
+            made[name] = None
             say(f"{name}: not installed: {error}", err=True)
-    sys.exit(1 if failed else 0)
+    say_result(lines, {"peers": made})
+    sys.exit(1 if None in made.values() else 0)

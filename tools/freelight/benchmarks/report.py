@@ -157,7 +157,7 @@ class Report:
 
     def record(self) -> dict[str, Any]:
         """Return the whole result as plain data for JSON. A missing value is null and has a reason."""
-        return {
+        record = {
             "benchmark": self.benchmark,
             "command": as_typed(sys.argv),
             "settings": {name: _named(value) for name, value in self.settings.items()},
@@ -179,11 +179,13 @@ class Report:
             "tables": self.tables,
             "exit_code": self.exit_code,
         }
+        plain: dict[str, Any] = json.loads(json.dumps(record, allow_nan=False, default=str))
+        return plain
 
     def save(self, path: Path) -> None:
         """Write the record to `path`, atomically."""
         with atomic_write(path) as file:
-            file.write(json.dumps(self.record(), indent=1, allow_nan=False, default=str).encode() + b"\n")
+            file.write(json.dumps(self.record(), indent=1).encode() + b"\n")
 
 
 def _lap_record(lap: Lap) -> dict[str, float]:

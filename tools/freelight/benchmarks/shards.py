@@ -29,9 +29,17 @@ LOOP, PILLOW, PEER = "rescale_file loop", "Pillow loop", "img2dataset"
 ONE, TWO = "make_shards, 1 worker", "make_shards, 2 workers"
 
 
-@benchmark("shards")
+@benchmark(
+    "shards",
+    examples=(
+        "freelight benchmark shards --images imagenet-samples",
+        "freelight benchmark shards --images photos --limit 200 --rounds 3",
+    ),
+)
 @click.option("--images", type=click.Path(path_type=Path), required=True, help="Images, as for make_shards --images.")
-@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images, chosen with a fixed seed.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Maximum number of images, chosen with a fixed seed. [default: all]"
+)
 @click.option("--size", default=256, show_default=True, help="Side of the square images, in pixels.")
 @click.option("--quality", default=95, show_default=True, help="JPEG quality, 1..100.")
 @click.option(

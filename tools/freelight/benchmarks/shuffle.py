@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from freelight.pipeline import window_shards, windowed_order
-from freelight.shards.base import format_table, reports_errors, say
+from freelight.shards.base import Command, format_table, reports_errors, say_result, with_output
 
 WINDOWS = (0.01, 0.05, 0.10, 0.25)
 PERCENTILE = 1
@@ -106,17 +106,31 @@ def quality_of(order: npt.NDArray[np.int32], split: Sorted, batch_size: int) -> 
     )
 
 
-@click.command(name="shuffle")
-@click.option("--samples", type=click.IntRange(1), default=1_281_167, show_default=True, help="Samples.")
-@click.option("--shards", type=click.IntRange(1), default=1282, show_default=True, help="Shards.")
-@click.option("--classes", type=click.IntRange(1), default=1000, show_default=True, help="Classes.")
+@click.command(
+    name="shuffle",
+    cls=Command,
+    groups={"What is measured": "samples shard-count class-count batch-size seed", "Result": "quiet json"},
+    examples=(
+        "freelight benchmark shuffle",
+        "freelight benchmark shuffle --samples 100000 --shard-count 100 --class-count 100 --batch-size 128",
+    ),
+)
+@click.option("--samples", type=click.IntRange(1), default=1_281_167, show_default=True, help="Samples of the split.")
+@click.option(
+    "--shard-count", "shards", type=click.IntRange(1), default=1282, show_default=True, help="Shards of the split."
+)
+@click.option(
+    "--class-count", "classes", type=click.IntRange(1), default=1000, show_default=True, help="Classes of the split."
+)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Samples in a batch.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the orders.")
+@with_output
 @reports_errors
 def command(samples: int, shards: int, classes: int, batch_size: int, seed: int) -> None:
-    """Measure how well the windowed order mixes, beside a global permutation and two other kinds of window.
+    """Measure how well the windowed order mixes.
 
-    The shards are sorted by class, which is the worst case; those of make_shards have samples of all classes.
+    It is compared with a global permutation and two other kinds of window. The shards are sorted by class, which is the
+    worst case; those of make_shards have samples of all classes.
 
     Columns: the most shards held at once. burst: the share of all shards that enter in the busiest hundredth of the
     epoch, after its first fiftieth. distance: the largest distance between the distribution of a shard's samples over
@@ -124,9 +138,10 @@ def command(samples: int, shards: int, classes: int, batch_size: int, seed: int)
     percentile (least). run: the longest run of one class.
     """
     split = Sorted(samples=samples, shards=shards, classes=classes)
-    rows = []
+    rows, measured = [], []
     for name, percent, order in _orders(split, seed):
         found = quality_of(order, split, batch_size)
+        measured.append({"order": name, "window": percent, **found._asdict()})
         rows.append(
             (
                 name,
@@ -139,7 +154,8 @@ def command(samples: int, shards: int, classes: int, batch_size: int, seed: int)
                 str(found.run),
             )
         )
-    say(format_table(("order", "window", "shards held", "burst", "distance", "classes", "least", "run"), rows))
+    header = ("order", "window", "shards held", "burst", "distance", "classes", "least", "run")
+    say_result(format_table(header, rows), {"orders": measured})
 
 
 def _orders(split: Sorted, seed: int) -> Iterator[tuple[str, str, npt.NDArray[np.int32]]]:

@@ -76,7 +76,14 @@ def random_batch(images: int, device: torch.device = CPU) -> tuple[torch.Tensor,
     return pixels.to(device), torch.randint(CLASSES, (images,), generator=generator).to(device)
 
 
-@benchmark("step", on_device=True)
+@benchmark(
+    "step",
+    on_device=True,
+    examples=(
+        "freelight benchmark step --width 0.25 --batch-size 32",
+        "freelight benchmark step --device cuda --precision tf32 --precision bfloat16",
+    ),
+)
 @click.option(
     "--batch-size",
     "batch_sizes",

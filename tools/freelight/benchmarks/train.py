@@ -31,7 +31,14 @@ TORCHVISION_MACS = (
 """Multiply-adds per image of torchvision's network: 64-192-384-256-256 maps, ungrouped, no normalisation."""
 
 
-@benchmark("train", on_device=True)
+@benchmark(
+    "train",
+    on_device=True,
+    examples=(
+        "freelight benchmark train",
+        "freelight benchmark train --device cuda --batch-size 128 --record train.json",
+    ),
+)
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per step.")
 @click.option(
     "--peers",

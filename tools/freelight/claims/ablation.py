@@ -60,8 +60,14 @@ def setting_words(settings: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word for text in settings for word in ("--set", text))
 
 
-@claim("ablation")
-@click.argument("name", type=click.Choice(list(ABLATIONS)))
+@claim(
+    "ablation",
+    examples=(
+        "freelight reproduce ablation half --data photos --out ablations --width 0.25 --epochs 20",
+        "freelight reproduce ablation no-lrn --data photos --out ablations --width 0.25 --epochs 20 --budget 60",
+    ),
+)
+@click.argument("name", type=click.Choice(list(ABLATIONS)), metavar="NAME")
 @click.option(
     "--width",
     default=1.0,
@@ -102,8 +108,10 @@ def command(
 ) -> Finding:
     """Measure what one part of the paper's recipe is worth.
 
-    The result is the error with the change NAME minus the one without. --data is a folder of images with train/ and
-    val/, or ImageNet's archives. Several ablations with the same --out and options share the runs of the baseline.
+    NAME is the change: half, no-lrn, pooling-2-2, no-crops-flips, no-lighting, no-dropout, no-decay, zero-biases,
+    no-conv2, no-conv3, no-conv4, no-conv5 or no-links. The result is the error with it minus the one without. --data is
+    a folder of images with train/ and val/, or ImageNet's archives. Several ablations with the same --out and options
+    share the runs of the baseline.
     """
     ablation = ABLATIONS[name]
     session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])

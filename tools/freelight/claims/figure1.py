@@ -40,7 +40,13 @@ def floats(context: click.Context, option: click.Parameter, text: str) -> tuple[
     return rates
 
 
-@claim("figure1")
+@claim(
+    "figure1",
+    examples=(
+        "freelight reproduce figure1 --data cifar-10-binary.tar.gz --out figure1",
+        "freelight reproduce figure1 --data cifar-10-binary.tar.gz --out figure1 --seeds 5 --budget 480",
+    ),
+)
 @click.option(
     "--rates",
     default="0.0003,0.001,0.003",

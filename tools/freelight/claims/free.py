@@ -15,7 +15,13 @@ from freelight.claims.session import Session, failure, program
 from freelight.shards import FreelightError
 
 
-@claim("free")
+@claim(
+    "free",
+    examples=(
+        "freelight reproduce free --data photos --out free",
+        "freelight reproduce free --data dataset --out free --batch-size 32 --rounds 3",
+    ),
+)
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Rounds of the benchmark.")
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per step.")
 def command(session: Session, data: Path, rounds: int, batch_size: int) -> Finding:

@@ -23,7 +23,13 @@ NETS = {
 PAPER = {"11pct": 11, "13pct": 13}
 
 
-@claim("lrn-cifar")
+@claim(
+    "lrn-cifar",
+    examples=(
+        "freelight reproduce lrn-cifar --data cifar-10-binary.tar.gz --out lrn",
+        "freelight reproduce lrn-cifar --data cifar-10-python.tar.gz --out lrn --epochs 30 --seeds 3",
+    ),
+)
 @click.option("--epochs", default=10, show_default=True, type=click.IntRange(min=1), help="Epochs per network.")
 @click.option(
     "--seeds",

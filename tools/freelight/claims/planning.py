@@ -35,4 +35,5 @@ def plan_command(name: str, planner: Planner) -> click.Command:
     )
     for option in reversed(options):
         command = option(command)
-    return claim(name)(command)
+    line = f"freelight reproduce {name} --data archives --out {name}"
+    return claim(name, examples=(line, f"{line} --images-per-second 3000 --run"))(command)

@@ -43,7 +43,13 @@ _HOLDS = record(
 """What the record of a run's part holds."""
 
 
-@claim("reuse")
+@claim(
+    "reuse",
+    examples=(
+        "freelight reproduce reuse --data photos --out reuse",
+        "freelight reproduce reuse --data photos --out reuse --epochs 10 --seeds 3",
+    ),
+)
 @click.option("--epochs", default=20, show_default=True, type=click.IntRange(min=1), help="Epochs per run.")
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(min=1), help="Runs of each kind.")
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Images per step.")

@@ -17,14 +17,17 @@ from freelight.benchmarks.machine import BUSY_PERCENT, OtherWork, machine_facts
 from freelight.shards import Dataset, FreelightError
 from freelight.shards.base import (
     Check,
+    Pace,
     anything,
     atomic_write,
     check,
+    is_quiet,
     lock_file,
     mapping,
     nullable,
     read_json,
     record,
+    say,
     text,
 )
 from freelight.train import StopRequest
@@ -139,9 +142,9 @@ class Session:
     def call(self, words: Sequence[str], log: Path, *, until: Callable[[], bool] = lambda: False) -> int:
         """Run a process that SIGTERM can stop and that can be resumed; return its exit code.
 
-        log: file to which its output is appended. until: ends the process as soon as it returns true; then the result
-        is 0. Our Python is first on PATH. Raises `UnfinishedError` when the budget is spent or the claim was asked to
-        stop.
+        log: file to which its output is appended; every 30 s its last line is shown on stderr. until: ends the process
+        as soon as it returns true; then the result is 0. Our Python is first on PATH. Raises `UnfinishedError` when the
+        budget is spent or the claim was asked to stop.
         """
         if self._is_over():
             raise UnfinishedError
@@ -160,8 +163,12 @@ class Session:
                 start_new_session=True,
                 pass_fds=(self._lock,),
             )
+        pace = Pace(None)
         try:
             while True:
+                if pace.is_line_due() and not is_quiet():
+                    number, parts = len(self.done) + 1, len(self.planned)
+                    say(f"part {number} of {parts}, {log.stem}: {last_line(log)}", err=True)
                 with suppress(subprocess.TimeoutExpired):
                     return process.wait(POLL_SECONDS)
                 if until():

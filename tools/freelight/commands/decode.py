@@ -4,6 +4,7 @@ Fills the folder of `train --decoded` or Loader(decoded=...), and says first wha
 to continue after a stop.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from freelight.shards.base import (
     decoding_threads,
     reports_errors,
     say,
+    say_result,
     watch_counts,
     with_cache,
-    with_quiet,
+    with_output,
     with_threads,
 )
 
@@ -31,7 +33,7 @@ from freelight.shards.base import (
     cls=Command,
     groups={
         "Source": "shards split cache cache-bytes storage-options",
-        "Result": "decoded decoded-bytes dry-run quiet",
+        "Result": "decoded decoded-bytes dry-run quiet json",
         "Computing": "threads",
     },
     examples=(
@@ -55,7 +57,7 @@ from freelight.shards.base import (
 @click.option("--split", "splits", multiple=True, help="Split to decode; repeat it for several. [default: train, val]")
 @with_threads
 @click.option("--dry-run", is_flag=True, help="Print what it takes, and write nothing.")
-@with_quiet
+@with_output
 @reports_errors
 def command(
     shards: str,
@@ -69,15 +71,21 @@ def command(
     dataset = Dataset(shards, **options)
     names = splits or [name for name in ("train", "val") if name in dataset.manifest.splits]
     prices, free = price_decoding(dataset, names, decoded, decoded_bytes)
-    say("\n".join([*map(str, prices), f"{decoded}: {free / 1e9:,.1f} GB free"]))
+    lines = [*map(str, prices), f"{decoded}: {free / 1e9:,.1f} GB free"]
+    content: dict[str, Any] = {"decoded": str(decoded), "free_bytes": free, "splits": list(map(asdict, prices))}
     if dry_run:
+        say_result(lines, content)
         return
+    say("\n".join(lines))
     threads = decoding_threads(num_threads, processes=1)
-    for price in prices:
+    lines = []
+    for price, split_content in zip(prices, content["splits"], strict=True):
         split = dataset.split(price.split)
         store = DecodedStore(decoded, split, fingerprint=dataset.fingerprint, limit=price.limit)
         counts = fill(store, split, num_threads=threads)
         for _ in watch_counts(price.split)(counts, store.kept - len(store)):
             pass
-        say(f"{price.split}: the pixels of {len(store):,} of {len(split):,} images are in {decoded}")
+        lines.append(f"{price.split}: the pixels of {len(store):,} of {len(split):,} images are in {decoded}")
+        split_content["there"] = len(store)
         store.close()
+    say_result(lines, content)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from freelight.shards.base import Command, say
+from freelight.shards.base import Command, is_json, is_quiet, say, say_result, with_output
 
 COMMANDS = """
 freelight draw-pictures --out {work}/images --train-per-class 100 --val-per-class 20
@@ -26,9 +26,10 @@ freelight report --run {work}/run --shards {work}/dataset
 
 def run(words: list[str]) -> str:
     """Echo a command, run it, and return its last line of output. End this process when it fails."""
-    click.secho(f"\n$ {shlex.join(words)}", bold=True)
+    if not (is_quiet() or is_json()):
+        click.secho(f"\n$ {shlex.join(words)}", bold=True)
     # This Python's command, also where no virtual environment is on PATH.
-    program = [sys.executable, "-m", *words]
+    program = [sys.executable, "-m", *words, *(["--quiet"] if is_quiet() else [])]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         last = ""
@@ -45,7 +46,7 @@ def run(words: list[str]) -> str:
     help=__doc__,
     cls=Command,
     groups={
-        "Result": "work",
+        "Result": "work quiet json",
     },
     examples=(
         "freelight demo",
@@ -53,6 +54,7 @@ def run(words: list[str]) -> str:
     ),
 )
 @click.option("--work", default="build/demo", show_default=True, help="Folder for all files; emptied first.")
+@with_output
 def command(work: str) -> None:
     start = time.monotonic()
     if Path(work).exists() and any(Path(work).iterdir()) and not Path(work, "images", "class-names.tsv").exists():
@@ -66,5 +68,6 @@ def command(work: str) -> None:
 
     waits = [step.wait_share for step in RunFolder(Path(work, "run")).metrics().steps]
     share, seconds = sum(waits) / len(waits), time.monotonic() - start
-    say(f"\ndemo: {last_lines['evaluate']}; data wait {share:.1%} of training; {seconds:.0f} s")
-    say(last_lines["report"])
+    errors, page = last_lines["evaluate"], Path(work, "run", "report.html")
+    lines = ["", f"demo: {errors}; data wait {share:.1%} of training; {seconds:.0f} s", last_lines["report"]]
+    say_result(lines, {"errors": errors, "wait_share": share, "seconds": seconds, "report": str(page)})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from freelight.shards.base import Command, reports_errors, say
+from freelight.shards.base import Command, reports_errors, say_result, with_output
 
 UNFINISHED = 3
 
@@ -22,7 +22,7 @@ UNFINISHED = 3
     cls=Command,
     groups={
         "What is run": "device quick shards minutes",
-        "Result": "out",
+        "Result": "out table quiet json",
     },
     examples=(
         "freelight gpu-acceptance --out acceptance",
@@ -41,6 +41,7 @@ UNFINISHED = 3
     "--minutes", default=9.0, show_default=True, type=click.FloatRange(min=0.1), help="Time limit of this call."
 )
 @click.option("--table", is_flag=True, help="Only print the results in OUT, of any machine.")
+@with_output
 @reports_errors
 def command(out: Path, device: str, quick: bool, shards: Path | None, minutes: float, table: bool) -> None:
     ends = time.monotonic() + 60 * minutes - 10  # for ending a process and writing the table
@@ -51,16 +52,16 @@ def command(out: Path, device: str, quick: bool, shards: Path | None, minutes: f
 
     names = [part.name for part in PARTS]
     if table:
-        say(Results(out).table(names))
+        say_result(Results(out).table(names), Results(out).content(names))
         return
     kind = resolve_device(device).type
     results = run_parts(Session(out=out.absolute(), device=kind, quick=quick, ends=ends, shards=shards))
-    say(f"\n{results.table(names)}")
     finished = [result for result in map(results.load, names) if result is not None]
     failed = [result.part for result in finished if not result.passed]
-    say(
-        f"\n{len(finished) - len(failed)} of {len(names)} parts passed, {len(failed)} failed; results: {results.folder}"
-    )
+    passed = len(finished) - len(failed)
+    lines = ["", results.table(names), ""]
+    lines += [f"{passed} of {len(names)} parts passed, {len(failed)} failed; results: {results.folder}"]
     if len(finished) < len(names):
-        say("run the same command again for the rest")
+        lines.append("run the same command again for the rest")
+    say_result(lines, results.content(names))
     sys.exit(1 if failed else UNFINISHED if len(finished) < len(names) else 0)

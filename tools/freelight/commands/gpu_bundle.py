@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from freelight.shards.base import Command, reports_errors, say
+from freelight.shards.base import Command, reports_errors, say_result, with_output
 
 MANIFEST_ROOM = 1 << 18
 """Bytes of each part for its manifest and `unpack.py`."""
@@ -22,7 +22,7 @@ MANIFEST_ROOM = 1 << 18
     cls=Command,
     groups={
         "Content": "shards python present",
-        "Result": "out part-mb",
+        "Result": "out part-mb quiet json",
     },
     examples=(
         "freelight gpu-bundle --out bundle --present torch",
@@ -41,6 +41,7 @@ MANIFEST_ROOM = 1 << 18
 @click.option(
     "--part-mb", default=48, show_default=True, type=click.IntRange(min=1), help="Size of a part at most, MiB."
 )
+@with_output
 @reports_errors
 def command(out: Path, shards: Path | None, python: str, present: tuple[str, ...], part_mb: int) -> None:
     from freelight.acceptance import bundle, unpack
@@ -60,6 +61,9 @@ def command(out: Path, shards: Path | None, python: str, present: tuple[str, ...
             files[f"{unpack.WHEELS}/{wheel.name}"] = wheel
         parts = bundle.write_parts(files, out, (part_mb << 20) - MANIFEST_ROOM)
         size = sum(path.stat().st_size for path in files.values())
-    say(f"{out}: {len(files)} files of {size / 1e6:.0f} MB in {len(parts)} parts; on the other machine:")
-    say("for part in part-*; do python3 $part/unpack.py FOLDER; done")
-    say("FOLDER/venv/bin/python -m freelight gpu-acceptance --out OUT")
+    lines = (
+        f"{out}: {len(files)} files of {size / 1e6:.0f} MB in {len(parts)} parts; on the other machine:",
+        "for part in part-*; do python3 $part/unpack.py FOLDER; done",
+        "FOLDER/venv/bin/python -m freelight gpu-acceptance --out OUT",
+    )
+    say_result(lines, {"out": str(out), "files": len(files), "bytes": size, "parts": len(parts)})

@@ -105,7 +105,7 @@ PATH = click.Path(path_type=Path)
     "and AVIF may have a half of it, JPEG 2000 a quarter.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the shuffle, of --limit and of --val-fraction.")
-@click.option("--limit", type=int, help="Maximum number of images per split, chosen at random.")
+@click.option("--limit", type=int, help="Maximum number of images per split, chosen at random. [default: all]")
 @click.option(
     "--val-fraction", type=float, help="Share of each class that becomes val, 0..1, for a source that has only train."
 )
