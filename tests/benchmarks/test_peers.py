@@ -83,7 +83,7 @@ def test_peers_makes_the_others_when_one_fails_and_exits_1(tmp_path: Path, monke
     result = call(peers.command, "--peers", tmp_path)
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
-        f"{name}: installed in {tmp_path / name}" for name in ("torchvision", "img2dataset")
+        f"{name}: installed in {tmp_path / name}" for name in ("torchvision", "streaming", "img2dataset")
     ]
     assert "ffcv: not installed: its build needs a C++ compiler" in result.stderr
     assert call(peers.command, "img2dataset", "--peers", tmp_path).exit_code == 0

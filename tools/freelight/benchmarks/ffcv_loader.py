@@ -79,28 +79,38 @@ class RandomCrop(ResizedCropRGBImageDecoder):  # type: ignore[misc]
 CROPS = {"random": RandomCrop, "resized": RandomResizedCropRGBImageDecoder}
 
 
+def write_pictures(folder: Path, path: str, write_mode: str) -> None:
+    """Write the pictures of a dataset directory to an FFCV file: their JPEGs (`jpg`), or pixels (`raw`)."""
+    # Otherwise its writer would encode the pixels again, at another quality; all contenders decode the same JPEGs.
+    rgb_image.encode_jpeg = lambda picture, quality: picture.jpeg
+    fields = {"image": RGBImageField(write_mode=write_mode), "label": IntField()}
+    DatasetWriter(path, fields, num_workers=1).from_indexed_dataset(Pictures(folder))
+
+
+def open_file(path: str, crop: str, batch: int, constants: Any) -> Any:
+    """Return a loader of an FFCV file. constants: means and std, (2, 3); None leaves uint8."""
+    steps = [CROPS[crop]((224, 224)), RandomHorizontalFlip()]
+    if constants is not None:
+        steps.append(NormalizeImage(*constants, np.float32))
+    return Loader(
+        path,
+        batch_size=batch,
+        num_workers=2,
+        order=OrderOption.RANDOM,
+        os_cache=True,
+        drop_last=False,
+        pipelines={"image": [*steps, ToTensor(), ToTorchImage()], "label": [IntDecoder(), ToTensor()]},
+    )
+
+
 @contextmanager
 def open_loader(folder: str, crop: str, batch: str, mode: str, *constants: str) -> Iterator[Any]:
     """Write the pictures to an FFCV file, and yield its loader: batches of images and labels, epoch after epoch."""
-    # Otherwise its writer would encode the pixels again, at another quality; all contenders decode the same JPEGs.
-    rgb_image.encode_jpeg = lambda picture, quality: picture.jpeg
-    means, std = np.array(constants, np.float32).reshape(2, 3)
+    normalize = np.array(constants, np.float32).reshape(2, 3) if mode.endswith("float32") else None
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as made:
         path = str(Path(made, "train.beton"))
-        fields = {"image": RGBImageField(write_mode="raw" if mode.startswith("raw") else "jpg"), "label": IntField()}
-        DatasetWriter(path, fields, num_workers=1).from_indexed_dataset(Pictures(Path(folder)))
-        steps = [CROPS[crop]((224, 224)), RandomHorizontalFlip()]
-        if mode.endswith("float32"):
-            steps.append(NormalizeImage(means, std, np.float32))
-        yield Loader(
-            path,
-            batch_size=int(batch),
-            num_workers=2,
-            order=OrderOption.RANDOM,
-            os_cache=True,
-            drop_last=False,
-            pipelines={"image": [*steps, ToTensor(), ToTorchImage()], "label": [IntDecoder(), ToTensor()]},
-        )
+        write_pictures(Path(folder), path, "raw" if mode.startswith("raw") else "jpg")
+        yield open_file(path, crop, int(batch), normalize)
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from freelight.benchmarks.timing import Contender, Lap, interleave, timed
 from freelight.shards import Dataset, FreelightError, Rescaling, ShardSettings, Source, list_images, make_shards
 
@@ -75,12 +77,14 @@ class Made:
         )
 
 
-def all_as_train(images: Path) -> Source:
-    """List all splits of `images` as train."""
+def all_as_train(images: Path, limit: int | None = None) -> Source:
+    """List all splits of `images` as train, or `limit` of their images, always the same ones."""
     listed = list_images(images)
     if not isinstance(listed, Source):
         raise FreelightError(f"`images` {images} can only be read in order; give a folder or plain tars")
-    return replace(listed, splits={"train": [image for split in listed.splits.values() for image in split]})
+    pictures = [image for split in listed.splits.values() for image in split]
+    kept = np.random.default_rng(0).permutation(len(pictures))[:limit]
+    return replace(listed, splits={"train": [pictures[index] for index in sorted(kept)]})
 
 
 def make_datasets(images: Path, out: Path) -> dict[str, Made]:

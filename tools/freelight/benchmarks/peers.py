@@ -59,6 +59,11 @@ PEERS = {
             libraries=("opencv4", "libturbojpeg"),
             packages=("libopencv-dev", "libturbojpeg0-dev", "pkg-config", "g++"),
         ),
+        Peer(
+            name="streaming",
+            installs=("torch==2.14.1 torchvision==0.29.1 litdata mosaicml-streaming spdl",),
+            imports=("litdata", "streaming", "spdl.io"),
+        ),
         Peer(name="img2dataset", installs=("img2dataset",), imports=("img2dataset.resizer",)),
     )
 }
@@ -158,8 +163,8 @@ def _last_error(log: Path) -> str:
 def command(names: tuple[str, ...], home: Path) -> None:
     """Make the virtual environments of the software that benchmarks compare with.
 
-    Without names, all of them: torchvision, ffcv and img2dataset. Existing ones are not changed. Exit code 1: one could
-    not be made.
+    Without names, all of them: torchvision, ffcv, streaming and img2dataset. Existing ones are not changed. Exit code
+    1: one could not be made.
     """
     made: dict[str, str | None] = {}
     lines = []

@@ -14,6 +14,7 @@ import numpy as np
 
 from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.fidelity import exact_rescale, psnr
+from freelight.benchmarks.geometries import all_as_train
 from freelight.benchmarks.machine import machine_facts
 from freelight.benchmarks.memory import children, peak_memory_mb
 from freelight.benchmarks.peers import HOME, find_peer
@@ -21,7 +22,7 @@ from freelight.benchmarks.process import process_contender
 from freelight.benchmarks.report import Floor, Report
 from freelight.benchmarks.rescaling_loops import freelight_loop, pillow_loop
 from freelight.benchmarks.timing import Contender, Lap, Timings, interleave, one_core, timed
-from freelight.shards import FreelightError, Rescaling, ShardSettings, Source, list_images, make_shards
+from freelight.shards import FreelightError, Rescaling, ShardSettings, Source, make_shards
 from freelight.shards.base import progress
 from freelight.shards.images import decode_picture, rescale
 
@@ -58,10 +59,7 @@ def command(images: Path, limit: int | None, size: int, quality: int, peers: Pat
     """
     machine = machine_facts(("pillow", "numpy", "scipy", "joblib", "webdataset"))
     rescaling = Rescaling(size=size, quality=quality)
-    given = list_images(images)
-    if not isinstance(given, Source):
-        raise FreelightError(f"`images` {images} can only be read in order; give a folder or plain tars")
-    listed = _draw(given, limit)
+    listed = all_as_train(images, limit)
     source, decibels = _measure_fidelity(listed, size)
     paths = [source.root / image.path for image in source.splits["train"]]
     with _img2dataset(peers, paths, rescaling) as peer:
@@ -109,13 +107,6 @@ def _speed_floors(timings: Timings, *, cores: int) -> Iterator[Floor]:
             because=because,
             at_least=at_least,
         )
-
-
-def _draw(source: Source, limit: int | None) -> Source:
-    """Return the source with all splits joined, or with `limit` of their images, always the same ones."""
-    images = [image for split in source.splits.values() for image in split]
-    kept = np.random.default_rng(0).permutation(len(images))[:limit]
-    return replace(source, splits={"train": [images[index] for index in sorted(kept)]})
 
 
 def _measure_fidelity(source: Source, size: int) -> tuple[Source, list[float]]:

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "host": "Measure the processor time that the host spends beside decoding",
     "free": "Measure training steps with and without loading and augmentation",
     "shuffle": "Measure how well the windowed order mixes",
+    "compare": "Compare preparing, loading and resuming with other software on the same images",
     "peers": "Make the virtual environments of the software that benchmarks compare with",
 }
 

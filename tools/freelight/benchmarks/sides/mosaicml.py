@@ -1,0 +1,66 @@
+"""MosaicML Streaming's side: its shards, its loader, torchvision's transforms."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from streaming import MDSWriter, StreamingDataLoader, StreamingDataset  # type: ignore[import-not-found]
+from streaming.base.util import merge_index  # type: ignore[import-not-found]
+
+from freelight.benchmarks.sides.pictures import File, Part, read_part
+from freelight.benchmarks.sides.settings import WORKERS
+from freelight.benchmarks.sides.squares import make_square
+from freelight.benchmarks.sides.torchvision_steps import Steps
+
+DISTRIBUTIONS = ("mosaicml-streaming", "torchvision", "torch")
+
+
+def prepare(files: Sequence[File], out: str) -> None:
+    """Write the squares of the files as shards."""
+    _write(files, _squared, out)
+
+
+def _squared(file: File) -> bytes:
+    return make_square(file[0])
+
+
+def convert(dataset: str, parts: Sequence[Part], out: str) -> None:
+    """Write the JPEGs as shards."""
+    _write(parts, read_part, out)
+
+
+def _write(items: Sequence[Any], read: Callable[[Any], bytes], out: str) -> None:
+    """Write one part a process, and merge their indexes, as its documentation advises."""
+    with multiprocessing.Pool(WORKERS) as pool:
+        shares = [items[first::WORKERS] for first in range(WORKERS)]
+        pool.starmap(partial(_write_share, read), [(share, f"{out}/{part}") for part, share in enumerate(shares)])
+    merge_index(out)
+
+
+def _write_share(read: Callable[[Any], bytes], items: Sequence[Any], out: str) -> None:
+    Path(out).mkdir(parents=True)
+    with MDSWriter(columns={"jpeg": "bytes", "label": "int"}, out=out, exist_ok=True) as writer:
+        for item in items:
+            writer.write({"jpeg": read(item), "label": item[-1]})
+
+
+class Samples(StreamingDataset):  # type: ignore[misc]
+    """Decodes and transforms in the workers."""
+
+    steps: Steps
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """Return image and label."""
+        sample = super().__getitem__(index)
+        return self.steps(sample["jpeg"]), sample["label"]
+
+
+@contextmanager
+def open_loader(folder: str, crop: str, batch: int, output: str) -> Iterator[Any]:
+    """Yield a loader of one epoch after another."""
+    dataset = Samples(local=folder, shuffle=True, batch_size=batch, shuffle_seed=0)
+    dataset.steps = Steps(crop, output)
+    yield StreamingDataLoader(dataset, batch_size=batch, num_workers=WORKERS, persistent_workers=True)

@@ -1,0 +1,28 @@
+"""webdataset with torchvision's transforms, on the shards of make_shards."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import webdataset
+
+from freelight.benchmarks.sides.pictures import Part
+from freelight.benchmarks.sides.settings import WORKERS
+from freelight.benchmarks.sides.torchvision_steps import Steps
+
+DISTRIBUTIONS = ("webdataset", "torchvision", "torch")
+
+
+def convert(dataset: str, parts: Sequence[Part], out: str) -> None:
+    """Nothing: it loads the dataset itself."""
+
+
+@contextmanager
+def open_loader(folder: str, crop: str, batch: int, output: str) -> Iterator[Any]:
+    """Yield a loader of one epoch after another."""
+    shards = [str(path) for path in sorted(Path(folder).glob("train-*.tar"))]
+    stream = webdataset.WebDataset(shards, shardshuffle=len(shards)).shuffle(500)
+    dataset = stream.to_tuple("jpg", "cls").map_tuple(Steps(crop, output), int)
+    yield torch.utils.data.DataLoader(dataset, batch, num_workers=WORKERS, persistent_workers=True)
