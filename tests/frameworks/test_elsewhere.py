@@ -3,12 +3,12 @@
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from document_blocks import read_page
 from framework_runs import PACKAGES, ROOT
 
 from freelight.benchmarks.peers import HOME, find_peer
@@ -49,16 +49,17 @@ def made(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Datas
 
 def block(section: str, language: str) -> str:
     """Return a block of the document, by its section's title."""
-    text = HOWTO.read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return str(found)
+    text = HOWTO.read_text()
+    first = text.count("\n", 0, text.index(f"## {section}\n"))
+    blocks = [block for block in read_page(HOWTO).blocks if block.line > first and block.language == language]
+    return next(block.code for block in blocks if not block.hidden)
 
 
 def prepare(section: str, made: list[Dataset]) -> None:
     """Run the shell block of a section for each dataset."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for dataset in made:
-        command = block(section, "sh").replace("DATASET", str(dataset.folder))
+        command = block(section, "bash").replace("DATASET", str(dataset.folder))
         done = subprocess.run(
             command, shell=True, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
         )

@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from document_blocks import read_page
 from PIL import Image
 from safetensors import safe_open
 
@@ -159,7 +160,7 @@ def test_an_onnx_file_is_written_only_if_onnxruntime_gives_the_networks_logits(
 
 def python_blocks() -> list[str]:
     """Return the Python blocks of the how-to document."""
-    return re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    return [block.code for block in read_page(DOCUMENT).blocks if block.language == "python"]
 
 
 def test_the_document_shows_the_lines_that_are_written_for_the_recipe_paper() -> None:

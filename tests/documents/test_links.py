@@ -10,7 +10,7 @@ import pytest
 
 from freelight.cli import SHORT_HELPS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 GENERATED = {ROOT / "docs" / page for page in re.findall(r"reference/\w+\.md", (ROOT / "mkdocs.yml").read_text())}
