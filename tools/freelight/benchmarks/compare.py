@@ -85,7 +85,9 @@ ALL = (
     ),
 )
 @click.option("--images", type=click.Path(path_type=Path), required=True, help="Images, as for make_shards --images.")
-@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images, chosen with a fixed seed.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Maximum number of images, chosen with a fixed seed. [default: all]"
+)
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
 @click.option(
     "--peers",
