@@ -109,7 +109,9 @@ class Checkpoint:
         if set(own) != set(theirs):
             different = sorted(set(own) ^ set(theirs))[0]
             where = "the checkpoint" if different in own else f"the dataset {dataset.place}"
-            raise FreelightError(f"the classes differ: only {where} has {different!r}")
+            raise FreelightError(
+                f"the classes differ: only {where} has {different!r}; name another checkpoint or dataset"
+            )
         return torch.tensor([own[class_id] for class_id in theirs])
 
 

@@ -120,7 +120,7 @@ def _writer(events: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise FreelightError(
-            "`tensorboard` needs the package tensorboard: pip install 'freelight[tensorboard]'"
+            "`tensorboard` needs the package tensorboard; install it with: pip install 'freelight[tensorboard]'"
         ) from None
     return SummaryWriter(str(events), purge_step=step + 1)
 

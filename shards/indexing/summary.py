@@ -37,7 +37,7 @@ def _describe_first(split: TarSplit, source: TarSource) -> str:
 
     sample = retry(first, f"{tar} cannot be read", missing=f"{tar} is missing; correct `splits`")
     if sample is None:
-        raise FreelightError(f"{tar} holds no sample")
+        raise FreelightError(f"{tar} holds no sample; correct `splits`")
     members = ", ".join(f".{kind}" for kind, *_ in sample.members)
     what = f"cannot be used: {sample.fault}" if sample.fault else f"label {sample.label or 'none'}"
     kept = "".join(f", {name} {' x '.join(map(str, array.shape))}" for name, array in sample.fields.items())

@@ -108,12 +108,13 @@ def _require_one_to_one(ids: dict[int, set[str]], root: Path) -> dict[int, str]:
     for number, found in sorted(ids.items()):
         if len(found) > 1:
             raise FreelightError(
-                f"{root}: samples of class number {number} have the ids {', '.join(sorted(found)[:3])}"
+                f"{root}: samples of class number {number} have the ids {', '.join(sorted(found)[:3])}; {_REMEDY}"
             )
         (class_id,) = found
         if class_id in numbers:
             raise FreelightError(
-                f"{root}: samples of the class numbers {numbers[class_id]} and {number} have the same id {class_id!r}"
+                f"{root}: samples of the class numbers {numbers[class_id]} and {number} have the same id {class_id!r}; "
+                f"{_REMEDY}"
             )
         numbers[class_id] = number
     return {number: class_id for class_id, number in numbers.items()}

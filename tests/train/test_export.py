@@ -268,6 +268,7 @@ def test_another_ending_and_a_missing_package_are_one_line(
         monkeypatch.delitem(sys.modules, "freelight.train.exporting.onnx_graph", raising=False)
         missing = call(*words, tmp_path / name)
         package = module.partition(".")[0]
-        expected = f"error: {tmp_path / name} needs the package {package}: pip install 'freelight[export]'\n"
+        remedy = "install it with: pip install 'freelight[export]'"
+        expected = f"error: {tmp_path / name} needs the package {package}; {remedy}\n"
         assert (missing.exit_code, missing.stderr) == (2, expected)
     assert list(tmp_path.iterdir()) == []

@@ -171,7 +171,7 @@ def test_without_tensorboard_the_option_is_an_error_naming_the_extra(
     result = train.here(tmp_path, "--tensorboard")
     assert (result.exit_code, result.stderr) == (
         2,
-        "error: --tensorboard needs the package tensorboard: pip install 'freelight[tensorboard]'\n",
+        "error: --tensorboard needs the package tensorboard; install it with: pip install 'freelight[tensorboard]'\n",
     )
 
 

@@ -58,7 +58,9 @@ def export_network(trained: Checkpoint, path: Path) -> Exported:
         _write_safetensors(trained, network, path)
     except ModuleNotFoundError as error:
         name = str(error.name).partition(".")[0]
-        raise FreelightError(f"{path} needs the package {name}: pip install 'freelight[export]'") from None
+        raise FreelightError(
+            f"{path} needs the package {name}; install it with: pip install 'freelight[export]'"
+        ) from None
     return Exported(files=(path,), parameters=parameters)
 
 
