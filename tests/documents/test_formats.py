@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from foreign_tars import sample, write_tars
+from page_tables import REFERENCE, named_in_table
 from PIL import Image
 
 from freelight.shards import (
@@ -28,8 +29,8 @@ from freelight.shards import (
 from freelight.train import Mesh, NetworkConfig, Recipe, TrainingConfig, TrainingState
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/reference/dataset-format.md"
-CHECKPOINTS = ROOT / "docs/reference/checkpoint-format.md"
+PAGE = REFERENCE / "dataset-format.md"
+CHECKPOINTS = REFERENCE / "checkpoint-format.md"
 
 
 def reader_of(page: Path, name: str) -> Any:
@@ -38,13 +39,6 @@ def reader_of(page: Path, name: str) -> Any:
     names: dict[str, Any] = {}
     exec(re.split(r"^(?:with|reader =) ", code, flags=re.MULTILINE)[0], names)
     return names[name]
-
-
-def keys_in_table(page: Path, before: str) -> set[str]:
-    """Return the names in the first column of the first table after a line of the page."""
-    rows = page.read_text().partition(f"\n{before}\n")[2].partition("\n| ")[2].partition("\n\n")[0]
-    cells = re.findall(r"^\| (.*?) \|", rows, re.MULTILINE)
-    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +103,15 @@ def test_a_changed_byte_stops_the_reader_of_datasets(made: Dataset, tmp_path: Pa
 def test_the_page_names_every_key_of_a_manifest(made: Dataset) -> None:
     """A key that the page lacks, or has though no manifest does, misleads who writes a reader."""
     content = json.loads(made.manifest.to_bytes())
-    assert keys_in_table(PAGE, "## The manifest") == {*content, "appended"}
-    assert keys_in_table(PAGE, "Of each split:") == {*content["splits"]["train"], "indexed", "base", "fields"}
+    assert named_in_table(PAGE, "## The manifest") == {*content, "appended"}
+    assert named_in_table(PAGE, "Of each split:") == {*content["splits"]["train"], "indexed", "base", "fields"}
     (settings,) = re.findall(r"^\| `made_with` \|(.*)$", PAGE.read_text(), re.MULTILINE)
     assert {name for name in content["made_with"] if f"`{name}`" not in settings} == set()
 
 
 def test_the_page_names_every_column_and_array(made: Dataset) -> None:
-    assert keys_in_table(PAGE, "## Samples") == set(made.split("train").samples.dtype.names or ())
-    arrays = keys_in_table(PAGE, "## Statistics")
+    assert named_in_table(PAGE, "## Samples") == set(made.split("train").samples.dtype.names or ())
+    arrays = named_in_table(PAGE, "## Statistics")
     assert arrays == {"mean_image", *compute_statistics(made).asdict()}
 
 
@@ -152,7 +146,7 @@ def test_the_reader_of_checkpoints_reads_what_torch_reads(checkpoint: Path) -> N
 
 def test_the_page_names_every_entry_of_a_checkpoint(checkpoint: Path) -> None:
     content = torch.load(checkpoint, weights_only=True)
-    assert keys_in_table(CHECKPOINTS, "## The content") == set(content)
+    assert named_in_table(CHECKPOINTS, "## The content") == set(content)
     page = CHECKPOINTS.read_text()
     nested = {**content["rescaling"], **content["statistics"], **content["history"][0], **content["progress"]}
     nested |= {**content["progress"]["loader"], **content["progress"]["schedule"]}
