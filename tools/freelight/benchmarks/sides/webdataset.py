@@ -23,6 +23,7 @@ def convert(dataset: str, parts: Sequence[Part], out: str) -> None:
 def open_loader(folder: str, crop: str, batch: int, output: str) -> Iterator[Any]:
     """Yield a loader of one epoch after another."""
     shards = [str(path) for path in sorted(Path(folder).glob("train-*.tar"))]
-    stream = webdataset.WebDataset(shards, shardshuffle=len(shards)).shuffle(500)
+    # A worker without a shard would be an error.
+    stream = webdataset.WebDataset(shards, shardshuffle=len(shards), empty_check=False).shuffle(500)
     dataset = stream.to_tuple("jpg", "cls").map_tuple(Steps(crop, output), int)
     yield torch.utils.data.DataLoader(dataset, batch, num_workers=WORKERS, persistent_workers=True)
