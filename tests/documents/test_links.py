@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from freelight.cli import SHORT_HELPS
+from freelight.commands.benchmark import BENCHMARKS
+from freelight.commands.reproduce import CLAIMS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -64,11 +66,14 @@ def test_the_pages_are_built_without_a_warning_and_the_reference_names_commands_
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    commands, recipes = (
-        (tmp_path / "pages/reference" / name / "index.html").read_text() for name in ("commands", "recipes")
+    commands, recipes, loading = (
+        (tmp_path / "pages/reference" / name / "index.html").read_text() for name in ("commands", "recipes", "pipeline")
     )
-    assert [name for name in SHORT_HELPS if f'id="{name}"' not in commands] == []
+    names = [*SHORT_HELPS, *(f"benchmark-{name}" for name in BENCHMARKS), *(f"reproduce-{name}" for name in CLAIMS)]
+    assert [name for name in names if f'id="{name}"' not in commands] == []
     assert [key for key in Recipe().settings() if f"<code>{key}</code>" not in recipes] == []
+    assert 'id="loader"' in loading
+    assert "decisions/01-shards-are-pure-functions" in loading, "in the navigation"
 
 
 def test_cited_sections_of_the_paper_facts_exist() -> None:
