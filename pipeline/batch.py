@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..shards import FreelightError, Split
+from ..shards import FreelightError
 from .choices import Choices
 from .fields import FieldReader
 from .mix import Mix
-from .reading import Share
+from .reading import SampleReader, Share
 from .transfer import to_device
 from .transform import Transform
 from .views import Views, parts_of
@@ -48,7 +48,7 @@ def check_extras(extras: Sequence[str]) -> tuple[str, ...]:
 
 
 class BatchMaker:
-    """Make the batches of a split: images, labels and `extras`, tensors on `device`.
+    """Make the batches of what `reader` reads: images, labels and `extras`, tensors on `device`.
 
     transforms: those of all epochs. mix: makes the labels soft; classes: their number. Raises `FreelightError` if
     `extras` has "metadata" or "fields" and the split has none, if boxes cannot follow a transform or `mix`, or if a
@@ -57,7 +57,7 @@ class BatchMaker:
 
     def __init__(
         self,
-        split: Split,
+        reader: SampleReader,
         extras: tuple[str, ...],
         device: torch.device,
         transforms: Iterable[Transform | Views],
@@ -65,6 +65,8 @@ class BatchMaker:
         mix: Mix | None,
         classes: int,
     ) -> None:
+        split = reader.split
+        self._samples_of = reader.samples_of
         self._extras = extras
         self._device = device
         self._mix = mix
@@ -96,14 +98,14 @@ class BatchMaker:
 
         partners: with `mix`, the occurrence that each image was mixed with. weight: of the image itself.
         """
-        samples = occurrences % len(self._labels)
+        samples = self._samples_of(occurrences)
         labels: Any = self._to_device(self._labels[samples])
         if self._mix is not None and partners is not None:
-            others = self._to_device(self._labels[partners % len(self._labels)])
+            others = self._to_device(self._labels[self._samples_of(partners)])
             labels = self._mix.mixed_labels(labels, others, weight, self._classes)
         values: list[Any] = [images, labels]
         if "samples" in self._extras:
-            values.append(self._to_device(samples.astype(np.int64)))
+            values.append(self._to_device(samples))
         if self._metadata is not None:
             values.append([self._metadata.metadata(sample) for sample in samples.tolist()])
         if self._fields is not None:

@@ -136,7 +136,7 @@ class Decoder:
     def _finish(self, images: Any, samples: Share) -> Any:
         views, found = iter(images if isinstance(self.transform, Views) else (images,)), []
         for finishing, choices, (_, count) in zip(self._finishings, self._choices, self._parts, strict=True):
-            occurrences = viewed(samples, count, len(self._reader.split)).reshape(count, -1)
+            occurrences = viewed(samples, count, len(self._reader.entries)).reshape(count, -1)
             for own, view in zip(occurrences, views, strict=False):
                 found.append(
                     view if finishing is None else finishing.finish(view, choices.only(finishing.names).take(own))
@@ -175,7 +175,7 @@ class Decoder:
         self._reader.announce(later)
         samples, jpegs = self._reader.read(share)
         return samples, [
-            graph_feed(own, viewed(samples, views, len(self._reader.split)), jpegs * views)
+            graph_feed(own, viewed(samples, views, len(self._reader.entries)), jpegs * views)
             for own, (_, views) in zip(choices, self._parts, strict=True)
         ]
 

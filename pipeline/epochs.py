@@ -29,9 +29,9 @@ class Step(NamedTuple):
 class EpochPlan:
     """The steps of every epoch.
 
-    samples: of the split. batch_size: images per step, over all ranks. last: see `Last`. steps_per_epoch: None for one
-    permutation per epoch; else each epoch has this many steps, and the next epoch continues through the permutations.
-    repeats: images of each sample in a step.
+    samples: entries of the sampling plan, of which each permutation has all. batch_size: images per step, over all
+    ranks. last: see `Last`. steps_per_epoch: None for one permutation per epoch; else each epoch has this many steps,
+    and the next epoch continues through the permutations. repeats: images of each entry in a step.
     """
 
     samples: int

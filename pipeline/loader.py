@@ -11,6 +11,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch.utils.data import IterableDataset, get_worker_info
@@ -33,6 +35,7 @@ from .ranks import check_group, check_launched, known_ranks, local_processes, wa
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
 from .repeats import repeated
 from .sampler import EpochSampler
+from .sampling import Everything, Plan
 from .schedule import Schedule, as_schedule
 from .transform import Transform
 from .views import Views, choose_parts, parts_of
@@ -147,8 +150,9 @@ class Loader(IterableDataset[Any]):
         self.steps_per_epoch: Final = (
             None if steps_per_epoch is None else whole_number("steps_per_epoch", steps_per_epoch, least=1)
         )
+        self._sampling: Plan = Everything(len(self.split))
         views = max(count for part in transforms for _, count in parts_of(part))
-        self.repeats: Final = whole_number("repeats", repeats, least=1, most=2**31 // (len(self.split) * views))
+        self.repeats: Final = whole_number("repeats", repeats, least=1, most=2**31 // (len(self._sampling) * views))
         self.extras: Final = check_extras(extras)
         self.mix: Final = None if mix is None else instance_of(Mix, "mix", mix)
         self.wait_seconds = 0.0
@@ -160,17 +164,17 @@ class Loader(IterableDataset[Any]):
         self._are_ranks_settled = False
         self._plan = self._make_plan()
         classes = len(self.dataset.manifest.classes)
-        self._batches = BatchMaker(self.split, self.extras, self.device, transforms, mix=self.mix, classes=classes)
+        self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
+        self._batches = BatchMaker(self._reader, self.extras, self.device, transforms, mix=self.mix, classes=classes)
         self._mixer = None
         if self.mix is not None:
             self.mix.check(transforms)
             self._mixer = Mixer(self.mix, self._plan, seed=self.seed, layout=layout)
         self._cursor = Cursor()
         self._is_closed = False
-        self._drawn: tuple[tuple[int, Transform | Views], Share, list[Choices]] | None = None
+        self._drawn: tuple[tuple[int, Transform | Views], npt.NDArray[np.int64], Share, list[Choices]] | None = None
         check_cache(self.split, order)
         self.schedule.check(self.split.sizes, self.statistics)
-        self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
         self.decoded: Final = None if decoded is None else Path(decoded).absolute()
         self.decoded_bytes: Final = decoded_bytes
         self.decoded_check: Final[DecodedCheck] = decoded_check
@@ -250,7 +254,7 @@ class Loader(IterableDataset[Any]):
     @property
     def sampler(self) -> EpochSampler:
         """The order of samples, with `set_epoch`, for frameworks that look for it."""
-        return EpochSampler(len(self.split), self.set_epoch)
+        return EpochSampler(len(self._sampling), self.set_epoch)
 
     @property
     def transform(self) -> Transform | Views:
@@ -339,7 +343,8 @@ class Loader(IterableDataset[Any]):
 
     def _iterate(self, steps: list[Step], last: Step) -> Iterator[Any]:
         """Yield the batches of consecutive steps of one permutation. last: the epoch's last step."""
-        order, choices = self._draw(steps[0].permutation)
+        entries, order, choices = self._draw(steps[0].permutation)
+        self._reader.begin(entries)
         samples_of = [self._occurrences(step, order) for step in steps]
         decoder = self._running = self._take_idle()
         try:
@@ -388,14 +393,15 @@ class Loader(IterableDataset[Any]):
         may_skip = self._reader.on_error == "skip"
         return Exchange(group, dealing=dealing, may_skip=may_skip, check=self.check_exchange)
 
-    def _draw(self, permutation: int) -> tuple[Share, list[Choices]]:
-        """Return a permutation's order, and what each part of the transform does to each occurrence."""
+    def _draw(self, permutation: int) -> tuple[npt.NDArray[np.int64], Share, list[Choices]]:
+        """Return a permutation's entries and their order, and what the transform's parts do to each occurrence."""
         key = (permutation, self.transform)
         if self._drawn is None or self._drawn[0] != key:
             self._drawn = None  # before the next draws are made, so that memory holds one epoch's
-            draws = draw_epoch(len(self.split), seed=self.seed, epoch=permutation, order=self.order)
-            choices = choose_parts(self.transform, draws, self.split.sizes, self.statistics, self.repeats)
-            self._drawn = key, draws.order, choices
+            entries = self._sampling.entries(self.seed, permutation)
+            draws = draw_epoch(len(entries), seed=self.seed, epoch=permutation, order=self.order)
+            choices = choose_parts(self.transform, draws, self.split.sizes[entries], self.statistics, self.repeats)
+            self._drawn = key, entries, draws.order, choices
         return self._drawn[1:]
 
     def _occurrences(self, step: Step, order: Share) -> Share:
@@ -404,7 +410,7 @@ class Loader(IterableDataset[Any]):
 
     def _make_plan(self) -> EpochPlan:
         return EpochPlan(
-            samples=len(self.split),
+            samples=len(self._sampling),
             batch_size=self.batch_size,
             world_size=self.world_size,
             last=self.last,

@@ -17,7 +17,7 @@ from .memory import Memory
 
 OnError = Literal["raise", "skip"]
 Share = npt.NDArray[np.int32]
-"""Occurrences of samples, as `repeats.py` numbers them; without repeats, samples."""
+"""Occurrences, as `repeats.py` numbers them; without repeats, entries of a sampling plan."""
 Encoded = bytes | npt.NDArray[np.uint8]
 """An encoded image."""
 
@@ -63,20 +63,24 @@ class SampleReader:
         self.bytes_read = 0
         self._memory = Memory()
         self.skipped: dict[int, str] = {}
+        self.entries = np.arange(len(split))
 
-    def samples_of(self, share: Share) -> list[int]:
+    def begin(self, entries: npt.NDArray[np.int64]) -> None:
+        """Take the sample of each entry of the permutation that is read next."""
+        self.entries = entries
+
+    def samples_of(self, share: Share) -> npt.NDArray[np.int64]:
         """Return the sample of each occurrence."""
-        samples: list[int] = (share % len(self.split)).tolist()
-        return samples
+        return self.entries[share % len(self.entries)]
 
     def announce(self, share: Share) -> None:
         """Ask the storage to fetch `share` ahead. Errors are left for `read` to report."""
         with suppress(FreelightError):
-            self.split.prefetch(share % len(self.split))
+            self.split.prefetch(self.samples_of(share))
 
     def read(self, share: Share) -> tuple[Share, list[Encoded]]:
         """Return the undamaged occurrences of `share`, and their JPEGs. Each sample is read once."""
-        samples = self.samples_of(share)
+        samples = self.samples_of(share).tolist()
         wanted = [sample for sample in dict.fromkeys(samples) if sample not in self.skipped]
         found = self.split.read_all(np.array(wanted), self._memory.take) if wanted else []
         jpegs: dict[int, Encoded] = {}
@@ -116,7 +120,7 @@ class SampleReader:
 
         cause: DALI's error, which names the failed operator but not the sample.
         """
-        for sample in dict.fromkeys(self.samples_of(share)):
+        for sample in dict.fromkeys(self.samples_of(share).tolist()):
             try:
                 self.split.decode(sample, self.split.read(sample))
             except UnavailableError:

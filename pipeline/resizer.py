@@ -153,9 +153,9 @@ class Resizer:
         size = -(-len(jobs) // (4 * self._num_threads))
         pieces = [jobs[first : first + size] for first in range(0, len(jobs), size)]
         windows = [window for made in self._pool.map(_run, pieces) for window in made]
-        damaged = [int(sample) for sample, window in zip(batch.samples, windows, strict=True) if window is None]
+        damaged = [place for place, window in enumerate(windows) if window is None]
         if damaged:
-            first = self._reader.split.describe(damaged[0] % len(self._reader.split))
+            first = self._reader.split.describe(int(self._reader.samples_of(batch.samples)[damaged[0]]))
             raise DamagedPixelsError(f"stored pixels of {counted(len(damaged), 'sample')} are damaged: {first}")
         return [window for window in windows if window is not None]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 class EpochSampler:
     """The order of a loader's samples, as a sampler: frameworks call its `set_epoch` before each epoch.
 
-    samples: of the split. set_epoch: names the epoch of the loader's next iteration.
+    samples: of an epoch. set_epoch: names the epoch of the loader's next iteration.
     """
 
     def __init__(self, samples: int, set_epoch: Callable[[int], None]) -> None:
@@ -14,5 +14,5 @@ class EpochSampler:
         self.set_epoch = set_epoch
 
     def __len__(self) -> int:
-        """Return the number of samples of the split."""
+        """Return the number of samples of an epoch."""
         return self._samples

@@ -106,21 +106,21 @@ class JpegWindows:
         """Return the samples, the inputs of the decoding, and what else belongs to the batch."""
         self._reader.announce(later)
         samples, jpegs = self._reader.read(share)
-        taken = take(choices, self._parts, samples, len(self._reader.split))
+        taken = take(choices, self._parts, samples, len(self._reader.entries))
         start, end = needed(self._parts, self._uses, taken, sizes_of(self._reader, samples))
         return samples, [[tensor_list(jpegs), *as_lists([start, end - start])], [jpegs, taken, start]]
 
 
 def sizes_of(reader: SampleReader, share: Share) -> Places:
     """Return height and width of the pictures of some occurrences."""
-    return reader.split.sizes[share % len(reader.split)]
+    return reader.split.sizes[reader.samples_of(share)]
 
 
 def take(
-    choices: Sequence[Choices], parts: Sequence[tuple[Transform, int]], share: Share, samples: int
+    choices: Sequence[Choices], parts: Sequence[tuple[Transform, int]], share: Share, entries: int
 ) -> list[Arrays]:
-    """Return the choices of each part for the views of `share`. samples: of the split."""
-    return [own.take(viewed(share, views, samples)) for own, (_, views) in zip(choices, parts, strict=True)]
+    """Return the choices of each part for the views of `share`. entries: of the plan."""
+    return [own.take(viewed(share, views, entries)) for own, (_, views) in zip(choices, parts, strict=True)]
 
 
 def needed(

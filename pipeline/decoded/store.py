@@ -106,15 +106,16 @@ class DecodedStore:
             own = self._words[: len(found)]
             np.copyto(own, found, where=own == 0)
 
-    def has(self, samples: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    def has(self, samples: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Return whether the pixels of each sample are there."""
-        return (samples < self.kept) & (self._words[samples] > DAMAGED)
+        found: npt.NDArray[np.bool_] = (samples < self.kept) & (self._words[samples] > DAMAGED)
+        return found
 
-    def takes(self, samples: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    def takes(self, samples: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Return whether the pixels of each sample, if they are not there, are to be written."""
         return np.full(len(samples), self._is_writable) & (samples < self.kept)
 
-    def announce(self, samples: npt.NDArray[np.int32]) -> None:
+    def announce(self, samples: npt.NDArray[np.integer]) -> None:
         """Ask the kernel to fetch the pixels of these samples in the background, unless memory holds all pixels."""
         if self.bytes < MEMORY_SHARE * memory_gb() * 1e9:
             return

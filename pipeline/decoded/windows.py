@@ -68,17 +68,17 @@ class StoredWindows:
     def _read(self, choices: Sequence[Choices], share: Share, later: Share) -> tuple[Share, list[list[Any]]]:
         """Read what is not stored, decode it, and keep the windows for `next`."""
         self._store.check_length()
-        samples = len(self._reader.split)
-        is_later = self._store.has(later % samples)
-        self._store.announce(later[is_later] % samples)
+        samples_of = self._reader.samples_of
+        is_later = self._store.has(samples_of(later))
+        self._store.announce(samples_of(later[is_later]))
         self._reader.announce(later[~is_later])
-        is_stored = self._store.has(share % samples)
+        is_stored = self._store.has(samples_of(share))
         found, jpegs = self._reader.read(share[~is_stored])
         is_sound = is_stored | np.isin(share, found)
         share, is_stored = share[is_sound], is_stored[is_sound]
-        taken = take(choices, self._parts, share, samples)
+        taken = take(choices, self._parts, share, len(self._reader.entries))
         sizes = sizes_of(self._reader, share)
-        is_kept = self._store.takes(share % samples) & ~is_stored
+        is_kept = self._store.takes(samples_of(share)) & ~is_stored
         if self._whole:
             start, end = np.zeros_like(sizes), sizes
         else:
@@ -88,7 +88,7 @@ class StoredWindows:
         start[is_stored, 1] = 0  # whole rows
         pixels: list[Pixels | Callable[[], Pixels | None]] = []
         for sample, stored, kept, top, bottom in zip(
-            (share % samples).tolist(), is_stored, is_kept, start[:, 0].tolist(), end[:, 0].tolist(), strict=True
+            samples_of(share).tolist(), is_stored, is_kept, start[:, 0].tolist(), end[:, 0].tolist(), strict=True
         ):
             if stored and self._whole:
                 pixels.append(self._store.view(sample))

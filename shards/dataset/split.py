@@ -210,7 +210,7 @@ class Split:
             source = self.sources[index]
         return f"{self.place}/{shard}: sample {key} (from {source})"
 
-    def prefetch(self, indices: npt.NDArray[np.int32]) -> None:
+    def prefetch(self, indices: npt.NDArray[np.integer]) -> None:
         """Ask the kernel, or the cache of a remote dataset, to fetch these samples in the background."""
         self.require_cache()
         if self.cache is not None:
