@@ -136,7 +136,7 @@ def test_help_names_every_option(tool: str) -> None:
             "--images {pictures} --out {tmp}/out --label-order ilsvrc",
             "--label-order ilsvrc needs the class numbers of the",
         ),
-        ("--images {pictures} --out {tmp}/out --max-rejected 2", "images are rejected, but --max-rejected allows 2;"),
+        ("--images {pictures} --out {tmp}/out --max-rejected 2", "images rejected, but --max-rejected allows 2;"),
         ("--images {pictures} --out {tmp}/out --limit 0", "--limit (=0) must be at least 1"),
         ("--images {pictures} --out {tmp}/out --samples-per-shard 0", "--samples-per-shard (=0) must be at least 1"),
     ],

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from ..base import FreelightError
+from ..base import FreelightError, counted
 from ..sources import LeftOut
 
 
@@ -40,7 +40,7 @@ class RejectLimit:
             last = item.rejected[-1] if item.rejected else last
             if limit is not None and rejected > limit:
                 raise FreelightError(
-                    f"{rejected} images are rejected, but `max_rejected` allows {self.limit:g}"
+                    f"{counted(rejected, 'image')} rejected, but `max_rejected` allows {self.limit:g}"
                     + (f" of {images}" if images is not None and self.limit is not None and self.limit < 1 else "")
                     + f"; the last: {json.dumps(last)}; repair the source, or allow more"
                 )

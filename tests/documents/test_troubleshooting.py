@@ -97,5 +97,7 @@ def test_a_section_has_lines_a_cause_a_check_and_a_command(heading: str) -> None
     text = sections()[heading]
     assert re.search(r"^\* .*`", text, re.MULTILINE), "no message"
     for part in PARTS:
-        (content,) = re.findall(rf"^\*\*{part}\.\*\* (.+?)(?:\n\n|\n*\Z)", text, re.MULTILINE | re.DOTALL)
+        (content,) = re.findall(rf"^\*\*{part}\.\*\* (.+?)(?=^\*\*|\Z)", text, re.MULTILINE | re.DOTALL)
         assert part == "Cause" or "`" in content, f"{part} has no command"
+    for printed in re.findall(r"^(?:error|warning): .+$", text, re.MULTILINE):
+        assert any(pattern(line).fullmatch(normal(printed.removeprefix("error: "))) for line in lines_of(text))

@@ -104,7 +104,7 @@ def test_an_error_while_workers_run_is_one_line_and_leaves_no_temporary_folder(i
     job = start(images, f"file://{tmp_path / 'out'}", tmp_path / "temporary", "--max-rejected", "0")
     _, said = job.communicate(timeout=60)
     assert job.returncode == 2
-    assert said.startswith("error: 1 images are rejected")
+    assert said.startswith("error: 1 image rejected")
     assert len(said.splitlines()) == 1
     wait_until(lambda: not living(job.pid), 10)
     assert list((tmp_path / "temporary").iterdir()) == []
