@@ -2,10 +2,14 @@
 
 import re
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 from printed_messages import HOLE, ROOT, Message, messages, messages_of
+
+from freelight.cli import SHORT_HELPS
 
 PAGE = ROOT / "docs/guides/troubleshooting.md"
 PARTS = ("Cause", "Check", "Command")
@@ -101,3 +105,26 @@ def test_a_section_has_lines_a_cause_a_check_and_a_command(heading: str) -> None
         assert part == "Cause" or "`" in content, f"{part} has no command"
     for printed in re.findall(r"^(?:error|warning): .+$", text, re.MULTILINE):
         assert any(pattern(line).fullmatch(normal(printed.removeprefix("error: "))) for line in lines_of(text))
+
+
+@pytest.mark.slow
+def test_the_page_names_options_that_the_commands_have() -> None:
+    """Checks and commands in sentences are not run, because they name files of the reader."""
+    spans = re.findall(r"`((?:freelight|train) [^`]+)`", PAGE.read_text())
+    assert len(spans) > 30
+    wrong = []
+    for span in spans:
+        words = re.split(r"[\s|&]+", span.removeprefix("freelight "))
+        if words[0] in SHORT_HELPS:
+            known = {
+                option
+                for parameter in command_named(words[0]).params
+                for option in (*parameter.opts, *parameter.secondary_opts)
+            }
+            wrong += [f"{span}: {word}" for word in words if word.startswith("--") and word not in {*known, "--help"}]
+    assert wrong == []
+
+
+def command_named(name: str) -> click.Command:
+    command: click.Command = import_module(f"freelight.commands.{name.replace('-', '_')}").command
+    return command
