@@ -52,13 +52,18 @@ def pattern(text: str) -> re.Pattern[str]:
 
 
 def explains(line: str, message: Message) -> bool:
-    """Tell whether a line of the page is that message, or ends as it does if the message is only an end."""
+    """Tell whether a line of the page is that message: `…` of either stands for anything in the other."""
     if line in SELF_EXPLANATORY and ";" in message.text:
         return False
-    is_end = message.text.startswith(f"{HOLE}; ")
-    return bool(
-        pattern(line).fullmatch(normal(message.text)) or (is_end and pattern(message.text).fullmatch(normal(line)))
-    )
+    if pattern(line).fullmatch(normal(message.text)):
+        return True
+    return is_telling(message) and pattern(message.text).fullmatch(normal(line)) is not None
+
+
+@cache
+def is_telling(message: Message) -> bool:
+    """Tell whether the fixed words of a message are enough to recognise it."""
+    return len(re.findall("[a-z]", message.text)) >= 8
 
 
 def unexplained(found: list[Message], lines: list[str]) -> list[Message]:
