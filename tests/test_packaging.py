@@ -35,6 +35,11 @@ def test_every_package_is_listed_in_setup_cfg() -> None:
     assert configuration["options"]["packages"].split() == sorted(package_folders())
 
 
+def test_the_newest_section_of_the_changelog_is_of_this_version() -> None:
+    newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    assert newest.split()[1] == freelight.__version__
+
+
 def run(*words: str | Path, folder: Path, **environment: str) -> str:
     """Run a program in `folder`, outside the checkout, and return its output."""
     given = {**IN_NEW_PYTHON, **environment}

@@ -69,7 +69,7 @@ def append_shards(
         plan = {**settings.made_with(), **described, PARENT: before.fingerprint, "times": source_times(source)}
         if (output.folder / PARTIAL / PLAN).exists() and PARENT not in read_plan(output.folder / PARTIAL):
             (output.folder / PARTIAL / PLAN).unlink()  # left by a stop after the dataset's manifest was written
-        save_or_check_plan(output.folder, plan)
+        settings = replace(settings, freelight=save_or_check_plan(output.folder, plan)["freelight"])
         output.publish(f"{PARTIAL}/{PLAN}")
         job = Job(
             output=output,
@@ -78,7 +78,7 @@ def append_shards(
             watch=watch or (lambda items, total: items),
             watch_ordered=watch_ordered or (lambda items, total: items),
         )
-        segments = segments_in(staging, source, output, plan)
+        segments = segments_in(staging, source, output, {**plan, "freelight": settings.freelight})
         if isinstance(source, OrderedSource):
             source = job.rescale_in_order(source, settings, segments)
         source = as_part(source, before, split)

@@ -29,7 +29,7 @@ from .plan import (
     source_times,
 )
 from .rejects import RejectLimit
-from .settings import NOT_IN_0_1, ShardSettings, as_in_0_1
+from .settings import NOT_IN_0_1, ShardSettings, as_in_0_1, same_version
 from .shard import ShardRecord, write_shard
 
 SEGMENTS = "staged"  # folder within PARTIAL; the name is that of version 0.1, whose unfinished datasets are resumed
@@ -107,9 +107,10 @@ class Job:
         with lock_output(output.folder):
             plan_settings = settings if isinstance(source, OrderedSource) else settings.resolve(source)
             plan = {**plan_settings.made_with(), **described, "times": source_times(source)}
-            settings = replace(settings, schema=save_or_check_plan(output.folder, plan))
+            begun = save_or_check_plan(output.folder, plan)
+            settings = replace(settings, schema=begun["schema"], freelight=begun["freelight"])
             output.publish(f"{PARTIAL}/{PLAN}")
-            segments = segments_in(staging, source, output, plan)
+            segments = segments_in(staging, source, output, {**plan, "freelight": settings.freelight})
             if isinstance(source, OrderedSource):
                 source = self.rescale_in_order(source, settings, segments)
             settings = settings.resolve(source)
@@ -170,6 +171,7 @@ def _check_finished(
     """
     manifest = Manifest.load(output.folder)
     settings = settings.resolve(source) if isinstance(source, Source) else settings
+    settings = replace(settings, freelight=same_version(manifest.made_with.get("freelight")))
     if changes := changes_since({**manifest.made_with, **manifest.source}, {**settings.made_with(), **described}):
         raise FreelightError(
             f"{output.where} is a finished dataset with other settings or another source ({changes}); "

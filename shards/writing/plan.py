@@ -16,7 +16,7 @@ from typing import Any
 from ..base import TEMPORARY_SUFFIX, FreelightError, anything, as_text, atomic_write, lock_file, mapping, read_json
 from ..dataset import SCHEMA
 from ..sources import OrderedSource, Source, read_list
-from .settings import NOT_IN_0_1
+from .settings import NOT_IN_0_1, VERSIONS, same_version
 
 PARTIAL = ".partial"
 """Folder in the output for records of finished shards, segments and the lock; deleted after the manifest is written."""
@@ -82,21 +82,23 @@ _HASHED = {
 
 def describe_changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Return in words which entries of `now` differ from `before`."""
-    changed = [key for key in now if before.get(key) != now.get(key)]
-    return "; ".join(
-        _HASHED.get(key) or f"{key}: {reprlib.repr(before.get(key))} then, {now.get(key)!r} now" for key in changed
-    )
+    words = []
+    for key in (key for key in now if before.get(key) != now.get(key)):
+        then_and_now = f"{key}: {reprlib.repr(before.get(key))} then, {now.get(key)!r} now"
+        words.append(_HASHED.get(key) or then_and_now + (", which may give other bytes" if key in VERSIONS else ""))
+    return "; ".join(words)
 
 
-def save_or_check_plan(out: Path, plan: dict[str, Any]) -> int:
-    """Write the plan into `out`. If there is one, of a stopped run, raise `FreelightError` unless it is the same.
+def save_or_check_plan(out: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    """Write the plan into `out`, and return it with the schema in which the dataset is begun.
 
-    Returns the schema in which the dataset was begun.
+    If there is one, of a stopped run, return that one. Raises `FreelightError` unless it is the same; a version of
+    Freelight may be another one that gives the same bytes.
     """
     path = out / PARTIAL / PLAN
     if path.exists():
-        begun = {**NOT_IN_0_1, **read_plan(out / PARTIAL)}
-        schema: int = begun.pop("schema", 1)
+        begun = {"schema": 1, **NOT_IN_0_1, **read_plan(out / PARTIAL)}
+        plan = {"schema": begun["schema"], **plan, "freelight": same_version(begun.get("freelight"))}
         if begun != plan:
             raise FreelightError(
                 f"{out} was started with other settings or another source "
@@ -106,10 +108,11 @@ def save_or_check_plan(out: Path, plan: dict[str, Any]) -> int:
         for folder in (out, out / PARTIAL):
             for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
                 leftover.unlink(missing_ok=True)
-        return schema
+        return begun
+    plan = {"schema": SCHEMA, **plan}
     with atomic_write(path) as file:
-        file.write(json.dumps({"schema": SCHEMA, **plan}, indent=1).encode())
-    return SCHEMA
+        file.write(json.dumps(plan, indent=1).encode())
+    return plan
 
 
 def refuse_begun_append(partial: Path) -> None:

@@ -25,6 +25,16 @@ NOT_IN_0_1 = {
 
 VERSIONS = ("freelight", "pillow", "jpeg_decoder", "libjpeg")
 """What a dataset says of the libraries that made it. Other ones may give other bytes."""
+SAME_BYTES = ("0.1.0",)
+"""Earlier versions of Freelight that give the same bytes as this one, from the same source, settings and libraries.
+
+This version finishes what they began; `tests/test_release_01.py` shows it. The dataset keeps the version that began it.
+"""
+
+
+def same_version(version: object) -> str:
+    """Return a version of Freelight if it gives the same bytes as this one; else this one, which then differs."""
+    return str(version) if version in SAME_BYTES else __version__
 
 
 def as_in_0_1(made_with: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +50,8 @@ class ShardSettings:
     busy, and ImageNet's 641 shards can all be open at once (the usual limit is 1,024 files). seed: of the shuffle.
     limit: maximum number of images per split, taken after the shuffle. reject_suspect: leave out JPEGs whose data are
     damaged though they decode, which only simplejpeg notices. metadata: whether each sample gets a `.json`. schema: of
-    the dataset directory; `make_shards` finishes what an earlier version began in its schema.
+    the dataset directory; `make_shards` finishes what an earlier version began in its schema. freelight: the version
+    that began the dataset.
     """
 
     rescaling: Rescaling = field(default_factory=Rescaling)
@@ -50,6 +61,7 @@ class ShardSettings:
     reject_suspect: bool = False
     metadata: bool = False
     schema: int = SCHEMA
+    freelight: str = __version__
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -79,7 +91,7 @@ class ShardSettings:
             "samples_per_shard": self.samples_per_shard,
             "reject_suspect": self.reject_suspect,
             "metadata": self.metadata,
-            "freelight": __version__,
+            "freelight": self.freelight,
             "pillow": PIL.__version__,
             "jpeg_decoder": jpeg_decoder(),
             "libjpeg": features.version("libjpeg_turbo") or features.version("jpg"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 from making import SMALL, Stop, files, identities, source_of
 
-from freelight.shards import Dataset, FreelightError, Rescaling, ShardRecord, Source, make_shards
-from freelight.shards.writing.settings import NOT_IN_0_1
+import freelight
+from freelight.shards import Dataset, FreelightError, Rescaling, ShardRecord, ShardSettings, Source, make_shards
+from freelight.shards.writing.settings import NOT_IN_0_1, SAME_BYTES
 
 
 def stop_after(count: int, records: Iterable[ShardRecord]) -> Iterator[ShardRecord]:
@@ -21,10 +23,10 @@ def stop_after(count: int, records: Iterable[ShardRecord]) -> Iterator[ShardReco
         yield record
 
 
-def begin(source: Source, out: Path, shards: int) -> None:
+def begin(source: Source, out: Path, shards: int, settings: ShardSettings = SMALL) -> None:
     """Make a dataset, but stop when `shards` shards are recorded and one more is written."""
     with pytest.raises(Stop):
-        make_shards(source, out, SMALL, watch=lambda records, total: stop_after(shards, records))
+        make_shards(source, out, settings, watch=lambda records, total: stop_after(shards, records))
 
 
 @pytest.mark.parametrize("shards", [0, 1, 5])
@@ -145,6 +147,41 @@ def test_what_0_1_did_not_record_does_not_stop_its_datasets(
     with pytest.raises(FreelightError, match=r"max_pixels: 64000000 then, 1000000 now"):
         make_shards(source, out, OTHER["max_pixels"])
     make_shards(source, out, SMALL)
+
+
+EARLIER = replace(SMALL, freelight=SAME_BYTES[-1])
+LATER = replace(SMALL, freelight="99.1")
+
+
+def test_what_a_version_with_the_same_bytes_began_is_finished_and_keeps_its_name(
+    source: Source, small: Path, tmp_path: Path
+) -> None:
+    """All files are those that it would have made itself, so a check by its hashes finds them right."""
+    make_shards(source, tmp_path / "whole", EARLIER)
+    begin(source, tmp_path / "out", 1, EARLIER)
+    manifest = make_shards(source, tmp_path / "out", SMALL)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert manifest.made_with["freelight"] == SAME_BYTES[-1] != freelight.__version__
+    before = identities(tmp_path / "out")
+    assert make_shards(source, tmp_path / "out", SMALL) == manifest
+    assert identities(tmp_path / "out") == before
+    tars = {name: data for name, data in files(small).items() if name.endswith((".tar", ".idx", ".npy", ".txt"))}
+    assert files(tmp_path / "out").items() >= tars.items()
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "begun"])
+def test_what_a_version_with_other_bytes_began_is_refused_in_a_line(
+    finished: bool, source: Source, tmp_path: Path
+) -> None:
+    if finished:
+        make_shards(source, tmp_path, LATER)
+    else:
+        begin(source, tmp_path, 1, LATER)
+    before = identities(tmp_path)
+    words = rf"freelight: '99.1' then, '{re.escape(freelight.__version__)}' now, which may give other bytes"
+    with pytest.raises(FreelightError, match=words):
+        make_shards(source, tmp_path, SMALL)
+    assert identities(tmp_path) == before
 
 
 def rename_picture(pictures: Path) -> None:

@@ -4,4 +4,4 @@ Importing this package loads neither torch nor DALI; `freelight.shards`, `freeli
 its parts.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
