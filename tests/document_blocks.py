@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(ROOT.glob("docs/**/*.md"))
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 SHOWN = {"text", "mermaid", "json", "toml", "yaml"}
 """Languages of blocks that nobody runs."""
 PART = re.compile(

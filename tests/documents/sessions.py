@@ -8,12 +8,13 @@ from pathlib import Path
 
 from document_blocks import ROOT, Block, prints
 
-LIMIT = 120  # seconds for one block
+LIMIT = 300  # seconds for one block
 DONE = "--- the block is done ---"
 SHELL = f"set -eo pipefail; while read -r path; do . \"$path\" </dev/null; printf '\\n%s\\n' '{DONE}'; done"
 PYTHON = f"""
 if __name__ == "__main__":
     import sys
+    sys.path[0] = ""
     names = {{"__name__": "__main__"}}
     for line in sys.stdin:
         path = line.strip()

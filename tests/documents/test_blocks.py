@@ -1,5 +1,6 @@
 """Every block of bash and Python in README.md and docs/ runs as it stands, or says why it does not."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ def test_every_block_is_run_or_has_a_reason(path: Path) -> None:
 @pytest.mark.parametrize("path", RUNNING, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_blocks_run_in_order(path: Path, tmp_path: Path) -> None:
     assert run_blocks(read_page(path).blocks, tmp_path) == []
+
+
+def test_the_readme_has_at_most_900_words_beside_code_and_tables() -> None:
+    text = (ROOT / "README.md").read_text()
+    prose = re.sub(r"<!--.*?-->|^```.*?^```$|^\|.*?$", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert 400 < len(prose.split()) <= 900
 
 
 GOOD = """

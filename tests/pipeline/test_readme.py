@@ -1,6 +1,5 @@
 """The README's code runs unchanged, and a dataset of ImageNet's size needs little memory."""
 
-import re
 import sys
 import tracemalloc
 import types
@@ -11,8 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from freelight import pipeline
-from freelight.benchmarks.readme_block import README, readme_block, run_block
+from freelight.benchmarks.readme_block import readme_block, run_block
 from freelight.benchmarks.repeated import repeat_samples
 from freelight.pipeline import Lighting, Loader, RandomCrop, RandomResizedCrop, Transform
 from freelight.shards import Dataset
@@ -59,20 +57,8 @@ def test_the_readmes_lines_train_a_small_residual_net(
     assert mean(losses[-5:]) < 0.8 * mean(losses[:5]), losses
 
 
-def test_the_readmes_lines_are_fifteen() -> None:
-    assert len(readme_block().strip().splitlines()) <= 16, "one of them is blank"
-
-
-def test_the_readmes_schedule_changes_the_resolution(dataset: Dataset) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    (block,) = [block for block in blocks if "Schedule(" in block]
-    names = {**vars(pipeline), "mean": (123.675, 116.28, 103.53), "std": None}
-    exec(block.replace('"DATASET"', repr(str(dataset.folder))), names)
-    sizes = [
-        [schedule.at(epoch).crop.size for epoch in (0, 59, 60, 70, 71)]
-        for schedule in (names["loader"].schedule, names["ramp"])
-    ]
-    assert sizes == [[160, 160, 160, 160, 192], [128, 160, 192, 192, 192]]
+def test_the_readmes_lines_are_twelve() -> None:
+    assert len([line for line in readme_block().splitlines() if line]) <= 12
 
 
 @pytest.mark.parametrize("crop", [RandomCrop(shared_by=32), RandomResizedCrop()])
