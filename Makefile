@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXECUTABLES := $(filter-out tools/freelight,$(wildcard tools/*))
 
-.PHONY: install demo docs test test-slow test-gpu faults fuzz lint types clean
+.PHONY: install demo docs newcomer test test-slow test-gpu faults fuzz lint types clean
 
 install: $(STAMP)
 
@@ -20,6 +20,10 @@ demo: install
 # Pages in build/docs, with a reference written from the code. A warning is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# README.md and the quickstart, line by line, in a fresh clone, home and environment. Downloads gigabytes.
+newcomer: install
+	PYTHONPATH=tests $(BIN)/python tests/documents/newcomer.py
 
 # Two processes share the tests; one thread each for torch's own loops.
 test: install

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from document_blocks import ROOT, Block, prints
 
-LIMIT = 300  # seconds for one block
+LIMIT = 900  # seconds for one block
 DONE = "--- the block is done ---"
 SHELL = f"set -eo pipefail; while read -r path; do . \"$path\" </dev/null; printf '\\n%s\\n' '{DONE}'; done"
 PYTHON = f"""
@@ -26,7 +28,7 @@ if __name__ == "__main__":
 class Session:
     """A process that runs files: it reads their paths, says when one is done, and ends at the first that fails."""
 
-    def __init__(self, words: list[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, words: list[str], folder: Path, environment: dict[str, str], user: int | None) -> None:
         self.process = subprocess.Popen(
             words,
             cwd=folder,
@@ -36,6 +38,9 @@ class Session:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
         )
 
     def run(self, path: Path) -> tuple[bool, str]:
@@ -64,27 +69,50 @@ class Session:
         self.process.stdout.close()
 
 
-def run_blocks(blocks: tuple[Block, ...], folder: Path) -> list[str]:
-    """Run those blocks that have no reason not to, in `folder`; return what went wrong, at most one thing.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a reader sits: `folder/work` is the working directory, `folder/home` the home, `folder/code` is ours.
 
-    `folder/work` has the checkout's `tools` and `examples`, and `folder/home` is the user's.
+    python: runs blocks of Python, from the first of them on. path: of the shell. user: a number; None is this one.
     """
-    work, home, code = folder / "work", folder / "home", folder / "code"
-    for place in (work, home, code):
-        place.mkdir()
+
+    folder: Path
+    python: Path
+    path: str
+    environment: Mapping[str, str]
+    user: int | None = None
+
+    def start(self, language: str) -> Session:
+        words = [str(self.python), "-u", str(self.folder / "code/session.py")]
+        if language == "bash":
+            words = ["bash", "-c", SHELL]
+        given = {**self.environment, "HOME": str(self.folder / "home"), "PATH": self.path}
+        return Session(words, self.folder / "work", given, self.user)
+
+
+def page_place(folder: Path) -> Place:
+    """Return an empty place with the checkout's `tools` and `examples`, where this Python's commands come first."""
+    (folder / "work").mkdir()
     for name in ("tools", "examples"):
-        (work / name).symlink_to(ROOT / name)
+        (folder / "work" / name).symlink_to(ROOT / name)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    return Place(folder=folder, python=Path(sys.executable), path=path, environment=environment)
+
+
+def run_blocks(blocks: Sequence[Block], place: Place) -> list[str]:
+    """Run those blocks that have no reason not to; return what went wrong, at most one thing."""
+    code = place.folder / "code"
+    code.mkdir()
+    (place.folder / "home").mkdir(exist_ok=True)
     (code / "session.py").write_text(PYTHON)
-    binaries = Path(sys.executable).parent
-    environment = {**os.environ, "HOME": str(home), "PATH": f"{binaries}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
-    words = {"bash": ["bash", "-c", SHELL], "python": [sys.executable, "-u", str(code / "session.py")]}
     sessions: dict[str, Session] = {}
     try:
         for number, block in enumerate(blocks):
             if block.reason is not None:
                 continue
             if block.language not in sessions:
-                sessions[block.language] = Session(words[block.language], work, environment)
+                sessions[block.language] = place.start(block.language)
             path = code / f"{number}.{block.language}"
             path.write_text(f"(\n{block.code}\n) && exit 1 || test $? = {block.fails}\n" if block.fails else block.code)
             succeeded, printed = sessions[block.language].run(path)

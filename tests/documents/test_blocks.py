@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from document_blocks import PAGES, ROOT, prints, read_page
-from sessions import run_blocks
+from sessions import page_place, run_blocks
 
 RUNNING = [path for path in PAGES if read_page(path).runs]
 
@@ -18,7 +18,7 @@ def test_every_block_is_run_or_has_a_reason(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RUNNING, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_blocks_run_in_order(path: Path, tmp_path: Path) -> None:
-    assert run_blocks(read_page(path).blocks, tmp_path) == []
+    assert run_blocks(read_page(path).blocks, page_place(tmp_path)) == []
 
 
 def test_the_readme_has_at_most_900_words_beside_code_and_tables() -> None:
@@ -63,7 +63,7 @@ def test_blocks_share_a_shell_and_a_python_session(tmp_path: Path) -> None:
     page = read_page(tmp_path / "page.md")
     assert page.faults == ()
     assert [block.reason for block in page.blocks] == [None] * 5 + ["needs a GPU"]
-    assert run_blocks(page.blocks, tmp_path) == []
+    assert run_blocks(page.blocks, page_place(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_planted_fault_is_found(text: str, fault: str, tmp_path: Path) -> None
 )
 def test_a_block_that_fails_fails_its_page(text: str, failure: str, tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text(text)
-    (found,) = run_blocks(read_page(tmp_path / "page.md").blocks, tmp_path)
+    (found,) = run_blocks(read_page(tmp_path / "page.md").blocks, page_place(tmp_path))
     assert found.startswith(failure)
     assert "on\n" not in found.partition("\n\n")[2]
 
