@@ -124,7 +124,10 @@ def test_help_names_every_option(tool: str) -> None:
             "--images {pictures} --out {tmp}/out --val-fraction 0.1",
             "--val-fraction needs a source that has only train",
         ),
-        ("--images {pictures} --out {tmp}/out --class-names {tmp}/none", "No such file or directory: '{tmp}/none'"),
+        (
+            "--images {pictures} --out {tmp}/out --class-names {tmp}/none",
+            "{tmp}/none: No such file or directory; correct the path",
+        ),
         ("--images {pictures} --out {tmp}/out --class-names /bin/true", "/bin/true is not UTF-8 text"),
         ("--images {pictures} --out {tmp}/file", "{tmp}/file is a file, but a folder is needed there"),
         ("--images {pictures} --out {tmp}/out --workers 0", "--workers (=0) must be at least 1"),

@@ -6,6 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_REMEDIES = {
+    errno.ENOENT: "correct the path",
+    errno.EACCES: "change its owner or mode (see ls -ld), or run as another user",
+    errno.EPERM: "change its owner or mode (see ls -ld), or run as another user",
+    errno.EIO: "check the disk",
+    errno.EMFILE: "raise the limit of open files (see ulimit -n)",
+}
+"""What helps against errors that are no refusal to write."""
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """The errors of a disk that refuses to write. Only writing raises them."""
 
@@ -28,7 +36,10 @@ def describe_os_error(error: OSError) -> str:
     if error.errno == errno.ELOOP:
         return f"{error.filename} is a symbolic link, or leads through a loop of them; remove it"
     if error.errno not in REFUSED:
-        return str(error)
+        if error.filename is None or error.errno not in _REMEDIES:
+            return str(error)
+        named = error.filename if error.filename2 is None else f"{error.filename} -> {error.filename2}"
+        return f"{named}: {error.strerror}; {_REMEDIES[error.errno]}"
     if error.filename is None:  # of a stream: writers of files name them
         return (
             f"standard output cannot be written ({error.strerror}); make space for it, then run the same command again"

@@ -156,7 +156,9 @@ def fit_eigenbasis(mean: npt.NDArray[np.float64], covariance: npt.NDArray[np.flo
     have the same colour.
     """
     if not covariance.any():
-        raise FreelightError("all pixels have the same colour, so there are no principal axes")
+        raise FreelightError(
+            "all pixels have the same colour, so there are no principal axes; give pictures of several"
+        )
     try:
         root = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:  # singular: a set of greyscale pictures, say

@@ -20,10 +20,12 @@ ERRORS = {
 }
 BUILDERS = {"describe_os_error", "describe_missing", "describe_failure", "texts_of", "_describe_unknown", "_remedy"}
 """Functions that return a message, or the end of one."""
-REMEDY = re.compile(r"_?(remedy|again|unpack)", re.IGNORECASE)
+REMEDY = re.compile("_?(remed(y|ies)|again|unpack)", re.IGNORECASE)
 """Names of the end of a message, which another function puts after a fault."""
 CALLS = ERRORS | {"warning", "warn", "_print"}
-BEGINNING = re.compile(rf"def (?:{'|'.join(BUILDERS)})\(|(?:{'|'.join(CALLS)})\(|(?i:remedy|again|unpack) ?=[^=]")
+BEGINNING = re.compile(
+    rf"def (?:{'|'.join(BUILDERS)})\(|(?:{'|'.join(CALLS)})\(|(?i:remedy|remedies|again|unpack) ?=[^=]"
+)
 CONSTANT = re.compile(r"^(\w+) = (\"[^\"\n]+\")$", re.MULTILINE)
 IMPORT = re.compile(r"^from (\.+)([\w.]+) import (.+)$", re.MULTILINE)
 

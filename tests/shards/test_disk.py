@@ -56,11 +56,11 @@ def test_a_quota_and_a_read_only_disk_are_told_apart(number: int, reason: str) -
     assert reason in describe_os_error(OSError(number, os.strerror(number), "/file"))
 
 
-def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
+def test_other_errors_name_their_own_file_and_what_helps(tmp_path: Path) -> None:
     """Reading inside the block fails with errors of its own file."""
     with pytest.raises(FileNotFoundError) as raised, naming_file(tmp_path / "written"):
         (tmp_path / "read").read_bytes()
-    assert describe_os_error(raised.value) == f"[Errno 2] No such file or directory: '{tmp_path}/read'"
+    assert describe_os_error(raised.value) == f"{tmp_path}/read: No such file or directory; correct the path"
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:

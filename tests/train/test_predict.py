@@ -81,7 +81,7 @@ def test_a_file_that_is_no_picture_is_named_on_one_line(
         list(predict_files(trained, [tmp_path / "pipe.jpg"], views=1))
     missing = call("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg")
     assert missing.exit_code == 2
-    assert missing.stderr == f"error: [Errno 2] No such file or directory: '{tmp_path}/none.jpg'\n"
+    assert missing.stderr == f"error: {tmp_path}/none.jpg: No such file or directory; correct the path\n"
     wrong = call("predict", "--checkpoint", run / "last.pt", tmp_path / "none.jpg", "--panel", tmp_path / "panel.jpg")
     assert wrong.stderr.endswith(f"Invalid value for '--panel': {tmp_path}/panel.jpg must end in .png\n")
 

@@ -33,7 +33,9 @@ def class_numbers(dataset: Dataset, split: Split, devkit: Path | None) -> npt.ND
         raise FreelightError(f"`devkit` (={devkit}) is not a file; give the challenge's {DEVKITS[year]}")
     number = {class_id: place for place, class_id in enumerate(read_devkit(devkit, year).order, 1)}
     if missing := [class_id for class_id in ids if class_id not in number]:
-        raise FreelightError(f"`devkit` (={devkit}) lacks the class {missing[0]!r} of {dataset.place}")
+        raise FreelightError(
+            f"`devkit` (={devkit}) lacks the class {missing[0]!r} of {dataset.place}; give the same challenge's"
+        )
     return np.array([number[class_id] for class_id in ids])
 
 

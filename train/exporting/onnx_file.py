@@ -31,7 +31,8 @@ def write_onnx(
     difference = _difference(network, crop, mean, data)
     if difference is not None and not difference <= TOLERANCE:
         raise FreelightError(
-            f"{path} is not written: onnxruntime's logits differ from the network's by {difference:.1e} of the largest"
+            f"{path} is not written: onnxruntime's logits differ from the network's by {difference:.1e} of the "
+            "largest; write .safetensors, or use another version of onnxruntime"
         )
     with atomic_write(path) as file:
         file.write(data)

@@ -35,7 +35,9 @@ def compare_codes(
     """
     count = len(gallery.vectors)
     if count < DEPTHS[-1]:
-        raise FreelightError(f"{gallery.split} has {count} images; comparing codes needs at least {DEPTHS[-1]}")
+        raise FreelightError(
+            f"{gallery.split} has {count} images; comparing codes needs at least {DEPTHS[-1]}: omit `bits`"
+        )
     recalls = "".join(f"recall@{depth}".rjust(12) for depth in DEPTHS)
     yield f"{'':24}{'bytes/image':>12}{'queries/s':>12}{recalls}{f'precision@{DEPTHS[0]}':>13}"
     exact: Indices | None = None
