@@ -41,6 +41,7 @@ from .ops import (
     Window,
 )
 from .reading import OnError
+from .sampling import Subset, Weights
 from .schedule import Schedule
 from .transform import Transform
 from .views import Views
@@ -85,11 +86,13 @@ __all__ = [
     "Sizes",
     "Solarize",
     "Stage",
+    "Subset",
     "TenCrop",
     "TimmRandAugment",
     "Transform",
     "TrivialAugmentWide",
     "Views",
+    "Weights",
     "Window",
     "blend_with_previous",
     "define_pipeline",

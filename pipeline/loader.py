@@ -11,8 +11,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch.utils.data import IterableDataset, get_worker_info
@@ -35,7 +33,7 @@ from .ranks import check_group, check_launched, known_ranks, local_processes, wa
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
 from .repeats import repeated
 from .sampler import EpochSampler
-from .sampling import Everything, Plan
+from .sampling import Samples, Subset, Weights, choose_plan
 from .schedule import Schedule, as_schedule
 from .transform import Transform
 from .views import Views, choose_parts, parts_of
@@ -43,6 +41,7 @@ from .views import Views, choose_parts, parts_of
 _READ_ONLY = {
     *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "prefetch", "layout"),
     *("group", "check_exchange", "last", "steps_per_epoch", "repeats", "extras", "mix", "schedule"),
+    *("subset", "weights", "balanced", "num_samples"),
     *("decoding", "decoded", "decoded_bytes", "decoded_check"),
 }
 MOST_PREFETCH = 1024
@@ -66,6 +65,13 @@ class Loader(IterableDataset[Any]):
     pixels there, 3 * height * width bytes: 252 GB for ImageNet at 256 pixels. Batches are the same, to the bit.
     decoded_bytes: maximum size of this split's pixels; samples beyond it are decoded in every epoch. decoded_check:
     compare the crc32 of a sample's pixels the `first` time that this loader reads them, or `always`.
+
+    Sampling. By default an epoch has every sample once. subset: some samples only: see `Subset`. weights: draw
+    `num_samples` of them an epoch with replacement, in proportion to the weight of each sample of the split (an array),
+    or of all samples of each class (a dict by id or name): the law of torch's `WeightedRandomSampler`. balanced: each
+    class comes equally often; the epochs go through its samples in permutation after permutation. num_samples: length
+    of an epoch with `weights` or `balanced`: as many as there are samples, for `balanced` rounded down to a multiple of
+    the classes. A sample that comes several times in an epoch has draws of its own each time. Labels stay as they are.
 
     Epochs. An iteration starts the epoch that `set_epoch` named, otherwise the next one; breaking it off ends its
     epoch. Only the first iteration after `load_state_dict` continues inside an epoch, also if `set_epoch` names that
@@ -117,6 +123,10 @@ class Loader(IterableDataset[Any]):
         last: Last | None = None,
         steps_per_epoch: int | None = None,
         repeats: int = 1,
+        subset: Subset | None = None,
+        weights: Weights | None = None,
+        balanced: bool = False,
+        num_samples: int | None = None,
         extras: Sequence[str] = (),
         mix: Mix | None = None,
         on_error: OnError = "raise",
@@ -150,7 +160,13 @@ class Loader(IterableDataset[Any]):
         self.steps_per_epoch: Final = (
             None if steps_per_epoch is None else whole_number("steps_per_epoch", steps_per_epoch, least=1)
         )
-        self._sampling: Plan = Everything(len(self.split))
+        self.subset: Final = subset
+        self.weights: Final = weights
+        self.balanced: Final = instance_of(bool, "balanced", balanced)
+        self.num_samples: Final = num_samples
+        self._sampling = choose_plan(
+            self.dataset, self.split, subset=subset, weights=weights, balanced=balanced, num_samples=num_samples
+        )
         views = max(count for part in transforms for _, count in parts_of(part))
         self.repeats: Final = whole_number("repeats", repeats, least=1, most=2**31 // (len(self._sampling) * views))
         self.extras: Final = check_extras(extras)
@@ -172,7 +188,7 @@ class Loader(IterableDataset[Any]):
             self._mixer = Mixer(self.mix, self._plan, seed=self.seed, layout=layout)
         self._cursor = Cursor()
         self._is_closed = False
-        self._drawn: tuple[tuple[int, Transform | Views], npt.NDArray[np.int64], Share, list[Choices]] | None = None
+        self._drawn: tuple[tuple[int, Transform | Views], Samples, Share, list[Choices]] | None = None
         check_cache(self.split, order)
         self.schedule.check(self.split.sizes, self.statistics)
         self.decoded: Final = None if decoded is None else Path(decoded).absolute()
@@ -304,6 +320,8 @@ class Loader(IterableDataset[Any]):
             state["repeats"] = self.repeats
         if self.steps_per_epoch is not None:
             state |= {"steps_per_epoch": self.steps_per_epoch, "batch_size": self.batch_size}
+        if self._sampling.text:
+            state["sampling"] = self._sampling.text
         if self.mix is not None:
             state["mix"] = repr(self.mix)
         return state
@@ -311,8 +329,9 @@ class Loader(IterableDataset[Any]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a state, made with any world size and batch size; the next iteration continues after it.
 
-        Raises `FreelightError` if the state is for another dataset, split, seed, order, `steps_per_epoch` or `repeats`;
-        and, inside an epoch, if it is for another transform or mix. A schedule may change for other epochs.
+        Raises `FreelightError` if the state is for another dataset, split, seed, order, sampling plan,
+        `steps_per_epoch` or `repeats`; and, inside an epoch, if it is for another transform or mix. A schedule may
+        change for other epochs.
         """
         check_state(state, self.state_dict(), self._plan, transform=lambda epoch: repr(self.schedule.at(epoch)))
         self._stop()
@@ -393,7 +412,7 @@ class Loader(IterableDataset[Any]):
         may_skip = self._reader.on_error == "skip"
         return Exchange(group, dealing=dealing, may_skip=may_skip, check=self.check_exchange)
 
-    def _draw(self, permutation: int) -> tuple[npt.NDArray[np.int64], Share, list[Choices]]:
+    def _draw(self, permutation: int) -> tuple[Samples, Share, list[Choices]]:
         """Return a permutation's entries and their order, and what the transform's parts do to each occurrence."""
         key = (permutation, self.transform)
         if self._drawn is None or self._drawn[0] != key:

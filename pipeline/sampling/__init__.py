@@ -1,5 +1,7 @@
 """Sampling plans: which samples an epoch has, and how often."""
 
-from .plan import Everything, Plan
+from .choosing import Weights, choose_plan
+from .plan import Plan, Samples
+from .subset import Subset
 
-__all__ = ["Everything", "Plan"]
+__all__ = ["Plan", "Samples", "Subset", "Weights", "choose_plan"]

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,16 @@ class Split:
         index = range(len(self))[index]
         shard = int(self.samples["shard"][index])
         first = int(np.searchsorted(self.samples["shard"], shard))
-        info = self.info.shards[shard]
+        return self._keys_of(shard)[index - first]
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of all samples, in sample order."""
+        for shard in range(len(self.info.shards)):
+            yield from self._keys_of(shard)
+
+    def _keys_of(self, shard: int) -> Sequence[str]:
         path = self.folder / self.info.index_name(self.name, shard)
-        return read_keys(path, info.samples, indexed=self.info.indexed)[index - first]
+        return read_keys(path, self.info.shards[shard].samples, indexed=self.info.indexed)
 
     def read(self, index: int) -> bytes:
         """Return the JPEG bytes of sample `index`.
