@@ -2,16 +2,27 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from graph_oracle import FULL, SMALL, Pictures
 from nvidia.dali import Pipeline
 from PIL import Image
 
 from freelight.pipeline import Transform, define_pipeline
-from freelight.shards import Dataset, Split, Statistics
+from freelight.shards import (
+    Dataset,
+    Rescaling,
+    ShardSettings,
+    Split,
+    Statistics,
+    compute_statistics,
+    list_images,
+    make_shards,
+)
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +38,27 @@ def decoded(dataset: Dataset) -> dict[str, npt.NDArray[np.uint8]]:
         split = dataset.split(name)
         pictures[name] = np.stack([np.asarray(Image.open(io.BytesIO(split.read(i)))) for i in range(len(split))])
     return pictures
+
+
+@pytest.fixture(scope="session")
+def sized(
+    pictures: Path,
+    dataset: Dataset,
+    statistics: Statistics,
+    decoded: dict[str, npt.NDArray[np.uint8]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[int, Pictures]:
+    """The pictures for crops of each size."""
+    source = list_images(pictures, val_fraction=None, class_names=pictures / "class-names.tsv", seed=0)
+    folder = tmp_path_factory.mktemp("small") / "dataset"
+    make_shards(source, folder, ShardSettings(rescaling=Rescaling(size=64)))
+    small = Dataset(folder)
+    split = small.split("train")
+    train = np.stack([np.asarray(Image.open(io.BytesIO(split.read(i)))) for i in range(len(split))])
+    return {
+        SMALL: Pictures(dataset=small, statistics=compute_statistics(small), decoded=train),
+        FULL: Pictures(dataset=dataset, statistics=statistics, decoded=decoded["train"]),
+    }
 
 
 @pytest.fixture
