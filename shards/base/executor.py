@@ -1,6 +1,7 @@
 """Run independent tasks on this machine's processes or on a Dask cluster, results as they finish."""
 
 import contextlib
+import errno
 import functools
 import importlib
 import itertools
@@ -70,7 +71,7 @@ def run_tasks(
             contextlib.ExitStack() as stack,
         ):
             run = delayed(functools.partial(_run_in_worker, function, folder))
-            with holding_signals():
+            with holding_signals(), _naming_shared_memory():
                 # Without the initializer, workers outlive a parent that is killed before they have a task by 300 s.
                 parallel = Parallel(
                     count, return_as="generator_unordered", initializer=exit_with_parent, initargs=(os.getpid(),)
@@ -110,6 +111,17 @@ def _hiding_a_cancelled_task() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+@contextlib.contextmanager
+def _naming_shared_memory() -> Iterator[None]:
+    """Name the disk of locks and queues in an error of a disk that is full: the system's error names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:
+            error.filename = "/dev/shm"
+        raise
 
 
 def _run_in_worker(function: Callable[[T], R], folder: str, task: T) -> str:
