@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from ..shards import FreelightError
 from ..shards.base import whole_number
+from .windowed import windowed_order
 
-Order = Literal["global", "sequential"]
+Order = Literal["global", "sequential", "windowed"]
 
 BLOCK = 4096
 """Samples per call of `Op.draw`."""
@@ -66,8 +67,19 @@ class EpochDraws:
         )
 
 
-def draw_epoch(samples: int, *, seed: int, epoch: int, order: Order = "global") -> EpochDraws:
-    """Draw an epoch over `samples` samples. The draws do not depend on the transform that uses them, nor on `order`."""
+def draw_epoch(
+    samples: int,
+    *,
+    seed: int,
+    epoch: int,
+    order: Order = "global",
+    shards: npt.NDArray[np.integer] | None = None,
+    window: int = 1,
+) -> EpochDraws:
+    """Draw an epoch over `samples` samples. The draws do not depend on the transform that uses them, nor on `order`.
+
+    shards, window: for the order `windowed`, the shard of each sample, and the number of shards that are held.
+    """
     samples, seed, epoch = (
         whole_number(name, value) for name, value in (("samples", samples), ("seed", seed), ("epoch", epoch))
     )
@@ -75,8 +87,14 @@ def draw_epoch(samples: int, *, seed: int, epoch: int, order: Order = "global") 
         raise FreelightError(f"`order` {order!r} is not one of {', '.join(get_args(Order))}")
     generator = np.random.Generator(np.random.Philox((seed, epoch)))
     permutation = generator.permutation(np.arange(samples, dtype=np.int32))
-    drawn_order = permutation if order == "global" else np.arange(samples, dtype=np.int32)
-    return EpochDraws(seed=seed, epoch=epoch, order=drawn_order, **_draw(generator, samples))
+    draws = EpochDraws(seed=seed, epoch=epoch, order=permutation, **_draw(generator, samples))
+    if order == "sequential":
+        return dataclasses.replace(draws, order=np.arange(samples, dtype=np.int32))
+    if order == "windowed":
+        if shards is None or len(shards) != samples:
+            raise FreelightError("`shards` must have the shard of each sample for the order 'windowed'")
+        return dataclasses.replace(draws, order=windowed_order(shards, seed=seed, epoch=epoch, window=window))
+    return draws
 
 
 def _draw(generator: np.random.Generator, samples: int) -> dict[str, Any]:

@@ -153,10 +153,13 @@ STATE = record(
         **{name: text() for name in ("fingerprint", "split", "order", "transform")},
         **{name: integer() for name in ("seed", "epoch", "position")},
     },
-    {"steps_per_epoch": integer(), "batch_size": integer(), "repeats": integer(), "mix": text(), "sampling": text()},
+    {
+        **{name: integer() for name in ("window", "steps_per_epoch", "batch_size", "repeats")},
+        **{name: text() for name in ("mix", "sampling")},
+    },
 )
-"""A loader's state. `steps_per_epoch` and `batch_size`, which depend on each other, `repeats`, `mix` and `sampling` are
-in it if set."""
+"""A loader's state. `window` (shards), `steps_per_epoch` and `batch_size`, which depend on each other, `repeats`,
+`mix` and `sampling` are in it if set."""
 
 
 def check_state(
@@ -164,11 +167,11 @@ def check_state(
 ) -> None:
     """Raise `FreelightError` unless a loader whose state is `own` can continue after `state`.
 
-    It must be of the same dataset, split, seed, order, sampling plan, `steps_per_epoch` and `repeats`; inside an epoch,
-    also of the same transform and mix. transform: the loader's by epoch, as text.
+    It must be of the same dataset, split, seed, order, window, sampling plan, `steps_per_epoch` and `repeats`; inside
+    an epoch, also of the same transform and mix. transform: the loader's by epoch, as text.
     """
     check(state, STATE, where="the loader's state", remedy="pass what state_dict returned")
-    keys = ("fingerprint", "split", "seed", "order", "sampling", "steps_per_epoch", "batch_size", "repeats")
+    keys = ("fingerprint", "split", "seed", "order", "window", "sampling", "steps_per_epoch", "batch_size", "repeats")
     different = [key for key in keys if state.get(key) != own.get(key)]
     if not different:
         most = plan.images if plan.steps_per_epoch is None else plan.batch_size * plan.steps_per_epoch

@@ -22,7 +22,7 @@ from .choices import Choices
 from .dealing import Dealing
 from .decoded import DamagedPixelsError, DecodedCheck, DecodedStore
 from .decoder import Decoder, resolve_device
-from .draws import Order, draw_epoch
+from .draws import EpochDraws, Order, draw_epoch
 from .epochs import Cursor, EpochPlan, Last, Step, check_state
 from .exchange import Exchange
 from .graph import Layout
@@ -37,9 +37,10 @@ from .sampling import Samples, Subset, Weights, choose_plan
 from .schedule import Schedule, as_schedule
 from .transform import Transform
 from .views import Views, choose_parts, parts_of
+from .windowed import ShardWindow, check_window, window_shards
 
 _READ_ONLY = {
-    *("dataset", "split", "batch_size", "statistics", "seed", "order", "device", "prefetch", "layout"),
+    *("dataset", "split", "batch_size", "statistics", "seed", "order", "window", "device", "prefetch", "layout"),
     *("group", "check_exchange", "last", "steps_per_epoch", "repeats", "extras", "mix", "schedule"),
     *("subset", "weights", "balanced", "num_samples"),
     *("decoding", "decoded", "decoded_bytes", "decoded_check"),
@@ -54,12 +55,14 @@ class Loader(IterableDataset[Any]):
     dataset: a `Dataset`, or its path. split: its name. batch_size: images per step, over all ranks. transform: what is
     done to each image, `Views` of it, or a `Schedule` of these by epoch; by default the paper's. statistics: of the
     training set, if the transform needs them; by default the dataset's own. order: `global` (a new permutation each
-    epoch) or `sequential`. extras: further fields of a batch: see `Batch`. mix: Mixup, CutMix and label smoothing: see
-    `Mix`. device: "cpu" or a CUDA device. A CUDA batch is ready on the CUDA stream that is current when it is
-    requested; keep a reference to it while another stream uses it. num_threads: CPU threads that decode; `auto` is this
-    process's share of the machine's cores, at most 16. prefetch: batches decoded ahead. layout: order of the axes of a
-    batch. decoding: of JPEGs: see `Decoding`. on_error: `raise` an error for a damaged sample, or `skip` up to
-    `max_skipped` of them (`skipped` maps each to its reason).
+    epoch), `sequential`, or `windowed`: shards come in a new order each epoch, and samples are drawn from a window of
+    them, so that a small cache is enough for a dataset behind a URL, and a disk is read in long stretches. window: a
+    fraction of the split's shards, or, as an int, a number of them; by default 0.1. extras: further fields of a batch:
+    see `Batch`. mix: Mixup, CutMix and label smoothing: see `Mix`. device: "cpu" or a CUDA device. A CUDA batch is
+    ready on the CUDA stream that is current when it is requested; keep a reference to it while another stream uses it.
+    num_threads: CPU threads that decode; `auto` is this process's share of the machine's cores, at most 16. prefetch:
+    batches decoded ahead. layout: order of the axes of a batch. decoding: of JPEGs: see `Decoding`. on_error: `raise`
+    an error for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` maps each to its reason).
 
     Decoded pixels. decoded: a folder that keeps them. A sample is decoded in its first pass only; later passes read its
     pixels there, 3 * height * width bytes: 252 GB for ImageNet at 256 pixels. Batches are the same, to the bit.
@@ -111,6 +114,7 @@ class Loader(IterableDataset[Any]):
         statistics: Statistics | None = None,
         seed: int = 0,
         order: Order = "global",
+        window: ShardWindow | None = None,
         rank: int | None = None,
         world_size: int | None = None,
         device: str | torch.device = "cpu",
@@ -147,6 +151,7 @@ class Loader(IterableDataset[Any]):
         self.statistics: Final = statistics
         self.seed: Final = whole_number("seed", seed)
         self.order: Final[Order] = order
+        self.window: Final = check_window(order, window)
         self.device: Final = resolve_device(device)
         self.prefetch: Final = whole_number("prefetch", prefetch, most=MOST_PREFETCH)
         self.layout: Final[Layout] = layout
@@ -189,7 +194,8 @@ class Loader(IterableDataset[Any]):
         self._cursor = Cursor()
         self._is_closed = False
         self._drawn: tuple[tuple[int, Transform | Views], Samples, Share, list[Choices]] | None = None
-        check_cache(self.split, order)
+        self._window = None if self.window is None else window_shards(self.window, len(self.split.info.shards))
+        check_cache(self.split, order, self._window)
         self.schedule.check(self.split.sizes, self.statistics)
         self.decoded: Final = None if decoded is None else Path(decoded).absolute()
         self.decoded_bytes: Final = decoded_bytes
@@ -297,6 +303,14 @@ class Loader(IterableDataset[Any]):
         """Number of images of the epoch returned so far, over all ranks."""
         return self._cursor.position
 
+    def order_of(self, permutation: int) -> Samples:
+        """Return the samples of a permutation in the order in which they come: int64 (n,).
+
+        Without `steps_per_epoch`, each epoch is the permutation of its number.
+        """
+        entries = self._sampling.entries(self.seed, permutation)
+        return entries[self._draws(permutation, entries).order]
+
     def set_epoch(self, epoch: int) -> None:
         """Name the epoch of the next iteration, which is whole.
 
@@ -316,6 +330,8 @@ class Loader(IterableDataset[Any]):
             "epoch": self.epoch,
             "position": self.position,
         }
+        if self._window is not None:
+            state["window"] = self._window
         if self.repeats > 1:
             state["repeats"] = self.repeats
         if self.steps_per_epoch is not None:
@@ -329,7 +345,7 @@ class Loader(IterableDataset[Any]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a state, made with any world size and batch size; the next iteration continues after it.
 
-        Raises `FreelightError` if the state is for another dataset, split, seed, order, sampling plan,
+        Raises `FreelightError` if the state is for another dataset, split, seed, order, window, sampling plan,
         `steps_per_epoch` or `repeats`; and, inside an epoch, if it is for another transform or mix. A schedule may
         change for other epochs.
         """
@@ -368,6 +384,7 @@ class Loader(IterableDataset[Any]):
         decoder = self._running = self._take_idle()
         try:
             dealing = self._dealing()
+            self._announce(samples_of)
             decoder.start(self._thread, [dealing.share(samples, self.rank) for samples in samples_of], choices)
             batches: Iterator[Any] = decoder.decode(samples_of)
             if self.group is not None:
@@ -397,6 +414,12 @@ class Loader(IterableDataset[Any]):
             if self._running is decoder:
                 self._stop()
 
+    def _announce(self, samples_of: Sequence[Share]) -> None:
+        """Let the shards of these steps be fetched, or read ahead, but for samples whose decoded pixels are kept."""
+        if self._store is not None:
+            samples_of = [step[~self._store.has(self._reader.samples_of(step))] for step in samples_of]
+        self._reader.start(samples_of, window=self._window)
+
     def _batch(
         self, images: Any, samples: Share, transform: Transform | Views, choices: Sequence[Choices], *mixed: Any
     ) -> Any:
@@ -418,10 +441,20 @@ class Loader(IterableDataset[Any]):
         if self._drawn is None or self._drawn[0] != key:
             self._drawn = None  # before the next draws are made, so that memory holds one epoch's
             entries = self._sampling.entries(self.seed, permutation)
-            draws = draw_epoch(len(entries), seed=self.seed, epoch=permutation, order=self.order)
+            draws = self._draws(permutation, entries)
             choices = choose_parts(self.transform, draws, self.split.sizes[entries], self.statistics, self.repeats)
             self._drawn = key, entries, draws.order, choices
         return self._drawn[1:]
+
+    def _draws(self, permutation: int, entries: Samples) -> EpochDraws:
+        return draw_epoch(
+            len(entries),
+            seed=self.seed,
+            epoch=permutation,
+            order=self.order,
+            shards=self.split.samples["shard"][entries] if self.order == "windowed" else None,
+            window=self._window or 1,
+        )
 
     def _occurrences(self, step: Step, order: Share) -> Share:
         """Return the occurrences of a global batch, of a permutation in this order."""

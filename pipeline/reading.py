@@ -2,7 +2,7 @@
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Literal, get_args
@@ -27,16 +27,22 @@ def reader_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="freelight-read")
 
 
-def check_cache(split: Split, order: Order) -> None:
-    """Raise `FreelightError` if remote shards have no cache, or too small a one to read a split in a global order."""
+def check_cache(split: Split, order: Order, window: int | None = None) -> None:
+    """Raise `FreelightError` if remote shards have no cache, or too small a one for the order.
+
+    window: number of shards that the order `windowed` holds; one more is fetched ahead.
+    """
     split.require_cache()
-    if split.cache is None or order != "global":
+    if split.cache is None or order == "sequential":
         return
-    size = sum(shard.bytes for shard in split.info.shards)
+    sizes = sorted((shard.bytes for shard in split.info.shards), reverse=True)
+    size = sum(sizes if window is None else sizes[: window + 1])
     if split.cache.limit < size:
+        what = "a global order reads all" if window is None else f"a window of {window} shards, and one ahead, reads"
+        instead = "order='windowed'" if window is None else "a smaller `window`"
         raise FreelightError(
-            f"a global order reads all of {split.name}'s {size} bytes at random, but the cache holds "
-            f"{split.cache.limit}: give cache_bytes={size}, or order='sequential'"
+            f"{what} of {split.name}'s {size} bytes at random, but the cache holds {split.cache.limit}: give "
+            f"cache_bytes={size}, or {instead}"
         )
 
 
@@ -73,6 +79,14 @@ class SampleReader:
         """Return the sample of each occurrence."""
         return self.entries[share % len(self.entries)]
 
+    def start(self, steps: Sequence[Share], *, window: int | None = None) -> None:
+        """Say which occurrences will be read on all ranks, step by step; each step is one call of `read`.
+
+        window: as of `Split.start`.
+        """
+        occurrences = np.concatenate([*steps, np.empty(0, np.int32)])
+        self.split.start(self.samples_of(occurrences), [len(step) for step in steps], window=window)
+
     def announce(self, share: Share) -> None:
         """Ask the storage to fetch `share` ahead. Errors are left for `read` to report."""
         with suppress(FreelightError):
@@ -89,6 +103,7 @@ class SampleReader:
             if checked is not None:
                 jpegs[sample] = checked
         self.bytes_read += sum(map(len, jpegs.values()))
+        self.split.end_step()
         kept = np.array([sample in jpegs for sample in samples], bool)
         return share[kept], [jpegs[sample] for sample in samples if sample in jpegs]
 

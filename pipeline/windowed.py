@@ -19,6 +19,8 @@ from ..shards.base import whole_number
 ShardWindow = int | float
 """Shards that are held: a number of them (int), or a fraction of the split's shards (float, above 0, at most 1)."""
 
+DEFAULT_WINDOW = 0.1
+
 
 def window_shards(window: ShardWindow, shards: int) -> int:
     """Return the number of shards in a window over a split of `shards`: at least one, at most all.
@@ -33,6 +35,20 @@ def window_shards(window: ShardWindow, shards: int) -> int:
             )
         return max(1, math.floor(window * shards + 0.5))
     return min(whole_number("window", window, least=1), shards)
+
+
+def check_window(order: str, window: ShardWindow | None) -> ShardWindow | None:
+    """Return a loader's `window`: a tenth of the shards if none is given for the order `windowed`; else None.
+
+    Raises `FreelightError` if one is given for another order, or if it is none.
+    """
+    if order != "windowed":
+        if window is not None:
+            raise FreelightError(f"`window` (={window!r}) is of the order 'windowed', not of {order!r}; omit it")
+        return None
+    window = DEFAULT_WINDOW if window is None else window
+    window_shards(window, 1)
+    return window
 
 
 def windowed_order(shards: npt.NDArray[np.integer], *, seed: int, epoch: int, window: int) -> npt.NDArray[np.int32]:

@@ -69,7 +69,7 @@ def published_errors(value: object, field: str) -> None:
 
 RECIPE = fields_of(
     Recipe,
-    {"header": fields_of(Header, published=published_errors)},  # release 0.1 did not store it
+    {"header": fields_of(Header, published=published_errors), "window": anything},  # release 0.1 did not store them
     network=fields_of(NetworkConfig),
     layer_rates=fields_of(ByLayer),
     layer_decays=fields_of(ByLayer),
@@ -122,7 +122,8 @@ def content_of(recipe: Recipe, *, classes: int, image_size: int) -> Check:
                             "seed": integer(),
                             "epoch": integer(most=recipe.epochs),
                             "position": integer(),
-                        }
+                        },
+                        {"window": integer(least=1)},
                     ),
                     "schedule": record(
                         {

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import click
 
-from ..pipeline import Decode, Decoding
+from ..pipeline import Decode, Decoding, Order
 from ..shards import open_dataset
 from ..shards.base import (
     ByteCount,
@@ -33,8 +33,8 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
     name="train",
     cls=Command,
     groups={
-        "Data": "shards statistics cache cache-bytes storage-options decoded decoded-bytes",
-        "Recipe": "recipe set epochs batch-size width show-recipe save-recipe describe",
+        "Data": "shards statistics cache cache-bytes fetch-timeout storage-options decoded decoded-bytes",
+        "Recipe": "recipe set epochs batch-size width order window show-recipe save-recipe describe",
         "Run": "out init-from seed checkpoint-every checkpoint-minutes keep log-every tensorboard quiet json",
         "Computing": "columns replicas backend threads decode hw-decoder-load compile channels-last",
     },
@@ -87,6 +87,17 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
 @click.option("--epochs", type=int, help="Maximum number of epochs. [default: the recipe's]")
 @click.option("--batch-size", type=int, help="Images per step, over all replicas. [default: the recipe's]")
 @click.option("--width", type=float, help="Factor for the width of all layers except the last. [default: the recipe's]")
+@click.option(
+    "--order",
+    type=click.Choice(get_args(Order)),
+    help="Of samples: a new permutation each epoch, as written, or drawn from a window of shards, for which a small "
+    "--cache is enough. [default: the recipe's]",
+)
+@click.option(
+    "--window",
+    metavar="SHARDS",
+    help="With --order windowed, the shards in the window: 10%, or a number. [default: the recipe's]",
+)
 @click.option(
     "--columns",
     type=click.IntRange(1, 2),
@@ -160,6 +171,7 @@ def main(
     out: Path | None,
     cache: Path | None,
     cache_bytes: int,
+    fetch_timeout: float,
     storage_options: dict[str, Any] | None,
     statistics: Path | None,
     decoded: Path | None,
@@ -170,6 +182,8 @@ def main(
     epochs: int | None,
     batch_size: int | None,
     width: float | None,
+    order: Order | None,
+    window: str | None,
     columns: int,
     replicas: int | None,
     checkpoint_every: int | None,
@@ -193,7 +207,7 @@ def main(
     Run the same command again to resume. The replicas share each batch, so the batch size does not depend on their
     number.
     """
-    short = {"epochs": epochs, "batch_size": batch_size, "width": width}
+    short = {"epochs": epochs, "batch_size": batch_size, "width": width, "order": order, "window": window}
     overrides = [*settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
     chosen = find_recipe(recipe) if show_recipe is None else find_recipe(show_recipe, "show_recipe")
     chosen = chosen.override(overrides)
@@ -221,6 +235,7 @@ def main(
         recipe=chosen,
         cache=cache,
         cache_bytes=cache_bytes,
+        fetch_timeout=fetch_timeout,
         storage_options=storage_options,
         statistics=statistics,
         decoded=decoded,

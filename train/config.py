@@ -6,7 +6,7 @@ from typing import Any
 
 from ..pipeline import Decoding
 from ..shards import FreelightError
-from ..shards.base import CountOrAuto, check_fields
+from ..shards.base import FETCH_TIMEOUT, CountOrAuto, check_fields
 from .progress import Lines
 from .recipes import Recipe
 
@@ -16,9 +16,9 @@ class TrainingConfig:
     """One training run.
 
     Data. shards: dataset directory, or its URL; with a URL, `cache` is a local folder for at most `cache_bytes` of
-    shards, and `storage_options` are as of `Dataset`. statistics: file that `compute_pca` wrote; None takes the
-    dataset's own. decoded: folder that keeps decoded pixels, of the training split and then of the validation split,
-    `decoded_bytes` in all.
+    shards; `fetch_timeout` and `storage_options` are as of `Dataset`. statistics: file that `compute_pca` wrote; None
+    takes the dataset's own. decoded: folder that keeps decoded pixels, of the training split and then of the validation
+    split, `decoded_bytes` in all.
 
     Result. out: folder of the run; one that holds a stopped run is resumed, and `recipe.epochs` may be raised. recipe:
     the settings that decide the result. init_from: checkpoint to copy a new run's layers from, where shapes fit. seed:
@@ -38,6 +38,7 @@ class TrainingConfig:
     recipe: Recipe
     cache: Path | None = None
     cache_bytes: int = 10**11
+    fetch_timeout: float = FETCH_TIMEOUT
     storage_options: dict[str, Any] | None = None
     statistics: Path | None = None
     decoded: Path | None = None

@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-from ..pipeline import draw_epoch
 from ..shards import FreelightError
 from .norms import squared_norm
 from .state import TrainingState
@@ -23,7 +22,7 @@ def check_losses(meter: Meter, state: TrainingState, last: Path) -> None:
         return
     epoch, place = divmod(step - 1, len(state.loader))
     split, batch_size = state.loader.split, state.config.recipe.batch_size
-    order = draw_epoch(len(split), seed=state.config.seed, epoch=epoch, order=state.config.recipe.order).order
+    order = state.loader.order_of(epoch)
     samples = order[place * batch_size : (place + 1) * batch_size].tolist()
     keys = ", ".join(split.key(sample) for sample in samples[:SHOWN])
     more = ", ..." if len(samples) > SHOWN else ""

@@ -33,6 +33,7 @@ class TrainingState:
             config.shards,
             cache=config.cache,
             cache_bytes=config.cache_bytes,
+            fetch_timeout=config.fetch_timeout,
             storage_options=config.storage_options,
         )
         if begun is not None and begun.fingerprint in self.dataset.parents:
@@ -70,14 +71,17 @@ class TrainingState:
 
     def open(self, split: str, transform: Transform | Schedule) -> Loader:
         """Return a loader of this rank's share of a split. Only the training split uses the recipe's order."""
+        recipe = self.config.recipe
+        order = recipe.order if split == "train" else "sequential"
         return Loader(
             self.dataset,
             split,
-            batch_size=self.config.recipe.batch_size,
+            batch_size=recipe.batch_size,
             transform=transform,
             statistics=self.statistics,
             seed=self.config.seed,
-            order=self.config.recipe.order if split == "train" else "sequential",
+            order=order,
+            window=recipe.window if order == "windowed" else None,
             rank=self.mesh.rank,
             world_size=self.mesh.world_size,
             group=self.mesh.exchange_group if self.mesh.columns.processes > 1 else None,

@@ -106,6 +106,7 @@ def fill(store: DecodedStore, split: Split, *, num_threads: int) -> Iterator[int
     thread, pool = reader_thread(), ThreadPoolExecutor(num_threads, thread_name_prefix="freelight-fill")
     try:
         shares = list(_shares(missing, split))
+        reader.start(shares)
         reads.start(thread, read, shares, AHEAD)
         for _ in shares:
             samples = reads.next_samples()

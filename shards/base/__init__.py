@@ -26,11 +26,12 @@ from .crc import crc32
 from .disk import describe_os_error, naming_file
 from .errors import FreelightError, UnavailableError
 from .executor import run_tasks
-from .fetching import fetch_file, texts_of
+from .fetching import FETCH_TIMEOUT, FetchStoppedError, fetch_file, texts_of
 from .file_names import as_file_name, as_text
 from .hashing import hash_file
 from .locks import lock_file
 from .machine import cpu_model, memory_gb
+from .parts import PartFetcher
 from .processes import exit_with_parent
 from .store import StorageOptions, ask_store, asking_store, open_forward, open_store, retry
 from .validation import (
@@ -62,6 +63,7 @@ from .validation import (
 from .watching import Pace, counting, counting_images, duration, progress, watch_counts
 
 __all__ = [
+    "FETCH_TIMEOUT",
     "MAX_JSON",
     "TEMPORARY_SUFFIX",
     "Array",
@@ -69,10 +71,12 @@ __all__ = [
     "Check",
     "Command",
     "CountOrAuto",
+    "FetchStoppedError",
     "FreelightError",
     "Mismatch",
     "OutputFile",
     "Pace",
+    "PartFetcher",
     "StorageOptions",
     "UnavailableError",
     "anything",

@@ -16,6 +16,7 @@ import click
 from .byte_counts import ByteCount
 from .disk import describe_os_error
 from .errors import FreelightError
+from .fetching import FETCH_TIMEOUT
 from .processes import exits_on_sigterm
 
 _QUIET, _JSON = "freelight.quiet", "freelight.json"
@@ -178,11 +179,19 @@ storage_options = click.option(
 
 
 def with_cache(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command whose --shards may be a URL: `cache`, the local folder for shards, `cache_bytes`, and
-    `storage_options`.
+    """Decorate a command whose --shards may be a URL: `cache`, the local folder for shards, `cache_bytes`,
+    `fetch_timeout` and `storage_options`.
     """
     for option in (
         storage_options,
+        click.option(
+            "--fetch-timeout",
+            type=click.FloatRange(0),
+            default=FETCH_TIMEOUT,
+            show_default=True,
+            metavar="SECONDS",
+            help="Give up when a part of a shard, 8 MB, does not come for this long, with all tries.",
+        ),
         click.option(
             "--cache-bytes",
             type=ByteCount(),

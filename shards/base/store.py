@@ -1,6 +1,9 @@
 """Files behind a URL, through fsspec: short waits, a few tries that are said, and errors of any type in one line."""
 
+import itertools
 import logging
+import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +17,8 @@ StorageOptions = Mapping[str, Any] | None
 
 PAUSES = (1.0, 4.0, 10.0)
 """Seconds before the second, third and fourth try."""
+LONGEST_PAUSE = 30.0
+"""Maximum seconds between two tries, where these have a time limit in place of a number."""
 CONNECT, READ = 5, 15
 """Seconds to wait for a connection, and for the next bytes, on S3 and HTTP. The configuration of fsspec goes before."""
 
@@ -76,15 +81,24 @@ def ask_store(url: str, work: Callable[[Any, str], T], what: str, *, missing: st
     return retry(ask, what, missing=missing)
 
 
-def retry(work: Callable[[], T], what: str, *, missing: str) -> T:
-    """Return `work()`. Log an error that `asking_store` marked, and try again, four times in all.
+def retry(
+    work: Callable[[], T],
+    what: str,
+    *,
+    missing: str,
+    seconds: float | None = None,
+    stop: threading.Event | None = None,
+) -> T:
+    """Return `work()`. Log an error that `asking_store` marked, and try again.
 
-    The pauses take 15 s. So does a server that refuses connections; one that accepts them but never answers takes 75 s.
+    Without `seconds` there are four tries, with pauses of 15 s in all. So long takes a server that refuses connections;
+    one that accepts them but never answers takes 75 s. seconds: try for this long instead, with random pauses of about
+    1, 2, 4 s, up to `LONGEST_PAUSE`. stop: an event that ends the pauses; the last error is then raised.
     Raises `UnavailableError` after the last try, `FreelightError` at once if trying again cannot help.
     """
     begin = time.monotonic()
-    tries = len(PAUSES) + 1
-    for number, pause in enumerate((*PAUSES, None), 1):
+    stop = stop or threading.Event()
+    for number in itertools.count(1):
         try:
             return work()
         except _StoreError as failed:
@@ -97,16 +111,25 @@ def retry(work: Callable[[], T], what: str, *, missing: str) -> T:
             # The libraries have no common type for credentials that are missing or wrong.
             if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
                 raise UnavailableError(f"{what} ({reason}); check the credentials and their rights") from None
-            if pause is None:
+            passed = time.monotonic() - begin
+            pause = _pause(number, passed, seconds)
+            if pause is None or stop.is_set():
                 raise UnavailableError(
-                    f"{what}, after {tries} tries in {time.monotonic() - begin:.0f} s ({reason}); "
-                    "check the server and its address, then run the same command again"
+                    f"{what}, after {number} tries in {passed:.0f} s ({reason}); check the server and its address, "
+                    "then run the same command again"
                 ) from error
-            logging.getLogger(__name__).warning(
-                "%s (%s); try %d of %d follows in %.0f s", what, reason, number + 1, tries, pause
-            )
-            time.sleep(pause)
+            logging.getLogger(__name__).warning("%s (%s); try %d follows in %.0f s", what, reason, number + 1, pause)
+            stop.wait(pause)
     raise AssertionError("the last try returns or raises")
+
+
+def _pause(tries: int, passed: float, seconds: float | None) -> float | None:
+    """Return the seconds before another try; None if there is none. Random, so that ranks do not ask all at once."""
+    if seconds is None:
+        return PAUSES[tries - 1] if tries <= len(PAUSES) else None
+    if passed >= seconds:
+        return None
+    return min(min(2.0 ** min(tries - 1, 10), LONGEST_PAUSE) * random.uniform(0.5, 1), seconds - passed)
 
 
 def _root(failed: _StoreError) -> BaseException | None:

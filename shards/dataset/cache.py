@@ -1,4 +1,4 @@
-"""A bounded local cache for the shards of a remote dataset: prefetched, and verified by their hashes."""
+"""A bounded local cache for the shards of a remote dataset, which are verified by their hashes."""
 
 import contextlib
 import fcntl
@@ -6,13 +6,14 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ..base import (
+    FETCH_TIMEOUT,
     MAX_JSON,
     FreelightError,
+    PartFetcher,
     StorageOptions,
     UnavailableError,
     ask_store,
@@ -20,19 +21,26 @@ from ..base import (
     describe_os_error,
     fetch_file,
     hash_file,
+    naming_file,
     texts_of,
 )
+from .manifest import ShardInfo
+from .needs import needs_of, victims
 
 MAX_FILE = 1 << 32
 """Maximum bytes of a file that is no shard: tables, lists of sources, statistics."""
+CONNECTIONS = 8
+"""Requests to a store at once, per reader."""
+PARTIAL = ".partial"
 
 
 class ShardCache:
     """Local copies of the files at `url` (any that fsspec reads), in `folder`, which a machine's processes may share.
 
-    limit: maximum bytes of shards to keep, not counting downloads in progress; the least recently used are deleted
-    first. manifest: the file there whose content identifies the dataset; without one, `identity` does. optional: files
-    to fetch if they exist; they may change, so they are fetched again every time. options: as of `open_store`.
+    limit: maximum bytes of shards to keep, with those in progress. manifest: the file there whose content identifies
+    the dataset; without one, `identity` does. optional: files to fetch if they exist; they may change, so they are
+    fetched again every time. options: as of `open_store`. fetch_timeout: seconds after which a part of a shard that
+    does not come is given up; all tries are counted together.
     """
 
     def __init__(
@@ -45,14 +53,14 @@ class ShardCache:
         identity: bytes = b"",
         optional: Sequence[str] = (),
         options: StorageOptions = None,
+        fetch_timeout: float = FETCH_TIMEOUT,
     ) -> None:
         self.url = url.rstrip("/")
         self.limit = limit
         self.options = options
+        self.fetch_timeout = fetch_timeout
         self._remedy = "copy the dataset there again" if manifest else "put it back there, or index the tars again"
         self._store: Any = {"remedy": self._remedy, "options": options}
-        self._prefetchers: ThreadPoolExecutor | None = None
-        self._prefetches: dict[str, Future[None]] = {}
         # Each dataset has its own folder below `folder`; a dataset that was made again gets a new one.
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +68,7 @@ class ShardCache:
         self.folder = folder / hashlib.sha256(self.url.encode() + content).hexdigest()[:16]
         self.folder.mkdir(exist_ok=True)
         if manifest:
-            with self._lock(manifest), atomic_write(self.folder / manifest) as file:
+            with self.lock(manifest), atomic_write(self.folder / manifest) as file:
                 file.write(content)
         for name in optional:
             with contextlib.suppress(FreelightError):
@@ -72,60 +80,136 @@ class ShardCache:
         Raises `FreelightError` if it is missing or its hash is not `sha256`, `UnavailableError` if it cannot be read.
         """
         path = self.folder / name
-        with self._lock(name):
+        with self.lock(name):
             if fresh or not path.exists() or (sha256 is not None and self._is_damaged(path, sha256)):
                 fetch_file(self.url, name, path, sha256=sha256, limit=MAX_FILE, **self._store)
 
-    def open_shard(self, name: str, size: int, sha256: str) -> int:
-        """Make room for a shard of `size` bytes, fetch it, and return a file descriptor of the local copy.
+    def has(self, shard: ShardInfo) -> bool:
+        """Return whether there is a copy of a shard."""
+        return (self.folder / shard.name).exists()
+
+    def open_shard(self, shard: ShardInfo) -> int:
+        """Fetch a shard, unless it is there, and return a file descriptor of the local copy.
 
         Raises `UnavailableError` if the store or the local disk fails.
         """
-        prefetch = self._prefetches.pop(name, None)
-        try:
-            if prefetch is not None:
-                prefetch.result()
+        path = self.folder / shard.name
+        with self.naming_cache():
             while True:
-                self._fetch_shard(name, size, sha256)
-                with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
-                    return os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC)
-        except (FreelightError, OSError) as error:
-            self._prefetches.clear()  # a later call tries again
-            if isinstance(error, FreelightError):
-                raise
+                with contextlib.suppress(FileNotFoundError):  # another process may delete it to make room
+                    os.utime(path)
+                    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                with self.lock(shard.name), contextlib.closing(self.fetcher()) as fetcher:
+                    if not path.exists():
+                        self.make_room(shard, forced=True)
+                        self.bring(shard, fetcher)
+
+    def make_room(self, shard: ShardInfo, *, forced: bool = False) -> bool:
+        """Reserve room for a shard; return whether there is. The caller holds the lock of its name, and brings it.
+
+        What no reader needs is deleted first, the least recently used before others, then what is needed after this
+        shard. forced: also what is needed before it. Files that are open stay readable.
+        """
+        if shard.bytes > self.limit:
+            raise FreelightError(
+                f"a shard of {shard.bytes} bytes is larger than `cache_bytes` (={self.limit}); allow more"
+            )
+        with self.lock("room"):
+            self._drop_leftovers()
+            held = {path.name: path.stat() for path in self.folder.glob("*.tar")}
+            names = sorted(held, key=lambda name: held[name].st_mtime)
+            coming = sum(path.stat().st_size for path in self.folder.glob(f"*{PARTIAL}"))
+            free = self.limit - coming - sum(status.st_size for status in held.values())
+            may_go = victims(needs_of(self.folder), shard.name, names)
+            for name in [*may_go, *(name for name in names if forced and name not in may_go)]:
+                if free >= shard.bytes:
+                    break
+                (self.folder / name).unlink(missing_ok=True)
+                free += held[name].st_size
+            if free < shard.bytes and not forced:
+                return False
+            partial = self._partial(shard.name)
+            with naming_file(self.folder / shard.name), open(partial, "wb") as file:
+                file.truncate(shard.bytes)  # its size, so that every process counts it
+            return True
+
+    def bring(self, shard: ShardInfo, fetcher: PartFetcher) -> None:
+        """Fetch a shard for which room was made. The caller holds the lock of its name."""
+        partial = self._partial(shard.name)
+        try:
+            with naming_file(self.folder / shard.name):
+                fetcher.fetch(shard.name, partial, size=shard.bytes, sha256=shard.sha256)
+            with self.lock("room"):
+                os.replace(partial, self.folder / shard.name)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def bytes_come(self, shard: ShardInfo) -> int:
+        """Return how many bytes of a shard in progress are on the disk."""
+        with contextlib.suppress(FileNotFoundError):
+            return 512 * self._partial(shard.name).stat().st_blocks
+        return 0
+
+    def fetcher(self) -> PartFetcher:
+        """Return what fetches shards; to be closed."""
+        return PartFetcher(
+            self.url,
+            connections=CONNECTIONS,
+            remedy=self._remedy,
+            options=self.options,
+            seconds=self.fetch_timeout,
+        )
+
+    @contextlib.contextmanager
+    def naming_cache(self) -> Iterator[None]:
+        """Turn an error of the local disk into one that names the cache."""
+        try:
+            yield
+        except OSError as error:
             raise UnavailableError(f"the cache of {self.url}: {describe_os_error(error)}") from error
 
-    def drop_if_damaged(self, name: str, sha256: str) -> None:
-        """Delete the local copy of a shard if its hash is not `sha256`; `open_shard` then fetches it again."""
-        path = self.folder / name
-        with self._lock(name), contextlib.suppress(FileNotFoundError):
-            if self._is_damaged(path, sha256):
-                path.unlink()
+    def drop_if_damaged(self, shard: ShardInfo) -> None:
+        """Delete the local copy of a shard if its hash is wrong; `open_shard` then fetches it again."""
+        path = self.folder / shard.name
+        with self.lock(shard.name), contextlib.suppress(FileNotFoundError):
+            if self._is_damaged(path, shard.sha256):
+                with self.lock("room"):
+                    path.unlink()
 
-    def prefetch(self, name: str, size: int, sha256: str) -> None:
-        """Fetch a shard in the background. `open_shard` waits for it, and raises the error if there was one."""
-        if (self.folder / name).exists() or name in self._prefetches:
-            return
-        if self._prefetchers is None:
-            self._prefetchers = ThreadPoolExecutor(2, thread_name_prefix="freelight-prefetch")
-        self._prefetches[name] = self._prefetchers.submit(self._fetch_shard, name, size, sha256)
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock `name`, which one thread of one process has at a time."""
+        lock = self._open_lock(name)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
-    def close(self) -> None:
-        """End the background fetches."""
-        if self._prefetchers is not None:
-            self._prefetchers.shutdown(cancel_futures=True)
-            self._prefetchers = None
-            self._prefetches.clear()
+    def try_lock(self, name: str) -> int | None:
+        """Return a descriptor that holds the lock `name` until it is closed; None if another has it."""
+        lock = self._open_lock(name)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            os.close(lock)
+            return None
 
-    def _fetch_shard(self, name: str, size: int, sha256: str) -> None:
-        path = self.folder / name
-        if not path.exists():
-            self._make_room(size)
-        with self._lock(name):
-            if not path.exists():
-                fetch_file(self.url, name, path, sha256=sha256, limit=size, **self._store)
-            with contextlib.suppress(FileNotFoundError):  # another process deleted it to make room
-                os.utime(path)
+    def _open_lock(self, name: str) -> int:
+        # A link would create, or empty, a file elsewhere.
+        return os.open(self.folder / f".{name}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+    def _drop_leftovers(self) -> None:
+        """Delete the downloads of processes that were killed: those whose lock is free."""
+        for path in self.folder.glob(f"*{PARTIAL}"):
+            lock = self.try_lock(path.name.removesuffix(PARTIAL))
+            if lock is not None:
+                path.unlink(missing_ok=True)
+                os.close(lock)
+
+    def _partial(self, name: str) -> Path:
+        return self.folder / (name + PARTIAL)
 
     def _read_manifest(self, name: str) -> bytes:
         def read(files: Any, root: str) -> bytes:
@@ -152,27 +236,3 @@ class ShardCache:
         if damaged:
             logging.getLogger(__name__).warning("%s is damaged; it is fetched again from %s", path, self.url)
         return damaged
-
-    def _make_room(self, size: int) -> None:
-        """Delete the least recently used shards until `size` more bytes fit. Files that are open stay readable."""
-        if size > self.limit:
-            raise FreelightError(f"a shard of {size} bytes is larger than `cache_bytes` (={self.limit}); allow more")
-        with self._lock("room"):
-            shards = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self.folder.glob("*.tar"))
-            held = sum(length for _, length, _ in shards)
-            for _, length, path in shards:
-                if held + size <= self.limit:
-                    break
-                path.unlink(missing_ok=True)
-                held -= length
-
-    @contextlib.contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        """Hold the lock `name`, which one thread of one process has at a time."""
-        # A link would create, or empty, a file elsewhere.
-        lock = os.open(self.folder / f".{name}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from ..base import FreelightError, StorageOptions, hash_file
+from ..base import FETCH_TIMEOUT, FreelightError, StorageOptions, hash_file
 from .cache import ShardCache
 from .manifest import MANIFEST, Manifest, parent_name
 from .schema import REMEDY
@@ -16,10 +16,12 @@ class Dataset:
     """A finished dataset directory: its `manifest`, and its splits by name. place: its path or URL, as given.
 
     folder: a path, or a URL that fsspec reads (s3://...). Shards of a URL are copied into the local folder `cache`
-    before they are needed; it keeps at most `cache_bytes` of them. Read such a dataset in `sequential` order, or make
-    the cache as large as the dataset: a global order needs every shard at any time. A split of `index_shards` whose
-    tars lie behind a URL has a part of the cache to itself, of the same size. storage_options: arguments of fsspec's
-    file system for the URL, beside fsspec's own configuration. `open_dataset` also reads a URL without a cache.
+    before they are needed; it keeps at most `cache_bytes` of them. Read such a dataset in the order `windowed` or
+    `sequential`, or make the cache as large as the dataset: a global order needs every shard at any time. A store that
+    fails is asked again; fetch_timeout: seconds after which a part of 8 MB of a shard that does not come is given up. A
+    split of `index_shards` whose tars lie behind a URL has a part of the cache to itself, of the same size.
+    storage_options: arguments of fsspec's file system for the URL, beside fsspec's own configuration. `open_dataset`
+    also reads a URL without a cache.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Dataset:
         *,
         cache: str | os.PathLike[str] | None = None,
         cache_bytes: int = 10**11,
+        fetch_timeout: float = FETCH_TIMEOUT,
         storage_options: StorageOptions = None,
     ) -> None:
         self.cache: ShardCache | None = None
@@ -44,6 +47,7 @@ class Dataset:
                 manifest=MANIFEST,
                 optional=("statistics.npz", "statistics.json"),
                 options=storage_options,
+                fetch_timeout=fetch_timeout,
             )
             self.folder = self.cache.folder
         elif re.match(r"[a-z][a-z0-9+.-]+:/[^/]", self.place) and not self.folder.exists():
@@ -52,6 +56,7 @@ class Dataset:
         self.storage_options = storage_options
         self._cache_place = None if cache is None else Path(cache).absolute()
         self._cache_bytes = cache_bytes
+        self._fetch_timeout = fetch_timeout
         for name, split in self.manifest.splits.items():
             # It is no safer than its sender: it could make this machine read any address.
             if self.cache is not None and split.base is not None:
@@ -126,7 +131,12 @@ class Dataset:
         if info.base is not None and self._cache_place is not None:
             hashes = "".join(shard.sha256 for shard in info.shards)
             cache = ShardCache(
-                info.base, self._cache_place, self._cache_bytes, identity=hashes.encode(), options=self.storage_options
+                info.base,
+                self._cache_place,
+                self._cache_bytes,
+                identity=hashes.encode(),
+                options=self.storage_options,
+                fetch_timeout=self._fetch_timeout,
             )
         whole = self._whole or self.manifest
         return Split(

@@ -4,8 +4,9 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from ..base import StorageOptions
+from ..base import FETCH_TIMEOUT, StorageOptions
 from .directory import Dataset
 
 
@@ -15,6 +16,7 @@ def open_dataset(
     *,
     cache: Path | None = None,
     cache_bytes: int = 10**11,
+    fetch_timeout: float = FETCH_TIMEOUT,
     storage_options: StorageOptions = None,
     streams: int = 1,
 ) -> Iterator[Dataset]:
@@ -23,11 +25,12 @@ def open_dataset(
     They pass through a temporary folder that holds at most `streams` shards, besides those that are open. Arguments as
     of `Dataset`.
     """
+    options: Any = {"fetch_timeout": fetch_timeout, "storage_options": storage_options}
     if cache is not None or not ("://" in str(place) or _has_base(Dataset(place))):
-        yield Dataset(place, cache=cache, cache_bytes=cache_bytes, storage_options=storage_options)
+        yield Dataset(place, cache=cache, cache_bytes=cache_bytes, **options)
         return
     with tempfile.TemporaryDirectory(prefix="freelight-") as folder:
-        dataset = Dataset(place, cache=folder, storage_options=storage_options)
+        dataset = Dataset(place, cache=folder, **options)
         largest = max(shard.bytes for split in dataset.manifest.splits.values() for shard in split.shards)
         dataset.limit_cache(streams * largest)
         yield dataset

@@ -14,11 +14,14 @@ from PIL import Image
 
 from ..base import FreelightError, UnavailableError, anything, crc32, open_descriptor, parse_json
 from ..images import FrameReader, decode_picture, read_header
+from .ahead import FetchAhead
 from .cache import ShardCache
 from .fields import Field, read_field
 from .manifest import ShardInfo, SplitInfo, metadata_name, samples_name, sources_name
 from .spans import spans_of
+from .stretches import StretchReader
 from .tables import read_keys, read_metadata_table, read_samples, read_sources
+from .uses import ShardUses, uses_of
 
 OPEN_FILES = 512
 """Maximum number of open shards. The usual limit of a process is 1,024 files."""
@@ -50,6 +53,10 @@ class Split:
         self._table = read_samples(folder / samples_name(name), info, classes, image_size)
         self.samples = self._table[: self.info.samples]
         self._descriptors: dict[int, int] = {}  # by shard
+        self._uses = ShardUses([], {})
+        self._step = self._begun = 0
+        self._ahead: FetchAhead | None = None
+        self._stretches: StretchReader | None = None
         self._frames = FrameReader()
 
     @property
@@ -101,7 +108,7 @@ class Split:
         if fault is not None and self.cache is not None:
             shard = int(self.samples["shard"][index])
             os.close(self._descriptors.pop(shard))
-            self.cache.drop_if_damaged(self.info.shards[shard].name, self.info.shards[shard].sha256)
+            self.cache.drop_if_damaged(self.info.shards[shard])
             data, fault = self._read(index)
             remedy = f"it was fetched again: check the disk of the cache {self.cache.folder}, or {again}"
         if fault is not None:
@@ -217,16 +224,45 @@ class Split:
             source = self.sources[index]
         return f"{self.place}/{shard}: sample {key} (from {source})"
 
-    def prefetch(self, indices: npt.NDArray[np.integer]) -> None:
-        """Ask the kernel, or the cache of a remote dataset, to fetch these samples in the background."""
-        self.require_cache()
+    def start(self, samples: npt.NDArray[np.integer], steps: Sequence[int], *, window: int | None = None) -> None:
+        """Say which samples will be read, in order; steps: how many in each step. Remote shards are fetched ahead.
+
+        window: number of shards that a local disk reads ahead, whole, while samples are read from them.
+        """
+        self.close()
+        self._step = self._begun = 0
+        self._uses = uses_of(self.samples["shard"][samples], steps)
         if self.cache is not None:
-            for shard in np.unique(self.samples["shard"][indices]).tolist():
+            self._ahead = FetchAhead(self.cache, [self.info.shards[shard] for shard in self._uses.order])
+        elif window is not None:
+            self._stretches = StretchReader()
+            self._begin(window + 1)
+
+    def end_step(self) -> None:
+        """Count a step of `start` whose samples were read. Shards that no further step uses are released."""
+        finished = self._uses.finished.get(self._step, ())
+        self._step += 1
+        for shard in finished:
+            if shard in self._descriptors:
+                os.close(self._descriptors.pop(shard))
+        if finished and self._ahead is not None:
+            self._ahead.finish([self.info.shards[shard] for shard in finished])
+        self._begin(len(finished))
+
+    def _begin(self, shards: int) -> None:
+        """Let the next shards of a local folder be read ahead."""
+        if self._stretches is not None:
+            for shard in self._uses.order[self._begun : self._begun + shards]:
                 info = self.info.shards[shard]
-                self.cache.prefetch(info.name, info.bytes, info.sha256)
-            return
-        for shard, offset, length in self.samples[["shard", "offset", "length"]][indices].tolist():
-            os.posix_fadvise(self._descriptor(shard), offset, length, os.POSIX_FADV_WILLNEED)
+                self._stretches.read(self.folder / info.name, info.bytes)
+            self._begun += shards
+
+    def prefetch(self, indices: npt.NDArray[np.integer]) -> None:
+        """Ask the kernel to fetch these samples in the background, if the shards lie on this machine."""
+        self.require_cache()
+        if self.cache is None:
+            for shard, offset, length in self.samples[["shard", "offset", "length"]][indices].tolist():
+                os.posix_fadvise(self._descriptor(shard), offset, length, os.POSIX_FADV_WILLNEED)
 
     def require_cache(self) -> None:
         """Raise `FreelightError` if the shards lie behind a URL of their own, and no cache was given."""
@@ -236,11 +272,14 @@ class Split:
             )
 
     def close(self) -> None:
-        """Close the shards' file descriptors and end background fetches. A later `read` opens the shards again."""
+        """Close the shards' file descriptors and end what `start` began. A later `read` opens the shards again."""
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
-        if self.cache is not None:
-            self.cache.close()
+        for ahead in (self._ahead, self._stretches):
+            if ahead is not None:
+                ahead.close()
+        self._ahead = self._stretches = None
+        self._uses = ShardUses([], {})
 
     def _descriptor(self, shard: int) -> int:
         if shard not in self._descriptors:
@@ -251,7 +290,9 @@ class Split:
 
     def _open(self, info: ShardInfo) -> int:
         if self.cache is not None:
-            return self.cache.open_shard(info.name, info.bytes, info.sha256)
+            if self._ahead is not None:
+                self._ahead.wait(info)
+            return self.cache.open_shard(info)
         self.require_cache()
         path = self.folder / info.name
         try:
@@ -260,7 +301,8 @@ class Split:
             raise FreelightError(f"{describe_missing(path)}, though the manifest lists it; copy it back") from None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_descriptors": {}}  # the same number is another file in another process
+        # The same number is another file in another process.
+        return {**self.__dict__, "_descriptors": {}, "_ahead": None, "_stretches": None}
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptors"):

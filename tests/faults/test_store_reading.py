@@ -147,7 +147,7 @@ def test_a_store_that_fails_while_training(
         store.plan(kind, "GET .*tar")
     inject(f"the store {kind} while train reads")
     if comes_back and kind != "slow":
-        job.wait_until(lambda: "try 2 of" in job.stderr.read_text())
+        job.wait_until(lambda: "try 2 follows" in job.stderr.read_text())
         store.behave()
         if kind == "dies":
             store.start()

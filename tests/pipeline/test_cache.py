@@ -107,7 +107,7 @@ def test_the_cache_stays_bounded_in_sequential_order(server: Server, dataset: Da
     far = Dataset("s3://bucket/set", cache=tmp_path, cache_bytes=limit)
     assert pixels(far, order="sequential") == pixels(dataset, order="sequential")
     assert len(list(far.folder.glob("*.tar"))) < len(shards)
-    with pytest.raises(FreelightError, match=r"a global order .* give cache_bytes=\d+, or order='sequential'"):
+    with pytest.raises(FreelightError, match=r"a global order .* give cache_bytes=\d+, or order='windowed'"):
         Loader(far, "train", batch_size=7, transform=PIXELS)
 
 
@@ -235,7 +235,7 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
     server: Server, dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit = 2 * max(shard.bytes for shard in dataset.manifest.splits["train"].shards)
-    far = Dataset("s3://bucket/set", cache=tmp_path, cache_bytes=limit)
+    far = Dataset("s3://bucket/set", cache=tmp_path, cache_bytes=limit, fetch_timeout=1)
     loader = Loader(far, "train", batch_size=5, transform=PIXELS, order="sequential", extras=("samples",))
     seen: list[int] = []
 
@@ -245,9 +245,9 @@ def test_a_dead_server_is_a_clear_error_after_retries_and_a_restart_goes_on(
             if len(seen) == stop_after:
                 server.stop()
 
-    with pytest.raises(FreelightError, match=r"s3://bucket/set/train-\d+.tar cannot be read, after 3 tries in \d s"):
+    with pytest.raises(FreelightError, match=r"s3://bucket/set/train-\d+.tar cannot be read, after \d tries in \d s"):
         go_on(stop_after=5)
-    assert "try 2 of 3 follows in 0 s" in warnings(caplog)[0], "each try is said"
+    assert "try 2 follows in" in warnings(caplog)[0], "each try is said"
     assert 0 < len(seen) < len(loader.split)
     server.start()
     loader.load_state_dict(loader.state_dict())

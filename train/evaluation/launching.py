@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ...shards import Dataset, FreelightError
-from ...shards.base import StorageOptions
+from ...shards.base import FETCH_TIMEOUT, StorageOptions
 from ..checkpoint import Checkpoint
 from ..parallel.mesh import Mesh
 from ..parallel.signals import StopRequest
@@ -26,7 +26,8 @@ from .scoring import rank_labels
 class EvaluationConfig:
     """The split and the networks of an evaluation, and its processes.
 
-    checkpoints: files, one per network. shards, cache, cache_bytes, storage_options: as of `TrainingConfig`. views: 1
+    checkpoints: files, one per network. shards, cache, cache_bytes, fetch_timeout, storage_options: as of
+    `TrainingConfig`. views: 1
     (centre) or 10. batch_size: images that a network sees at a time. Replicas get whole batches, so the bits do not
     depend on their number. watch: as of `predict_split`; it can be pickled.
     """
@@ -39,13 +40,18 @@ class EvaluationConfig:
     processes: Processes = field(default_factory=Processes)
     cache: Path | None = None
     cache_bytes: int = 10**11
+    fetch_timeout: float = FETCH_TIMEOUT
     storage_options: StorageOptions = None
     watch: Watch = no_watch
 
     def dataset(self) -> Dataset:
         """Open the dataset."""
         return Dataset(
-            self.shards, cache=self.cache, cache_bytes=self.cache_bytes, storage_options=self.storage_options
+            self.shards,
+            cache=self.cache,
+            cache_bytes=self.cache_bytes,
+            fetch_timeout=self.fetch_timeout,
+            storage_options=self.storage_options,
         )
 
 

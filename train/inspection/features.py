@@ -141,9 +141,10 @@ def _encoder(
 def _identity(trained: Checkpoint, space: str) -> str:
     """Return a digest of everything that the vectors depend on: recipe and mean image, and for fc7 the weights.
 
-    The recipe's header is text only. Without it, the digest is the one of release 0.1, whose files stay valid.
+    The recipe's header is text only, and the window is of the order of training. Without them, the digest is the one of
+    release 0.1, whose files stay valid.
     """
-    settings = {key: value for key, value in trained.recipe.asdict().items() if key != "header"}
+    settings = {key: value for key, value in trained.recipe.asdict().items() if key not in ("header", "window")}
     digest = hashlib.sha256(trained.statistics.require_mean_image().tobytes())
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     if space != "pixels":

@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from ...pipeline import ShardWindow
 from .by_layer import ByLayer
 
 Epochs = tuple[int, ...]
@@ -15,6 +16,7 @@ _TAKES = {
     bool: "true or false",
     str: "text",
     int | None: "a whole number, or none",
+    ShardWindow: "a fraction of the shards, as 10% or 0.1, or a number of them",
     Epochs: "whole numbers, separated by commas",
     ByLayer: "numbers by layer, as conv:0.1,fc8:2",
 }
@@ -55,6 +57,8 @@ def read_value(text: str, kind: Any) -> Any:
             return tuple(int(part) for part in text.split(",") if part)
         if kind == int | None:
             return None if text == "none" else int(text)
+        if kind == ShardWindow:
+            return float(text[:-1]) / 100 if text.endswith("%") else int(text) if text.isdecimal() else float(text)
         return kind(text)
     except (ValueError, KeyError):
         raise ValueError(takes(kind)) from None

@@ -6,7 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...pipeline import CenterCrop, Lighting, LightingMode, Order, RandomCrop, Schedule, TenCrop, Transform
+from ...pipeline import (
+    CenterCrop,
+    Lighting,
+    LightingMode,
+    Order,
+    RandomCrop,
+    Schedule,
+    ShardWindow,
+    TenCrop,
+    Transform,
+    window_shards,
+)
 from ...shards import FreelightError
 from ...shards.base import check_fields, setting
 from ...shards.images import MAX_SIDE
@@ -42,7 +53,10 @@ class Recipe:
         "image", "what is subtracted: the mean image, cropped and flipped as the image is, or always its centre window"
     )
     shared_crops: int = setting(1, "this many consecutive samples, in the order of the shards, share crop and flip")
-    order: Order = setting("global", "of samples: a new permutation each epoch, or the order of the shards")
+    order: Order = setting(
+        "global", "of samples: a new permutation each epoch, the order of the shards, or drawn from a window of shards"
+    )
+    window: ShardWindow = setting(0.1, "with windowed: shards in the window, as a fraction of all or a number of them")
     lighting: LightingMode = setting(
         "eigenvalue", "noise along the RGB eigenvectors: the paper's size, the 2012 code's, or none"
     )
@@ -86,6 +100,7 @@ class Recipe:
         for key in ("batch_size", "epochs", "plateau_epochs", "exponential_steps", "crop_size", "shared_crops"):
             if getattr(self, key) < 1:
                 raise FreelightError(f"`{key}` (={getattr(self, key)}) must be at least 1")
+        window_shards(self.window, 1)
         if self.crop_size > MAX_SIDE:
             raise FreelightError(f"`crop_size` (={self.crop_size}) must be at most {MAX_SIDE}, the limit of a JPEG")
         rates = ("learning_rate", "bias_learning_rate", "conv1_slow_rate", "momentum")

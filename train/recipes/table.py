@@ -50,13 +50,19 @@ def recipe_rows(recipe: Recipe) -> dict[str, str]:
         "mean image": mean[recipe.mean],
         "crop offsets": _crops(recipe),
         "lighting": _lighting(recipe),
-        "order": "a fresh permutation each epoch" if recipe.order == "global" else "as written, every epoch",
+        "order": _order(recipe),
         **(_cifar_rows(recipe) if recipe.network.is_for_cifar else _alexnet_rows(recipe)),
         "weight decay": _decays(recipe),
         "learning rate": _rates(recipe),
         "conv1's rate": _conv1(recipe),
         "batch": f"{recipe.batch_size} images, momentum {recipe.momentum:g}, {recipe.precision}",
     }
+
+
+def _order(recipe: Recipe) -> str:
+    orders = {"global": "a fresh permutation each epoch", "sequential": "as written, every epoch"}
+    held = f"{recipe.window:.3g} of the shards" if isinstance(recipe.window, float) else f"{recipe.window} shards"
+    return orders.get(recipe.order, f"drawn from a window of {held}, which slides over them")
 
 
 def _side(recipe: Recipe) -> int:

@@ -83,7 +83,7 @@ def every_way(device: torch.device, threads: tuple[int, ...], loads: tuple[float
     help="Share of a batch for a GPU's hardware decoder; repeat it for several. [default: 0, 0.65 and 1]",
 )
 @click.option(
-    "--window",
+    "--window-side",
     "share",
     default=0.875,
     show_default=True,

@@ -37,7 +37,7 @@ def watch(parts: Iterable[RGBMoments], total: int) -> Iterator[RGBMoments]:
     help=__doc__,
     cls=Command,
     groups={
-        "Source": "shards split cache cache-bytes storage-options",
+        "Source": "shards split cache cache-bytes fetch-timeout storage-options",
         "Result": "out quiet json",
         "Computing": "workers cluster",
     },

@@ -32,7 +32,7 @@ from freelight.shards.base import (
     help=__doc__,
     cls=Command,
     groups={
-        "Source": "shards split cache cache-bytes storage-options",
+        "Source": "shards split cache cache-bytes fetch-timeout storage-options",
         "Result": "decoded decoded-bytes dry-run quiet json",
         "Computing": "threads",
     },

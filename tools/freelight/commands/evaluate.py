@@ -46,7 +46,7 @@ FILE = click.Path(path_type=Path)
     cls=Command,
     groups={
         "Networks": "checkpoint from weights search-weights",
-        "Data": "shards split cache cache-bytes storage-options devkit",
+        "Data": "shards split cache cache-bytes fetch-timeout storage-options devkit",
         "Result": "views per-class predictions submission quiet json",
         "Computing": "batch-size columns replicas backend threads compile",
     },

@@ -25,7 +25,7 @@ FILE = click.Path(path_type=Path)
     help=__doc__,
     cls=Command,
     groups={
-        "Network and data": "checkpoint shards split queries cache cache-bytes storage-options features",
+        "Network and data": "checkpoint shards split queries cache cache-bytes fetch-timeout storage-options features",
         "Result": "rows nearest panel pixels quiet json",
         "Binary codes": "bits seed",
         "Computing": "columns replicas backend threads compile",
@@ -71,6 +71,7 @@ def command(
     shards: str,
     cache: Path | None,
     cache_bytes: int,
+    fetch_timeout: float,
     storage_options: dict[str, Any] | None,
     features: Path,
     split: str,
@@ -89,7 +90,9 @@ def command(
         )
     codes = [CodeConfig(bits=size, seed=seed) for size in bits]
     style, trained = Style(pixels=pixels), Checkpoint.load(checkpoint)
-    dataset = Dataset(shards, cache=cache, cache_bytes=cache_bytes, storage_options=storage_options)
+    dataset = Dataset(
+        shards, cache=cache, cache_bytes=cache_bytes, fetch_timeout=fetch_timeout, storage_options=storage_options
+    )
     needed: list[tuple[str, Space]] = [(split, "fc7")]
     if codes or not images:
         needed.append((queries, "fc7"))

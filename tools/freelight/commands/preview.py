@@ -20,7 +20,7 @@ from freelight.shards.base import Command, OutputFile, reports_errors, say, say_
     help=__doc__,
     cls=Command,
     groups={
-        "Source": "shards split cache cache-bytes storage-options",
+        "Source": "shards split cache cache-bytes fetch-timeout storage-options",
         "What is shown": "transform mix rows draws lighting strength seed",
         "Result": "out quiet json",
     },

@@ -31,7 +31,7 @@ FILE = click.Path(path_type=Path)
     help=__doc__,
     cls=Command,
     groups={
-        "Run and data": "run shards cache cache-bytes storage-options features",
+        "Run and data": "run shards cache cache-bytes fetch-timeout storage-options features",
         "Result": "out quiet json",
         "Computing": "columns replicas backend threads compile",
     },
@@ -55,16 +55,17 @@ def command(
     shards: str | None,
     cache: Path | None,
     cache_bytes: int,
+    fetch_timeout: float,
     storage_options: dict[str, Any] | None,
     out: Path | None,
     features: Path | None,
     **processes: Any,
 ) -> None:
-    dataset = (
-        None
-        if shards is None
-        else Dataset(shards, cache=cache, cache_bytes=cache_bytes, storage_options=storage_options)
-    )
+    dataset = None
+    if shards is not None:
+        dataset = Dataset(
+            shards, cache=cache, cache_bytes=cache_bytes, fetch_timeout=fetch_timeout, storage_options=storage_options
+        )
     page = report(run, dataset, features=features, processes=Processes(**processes), watch=watch_counts("images"))
     if page is None:  # another process reports
         return

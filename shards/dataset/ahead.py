@@ -1,0 +1,158 @@
+"""Fetch the shards that a reader will use, in the order of use, as far ahead as the cache has room."""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ..base import FetchStoppedError, FreelightError
+from .cache import ShardCache
+from .manifest import ShardInfo
+from .needs import Needs
+
+AT_ONCE = 4
+"""Shards that a reader fetches at once."""
+LOOK = 0.2
+"""Seconds between two looks whether another process has finished a shard."""
+LOOK_AT = 64
+"""Shards ahead at which to look for one that nobody fetches."""
+PATIENCE = 10.0
+"""Seconds to wait for room that other readers do not give."""
+SAY_AFTER, SAY_EVERY = 20.0, 30.0
+"""Seconds of waiting for a shard before the first line about it, and between two lines."""
+
+
+class FetchAhead:
+    """Fetches `shards`, which a reader uses in this order, in the background, and protects them until `finish`.
+
+    What readers of other processes fetch is not fetched again, and what they need first is not deleted.
+    """
+
+    def __init__(self, cache: ShardCache, shards: Sequence[ShardInfo]) -> None:
+        self._cache = cache
+        self._left = {shard.name: shard for shard in shards}  # in the order of use
+        self._coming = dict(self._left)
+        self._fetching: set[str] = set()
+        self._lacks_room_since: float | None = None
+        self._error: Exception | None = None
+        self._is_closed = False
+        self._changed = threading.Condition()
+        self._fetcher = cache.fetcher()
+        with cache.lock("room"):
+            self._needs = Needs(cache.folder)
+            self._needs.write(list(self._left))
+        self._workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="freelight-fetch")
+        self._thread = threading.Thread(target=self._run, name="freelight-ahead", daemon=True)
+        self._thread.start()
+
+    def finish(self, shards: Sequence[ShardInfo]) -> None:
+        """Need these shards no more."""
+        with self._changed:
+            for shard in shards:
+                self._left.pop(shard.name, None)
+                self._coming.pop(shard.name, None)
+            names = list(self._left)
+        with self._cache.naming_cache(), self._cache.lock("room"):
+            self._needs.write(names)
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait(self, shard: ShardInfo) -> None:
+        """Return when a shard was fetched; or when only `ShardCache.open_shard` can.
+
+        Says what it waits for after 20 s. Raises the error of a fetch that failed.
+        """
+        begin = time.monotonic()
+        say_at = begin + SAY_AFTER
+        with self._changed:
+            while not self._cache.has(shard):
+                if self._error is not None:
+                    raise self._error
+                if self._is_closed or (shard.name not in self._coming and shard.name not in self._fetching):
+                    return
+                now = time.monotonic()
+                if self._lacks_room_since is not None and now - self._lacks_room_since > PATIENCE:
+                    logging.getLogger(__name__).warning(
+                        "the cache %s is too small for its readers, which fetch shards again; allow more --cache-bytes",
+                        self._cache.folder,
+                    )
+                    return
+                if now >= say_at:
+                    logging.getLogger(__name__).warning(
+                        "%s/%s: %s of %s bytes came in %s s; the loader waits for it",
+                        self._cache.url,
+                        shard.name,
+                        self._cache.bytes_come(shard),
+                        shard.bytes,
+                        round(now - begin),
+                    )
+                    say_at = now + SAY_EVERY
+                self._changed.wait(LOOK / 4)
+
+    def close(self) -> None:
+        """End the fetches."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._fetcher.close()
+        self._thread.join()
+        self._workers.shutdown()
+        with contextlib.suppress(OSError), self._cache.lock("room"):  # the folder of the cache may be gone
+            self._needs.close()
+
+    def _run(self) -> None:
+        """Give the workers one shard after the other, until nothing is left, or until an error."""
+        try:
+            with self._cache.naming_cache():
+                while (taken := self._take()) is not None:
+                    self._workers.submit(self._fetch, *taken)
+        except FreelightError as error:
+            self._fail(error)
+
+    def _take(self) -> tuple[ShardInfo, int] | None:
+        """Return the next shard for which there is room, and its lock; None at the end."""
+        while True:
+            with self._changed:
+                if self._is_closed or self._error is not None or not self._coming:
+                    return None
+                coming = list(self._coming.values())[:LOOK_AT] if len(self._fetching) < AT_ONCE else []
+            for shard in coming:
+                lock = None if self._cache.has(shard) else self._cache.try_lock(shard.name)
+                if self._cache.has(shard):
+                    self._coming.pop(shard.name, None)
+                elif lock is not None:
+                    if self._cache.make_room(shard):
+                        with self._changed:
+                            self._lacks_room_since = None
+                            self._coming.pop(shard.name, None)
+                            self._fetching.add(shard.name)
+                        return shard, lock
+                    self._lacks_room_since = self._lacks_room_since or time.monotonic()
+                    os.close(lock)
+                    break  # what is needed first comes first
+                if lock is not None:
+                    os.close(lock)
+            with self._changed:
+                self._changed.wait(LOOK)
+
+    def _fetch(self, shard: ShardInfo, lock: int) -> None:
+        try:
+            with self._cache.naming_cache():
+                self._cache.bring(shard, self._fetcher)
+        except FetchStoppedError:
+            pass
+        except FreelightError as error:
+            self._fail(error)
+        finally:
+            os.close(lock)
+            with self._changed:
+                self._fetching.discard(shard.name)
+                self._changed.notify_all()
+
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
