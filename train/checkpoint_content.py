@@ -123,7 +123,7 @@ def content_of(recipe: Recipe, *, classes: int, image_size: int) -> Check:
                             "epoch": integer(most=recipe.epochs),
                             "position": integer(),
                         },
-                        {"window": integer(least=1)},
+                        {"window": integer(least=1), "sampling": text()},
                     ),
                     "schedule": record(
                         {

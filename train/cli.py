@@ -27,6 +27,7 @@ from .config import TrainingConfig
 from .describe import describe
 from .fit import fit
 from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, write_recipe
+from .sampling import read_class_weights, read_subset
 
 
 @click.command(
@@ -34,6 +35,7 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
     cls=Command,
     groups={
         "Data": "shards statistics cache cache-bytes fetch-timeout storage-options decoded decoded-bytes",
+        "Sampling": "subset balanced class-weights",
         "Recipe": "recipe set epochs batch-size width order window show-recipe save-recipe describe",
         "Run": "out init-from seed checkpoint-every checkpoint-minutes keep log-every tensorboard quiet json",
         "Computing": "columns replicas backend threads decode hw-decoder-load compile channels-last",
@@ -64,6 +66,21 @@ from .recipes import RECIPES, find_recipe, name_with_changes, recipe_table, writ
     type=ByteCount(),
     help="Maximum size of the decoded pixels, such as 200GB; images beyond it are decoded in every epoch. [default: no "
     "limit]",
+)
+@click.option(
+    "--subset",
+    "subset",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Train on some images: fraction=0.1 draws a tenth of each class, by seed=0; classes=ID,ID; file=FILE lists "
+    "keys or indices, one a line. Repeat it to combine them. The network keeps all classes.",
+)
+@click.option("--balanced", is_flag=True, help="Train on all classes equally often.")
+@click.option(
+    "--class-weights",
+    "weights",
+    type=click.Path(path_type=Path),
+    help="JSON file of a weight by class id or name, in proportion to which a class's images are drawn.",
 )
 @click.option(
     "--init-from",
@@ -176,6 +193,9 @@ def main(
     statistics: Path | None,
     decoded: Path | None,
     decoded_bytes: int | None,
+    subset: tuple[str, ...],
+    balanced: bool,
+    weights: Path | None,
     init_from: Path | None,
     recipe: str,
     settings: tuple[str, ...],
@@ -240,6 +260,9 @@ def main(
         statistics=statistics,
         decoded=decoded,
         decoded_bytes=decoded_bytes,
+        subset=read_subset(subset),
+        balanced=balanced,
+        weights=None if weights is None else read_class_weights(weights),
         init_from=init_from,
         seed=seed,
         checkpoint_every=checkpoint_every,

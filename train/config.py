@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..pipeline import Decoding
+from ..pipeline import Decoding, Subset
 from ..shards import FreelightError
 from ..shards.base import FETCH_TIMEOUT, CountOrAuto, check_fields
 from .progress import Lines
@@ -18,7 +18,8 @@ class TrainingConfig:
     Data. shards: dataset directory, or its URL; with a URL, `cache` is a local folder for at most `cache_bytes` of
     shards; `fetch_timeout` and `storage_options` are as of `Dataset`. statistics: file that `compute_pca` wrote; None
     takes the dataset's own. decoded: folder that keeps decoded pixels, of the training split and then of the validation
-    split, `decoded_bytes` in all.
+    split, `decoded_bytes` in all. subset, weights (by class), balanced: of the training split, as of `Loader`; the
+    classes stay as they are.
 
     Result. out: folder of the run; one that holds a stopped run is resumed, and `recipe.epochs` may be raised. recipe:
     the settings that decide the result. init_from: checkpoint to copy a new run's layers from, where shapes fit. seed:
@@ -43,6 +44,9 @@ class TrainingConfig:
     statistics: Path | None = None
     decoded: Path | None = None
     decoded_bytes: int | None = None
+    subset: Subset | None = None
+    weights: dict[str, float] | None = None
+    balanced: bool = False
     init_from: Path | None = None
     seed: int = 0
     checkpoint_every: int | None = None

@@ -14,12 +14,19 @@ from .recipes import Recipe
 
 
 def check_same_run(
-    checkpoint: Checkpoint, *, recipe: Recipe, seed: int, dataset: Dataset, statistics: Statistics, folder: Path
+    checkpoint: Checkpoint,
+    *,
+    recipe: Recipe,
+    seed: int,
+    dataset: Dataset,
+    statistics: Statistics,
+    sampling: str | None = None,
+    folder: Path,
 ) -> None:
     """Raise `FreelightError` naming what differs, unless a run can be resumed from `checkpoint` with these settings.
 
-    folder: of the run, for the message. The recipe's header is text and may differ. `epochs` may be larger, unless the
-    learning rates of earlier epochs depend on it.
+    sampling: of the loader's state. folder: of the run, for the message. The recipe's header is text and may differ.
+    `epochs` may be larger, unless the learning rates of earlier epochs depend on it.
     """
     remedy = "use the earlier ones, or another `out`"
     class_ids = [info.id for info in dataset.manifest.classes]
@@ -28,8 +35,10 @@ def check_same_run(
             raise FreelightError(
                 f"{folder} holds a run with other classes (class {label}: {then} then, {now} now); {remedy}"
             )
-    before = _settings(checkpoint.recipe, checkpoint.seed, checkpoint.fingerprint)
-    wanted = _settings(recipe, seed, dataset.fingerprint)
+    before = _settings(
+        checkpoint.recipe, checkpoint.seed, checkpoint.fingerprint, checkpoint.progress["loader"].get("sampling")
+    )
+    wanted = _settings(recipe, seed, dataset.fingerprint, sampling)
     changed = {key: f"{key}: {before[key]!r} then, {wanted[key]!r} now" for key in wanted if before[key] != wanted[key]}
     if "epochs" in changed:
         if recipe.schedule == "exponential":
@@ -47,8 +56,9 @@ def check_same_run(
         )
 
 
-def _settings(recipe: Recipe, seed: int, fingerprint: str) -> dict[str, Any]:
-    return {"recipe": recipe.name, **recipe.settings(), "seed": seed, "dataset": fingerprint[:12]}
+def _settings(recipe: Recipe, seed: int, fingerprint: str, sampling: str | None) -> dict[str, Any]:
+    own = {"seed": seed, "dataset": fingerprint[:12], "sampling": sampling or "every sample once"}
+    return {"recipe": recipe.name, **recipe.settings(), **own}
 
 
 def _equal(one: Statistics, other: Statistics) -> bool:

@@ -70,9 +70,12 @@ class TrainingState:
         self.loader = self.open("train", recipe.training_transforms())
 
     def open(self, split: str, transform: Transform | Schedule) -> Loader:
-        """Return a loader of this rank's share of a split. Only the training split uses the recipe's order."""
-        recipe = self.config.recipe
-        order = recipe.order if split == "train" else "sequential"
+        """Return a loader of this rank's share of a split. Order and sampling plan are those of the training split."""
+        config, recipe = self.config, self.config.recipe
+        own: dict[str, Any] = {"order": "sequential"}
+        if split == "train":
+            own = {"subset": config.subset, "weights": config.weights, "balanced": config.balanced}
+            own |= {"order": recipe.order, "window": recipe.window if recipe.order == "windowed" else None}
         return Loader(
             self.dataset,
             split,
@@ -80,8 +83,7 @@ class TrainingState:
             transform=transform,
             statistics=self.statistics,
             seed=self.config.seed,
-            order=order,
-            window=recipe.window if order == "windowed" else None,
+            **own,
             rank=self.mesh.rank,
             world_size=self.mesh.world_size,
             group=self.mesh.exchange_group if self.mesh.columns.processes > 1 else None,
@@ -147,6 +149,7 @@ class TrainingState:
             seed=self.config.seed,
             dataset=self.dataset,
             statistics=self.statistics,
+            sampling=self.loader.state_dict().get("sampling"),
             folder=self.config.out,
         )
         self.network.load_whole(checkpoint.weights)

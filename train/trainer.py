@@ -72,7 +72,7 @@ class Trainer:
             self._compile()
         try:
             while not self.state.finished:
-                if self.state.loader.position < len(self.state.loader.split):
+                if self.state.loader.position < len(self.state.loader.sampler):
                     self._train_epoch()
                 self._end_epoch()
         except StoppedError:
@@ -133,7 +133,7 @@ class Trainer:
 
     def _warn(self) -> None:
         """Say what may surprise: no validation, and batches that leave few steps in an epoch."""
-        images, batch = len(self.state.loader.split), self.config.recipe.batch_size
+        images, batch = len(self.state.loader.sampler), self.config.recipe.batch_size
         if not self.state.validates:
             self._print(f"{self.config.shards} has no split 'val': no validation errors, and no best.pt")
         if 8 * batch > images:
@@ -148,7 +148,7 @@ class Trainer:
         position = loader.position
         for batch in loader:
             images, position = loader.position - position, loader.position
-            last = position == len(loader.split)
+            last = position == len(loader.sampler)
             log = last or (self.state.step + 1) % self.config.log_every == 0
             self.ballot.cast(save=self._is_save_due())
             self.meter.step_begins()

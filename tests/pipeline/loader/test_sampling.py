@@ -79,6 +79,7 @@ def test_entries_have_the_draws_of_their_place(
             for image, sample in zip(batch.images, batch.samples.tolist(), strict=True)
         ]
         entries = np.sort([sample for sample, _ in found])
+        assert loader.order_of(0).tolist() == [sample for sample, _ in found]
         assert [sample for sample, _ in found] == entries[draws.order].tolist()
         for (sample, image), entry in zip(found[::9], draws.order[::9].tolist(), strict=True):
             expected = SMALL.apply(decoded["train"][sample], draws, entry, None)
