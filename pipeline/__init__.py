@@ -1,5 +1,15 @@
 """Online: a dataset directory -> augmented batches on a device. Any ImageNet model can use it without the trainer."""
 
+from ..shards.base import UnusablePackageError
+
+try:
+    import nvidia.dali as _  # noqa: F401  # first, because no file of this package works without it
+except ImportError as error:
+    raise UnusablePackageError(
+        f"DALI cannot be loaded ({error}); install the wheel for the CUDA version of your driver: "
+        "pip install nvidia-dali-cuda130, or nvidia-dali-cuda120"
+    ) from error
+
 from .batch import Batch
 from .blending import blend_with_previous
 from .choices import Choices

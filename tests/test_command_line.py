@@ -3,6 +3,7 @@
 import json
 import os
 import pkgutil
+import re
 import shlex
 import subprocess
 import sys
@@ -161,3 +162,14 @@ def test_bash_completes_commands_and_options(line: str, completed: list[str]) ->
         [sys.executable, "-m", "freelight"], env=environment, capture_output=True, text=True, check=True
     )
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == completed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", ["from freelight.cli import train as run", "from freelight.cli import main as run"])
+def test_dali_that_cannot_be_loaded_is_one_line_with_the_remedy(code: str) -> None:
+    """It is missing while its wheel for one CUDA version is replaced by the other."""
+    missing = "import sys\nsys.modules['nvidia.dali'] = None\n"
+    words = [sys.executable, "-c", f"{missing}{code}\nrun()", *(["train"] if "main" in code else [])]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"error: DALI cannot be loaded \(.*\); install .* nvidia-dali-cuda120\n", done.stderr)

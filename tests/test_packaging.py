@@ -106,7 +106,7 @@ def test_a_wheel_holds_every_module_and_installs_two_commands(wheel: Path) -> No
         names = set(archive.namelist())
         (entry_points,) = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
     assert entry_points.split() == [
-        *("[console_scripts]", "freelight", "=", "freelight.cli:main", "train", "=", "freelight.train.cli:main")
+        *("[console_scripts]", "freelight", "=", "freelight.cli:main", "train", "=", "freelight.cli:train")
     ]
     assert not [name for name in names if ".data/" in name], "no scripts"
     assert "freelight/py.typed" in names

@@ -24,7 +24,7 @@ from .console import (
 from .cores import CountOrAuto, decoding_threads, usable_cores, with_threads, with_workers
 from .crc import crc32
 from .disk import describe_os_error, naming_file
-from .errors import FreelightError, UnavailableError
+from .errors import FreelightError, UnavailableError, UnusablePackageError
 from .executor import run_tasks
 from .fetching import FETCH_TIMEOUT, FetchStoppedError, fetch_file, texts_of
 from .file_names import as_file_name, as_text
@@ -79,6 +79,7 @@ __all__ = [
     "PartFetcher",
     "StorageOptions",
     "UnavailableError",
+    "UnusablePackageError",
     "anything",
     "as_file_name",
     "as_text",

@@ -8,5 +8,9 @@ class FreelightError(ValueError):
     """
 
 
+class UnusablePackageError(FreelightError, ImportError):
+    """A package that Freelight needs cannot be imported."""
+
+
 class UnavailableError(FreelightError):
     """A store, or the disk of a cache, does not serve now: no single file or sample is at fault."""

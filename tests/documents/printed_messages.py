@@ -16,7 +16,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 HOLE = "…"
 ERRORS = {
-    f"{name}Error" for name in ("Freelight", "Unavailable", "LostWorker", "DamagedPixels", "Undecodable", "Usage")
+    *("FreelightError", "UnavailableError", "UnusablePackageError", "LostWorkerError", "UsageError"),
+    *("DamagedPixelsError", "UndecodableError"),
 }
 BUILDERS = {"describe_os_error", "describe_missing", "describe_failure", "texts_of", "_describe_unknown", "_remedy"}
 """Functions that return a message, or the end of one."""

@@ -32,3 +32,10 @@ SHORT_HELPS = {
 @click.version_option(__version__, prog_name="freelight")
 def main() -> None:
     """Turn ImageNet into WebDataset shards, load augmented batches, and train AlexNet as its authors did."""
+
+
+def train() -> None:
+    """Run the command `train`, which is a console command of its own too."""
+    command = main.get_command(click.Context(main), "train")
+    assert command is not None
+    command(prog_name="train")

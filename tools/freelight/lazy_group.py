@@ -1,5 +1,6 @@
 """A group of commands that imports a sub-command when it is named: importing all of them takes seconds."""
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -27,7 +28,15 @@ class LazyGroup(click.Group):
         """Import the command of that name. None if there is none."""
         if name not in self.short_helps:
             return None
-        command: click.Command = import_module(f"{self.package}.{name.replace('-', '_')}").command
+        try:
+            command: click.Command = import_module(f"{self.package}.{name.replace('-', '_')}").command
+        except ImportError as error:
+            from freelight.shards.base import UnusablePackageError, say  # here, because --help needs neither
+
+            if not isinstance(error, UnusablePackageError):
+                raise
+            say(f"error: {error}", err=True)
+            sys.exit(2)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
