@@ -18,7 +18,8 @@ def test_every_block_is_run_or_has_a_reason(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RUNNING, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_blocks_run_in_order(path: Path, tmp_path: Path) -> None:
-    assert run_blocks(read_page(path).blocks, page_place(tmp_path)) == []
+    faults = run_blocks(read_page(path).blocks, page_place(tmp_path))
+    assert not faults, faults[0]
 
 
 def test_the_readme_has_at_most_900_words_beside_code_and_tables() -> None:
