@@ -3,7 +3,7 @@
 from ..shards.base import UnusablePackageError
 
 try:
-    import nvidia.dali as _  # noqa: F401  # first, because no file of this package works without it
+    import nvidia.dali  # noqa: F401  # first, because no file of this package works without it
 except ImportError as error:
     raise UnusablePackageError(
         f"DALI cannot be loaded ({error}); install the wheel for the CUDA version of your driver: "
