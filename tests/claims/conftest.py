@@ -11,6 +11,7 @@ from metric_lines import step_metrics
 from miniatures import ilsvrc2010, ilsvrc2012, mini, tar
 
 from freelight.claims.session import Session, UnfinishedError
+from freelight.shards import Dataset, Rescaling, ShardSettings, compute_statistics, list_images, make_shards
 from freelight.train import EpochMetrics, RunFolder
 
 __all__ = ["ilsvrc2010", "ilsvrc2012", "mini", "tar"]
@@ -52,6 +53,15 @@ class Pretended:
                 run.write(step_metrics(epoch=epoch, position=position, train_top1=top1, images_per_second=50.0))
             run.write(EpochMetrics(step=2 * epoch + 2, epoch=epoch, val_top1=error / 2, val_top5=0.0))
         return 0
+
+
+@pytest.fixture(scope="session")
+def small(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn pictures at 32 pixels, as CIFAR-10's are."""
+    folder = tmp_path_factory.mktemp("made") / "small"
+    make_shards(list_images(pictures), folder, ShardSettings(rescaling=Rescaling(size=32), samples_per_shard=100))
+    compute_statistics(Dataset(folder)).save(folder)
+    return folder
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
-"""The command `train`, end to end on drawn pictures: what it computes, what it writes, what it refuses."""
+"""The command `train`, end to end on drawn pictures: what it computes, what it writes and says."""
 
 import copy
-import dataclasses
 import io
 import json
 import os
@@ -18,6 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from run_files import files
 
 from freelight.pipeline import Loader, draw_epoch
 from freelight.shards import Dataset, Statistics, write_statistics
@@ -33,10 +33,6 @@ STEP_FIELDS = [
 
 def metrics(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-def files(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
 def test_a_run_leaves_its_checkpoint_and_its_metrics_and_nothing_else(run: Path, two_column_run: Path) -> None:
@@ -167,63 +163,8 @@ def test_the_same_command_on_a_finished_run_does_nothing_and_says_so(train: Any,
     assert [path.stat().st_mtime_ns for path in run.glob("*.pt")] == times
 
 
-@pytest.mark.parametrize(
-    ("setting", "difference"),
-    [
-        ("--set learning_rate=0.02", "learning_rate: 0.001 then, 0.02 now; bias_learning_rate: 0.001 then, 0.02 now"),
-        ("--set batch_size=8", "batch_size: 16 then, 8 now"),
-        ("--epochs 1", "epochs: 2 then, 1 now, though they may only be raised"),
-        ("--width 0.06", "width: 0.05 then, 0.06 now"),
-        ("--set dropout=0.4 --seed 1", "dropout: 0.5 then, 0.4 now; seed: 0 then, 1 now"),
-    ],
-)
-def test_other_settings_on_the_same_out_are_an_error_naming_them(
-    setting: str, difference: str, train: Any, run: Path
-) -> None:
-    before = files(run)
-    result = train.here(run, setting)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == (
-        f"error: {run} holds a run with other settings ({difference}); use the earlier ones, or another --out\n"
-    )
-    assert files(run) == before
-
-
 def test_what_does_not_change_the_result_may_change(train: Any, run: Path) -> None:
     assert train.here(run, "--threads 2 --log-every 7 --checkpoint-every 2").exit_code == 0
-
-
-def test_statistics_of_another_file_are_taken_only_if_named(
-    train: Any, dataset: Dataset, tmp_path: Path, run: Path
-) -> None:
-    """They stay with the run: its checkpoint holds them, and it does not resume with others."""
-    theirs = Statistics.load(dataset.folder)
-    theirs.mean_image[:] = 100
-    theirs.save(tmp_path / "theirs.npz")
-    result = train.here(tmp_path / "run", f"--epochs 1 --statistics {tmp_path / 'theirs.npz'}")
-    assert result.exit_code == 0, result.output
-    assert (Checkpoint.load(tmp_path / "run" / "last.pt").statistics.mean_image == 100).all()
-    assert (Checkpoint.load(run / "last.pt").statistics.mean_image != 100).any()
-    assert train.here(tmp_path / "run", "--epochs 1").exit_code == 2
-    missing = train.here(tmp_path / "other", f"--statistics {tmp_path / 'none.npz'}")
-    assert (missing.exit_code, missing.stderr.startswith(f"error: {tmp_path / 'none.npz'} is missing")) == (2, True)
-
-
-def test_other_data_or_statistics_on_the_same_out_are_an_error(train_on: Any, run: Path, dataset_copy: Dataset) -> None:
-    folder = dataset_copy.folder
-    statistics = Statistics.load(folder)
-    statistics.mean_image[0, 0, 0] += 1
-    statistics.save(folder)
-    result = train_on(dataset_copy).here(run)
-    assert result.exit_code == 2
-    assert f"with other statistics than {folder} has now; restore the earlier file, or " in result.stderr
-    manifest = folder / "dataset.json"
-    digest = dataset_copy.manifest.splits["train"].shards[0].sha256
-    manifest.write_text(manifest.read_text().replace(digest, digest[::-1]))
-    dataclasses.replace(statistics, fingerprint=Dataset(folder).fingerprint).save(folder)
-    result = train_on(dataset_copy).here(run)
-    assert result.exit_code == 2
-    assert f"dataset: '{dataset_copy.fingerprint[:12]}' then, '{Dataset(folder).fingerprint[:12]}' now" in result.stderr
 
 
 def test_metrics_of_a_run_that_died_before_its_first_checkpoint_are_forgotten(
@@ -235,25 +176,6 @@ def test_metrics_of_a_run_that_died_before_its_first_checkpoint_are_forgotten(
     assert train.here(tmp_path, "--epochs 1").exit_code == 0
     assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 3, 4, 4]
     assert metrics(tmp_path)[0]["loss"] < 9
-
-
-def test_missing_statistics_are_an_error_with_the_remedy(train_on: Any, dataset_copy: Dataset, tmp_path: Path) -> None:
-    folder = dataset_copy.folder
-    (folder / "statistics.npz").unlink()
-    result = train_on(dataset_copy).here(tmp_path / "out")
-    assert (result.exit_code, result.stdout) == (2, "")
-    remedy = f"freelight compute-pca --shards {folder}"
-    assert result.stderr == f"error: {folder}/statistics.npz is missing; make it with: {remedy}\n"
-
-
-@pytest.mark.slow
-def test_an_error_of_two_ranks_is_said_once(train_on: Any, dataset_copy: Dataset, tmp_path: Path) -> None:
-    folder = dataset_copy.folder
-    (folder / "statistics.npz").unlink()
-    result = train_on(dataset_copy).typed(tmp_path / "out", "--columns 2")
-    said = [line for line in result.stderr.splitlines() if "Terminating process" not in line]  # torch's remark
-    assert (result.returncode, result.stdout) == (2, "")
-    assert said == [f"error: {folder}/statistics.npz is missing; make it with: freelight compute-pca --shards {folder}"]
 
 
 def test_without_val_only_a_schedule_by_epochs_trains_and_has_no_best_checkpoint(
@@ -283,106 +205,6 @@ def test_without_val_only_a_schedule_by_epochs_trains_and_has_no_best_checkpoint
     assert "Curves" in report(out, None)
 
 
-def test_a_sample_that_rotted_stops_the_run_naming_it(train_on: Any, dataset_copy: Dataset, tmp_path: Path) -> None:
-    shard = dataset_copy.folder / "train-000001.tar"
-    content = bytearray(shard.read_bytes())
-    split = dataset_copy.split("train")
-    content[int(split.samples["offset"][20]) + 500] ^= 1
-    shard.write_bytes(content)
-    result = train_on(dataset_copy).here(tmp_path / "out")
-    assert result.exit_code == 2
-    assert re.fullmatch(rf"error: .*train-000001\.tar: sample {split.key(20)} .*crc32 differs.*\n", result.stderr)
-
-
-@pytest.mark.parametrize("often", ["--checkpoint-every 1", ""])
-def test_a_run_that_diverges_names_the_step_and_its_samples_and_saves_nothing_of_after_it(
-    often: str, train: Any, dataset: Dataset, tmp_path: Path
-) -> None:
-    """The loss is read only every third step; a flag on the device keeps the first bad step."""
-    result = train.here(tmp_path, f"--set learning_rate=1e10 --log-every 3 {often}")
-    assert result.exit_code == 2
-    said = re.fullmatch(
-        r"error: the loss of step (\d) is not finite \(epoch 0, samples of train: ([\w, -]*), \.\.\.\); (.*); "
-        r"try a smaller `learning_rate` in another --out\n",
-        result.stderr,
-    )
-    assert said, result.stderr
-    step = int(said[1])
-    samples = draw_epoch(60, seed=0, epoch=0).order[(step - 1) * 16 : (step - 1) * 16 + 8]
-    assert said[2].split(", ") == [dataset.split("train").key(sample) for sample in samples]
-    assert said[3] == (f"last good checkpoint: {tmp_path}/last.pt" if often else "no checkpoint was saved before")
-    assert (tmp_path / "last.pt").exists() == bool(often)
-    if often:
-        trained = Checkpoint.load(tmp_path / "last.pt")
-        assert trained.progress["step"] < step
-        assert all(torch.isfinite(weights).all() for weights in trained.weights.values())
-
-
-def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
-    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def overflow(optimizer: PaperSGD, rate: Callable[[str], float | None]) -> None:
-        optimizer.parameters["fc8.bias"].data[3] = torch.inf
-
-    monkeypatch.setattr(PaperSGD, "step", overflow)
-    result = train.here(tmp_path, "--log-every 3 --checkpoint-every 1")
-    assert result.exit_code == 2
-    assert result.stderr.startswith(
-        "error: the weights are not finite after step 1; no checkpoint was saved before; try a smaller "
-    )
-    assert not list(tmp_path.glob("*.pt"))
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("--seed -1", "--seed (=-1) must lie in 0..2**32 - 1"),
-        ("--checkpoint-every 0", "--checkpoint-every (=0) must be at least 1"),
-        ("--log-every 0", "--log-every (=0) must be at least 1"),
-        ("--threads 0", "--threads (=0) must be at least 1"),
-        ("--epochs 0", "--epochs (=0) must be at least 1"),
-        ("--width 0", "--width (=0.0) must be positive"),
-        ("--set dropout=1.5", "`dropout` (=1.5) must be at least 0 and less than 1"),
-        ("--set bach_size=4", "--set 'bach_size=4': there is no setting bach_size; did you mean batch_size?"),
-        ("--columns 3", "3 is not in the range 1<=x<=2"),
-        ("--recipe sauce", "--recipe (=sauce) is neither a recipe nor a file that ends in .toml; did you mean source?"),
-    ],
-)
-def test_what_it_cannot_do_is_a_line_and_exit_code_2(words: str, message: str, train: Any, tmp_path: Path) -> None:
-    result = train.here(tmp_path, words)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert message in result.stderr.splitlines()[-1]
-    assert {path.name for path in tmp_path.iterdir()} <= {"lock"}
-
-
-@pytest.mark.skipif(torch.cuda.device_count() >= 2, reason="here are GPUs enough")
-def test_nccl_without_a_gpu_for_each_column_is_an_error_naming_the_way_out(train: Any, tmp_path: Path) -> None:
-    result = train.here(tmp_path, "--columns 2 --backend nccl")
-    assert result.exit_code == 2
-    assert re.fullmatch(
-        r"error: 2 processes on this machine \(--columns times --replicas\) need a GPU each, found \d; "
-        r"start fewer, or set --backend to gloo\n",
-        result.stderr,
-    )
-
-
-@pytest.mark.parametrize(
-    ("world_size", "words", "message"),
-    [
-        ("2", "--columns 1 --replicas 3", "--columns (=1) times --replicas (=3)"),
-        ("3", "--columns 2", "--columns (=2) times --replicas (=1)"),
-        ("1", "--columns 2", "--columns (=2) times --replicas (=1)"),
-    ],
-)
-def test_another_number_of_processes_than_columns_is_an_error(
-    world_size: str, words: str, message: str, train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", world_size)
-    result = train.here(tmp_path, words)
-    told = f"error: {message} must equal the number of processes that torchrun started, {world_size}\n"
-    assert (result.exit_code, result.stderr) == (2, told)
-
-
 def test_train_is_installed_as_a_command() -> None:
     (entry,) = entry_points(group="console_scripts", name="train")
     assert entry.load() is main
@@ -409,13 +231,3 @@ def test_under_torchrun_the_two_ranks_train_the_same_network(train: Any, two_col
     ours, theirs = (Checkpoint.load(out / "last.pt") for out in (two_column_run, tmp_path / "out"))
     for name, weights in ours.weights.items():
         torch.testing.assert_close(theirs.weights[name], weights, rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.slow
-def test_an_error_under_torchrun_ends_both_ranks(train_on: Any, dataset_copy: Dataset, tmp_path: Path) -> None:
-    (dataset_copy.folder / "val-000000.tar").unlink()
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words = [*launcher, "-m", "freelight.train", *train_on(dataset_copy).words(tmp_path / "out", "--columns 2")]
-    result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
-    assert result.returncode == 1
-    assert f"error: {dataset_copy.folder}/val-000000.tar is missing" in result.stderr
