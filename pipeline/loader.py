@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ..shards import Dataset, FreelightError, Statistics
+from ..shards import Dataset, FreelightError, Mixture, Statistics
 from ..shards.base import CountOrAuto, decoding_threads, instance_of, whole_number
 from .batch import BatchMaker, check_extras
 from .choices import Choices
@@ -52,17 +52,18 @@ MOST_PREFETCH = 1024
 class Loader(IterableDataset[Any]):
     """Iterate over this rank's share of every batch of an epoch; each iteration is a whole epoch.
 
-    dataset: a `Dataset`, or its path. split: its name. batch_size: images per step, over all ranks. transform: what is
-    done to each image, `Views` of it, or a `Schedule` of these by epoch; by default the paper's. statistics: of the
-    training set, if the transform needs them; by default the dataset's own. order: `global` (a new permutation each
-    epoch), `sequential`, or `windowed`: shards come in a new order each epoch, and samples are drawn from a window of
-    them, so that a small cache is enough for a dataset behind a URL, and a disk is read in long stretches. window: a
-    fraction of the split's shards, or, as an int, a number of them; by default 0.1. extras: further fields of a batch:
-    see `Batch`. mix: Mixup, CutMix and label smoothing: see `Mix`. device: "cpu" or a CUDA device. A CUDA batch is
-    ready on the CUDA stream that is current when it is requested; keep a reference to it while another stream uses it.
-    num_threads: CPU threads that decode; `auto` is this process's share of the machine's cores, at most 16. prefetch:
-    batches decoded ahead. layout: order of the axes of a batch. decoding: of JPEGs: see `Decoding`. on_error: `raise`
-    an error for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` maps each to its reason).
+    dataset: a `Dataset`, its path, or a `Mixture`. split: its name. batch_size: images per step, over all ranks.
+    transform: what is done to each image, `Views` of it, or a `Schedule` of these by epoch; by default the paper's.
+    statistics: of the training set, if the transform needs them; by default the dataset's own. order: `global` (a new
+    permutation each epoch), `sequential`, or `windowed`: shards come in a new order each epoch, and samples are drawn
+    from a window of them, so that a small cache is enough for a dataset behind a URL, and a disk is read in long
+    stretches. window: a fraction of the split's shards, or, as an int, a number of them; by default 0.1. extras:
+    further fields of a batch: see `Batch`. mix: Mixup, CutMix and label smoothing: see `Mix`. device: "cpu" or a CUDA
+    device. A CUDA batch is ready on the CUDA stream that is current when it is requested; keep a reference to it while
+    another stream uses it. num_threads: CPU threads that decode; `auto` is this process's share of the machine's cores,
+    at most 16. prefetch: batches decoded ahead. layout: order of the axes of a batch. decoding: of JPEGs: see
+    `Decoding`. on_error: `raise` an error for a damaged sample, or `skip` up to `max_skipped` of them (`skipped` maps
+    each to its reason).
 
     Decoded pixels. decoded: a folder that keeps them. A sample is decoded in its first pass only; later passes read its
     pixels there, 3 * height * width bytes: 252 GB for ImageNet at 256 pixels. Batches are the same, to the bit.
@@ -73,8 +74,9 @@ class Loader(IterableDataset[Any]):
     `num_samples` of them an epoch with replacement, in proportion to the weight of each sample of the split (an array),
     or of all samples of each class (a dict by id or name): the law of torch's `WeightedRandomSampler`. balanced: each
     class comes equally often; the epochs go through its samples in permutation after permutation. num_samples: length
-    of an epoch with `weights` or `balanced`: as many as there are samples, for `balanced` rounded down to a multiple of
-    the classes. A sample that comes several times in an epoch has draws of its own each time. Labels stay as they are.
+    of an epoch with `weights`, `balanced` or the ratios of a `Mixture`: as many as there are samples, for `balanced`
+    rounded down to a multiple of the classes. A sample that comes several times in an epoch has draws of its own each
+    time. Labels stay as they are.
 
     Epochs. An iteration starts the epoch that `set_epoch` named, otherwise the next one; breaking it off ends its
     epoch. Only the first iteration after `load_state_dict` continues inside an epoch, also if `set_epoch` names that
@@ -147,6 +149,10 @@ class Loader(IterableDataset[Any]):
         if statistics is not None:
             instance_of(Statistics, "statistics", statistics)
         elif self.schedule.needs_statistics:
+            if isinstance(self.dataset, Mixture):
+                raise FreelightError(
+                    "a mixture has no statistics; give `statistics`, such as those of one of its parts"
+                )
             statistics = Statistics.load(self.dataset)
         self.statistics: Final = statistics
         self.seed: Final = whole_number("seed", seed)

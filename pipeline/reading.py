@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..shards import FreelightError, Split
 from ..shards.base import UnavailableError, whole_number
+from ..shards.dataset import JoinedSplit
 from .draws import Order
 from .memory import Memory
 
@@ -32,6 +33,10 @@ def check_cache(split: Split, order: Order, window: int | None = None) -> None:
 
     window: number of shards that the order `windowed` holds; one more is fetched ahead.
     """
+    if isinstance(split, JoinedSplit):
+        for part in split.parts:
+            check_cache(part, order, window)
+        return
     split.require_cache()
     if split.cache is None or order == "sequential":
         return

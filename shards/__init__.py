@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import statistics
 from .base import FreelightError
-from .dataset import Dataset, Manifest, ShardCheck, Split, open_dataset, verify_dataset
+from .dataset import Dataset, Manifest, Mixture, ShardCheck, Split, open_dataset, verify_dataset
 from .images import Rescaling, rescale_file
 from .indexing import TarSource, index_shards, list_tars, summarize_tars
 from .layouts import Layout, list_images
@@ -29,6 +29,7 @@ __all__ = [
     "FreelightError",
     "Layout",
     "Manifest",
+    "Mixture",
     "OrderedSource",
     "RGBMoments",
     "Rescaling",

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...shards import Dataset, FreelightError, Split
+from ...shards import Dataset, FreelightError, Mixture, Split
 from ...shards.base import instance_of, whole_number
+from ...shards.dataset import JoinedSplit
 from ...shards.sources import ClassInfo
 from .evenly import Evenly
 from .plan import Once, Plan, Samples
@@ -33,17 +34,21 @@ def choose_plan(
     samples: Samples = np.arange(len(split))
     if subset is not None:
         samples = instance_of(Subset, "subset", subset).samples(split, classes)
+    if num_samples is not None:
+        whole_number("num_samples", num_samples, least=1, most=MOST_ENTRIES)
+    if isinstance(split, JoinedSplit) and isinstance(dataset, Mixture) and dataset.ratios is not None:
+        if weights is not None or balanced:
+            raise FreelightError("the ratios of a mixture say how often samples come; omit `weights` and `balanced`")
+        return _mixed(dataset, split, samples, num_samples)
     if weights is None and not balanced:
         if num_samples is not None:
             raise FreelightError(
-                "`num_samples` is the length of an epoch by `weights` or `balanced`; without them an epoch has each "
-                "sample once, and `steps_per_epoch` divides it"
+                "`num_samples` is the length of an epoch by `weights`, `balanced` or ratios; without them an epoch has "
+                "each sample once, and `steps_per_epoch` divides it"
             )
         return Once(samples, len(split))
     if weights is not None and balanced:
         raise FreelightError("give `weights` or `balanced`, not both")
-    if num_samples is not None:
-        whole_number("num_samples", num_samples, least=1, most=MOST_ENTRIES)
     if weights is not None:
         return Weighted(samples, _weights_of(weights, split, samples, classes), num_samples or len(samples))
     return _balanced(split, samples, num_samples)
@@ -102,3 +107,20 @@ def _balanced(split: Split, samples: Samples, num_samples: int | None) -> Plan:
         raise FreelightError(f"`num_samples` (={num_samples}) must be at least {len(sizes)}, the number of classes")
     counts = [each + (place < more) for place in range(len(sizes))]
     return Evenly(np.split(by_class, sizes.cumsum()[:-1]), counts)
+
+
+def _mixed(dataset: Mixture, split: JoinedSplit, samples: Samples, num_samples: int | None) -> Plan:
+    """Return the plan in which the parts of a mixture come by its ratios."""
+    groups = np.split(samples, np.searchsorted(samples, split.firsts[1:-1]))
+    for part, group in zip(dataset.parts, groups, strict=True):
+        if not len(group):
+            raise FreelightError(f"no sample of {part.place} is left for the mixture; omit it")
+    assert dataset.ratios is not None
+    length = num_samples or len(samples)
+    shares = np.array(dataset.ratios) / sum(dataset.ratios) * length
+    counts = shares.astype(np.int64)
+    counts[np.argsort(counts - shares, kind="stable")[: length - counts.sum()]] += 1  # the largest remainders
+    for part, count in zip(dataset.parts, counts.tolist(), strict=True):
+        if not count:
+            raise FreelightError(f"{part.place} has no sample in an epoch of {length}; give a larger `num_samples`")
+    return Evenly(groups, counts.tolist())

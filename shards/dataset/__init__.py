@@ -1,6 +1,7 @@
 """The dataset directory: manifest, samples, shard format, cache for remote shards, verification."""
 
 from .directory import Dataset
+from .joined import JoinedSplit
 from .manifest import (
     MANIFEST,
     METADATA,
@@ -23,6 +24,7 @@ from .manifest import (
     values_name,
     with_own_hash,
 )
+from .mixture import Mixture
 from .opening import open_dataset
 from .presence import check_presence, sizes_in
 from .schema import BOX, BOXES, DTYPES, MAX_DIMENSIONS, MAX_ROW, NUMBERS, is_base, is_field_name
@@ -49,7 +51,9 @@ __all__ = [
     "Appended",
     "Dataset",
     "FieldInfo",
+    "JoinedSplit",
     "Manifest",
+    "Mixture",
     "ShardCheck",
     "ShardInfo",
     "Split",

@@ -180,7 +180,7 @@ def test_a_state_of_another_plan_is_refused(dataset: Dataset, plans: list[dict[s
         ({"balanced": 1}, r"`balanced` \(=1\) must be true or false"),
         ({"balanced": True, "num_samples": 2}, r"`num_samples` \(=2\) must be at least \d+, the number of classes"),
         ({"balanced": True, "num_samples": 0}, r"`num_samples` \(=0\) must be at least 1"),
-        ({"num_samples": 30}, "`num_samples` is the length of an epoch by `weights` or `balanced`; without them"),
+        ({"num_samples": 30}, "`num_samples` is the length of an epoch by `weights`, `balanced` or ratios; without"),
     ],
 )
 def test_a_plan_that_cannot_work_is_refused(settings: dict[str, Any], message: str, dataset: Dataset) -> None:
