@@ -19,7 +19,7 @@ class StepMetrics:
     step: steps done. epoch: counted from 0. position: samples of the epoch that are done. learning_rate,
     bias_learning_rate: of the step. layer_rates: learning rates by layer, where they differ from `learning_rate`; 0 if
     the layer is frozen. loss: mean cross-entropy, nats. train_top1: error, 0..1, with dropout and random crops.
-    images_per_second: measured by `Meter` in throughput.py. images_per_second_without_wait: without the time spent
+    images_per_second: over all processes; see `Meter`. images_per_second_without_wait: without the time spent
     waiting for data. wait_share: that time's share, 0..1.
     gradient_norm, weight_norm: Euclidean norms over the whole network, at the step.
     """

@@ -32,11 +32,13 @@ LightingMode = Literal["eigenvalue", "std", "off"]
 
 @dataclass(frozen=True, kw_only=True)
 class Lighting:
-    """Lighting noise.
+    """Lighting noise: adds `a_j * x_j` along each principal axis j of RGB to an image, with `a_j ~ N(0, strength)`.
 
-    mode: `eigenvalue`, `std` or `off`: see this module. strength: standard deviation of the draws (the paper's 0.1).
-    divisor: divides the noisy image after the mean was subtracted. The 2012 code divides by 1.1 wherever it adds noise,
-    so that the training data keep the scale of the test data; the paper does not divide.
+    mode: x_j of an axis with the eigenvalue l_j of 0-255 pixels. `eigenvalue`: l_j / 255, the paper's formula, 5.8 grey
+    levels along ImageNet's main axis. `std`: the root of l_j, as the 2012 code, 12.2 grey levels. `off`: 0. strength:
+    standard deviation of the draws (the paper's 0.1). divisor: divides the noisy image after the mean was subtracted.
+    The 2012 code divides by 1.1 wherever it adds noise, so that the training data keep the scale of the test data; the
+    paper does not divide.
     """
 
     mode: LightingMode = "eigenvalue"

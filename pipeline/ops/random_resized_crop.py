@@ -23,8 +23,8 @@ class RandomResizedCrop(Crop):
 
     scale: the window's share of the image's area, uniformly distributed. ratio: width / height, log-uniformly
     distributed. A window that does not fit is drawn again, up to ten times; after that it is the largest central one of
-    allowed shape. Pixels differ from torchvision's by at most one grey level; see `resizing.py` for an exception on a
-    GPU.
+    allowed shape. Pixels differ from torchvision's by at most one grey level, except on a GPU at the edge of a picture
+    that is shrunk.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)
