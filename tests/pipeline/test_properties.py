@@ -4,7 +4,7 @@ import functools
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freelight.benchmarks.repeated import repeat_samples
-from freelight.pipeline import Batch, Lighting, Loader, RandomCrop, RandomResizedCrop, Transform
+from freelight.pipeline import Batch, Lighting, Loader, Order, RandomCrop, RandomResizedCrop, Subset, Transform
 from freelight.shards import (
     Dataset,
+    Mixture,
     Rescaling,
     ShardSettings,
     Statistics,
@@ -106,15 +107,104 @@ def test_any_chain_of_ranks_batches_and_interruptions_sees_each_occurrence_once(
     alone.set_epoch(epoch)
     whole = seen_in(alone)
     assert Counter(sample for sample, _, _ in whole.elements()) == dict.fromkeys(range(size), repeats)
+    assert seen_in_legs(ranks, alone, interrupted, last) == whole
 
+
+@st.composite
+def plans(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
+    """Return the number of samples, and a plan over them, as arguments of `Loader`; "ratio" is that of a mixture."""
+    size = draw(st.integers(2, 70))
+    plan: dict[str, Any] = {}
+    if draw(st.booleans()):
+        indices = draw(st.sets(st.integers(0, size - 1), min_size=1))
+        plan["subset"] = Subset(
+            indices=sorted(indices), fraction=draw(st.sampled_from((0.3, 1))), seed=draw(st.integers(0, 9))
+        )
+    kind = draw(st.sampled_from(("once", "weights", "balanced", "ratio")))
+    if kind == "weights":
+        plan["weights"] = draw(st.lists(st.sampled_from((0.1, 1, 30)), min_size=size, max_size=size))
+    elif kind == "balanced":
+        plan["balanced"] = True
+    elif kind == "ratio":
+        plan["ratio"] = draw(st.floats(0.2, 5))
+        plan.pop("subset", None)
+    if kind != "once":
+        plan["num_samples"] = draw(st.integers(10, 90))
+    return size, plan
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    sized_plan=plans(),
+    epoch=st.integers(0, 3),
+    order=st.sampled_from(("global", "windowed", "sequential")),
+    repeats=st.sampled_from((1, 1, 2)),
+    interrupted=st.lists(LEG, max_size=3),
+    last=LEG,
+)
+def test_any_plan_gives_the_same_epoch_on_any_ranks_and_after_any_interruption(
+    sized: Any,
+    small: Dataset,
+    sized_plan: tuple[int, dict[str, Any]],
+    epoch: int,
+    order: Order,
+    repeats: int,
+    interrupted: list[tuple[int, int, int]],
+    last: tuple[int, int, int],
+) -> None:
+    """Copies of a sample are counted with their pixels, so each entry of the epoch comes once."""
+    size, given_plan = sized_plan
+    plan = dict(given_plan)
+    ratio = plan.pop("ratio", None)
+    dataset = sized(size) if ratio is None else Mixture((sized(size), ratio), (small, 1))
+
+    def ranks(world_size: int, batch_size: int) -> list[Loader]:
+        return [
+            Loader(
+                dataset,
+                "train",
+                batch_size=batch_size * repeats,
+                transform=TRANSFORMS[0],
+                order=order,
+                seed=5,
+                repeats=repeats,
+                rank=rank,
+                world_size=world_size,
+                num_threads=1,
+                extras=("samples",),
+                **plan,
+            )
+            for rank in range(world_size)
+        ]
+
+    (alone,) = ranks(1, 30)
+    alone.set_epoch(epoch)
+    whole = seen_in(alone)
+    assert whole.total() == repeats * len(alone.sampler)
+    assert Counter(sample for sample, _, _ in whole.elements()) == Counter(alone.order_of(epoch).tolist() * repeats)
+    assert seen_in_legs(ranks, alone, interrupted, last) == whole
+
+
+def seen_in_legs(
+    ranks: Callable[[int, int], list[Loader]],
+    alone: Loader,
+    interrupted: list[tuple[int, int, int]],
+    last: tuple[int, int, int],
+) -> Seen:
+    """Return what an epoch holds that is stopped after each of `interrupted` and resumed on other ranks.
+
+    ranks: makes the loaders of a number of ranks and a batch size. alone: a loader that has finished the epoch.
+    """
+    images = alone.position
     alone.load_state_dict({**alone.state_dict(), "position": 0})
     state = json.dumps(alone.state_dict())
     seen: Seen = Counter()
-    for world_size, batch_size, steps in [*interrupted, (*last[:2], size)]:
+    for world_size, batch_size, steps in [*interrupted, (*last[:2], images)]:
         loaders = ranks(world_size, batch_size)
         for loader in loaders:
             loader.load_state_dict(json.loads(state))
-        if loaders[0].position == size * repeats:  # the next iteration would be the next epoch's
+        if loaders[0].position == images:  # the next iteration would be the next epoch's
             break
         for _, batches in zip(range(steps), zip(*loaders, strict=True), strict=False):
             shares = [len(batch.samples) for batch in batches]
@@ -124,4 +214,4 @@ def test_any_chain_of_ranks_batches_and_interruptions_sees_each_occurrence_once(
         assert len(states) == 1, "the ranks are not at the same step"
         (state,) = states
         assert json.loads(state)["position"] == seen.total()
-    assert seen == whole
+    return seen

@@ -1,5 +1,6 @@
 """Sampling plans: which samples an epoch has, and how often. Draws, ranks and states work as without one."""
 
+import dataclasses
 import itertools
 import json
 from collections import Counter
@@ -10,10 +11,27 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from loading import SMALL, make
 
-from freelight.pipeline import Loader, Subset, draw_epoch
+from freelight.pipeline import (
+    Lighting,
+    Loader,
+    Mix,
+    RandomCrop,
+    RandomResizedCrop,
+    Schedule,
+    Subset,
+    Transform,
+    Views,
+    draw_epoch,
+)
+from freelight.pipeline.sampling.evenly import Evenly
 from freelight.shards import Dataset, FreelightError
+
+PLAIN: dict[str, Any] = {"mean": "none", "lighting": Lighting(mode="off"), "dtype": "uint8"}
 
 
 def samples(*loaders: Loader) -> list[int]:
@@ -41,8 +59,8 @@ def plans(dataset: Dataset) -> list[dict[str, Any]]:
 def test_a_subset_has_what_all_its_arguments_leave(dataset: Dataset, tmp_path: Path) -> None:
     split, classes = dataset.split("train"), dataset.manifest.classes
 
-    def chosen(**settings: Any) -> list[int]:
-        return Subset(**settings).samples(split, classes).tolist()
+    def chosen(**arguments: Any) -> list[int]:
+        return Subset(**arguments).samples(split, classes).tolist()
 
     assert chosen(indices=[7, 3, 59]) == [3, 7, 59]
     of_class = np.flatnonzero(labels(dataset) == 2).tolist()
@@ -124,6 +142,26 @@ def test_balanced_classes_come_equally_often_and_no_sample_twice_before_all_came
     assert Counter(labels(dataset)[with_rest._sampling.entries(5, 2)].tolist()) == Counter([*range(classes), 0, 1])
 
 
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@given(
+    groups=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 20)), min_size=1, max_size=5),
+    epochs=st.integers(1, 6),
+    seed=st.integers(0, 2**40),
+)
+def test_groups_of_any_size_are_gone_through_evenly(groups: list[tuple[int, int]], epochs: int, seed: int) -> None:
+    """Every epoch has the counts, and all epochs together have each sample of a group as often, to within one."""
+    owners = np.repeat(np.arange(len(groups)), [size for size, _ in groups])
+    members = [np.flatnonzero(owners == number) for number in range(len(groups))]
+    plan = Evenly(members, [count for _, count in groups])
+    total = np.zeros(len(owners), np.int64)
+    for epoch in range(epochs):
+        entries = plan.entries(seed, epoch)
+        assert (np.diff(entries) >= 0).all()
+        assert np.bincount(owners[entries]).tolist() == [count for _, count in groups]
+        total += np.bincount(entries, minlength=len(owners))
+    assert all(np.ptp(total[own]) <= 1 for own in members)
+
+
 def test_the_samples_of_a_class_are_drawn_uniformly(dataset: Dataset) -> None:
     """Over many epochs that begin anywhere in a permutation, all places of it count alike."""
     plan = make(dataset, balanced=True, num_samples=20)._sampling
@@ -152,6 +190,41 @@ def test_an_epoch_of_a_plan_goes_on_on_other_ranks(dataset: Dataset, plans: list
         assert seen == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"mix": Mix(mixup_alpha=0.4, cutmix_alpha=1.0), "transform": dataclasses.replace(SMALL, dtype="float32")},
+        {"transform": Views((SMALL, 2), Transform(crop=RandomCrop(size=32), **PLAIN))},
+        {"transform": Schedule({0: SMALL, 2: Transform(crop=RandomResizedCrop(size=32), **PLAIN)})},
+        {"steps_per_epoch": 2},
+        {"decoded": True},
+        {"order": "windowed", "window": 2},
+        {"extras": ("samples",), "repeats": 2},
+    ],
+    ids=["mix", "views", "schedule", "steps_per_epoch", "decoded", "windowed", "repeats"],
+)
+def test_a_plan_goes_with_the_other_settings(
+    arguments: dict[str, Any], dataset: Dataset, plans: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Three epochs of two ranks, put together, are those of one rank that is resumed before each batch."""
+    for number, plan in enumerate(plans):
+        own = dict(arguments)
+        if "decoded" in own:
+            own["decoded"] = tmp_path / f"pixels-{number}"
+        ranks = [make(dataset, batch_size=8, rank=rank, world_size=2, **own, **plan) for rank in range(2)]
+        alone = make(dataset, batch_size=8, **own, **plan)
+        for _ in range(3):
+            for parts in zip(*ranks, strict=True):
+                batch = next(iter(alone))
+                alone.load_state_dict(json.loads(json.dumps(alone.state_dict())))
+                for one, *shares in zip(batch, *parts, strict=True):
+                    of_one, of_shares = (value if isinstance(value, tuple) else (value,) for value in (one, shares[0]))
+                    others = shares[1] if isinstance(shares[1], tuple) else (shares[1],)
+                    for whole, first, second in zip(of_one, of_shares, others, strict=True):
+                        assert torch.equal(whole, torch.cat([first, second]))
+
+
 def test_a_state_of_another_plan_is_refused(dataset: Dataset, plans: list[dict[str, Any]]) -> None:
     loaders = [make(dataset, **plan) for plan in [{}, *plans]]
     for loader in loaders:
@@ -165,7 +238,7 @@ def test_a_state_of_another_plan_is_refused(dataset: Dataset, plans: list[dict[s
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("arguments", "message"),
     [
         ({"subset": [1, 2]}, r"`subset` \(=\[1, 2\]\) must be a Subset"),
         ({"weights": [1.0] * 59}, "`weights` must be a number for each of the 60 samples of train, or a dict"),
@@ -183,13 +256,13 @@ def test_a_state_of_another_plan_is_refused(dataset: Dataset, plans: list[dict[s
         ({"num_samples": 30}, "`num_samples` is the length of an epoch by `weights`, `balanced` or ratios; without"),
     ],
 )
-def test_a_plan_that_cannot_work_is_refused(settings: dict[str, Any], message: str, dataset: Dataset) -> None:
+def test_a_plan_that_cannot_work_is_refused(arguments: dict[str, Any], message: str, dataset: Dataset) -> None:
     with pytest.raises(FreelightError, match=message):
-        make(dataset, **settings)
+        make(dataset, **arguments)
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("arguments", "message"),
     [
         ({}, "subset: give `indices`, `classes`, `file` or `fraction`"),
         ({"fraction": 0}, r"subset: `fraction` \(=0\) must be above 0 and at most 1"),
@@ -210,12 +283,12 @@ def test_a_plan_that_cannot_work_is_refused(settings: dict[str, Any], message: s
     ],
 )
 def test_a_subset_that_cannot_be_is_refused(
-    settings: dict[str, Any], message: str, dataset: Dataset, tmp_path: Path
+    arguments: dict[str, Any], message: str, dataset: Dataset, tmp_path: Path
 ) -> None:
-    if "file" in settings:
+    if "file" in arguments:
         path = tmp_path / "list"
-        if settings["file"] != "missing":
-            path.write_text(settings["file"])
-        settings = {"file": path}
+        if arguments["file"] != "missing":
+            path.write_text(arguments["file"])
+        arguments = {"file": path}
     with pytest.raises(FreelightError, match=message):
-        Subset(**settings).samples(dataset.split("train"), dataset.manifest.classes)
+        Subset(**arguments).samples(dataset.split("train"), dataset.manifest.classes)
