@@ -23,7 +23,8 @@ REACHED = "`make newcomer` runs it"
 
 def newcomers_place(folder: Path, path: str) -> Place:
     """Return a place with a fresh clone of the checkout in it."""
-    subprocess.run(["git", "-c", "advice.detachedHead=false", "clone", "--quiet", str(ROOT), str(folder / "work")], check=True)
+    clone = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", str(ROOT), str(folder / "work")]
+    subprocess.run(clone, check=True)
     (folder / "home").mkdir()
     user = USER if os.geteuid() == 0 else None
     if user is not None:
