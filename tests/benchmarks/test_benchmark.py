@@ -29,7 +29,7 @@ def test_the_executable_lists_its_benchmarks_and_refuses_others() -> None:
     assert len(path.read_text().splitlines()) <= 66, "one screen"
     result = call(main, "--help")
     assert result.exit_code == 0
-    names = "shards pca index loader decode augment train step host free shuffle compare peers"
+    names = "shards pca index loader decode augment train step host free shuffle compare remote peers"
     assert re.findall(r"^  (\w+)  ", result.stdout, re.MULTILINE) == names.split()
     assert call(main, "nonsense").exit_code == 2
     assert call(main, "peers", "nonsense").exit_code == 2

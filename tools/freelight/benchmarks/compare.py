@@ -38,7 +38,8 @@ HEADS = {"uint8": "uint8", "float32": "float32", "rand": "RandAugment"}
 class Software:
     """name: as in the table. side: its module in `sides`. environment: of `benchmark peers`; None is ours.
 
-    outputs: those of `OUTPUTS` that its loader gives; none if it has no loader. library: that it needs besides.
+    outputs: those of `OUTPUTS` that its loader gives; none if it has no loader. streams: it reads from object stores.
+    library: that it needs besides.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Software:
     outputs: tuple[str, ...] = OUTPUTS
     converts: bool = True
     resumes: bool = False
+    streams: bool = False
     library: str | None = None
 
     def python(self, home: Path) -> Path | None:
@@ -63,15 +65,22 @@ class Software:
         return None
 
 
-OURS = Software(name="Freelight", side="ours", converts=False, resumes=True)
+OURS = Software(name="Freelight", side="ours", converts=False, resumes=True, streams=True)
 ALL = (
     OURS,
     Software(name="FFCV", side="ffcv", environment="ffcv", outputs=("uint8", "float32")),
     Software(
-        name="webdataset + torchvision", side="webdataset", environment="torchvision", prepares=False, converts=False
+        name="webdataset + torchvision",
+        side="webdataset",
+        environment="torchvision",
+        prepares=False,
+        converts=False,
+        streams=True,
     ),
-    Software(name="LitData + torchvision", side="litdata", environment="streaming", resumes=True),
-    Software(name="MosaicML Streaming + torchvision", side="mosaicml", environment="streaming", resumes=True),
+    Software(name="LitData + torchvision", side="litdata", environment="streaming", resumes=True, streams=True),
+    Software(
+        name="MosaicML Streaming + torchvision", side="mosaicml", environment="streaming", resumes=True, streams=True
+    ),
     Software(name="SPDL + torchvision", side="spdl", environment="streaming", prepares=False, library="avdevice"),
     Software(name="img2dataset", side="img2dataset", environment="img2dataset", outputs=()),
 )
@@ -143,18 +152,12 @@ class Comparison:
         listing = self.folder / "files.json"
         listing.write_text(json.dumps([(str(self.source.root / image.path), image.label) for image in images]))
         writers = [one for one in ALL if one.prepares]
+        contenders = [Contender(name=_name("prepare", OURS), lap=partial(timed, self._make_shards))]
         with ExitStack() as stack:
-            timings = interleave(
-                [
-                    Contender(name=_name("prepare", one), lap=partial(timed, self._make_shards))
-                    if one is OURS
-                    else self._contender(
-                        stack, _name("prepare", one), one, "prepare", listing, self.folder / f"{one.side}.prepared"
-                    )
-                    for one in writers
-                ],
-                rounds=self.rounds,
-            )
+            for one in writers[1:]:
+                words = ("prepare", listing, self.folder / f"{one.side}.prepared")
+                contenders.append(side_contender(stack, _name("prepare", one), one, self.home, *words))
+            timings = interleave(contenders, rounds=self.rounds)
         for one in writers:
             if not timings.why_absent(_name("prepare", one)):
                 size = folder_bytes(self.folder / f"{one.side}.prepared") / len(images)
@@ -171,28 +174,25 @@ class Comparison:
         for one in self.loading:
             if one.converts and not one.why_absent(self.home):
                 say(f"{one.name}: converting the {kind} dataset", err=True)
-                self._run(one, "convert", dataset, self._data(one, kind))
+                run_side(one, self.home, "convert", dataset, self._data(one, kind))
 
     def load(self, kind: str, output: str) -> Timings:
         """Time an epoch of each loader."""
         with ExitStack() as stack:
-            return interleave(
-                [
-                    self._contender(
-                        stack, _name(f"{kind}, {output}", one), one, "load", *self._words(one, kind, output)
-                    )
-                    for one in self.loading
-                    if output in one.outputs
-                ],
-                rounds=self.rounds,
-            )
+            contenders = []
+            for one in self.loading:
+                if output in one.outputs:
+                    words = ("load", *self._words(one, kind, output))
+                    name = _name(f"{kind}, {output}", one)
+                    contenders.append(side_contender(stack, name, one, self.home, *words))
+            return interleave(contenders, rounds=self.rounds)
 
     def start(self) -> None:
         """Note the time to the first batch, and the memory."""
         found: dict[str, list[dict[str, float]]] = {one.name: [] for one in self.loading}
         laps = [one for _ in range(self.rounds) for one in self.loading if not one.why_absent(self.home)]
         for one in progress(laps, length=len(laps), label="starts"):
-            found[one.name].append(self._run(one, "start", *self._words(one, "square", "float32")))
+            found[one.name].append(run_side(one, self.home, "start", *self._words(one, "square", "float32")))
         for one in self.loading:
             if found[one.name]:
                 self._note("first batch", one, median(lap["seconds"] for lap in found[one.name]), "s")
@@ -204,8 +204,8 @@ class Comparison:
         for one in self.loading:
             if one.resumes and not one.why_absent(self.home):
                 words = (*self._words(one, "square", "uint8"), self.folder / f"{one.side}.state")
-                stopped = self._run(one, "stop", *words, batches)
-                resumed = self._run(one, "resume", *words)
+                stopped = run_side(one, self.home, "stop", *words, batches)
+                resumed = run_side(one, self.home, "resume", *words)
                 self._note("resume", one, resumed["seconds"], "s")
                 for place, what in enumerate(("same samples", "same pixels")):
                     expected, got = ([batch[place] for batch in rest] for rest in (stopped, resumed["rest"]))
@@ -221,21 +221,24 @@ class Comparison:
     def _note(self, what: str, one: Software, value: float, unit: str) -> None:
         self.figures[_name(what, one)] = Figure(name=_name(what, one), value=value, unit=unit)
 
-    def _contender(self, stack: ExitStack, name: str, one: Software, *words: object) -> Contender:
-        python, absent = one.python(self.home), one.why_absent(self.home)
-        if python is None or absent:
-            return Contender(name=name, absent=absent)
-        return stack.enter_context(process_contender(name, python, RUN, (one.side, *map(str, words))))
 
-    def _run(self, one: Software, *words: object) -> Any:
-        """Run one task of a side, and return what it prints."""
-        command = [str(one.python(self.home)), "-P", "-m", RUN, one.side, *map(str, words)]
-        with freelight_alone() as environment:
-            ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if ended.returncode or not ended.stdout:
-            reason = ended.stderr.strip().splitlines()
-            raise FreelightError(f"{' '.join(command)} failed: {reason[-1] if reason else ended.returncode}")
-        return json.loads(ended.stdout)
+def side_contender(stack: ExitStack, name: str, one: Software, home: Path, *words: object) -> Contender:
+    """Start a side for a task in rounds; `stack` ends it."""
+    python, absent = one.python(home), one.why_absent(home)
+    if python is None or absent:
+        return Contender(name=name, absent=absent)
+    return stack.enter_context(process_contender(name, python, RUN, (one.side, *map(str, words))))
+
+
+def run_side(one: Software, home: Path, *words: object) -> Any:
+    """Run one task of a side, and return what it prints."""
+    command = [str(one.python(home)), "-P", "-m", RUN, one.side, *map(str, words)]
+    with freelight_alone() as environment:
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ended.returncode or not ended.stdout:
+        reason = ended.stderr.strip().splitlines()
+        raise FreelightError(f"{' '.join(command)} failed: {reason[-1] if reason else ended.returncode}")
+    return json.loads(ended.stdout)
 
 
 def _name(what: str, one: Software) -> str:

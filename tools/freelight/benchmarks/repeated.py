@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,3 +47,31 @@ def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path, *, 
         statistics = Statistics.load(dataset.folder)
         dataclasses.replace(statistics, fingerprint=repeated.fingerprint).save(folder)
     return repeated
+
+
+def copy_shards(dataset: Dataset, split: str, copies: int, folder: Path) -> Dataset:
+    """Make a dataset in `folder` whose `split` has `copies` copies of each shard of `dataset`, each a file."""
+    given = dataset.split(split)
+    folder.mkdir(parents=True)
+    shards = []
+    for number in range(copies * len(given.info.shards)):
+        shard = given.info.shards[number % len(given.info.shards)]
+        shards.append(dataclasses.replace(shard, name=f"{split}-{number:06d}.tar"))
+        shutil.copyfile(dataset.folder / shard.name, folder / shards[-1].name)
+    samples = np.tile(given.samples, copies)
+    samples["shard"] += np.repeat(np.arange(copies, dtype=np.uint32), len(given)) * np.uint32(len(given.info.shards))
+    np.save(folder / f"{split}.samples.npy", samples)
+    (folder / f"{split}.sources.txt").write_text(
+        "".join(f"{source}\n" for source in given.sources) * copies, encoding="utf-8", errors="surrogateescape"
+    )
+    tables = (f"{split}.samples.npy", f"{split}.sources.txt")
+    info = dataclasses.replace(
+        given.info,
+        samples=len(samples),
+        kinds={"copied": len(samples)},
+        shards=tuple(shards),
+        files={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tables},
+        sizes=summarize_sizes(samples),
+    )
+    dataclasses.replace(dataset.manifest, splits={split: info}, schema=SCHEMA).save(folder)
+    return Dataset(folder)

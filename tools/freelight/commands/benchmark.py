@@ -20,6 +20,7 @@ BENCHMARKS = {
     "free": "Measure training steps with and without loading and augmentation",
     "shuffle": "Measure how well the windowed order mixes",
     "compare": "Compare preparing, loading and resuming with other software on the same images",
+    "remote": "Measure the first epoch of a dataset in an object store, with a small cache",
     "peers": "Make the virtual environments of the software that benchmarks compare with",
 }
 

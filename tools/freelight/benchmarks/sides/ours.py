@@ -28,11 +28,24 @@ class Pairs(Loader):
 @contextmanager
 def open_loader(folder: str, crop: str, batch: int, output: str) -> Iterator[Any]:
     """Yield a loader of one epoch after another."""
+    yield from _loaders(Dataset(folder), crop, batch, output)
+
+
+def _loaders(dataset: Dataset, crop: str, batch: int, output: str, **settings: Any) -> Iterator[Loader]:
+    """Yield one loader, and close it."""
     window = RandomCrop(size=CROP) if crop == "random" else RandomResizedCrop(size=CROP)
     if output == "uint8":
         transform = Transform(crop=window, mean="none", lighting=OFF, dtype="uint8")
     else:
         ops = (RandAugment(n=2, magnitude=9),) if output == "rand" else ()
         transform = Transform(crop=window, mean=MEAN, std=STD, lighting=OFF, ops=ops)
-    with Pairs(Dataset(folder), "train", batch_size=batch, transform=transform, num_threads=WORKERS) as loader:
+    with Pairs(dataset, "train", batch_size=batch, transform=transform, num_threads=WORKERS, **settings) as loader:
         yield loader
+
+
+@contextmanager
+def open_remote(url: str, endpoint: str, cache: str, limit: int, crop: str, batch: int, output: str) -> Iterator[Any]:
+    """Yield a loader in the windowed order of a dataset at an S3 URL, or in a local folder."""
+    given: dict[str, Any] = {"cache": cache, "cache_bytes": limit, "storage_options": {"endpoint_url": endpoint}}
+    dataset = Dataset(url, **given) if "://" in url else Dataset(url)
+    yield from _loaders(dataset, crop, batch, output, order="windowed", window=0.1)

@@ -29,3 +29,8 @@ def read_part(part: Part) -> bytes:
     with open(path, "rb") as file:
         file.seek(offset)
         return file.read(length)
+
+
+def shard_bytes(dataset: str) -> int:
+    """Return the size of the largest training shard: the shards of other formats are about as large."""
+    return max(path.stat().st_size for path in Path(dataset).glob("train-*.tar"))

@@ -10,9 +10,12 @@ Tasks, and what they print as JSON:
   epoch. Prints a hash of the labels and one of the pixels of each later batch.
 - `resume FOLDER CROP BATCH OUTPUT STATE`: the same batches, in a new process, from the state; and the seconds from the
   start of the process to the first of them.
+- `stream URL ENDPOINT CACHE BYTES CROP BATCH OUTPUT`: opens a dataset in an S3 store with an empty cache of so many
+  bytes in the folder CACHE, and loads one epoch, in each round.
+- `cache ...`: the same once. Prints the most bytes that the folder CACHE held.
 
 A side has `DISTRIBUTIONS`, whose versions are printed; `convert` and `open_loader`, whose loader yields images and
-labels and may have `state_dict` and `load_state_dict`; some have `prepare`.
+labels and may have `state_dict` and `load_state_dict`; some have `prepare`, and `open_remote`.
 """
 
 import contextlib
@@ -24,6 +27,7 @@ import pickle
 import random
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +43,8 @@ def main() -> None:
     side = importlib.import_module(f"freelight.benchmarks.sides.{name}")
     if task == "prepare":
         _prepare(side, *words)
+    elif task == "stream":
+        serve(lambda: _stream(side, *words), side.DISTRIBUTIONS)
     elif task == "load":
         with _open(side, *words) as loader:
             serve(lambda: sum(len(images) for images, _ in loader), side.DISTRIBUTIONS)
@@ -99,20 +105,54 @@ def _resume(side: Any, *words: str) -> dict[str, Any]:
     return {"seconds": first, "rest": rest}
 
 
-TASKS: dict[str, Callable[..., Any]] = {"convert": _convert, "start": _start, "stop": _stop, "resume": _resume}
+def _stream(side: Any, url: str, endpoint: str, cache: str, limit: str, crop: str, batch: str, output: str) -> int:
+    shutil.rmtree(cache, ignore_errors=True)
+    os.environ.update(AWS_ACCESS_KEY_ID="any", AWS_SECRET_ACCESS_KEY="any", AWS_DEFAULT_REGION="us-east-1")
+    _seed()
+    with side.open_remote(url, endpoint, cache, int(limit), crop, int(batch), output) as loader:
+        return sum(len(images) for images, _ in loader)
+
+
+def _cache(side: Any, *words: str) -> int:
+    most, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.01):
+            with contextlib.suppress(FileNotFoundError):  # a file went while it was looked at
+                most = max(most, folder_bytes(Path(words[2])))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    _stream(side, *words)
+    ended.set()
+    watcher.join()
+    return most
+
+
+TASKS: dict[str, Callable[..., Any]] = {
+    "convert": _convert,
+    "start": _start,
+    "stop": _stop,
+    "resume": _resume,
+    "cache": _cache,
+}
 
 
 @contextlib.contextmanager
 def _open(side: Any, folder: str, crop: str, batch: str, output: str) -> Iterator[Any]:
-    """Yield a side's loader. Its random numbers are the same in every process, as far as a seed can do it."""
-    random.seed(0)
-    with contextlib.suppress(ImportError):
-        import torch
-
-        torch.manual_seed(0)
-        torch.set_num_threads(1)  # the workers are all that it may use
+    _seed()
     with side.open_loader(folder, crop, int(batch), output) as loader:
         yield loader
+
+
+def _seed() -> None:
+    """Make random numbers the same in every process, as far as a seed can do it, and let torch use the workers only."""
+    import torch
+
+    random.seed(0)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
 
 
 def _hashes(images: Any, labels: Any) -> list[str]:
