@@ -71,7 +71,7 @@ class BatchMaker:
         self._device = device
         self._mix = mix
         self._classes = classes
-        self._labels = split.samples["label"].astype(np.int64)
+        self._labels = split.samples["label"]
         if mix is not None and self._labels.min() < 0:
             raise FreelightError(f"`mix` needs labels, and not all of {split.name} in {split.folder} have one")
         # With files of its own: the reader thread closes those of `split` to open others.
@@ -99,9 +99,9 @@ class BatchMaker:
         partners: with `mix`, the occurrence that each image was mixed with. weight: of the image itself.
         """
         samples = self._samples_of(occurrences)
-        labels: Any = self._to_device(self._labels[samples])
+        labels: Any = self._to_device(self._labels[samples].astype(np.int64))
         if self._mix is not None and partners is not None:
-            others = self._to_device(self._labels[self._samples_of(partners)])
+            others = self._to_device(self._labels[self._samples_of(partners)].astype(np.int64))
             labels = self._mix.mixed_labels(labels, others, weight, self._classes)
         values: list[Any] = [images, labels]
         if "samples" in self._extras:

@@ -74,11 +74,18 @@ class SampleReader:
         self.bytes_read = 0
         self._memory = Memory()
         self.skipped: dict[int, str] = {}
-        self.entries = np.arange(len(split))
+        self._entries: npt.NDArray[np.int64] | None = None
+
+    @property
+    def entries(self) -> npt.NDArray[np.int64]:
+        """The sample of each entry; entry i is sample i until `begin`."""
+        if self._entries is None:
+            self._entries = np.arange(len(self.split))
+        return self._entries
 
     def begin(self, entries: npt.NDArray[np.int64]) -> None:
         """Take the sample of each entry of the permutation that is read next."""
-        self.entries = entries
+        self._entries = entries
 
     def samples_of(self, share: Share) -> npt.NDArray[np.int64]:
         """Return the sample of each occurrence."""

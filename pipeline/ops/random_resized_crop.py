@@ -57,11 +57,17 @@ class RandomResizedCrop(Crop):
         for _ in range(TRIES):
             area = areas[unfitted] * generator.uniform(*self.scale, len(unfitted))
             shape = np.exp(generator.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), len(unfitted)))
-            drawn = np.rint(np.sqrt(np.stack([area / shape, area * shape], axis=1))).astype(np.int32)
+            exact = np.empty((len(unfitted), 2))  # filled in place: 20 MB of an epoch
+            np.divide(area, shape, out=exact[:, 0])
+            np.multiply(area, shape, out=exact[:, 1])
+            drawn = np.rint(np.sqrt(exact, out=exact), out=exact).astype(np.int32)
+            del exact, area, shape
             fits = ((drawn > 0) & (drawn <= stored[unfitted])).all(axis=1)
             sides[unfitted[fits]] = drawn[fits]
             unfitted = unfitted[~fits]
-        offsets = (draws.crop * (stored - sides + 1)).astype(np.int32)
+        offsets = np.empty_like(sides)
+        for axis in range(2):  # one by one, which takes half the memory
+            offsets[:, axis] = draws.crop[:, axis] * (stored[:, axis] - sides[:, axis] + 1)
         height, width = stored[unfitted].T
         sides[unfitted] = np.stack(
             [np.minimum(height, np.rint(width / self.ratio[0])), np.minimum(width, np.rint(height * self.ratio[1]))],
