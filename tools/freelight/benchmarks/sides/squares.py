@@ -9,7 +9,7 @@ from freelight.benchmarks.sides.settings import QUALITY, SIZE
 
 def cut_square(path: str) -> Image.Image:
     """Return a file's picture with the shorter side scaled and the middle cut out."""
-    with Image.open(path, formats=["JPEG"]) as opened:
+    with Image.open(path, formats=["JPEG", "PNG"]) as opened:
         picture = opened.convert("RGB")
     scale = SIZE / min(picture.size)
     width, height = (max(SIZE, round(side * scale)) for side in picture.size)
