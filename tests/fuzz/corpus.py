@@ -27,6 +27,7 @@ from miniatures import (
 from PIL import Image
 
 from freelight.acceptance.results import Result, Results
+from freelight.shards import Dataset
 
 SIZE = "--size 66 --samples-per-shard 12"
 CARD = """---
@@ -139,6 +140,10 @@ class Corpus:
         (partial / "val.fc7.npy").rename(partial / "val.fc7.npy.partial")
         note = json.loads((partial / "val.fc7.json").read_text())
         (partial / "val.fc7.json").write_text(json.dumps({**note, "done": 5}))
+        dataset = Dataset(self.folder / "dataset")
+        (self.folder / "listed.txt").write_text("\n".join(dataset.split("train").keys()))
+        weights = {info.id: number for number, info in enumerate(dataset.manifest.classes, 1)}
+        (self.folder / "weights.json").write_text(json.dumps(weights))
 
     def _cifar(self) -> None:
         for name, write in (("binary", cifar_binary), ("python", cifar_pickled)):

@@ -88,6 +88,9 @@ COMMANDS = {
     ),
     "resume": Command(f"{TRAIN} --shards dataset --out run", ("run",)),
     "train": Command(f"{TRAIN} --shards dataset --out ../out/run"),
+    "train sampled": Command(
+        f"{TRAIN} --shards dataset --out ../out/run --subset file=listed.txt --class-weights weights.json"
+    ),
     "decode ahead": Command("freelight decode --shards dataset --decoded decoded --threads 1", ("decoded",)),
     "train decoded": Command(f"{TRAIN} --shards dataset --decoded decoded --out ../out/run", ("decoded",)),
     "init": Command(f"{TRAIN} --shards dataset --out ../out/run --init-from run/last.pt"),
@@ -202,6 +205,9 @@ KINDS = {
             "decoded/val.decoded.pixels": ("bytes",),
         },
         ("decode ahead", "train decoded"),
+    ),
+    "sampling plan": Kind(
+        {"listed.txt": ("words", "words", "bytes"), "weights.json": ("json", "json", "bytes")}, ("train sampled",)
     ),
     "sources list": Kind(
         {f"dataset/{split}.sources.txt": ("words", "words", "bytes") for split in ("train", "val")},

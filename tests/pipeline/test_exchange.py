@@ -86,9 +86,10 @@ def test_a_group_sees_the_batches_of_a_single_rank_and_reads_each_sample_once(
     assert sorted(reads) == list(range(60))
 
 
-def test_a_group_sees_the_repeats_of_a_single_rank(dataset: Dataset) -> None:
+@pytest.mark.parametrize("sampling", [{"repeats": 3}, {"balanced": True, "num_samples": 70}], ids=["repeats", "plan"])
+def test_a_group_sees_the_occurrences_of_a_single_rank(sampling: dict[str, Any], dataset: Dataset) -> None:
     def batches(rank: int, group: dist.ProcessGroup | None, ranks: int = 2) -> list[Batch]:
-        settings: dict[str, Any] = {"rank": rank, "world_size": ranks, "group": group, "repeats": 3}
+        settings: dict[str, Any] = {"rank": rank, "world_size": ranks, "group": group, **sampling}
         return list(loader_of(dataset, batch_size=57, transform=PLAIN, **settings))
 
     alone = batches(0, None, ranks=1)
