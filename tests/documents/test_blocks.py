@@ -28,6 +28,27 @@ def test_the_readme_has_at_most_900_words_beside_code_and_tables() -> None:
     assert 400 < len(prose.split()) <= 900
 
 
+def rows(page: str, heading: str) -> list[list[str]]:
+    """Return the cells of the last table of a section, without links."""
+    section = (ROOT / page).read_text().partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [re.sub(r"\[(.*?)\]\(.*?\)", r"\1", line).strip("| ").split(" | ") for line in lines]
+
+
+def test_the_readme_compares_as_the_page_of_comparison_does() -> None:
+    ours = rows("README.md", "## Compared with other software")
+    assert len(ours) > 10
+    assert ours == rows("docs/comparison.md", "# Comparison")
+
+
+def test_each_result_of_the_readme_stands_among_the_results() -> None:
+    """A figure that was measured anew must not stay behind in the README."""
+    results = (ROOT / "docs/results.md").read_text()
+    figures = [figure for row in rows("README.md", "## Results")[2:] for figure in re.findall(r"\d[\d.,]+\d", row[-1])]
+    assert len(figures) > 10
+    assert [figure for figure in figures if figure not in results] == []
+
+
 GOOD = """
 <!-- test:
 export WORD=three
