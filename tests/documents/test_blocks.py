@@ -30,7 +30,7 @@ def test_the_readme_has_at_most_900_words_beside_code_and_tables() -> None:
 
 def rows(page: str, heading: str) -> list[list[str]]:
     """Return the cells of the last table of a section, without links."""
-    section = (ROOT / page).read_text().partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    section = f"\n{(ROOT / page).read_text()}".partition(f"\n{heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [re.sub(r"\[(.*?)\]\(.*?\)", r"\1", line).strip("| ").split(" | ") for line in lines]
 
