@@ -73,7 +73,7 @@ class BatchMaker:
         self._classes = classes
         self._labels = split.samples["label"]
         if mix is not None and self._labels.min() < 0:
-            raise FreelightError(f"`mix` needs labels, and not all of {split.name} in {split.folder} have one")
+            raise FreelightError(f"`mix` needs labels, and not all of {split.name} in {split.folder} have one; omit it")
         # With files of its own: the reader thread closes those of `split` to open others.
         self._metadata = copy.copy(split) if "metadata" in extras else None
         if self._metadata is not None and self._metadata.metadata_table is None:

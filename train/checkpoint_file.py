@@ -32,7 +32,7 @@ def read_content(path: Path) -> object:
             _check_ends(archive, file)
         return torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
-        raise FreelightError(f"there is no checkpoint {path}") from None
+        raise FreelightError(f"there is no checkpoint {path}; correct the path") from None
     except (FreelightError, OSError):
         raise
     except Exception as error:  # zipfile and torch.load raise many kinds of error for foreign files

@@ -26,7 +26,9 @@ def load_reference(reference: str, argument: str, *kinds: type) -> Any:
         if isinstance(error, FreelightError):
             raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise FreelightError(f"`{argument}` {reference}: {place} cannot be imported ({what})") from error
+        raise FreelightError(
+            f"`{argument}` {reference}: {place} cannot be imported ({what}); correct it, or its name"
+        ) from error
     wanted = " or ".join(kind.__name__ for kind in kinds)
     if not hasattr(module, name):
         known = [key for key, value in vars(module).items() if isinstance(value, kinds)]

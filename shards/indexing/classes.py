@@ -25,7 +25,7 @@ def read_classes(class_names: Path | None, folders: Iterable[Path]) -> list[List
     """
     if class_names is not None:
         if not class_names.is_file():
-            raise FreelightError(f"`class_names` {class_names} is not a file")
+            raise FreelightError(f"`class_names` {class_names} is not a file; correct the name")
         if class_names.suffix == ".json":
             listed = read_class_list(class_names)
         elif class_names.suffix == ".md":
@@ -33,7 +33,7 @@ def read_classes(class_names: Path | None, folders: Iterable[Path]) -> list[List
         else:
             listed = [Listed(*item) for item in read_class_names(class_names).items()]
         if not listed:
-            raise FreelightError(f"`class_names` {class_names} has no list of classes")
+            raise FreelightError(f"`class_names` {class_names} has no list of classes; give another file")
         return listed
     for folder in folders:
         for name in (*CLASS_LISTS, CARD):
@@ -114,7 +114,9 @@ def _name_ids(listed: list[Listed], texts: dict[str, str]) -> tuple[tuple[ClassI
     classes = classes or [ClassInfo(text, text) for text in sorted(texts)]
     label_of = {info.id: label for label, info in enumerate(classes)}
     if missing := sorted(texts.keys() - label_of.keys()):
-        raise FreelightError(f"{texts[missing[0]]} has the class {missing[0]!r}, which the list of classes lacks")
+        raise FreelightError(
+            f"{texts[missing[0]]} has the class {missing[0]!r}, which the list of classes lacks; add it there"
+        )
     return tuple(classes), {text: label_of[text] for text in texts}
 
 

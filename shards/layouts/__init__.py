@@ -104,7 +104,7 @@ def recognise_layout(images: Path) -> Layout:
             "<key>.cls or .json, not compressed); unpack it and give the folder"
         )
     if not images.exists():
-        raise FreelightError(f"`images` {images} is not a folder or an archive: it does not exist")
+        raise FreelightError(f"`images` {images} is not a folder or an archive: it does not exist; correct the path")
     raise FreelightError(f"`images` {images} has no known layout; expected {LAYOUTS[-1].expected}")
 
 

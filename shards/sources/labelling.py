@@ -58,7 +58,9 @@ def label_images(listing: Listing, labelling: Labelling) -> Source:
     ids = sorted(class_id for class_id in splits["train"] if class_id is not None)
     if wanted is not None:
         if unknown := sorted(wanted - set(ids)):
-            raise FreelightError(f"{labelling.classes} names the class {unknown[0]!r}, which {where} lacks")
+            raise FreelightError(
+                f"{labelling.classes} names the class {unknown[0]!r}, which {where} lacks; remove it there"
+            )
         ids = sorted(wanted)
     for class_id in ids:
         if not splits["train"][class_id]:
@@ -69,7 +71,8 @@ def label_images(listing: Listing, labelling: Labelling) -> Source:
     if labelling.val_fraction is not None:
         if len(splits) > 1:
             raise FreelightError(
-                f"`val_fraction` needs a source that has only train, but {where} has {', '.join(sorted(splits))}"
+                f"`val_fraction` needs a source that has only train, but {where} has {', '.join(sorted(splits))}; "
+                "omit it"
             )
         splits = _draw_val(splits["train"], ids, labelling)
     classes = _classes(ids, listing, labelling, where)

@@ -110,7 +110,9 @@ def _find_manifest(output: Output, copy: str | None) -> tuple[Manifest, str]:
         sound = manifest.to_bytes() == (folder / MANIFEST).read_bytes()
     shards = (shard for split in manifest.splits.values() for shard in split.shards)
     if not sound or not any(output.sha256(shard.name) == shard.sha256 for shard in shards):
-        raise FreelightError(f"{copy} is damaged, or no copy of {output.where}: they have no shard in common")
+        raise FreelightError(
+            f"{copy} is damaged, or no copy of {output.where}: they have no shard in common; give another copy"
+        )
     return manifest, fault
 
 

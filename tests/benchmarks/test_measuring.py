@@ -223,7 +223,7 @@ def test_bad_input_exits_2_before_anything_is_measured(tmp_path: Path) -> None:
     assert call(toy(MET), "--rounds", "0").exit_code == 2
     result = call(shards.command, "--images", tmp_path / "none")
     assert (result.exit_code, result.stdout) == (2, "")
-    nothing = "not a folder or an archive: it does not exist"
+    nothing = "not a folder or an archive: it does not exist; correct the path"
     assert result.stderr == f"error: --images {tmp_path}/none is {nothing}\n"
     (tmp_path / "train" / "n0").mkdir(parents=True)
     (tmp_path / "train" / "n0" / "text.JPEG").write_text("not a picture")

@@ -83,7 +83,7 @@ def test_the_command_begins_with_another_runs_layers_and_says_so(train: Any, run
     before, after = (Checkpoint.load(path / "last.pt").weights for path in (run, tmp_path))
     assert all(torch.equal(after[name], weights) for name, weights in before.items())
     missing = train.here(tmp_path / "other", "--init-from none.pt")
-    assert (missing.exit_code, missing.stderr) == (2, "error: there is no checkpoint none.pt\n")
+    assert (missing.exit_code, missing.stderr) == (2, "error: there is no checkpoint none.pt; correct the path\n")
 
 
 def test_a_run_goes_on_only_on_its_own_classes(checkpoint: Checkpoint, dataset: Dataset, tmp_path: Path) -> None:
