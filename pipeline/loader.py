@@ -424,7 +424,7 @@ class Loader(IterableDataset[Any]):
         """Let the shards of these steps be fetched, or read ahead, but for samples whose decoded pixels are kept."""
         if self._store is not None:
             samples_of = [step[~self._store.has(self._reader.samples_of(step))] for step in samples_of]
-        self._reader.start(samples_of, window=self._window)
+        self._reader.start(samples_of, window=self._window, has_peers=local_processes(self._ranks) > 1)
 
     def _batch(
         self, images: Any, samples: Share, transform: Transform | Views, choices: Sequence[Choices], *mixed: Any

@@ -91,13 +91,15 @@ class SampleReader:
         """Return the sample of each occurrence."""
         return self.entries[share % len(self.entries)]
 
-    def start(self, steps: Sequence[Share], *, window: int | None = None) -> None:
+    def start(self, steps: Sequence[Share], *, window: int | None = None, has_peers: bool = False) -> None:
         """Say which occurrences will be read on all ranks, step by step; each step is one call of `read`.
 
-        window: as of `Split.start`.
+        window, has_peers: as of `Split.start`.
         """
         occurrences = np.concatenate([*steps, np.empty(0, np.int32)])
-        self.split.start(self.samples_of(occurrences), [len(step) for step in steps], window=window)
+        self.split.start(
+            self.samples_of(occurrences), [len(step) for step in steps], window=window, has_peers=has_peers
+        )
 
     def announce(self, share: Share) -> None:
         """Ask the storage to fetch `share` ahead. Errors are left for `read` to report."""

@@ -17,10 +17,10 @@ AT_ONCE = 4
 """Shards that a reader fetches at once."""
 LOOK = 0.2
 """Seconds between two looks whether another process has finished a shard."""
-LOOK_AT = 64
-"""Shards ahead at which to look for one that nobody fetches."""
 PATIENCE = 10.0
 """Seconds to wait for room that other readers do not give."""
+GRACE = 5.0
+"""Seconds after its start for which a reader keeps what it has used, because others of its run may start later."""
 SAY_AFTER, SAY_EVERY = 20.0, 30.0
 """Seconds of waiting for a shard before the first line about it, and between two lines."""
 
@@ -28,15 +28,18 @@ SAY_AFTER, SAY_EVERY = 20.0, 30.0
 class FetchAhead:
     """Fetches `shards`, which a reader uses in this order, in the background, and protects them until `finish`.
 
-    What readers of other processes fetch is not fetched again, and what they need first is not deleted.
+    What readers of other processes fetch is not fetched again, and what they need first is not deleted. has_peers:
+    other processes of this machine use the same shards, in the same order.
     """
 
-    def __init__(self, cache: ShardCache, shards: Sequence[ShardInfo]) -> None:
+    def __init__(self, cache: ShardCache, shards: Sequence[ShardInfo], *, has_peers: bool = False) -> None:
         self._cache = cache
+        self._keeps_until = time.monotonic() + GRACE if has_peers else 0.0
+        self._kept: list[str] = []
         self._left = {shard.name: shard for shard in shards}  # in the order of use
         self._coming = dict(self._left)
         self._fetching: set[str] = set()
-        self._lacks_room_since: float | None = None
+        self._lacks_room: str | None = None  # the shard that does
         self._error: Exception | None = None
         self._is_closed = False
         self._changed = threading.Condition()
@@ -51,14 +54,10 @@ class FetchAhead:
     def finish(self, shards: Sequence[ShardInfo]) -> None:
         """Need these shards no more."""
         with self._changed:
+            self._kept += [shard.name for shard in shards]
             for shard in shards:
-                self._left.pop(shard.name, None)
                 self._coming.pop(shard.name, None)
-            names = list(self._left)
-        with self._cache.naming_cache(), self._cache.lock("room"):
-            self._needs.write(names)
-        with self._changed:
-            self._changed.notify_all()
+        self._release()
 
     def wait(self, shard: ShardInfo) -> None:
         """Return when a shard was fetched; or when only `ShardCache.open_shard` can.
@@ -66,15 +65,17 @@ class FetchAhead:
         Says what it waits for after 20 s. Raises the error of a fetch that failed.
         """
         begin = time.monotonic()
-        say_at = begin + SAY_AFTER
+        in_vain, say_at = begin, begin + SAY_AFTER
         with self._changed:
             while not self._cache.has(shard):
                 if self._error is not None:
                     raise self._error
-                if self._is_closed or (shard.name not in self._coming and shard.name not in self._fetching):
+                if self._is_closed or shard.name not in self._coming:
                     return
                 now = time.monotonic()
-                if self._lacks_room_since is not None and now - self._lacks_room_since > PATIENCE:
+                if self._lacks_room != shard.name:
+                    in_vain = now
+                elif now - in_vain > PATIENCE:
                     logging.getLogger(__name__).warning(
                         "the cache %s is too small for its readers, which fetch shards again; allow more --cache-bytes",
                         self._cache.folder,
@@ -103,6 +104,20 @@ class FetchAhead:
         with contextlib.suppress(OSError), self._cache.lock("room"):  # the folder of the cache may be gone
             self._needs.close()
 
+    def _release(self) -> None:
+        """Let the cache delete what was used, unless it is too early."""
+        with self._changed:
+            if not self._kept or time.monotonic() < self._keeps_until:
+                return
+            for name in self._kept:
+                self._left.pop(name, None)
+            self._kept.clear()
+            names = list(self._left)
+        with self._cache.naming_cache(), self._cache.lock("room"):
+            self._needs.write(names)
+        with self._changed:
+            self._changed.notify_all()
+
     def _run(self) -> None:
         """Give the workers one shard after the other, until nothing is left, or until an error."""
         try:
@@ -115,26 +130,29 @@ class FetchAhead:
     def _take(self) -> tuple[ShardInfo, int] | None:
         """Return the next shard for which there is room, and its lock; None at the end."""
         while True:
+            self._release()
             with self._changed:
                 if self._is_closed or self._error is not None or not self._coming:
                     return None
-                coming = list(self._coming.values())[:LOOK_AT] if len(self._fetching) < AT_ONCE else []
+                coming = [] if len(self._fetching) >= AT_ONCE else list(self._coming.values())
+            held = set(os.listdir(self._cache.folder)) if coming else set()
             for shard in coming:
-                lock = None if self._cache.has(shard) else self._cache.try_lock(shard.name)
-                if self._cache.has(shard):
-                    self._coming.pop(shard.name, None)
-                elif lock is not None:
-                    if self._cache.make_room(shard):
-                        with self._changed:
-                            self._lacks_room_since = None
-                            self._coming.pop(shard.name, None)
-                            self._fetching.add(shard.name)
+                # What another process fetches is locked.
+                lock = None if shard.name in held else self._cache.try_lock(shard.name)
+                if lock is None:
+                    continue
+                is_taken = False
+                try:
+                    if not self._cache.has(shard):
+                        is_taken = self._cache.make_room(shard)
+                        self._lacks_room = None if is_taken else shard.name
+                        if not is_taken:
+                            break  # what is needed first comes first
+                        self._fetching.add(shard.name)
                         return shard, lock
-                    self._lacks_room_since = self._lacks_room_since or time.monotonic()
-                    os.close(lock)
-                    break  # what is needed first comes first
-                if lock is not None:
-                    os.close(lock)
+                finally:
+                    if not is_taken:
+                        os.close(lock)
             with self._changed:
                 self._changed.wait(LOOK)
 

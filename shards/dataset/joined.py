@@ -122,11 +122,19 @@ class JoinedSplit(Split):
         part, own = self._at(index)
         return part.describe(own)
 
-    def start(self, samples: npt.NDArray[np.integer], steps: Sequence[int], *, window: int | None = None) -> None:
+    def start(
+        self,
+        samples: npt.NDArray[np.integer],
+        steps: Sequence[int],
+        *,
+        window: int | None = None,
+        has_peers: bool = False,
+    ) -> None:
         """Say which samples will be read, in order: see `Split.start`. Each part reads or fetches its own ahead."""
         step_of = np.repeat(np.arange(len(steps)), steps)
         for part, places, own in self._by_part(samples):
-            part.start(own, np.bincount(step_of[places], minlength=len(steps)).tolist(), window=window)
+            sizes = np.bincount(step_of[places], minlength=len(steps)).tolist()
+            part.start(own, sizes, window=window, has_peers=has_peers)
 
     def end_step(self) -> None:
         """Count a step of `start` whose samples were read."""

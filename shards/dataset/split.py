@@ -224,16 +224,26 @@ class Split:
             source = self.sources[index]
         return f"{self.place}/{shard}: sample {key} (from {source})"
 
-    def start(self, samples: npt.NDArray[np.integer], steps: Sequence[int], *, window: int | None = None) -> None:
+    def start(
+        self,
+        samples: npt.NDArray[np.integer],
+        steps: Sequence[int],
+        *,
+        window: int | None = None,
+        has_peers: bool = False,
+    ) -> None:
         """Say which samples will be read, in order; steps: how many in each step. Remote shards are fetched ahead.
 
-        window: number of shards that a local disk reads ahead, whole, while samples are read from them.
+        window: number of shards that a local disk reads ahead, whole, while samples are read from them. has_peers:
+        whether other processes of this machine read other samples of the same steps.
         """
         self.close()
         self._step = self._begun = 0
         self._uses = uses_of(self.samples["shard"][samples], steps)
         if self.cache is not None:
-            self._ahead = FetchAhead(self.cache, [self.info.shards[shard] for shard in self._uses.order])
+            self._ahead = FetchAhead(
+                self.cache, [self.info.shards[shard] for shard in self._uses.order], has_peers=has_peers
+            )
         elif window is not None:
             self._stretches = StretchReader()
             self._begin(window + 1)

@@ -1,7 +1,9 @@
 """A proxy before an object store that fails as it is told: `faulty_proxy.py PORT UPSTREAM_PORT FOLDER`.
 
 It reads FOLDER/plan.json at each request: {"kind": ..., "match": regular expression of "METHOD /path", "times": per
-path, or null for ever}; without that file it only forwards. Each fault is a line of FOLDER/log.
+path, or null for ever}; or {"match": ..., "every": {kind: n}}, which fails every nth request; without that file it only
+forwards. Each fault is a line of FOLDER/log, each answer to a GET one of FOLDER/served: its path and bytes, and whether
+it was failed.
 """
 
 import http.client
@@ -13,6 +15,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 MESSAGES = {403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}
 PAGE = b"<html><body>Please log in to the network.</body></html>"
@@ -36,14 +39,31 @@ class Proxy(ThreadingHTTPServer):
             plan = json.loads((self.folder / "plan.json").read_text())
         except FileNotFoundError:
             return None
-        kind, times = str(plan["kind"]), plan["times"]
         with self.lock:
+            if "every" in plan:
+                return self.regular_fault(plan, request)
+            kind, times = str(plan["kind"]), plan["times"]
             if not re.search(plan["match"], request) or (times is not None and self.done[kind, request] >= times):
                 return None
             self.done[kind, request] += 1
-            with (self.folder / "log").open("a") as log:
-                log.write(f"{kind} {request}\n")
+            self.log("log", f"{kind} {request}")
         return kind
+
+    def regular_fault(self, plan: dict[str, Any], request: str) -> str | None:
+        """Return the fault for a request of a plan with `every`, and log it."""
+        if not re.search(plan["match"], request):
+            return None
+        self.done["all", ""] += 1
+        for kind, every in plan["every"].items():
+            if self.done["all", ""] % every == every // 2:
+                self.log("log", f"{kind} {request}")
+                return str(kind)
+        return None
+
+    def log(self, name: str, line: str) -> None:
+        """Add a line to a file of the folder."""
+        with (self.folder / name).open("a") as file:
+            file.write(f"{line}\n")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -75,6 +95,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             return
+        with self.server.lock:
+            if self.command == "GET":
+                self.server.log("served", f"{self.path.partition('?')[0]} {len(content)} {int(kind is not None)}")
         self.answer(response.status, kept, content, kind)
         connection.close()
 
@@ -96,6 +119,11 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "cut":
             self.wfile.write(content[: len(content) // 2])
             self.close_connection = True
+        elif kind == "trickles":
+            for place in range(len(content)):
+                self.wfile.write(content[place : place + 1])
+                self.wfile.flush()
+                time.sleep(1)
         elif kind == "slow":
             for place in range(0, len(content), 1 + len(content) // 8):
                 self.wfile.write(content[place : place + 1 + len(content) // 8])

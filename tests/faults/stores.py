@@ -95,6 +95,13 @@ class FaultyStore:
         planned.write_text(json.dumps({"kind": kind, "match": match, "times": times}))
         planned.rename(self.folder / "plan.json")
 
+    def plan_every(self, match: str, **every: int) -> None:
+        """Fail every nth request whose "METHOD /path" matches, by kind: `cut=50`, or `http503=20`."""
+        kinds = {kind.removeprefix("http"): number for kind, number in every.items()}
+        planned = self.folder / "plan.json.new"
+        planned.write_text(json.dumps({"match": match, "every": kinds}))
+        planned.rename(self.folder / "plan.json")
+
     def behave(self) -> None:
         """Fail no more."""
         (self.folder / "plan.json").unlink(missing_ok=True)
@@ -104,6 +111,13 @@ class FaultyStore:
         """What was failed so far: lines of kind, method and path."""
         log = self.folder / "log"
         return log.read_text().splitlines() if log.exists() else []
+
+    def served(self, match: str) -> tuple[int, int]:
+        """Return how many GETs of paths that match were answered without a fault, and their bytes."""
+        log = self.folder / "served"
+        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        sizes = [int(size) for path, size, failed in lines if re.search(match, path) and failed == "0"]
+        return len(sizes), sum(sizes)
 
     def start(self) -> None:
         """Start, or come back."""

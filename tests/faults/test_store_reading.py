@@ -112,7 +112,7 @@ def test_a_fault_that_stays_is_one_line_and_the_next_start_succeeds(
     inject: Inject,
     tmp_path: Path,
 ) -> None:
-    words = evaluate(trained, URL, "--cache", tmp_path / "cache")
+    words = evaluate(trained, URL, "--cache", tmp_path / "cache", "--fetch-timeout", 10)
     store.plan(kind, f"GET .*{name}")
     assert_one_line(shell.run(*words), URL if name.endswith(".tar") else "")
     inject(f"{kind} of {name} for ever")
@@ -135,7 +135,7 @@ def test_a_store_that_fails_while_training(
 ) -> None:
     """Back at the next retry, the run ends as if nothing had been; if not, the same command resumes it later."""
     out = tmp_path / "run"
-    words = training(URL, out, 1, "--cache", tmp_path / "cache")
+    words = training(URL, out, 1, "--cache", tmp_path / "cache", "--fetch-timeout", 30)
     # The shards of val are first wanted after the first epoch.
     if kind == "slow":
         store.plan(kind, "GET .*tar")

@@ -20,7 +20,7 @@ from moto.server import ThreadedMotoServer
 from freelight.pipeline import Lighting, Loader, Transform
 from freelight.shards import Dataset, FreelightError, Statistics
 from freelight.shards.base import UnavailableError, store
-from freelight.shards.dataset import cache
+from freelight.shards.dataset import ahead, cache
 
 pytestmark = [
     # Third parties': datetime.utcnow in botocore, sessions that s3fs closes at exit.
@@ -211,6 +211,40 @@ def test_a_shard_that_never_ends_is_left_at_its_size(dataset: Dataset, tmp_path:
         ):
             Dataset(url, cache=tmp_path).split("train").read(0)
         server.shutdown()
+    assert not list(tmp_path.rglob("train-*.tar*"))
+
+
+class Trickling(Endless):
+    """Serves a folder; its shards come byte by byte."""
+
+    def do_GET(self) -> None:
+        if not self.path.endswith(".tar"):
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"0")
+                time.sleep(0.02)
+
+
+def test_a_shard_that_trickles_is_said_and_then_given_up(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ahead, "SAY_AFTER", 0.1)
+    handler = functools.partial(Trickling, directory=str(dataset.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        far = Dataset(url, cache=tmp_path, fetch_timeout=0.3)
+        loader = Loader(far, "train", batch_size=7, transform=PIXELS, order="windowed")
+        with pytest.raises(UnavailableError, match=rf"{url}/train-\d+\.tar cannot be read, after .*; check the server"):
+            next(iter(loader))
+        server.shutdown()
+    waits = [line for line in warnings(caplog) if "the loader waits for it" in line]
+    assert waits, "a slow store is said"
+    assert f"{url}/train-" in waits[0]
     assert not list(tmp_path.rglob("train-*.tar*"))
 
 

@@ -1,0 +1,167 @@
+"""Training in the windowed order through a small cache, from a store that fails now and then.
+
+Every sample comes once an epoch, the run is the local one to the bit, each shard is fetched once an epoch for both,
+and the cache stays within its limit.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jobs import Inject, Shell, assert_no_traceback, assert_one_line
+from runs import assert_same_run, metrics, training
+from stores import FaultyStore, Objects
+
+from freelight.pipeline import Loader
+from freelight.shards import Dataset
+
+pytest.importorskip("moto")
+pytest.importorskip("s3fs")
+
+URL = "s3://bucket/small-shards"
+WINDOWED = ("--order", "windowed", "--window", "10%", "--replicas", 2)
+
+
+@pytest.fixture(scope="module")
+def many(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset of `images` in 40 shards of train, with statistics."""
+    folder = tmp_path_factory.mktemp("many-shards")
+    shell = Shell(folder / "shell")
+    shell.succeed("make_shards", "--images", images, "--out", folder / "dataset", "--samples-per-shard", 5)
+    shell.succeed("compute_pca", "--shards", folder / "dataset")
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="module")
+def objects(many: Path) -> Iterator[Objects]:
+    """The dataset in an object store."""
+    objects = Objects()
+    objects.put(many, "small-shards")
+    yield objects
+    objects.close()
+
+
+class Watch:
+    """The most bytes of shards that a cache held, whole or in progress."""
+
+    def __init__(self, folder: Path) -> None:
+        self.most = 0
+        self._folder = folder
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ends.wait(0.005):
+            held = 0
+            for path in self._folder.glob("*/*.tar*"):
+                try:
+                    held += path.stat().st_size
+                except FileNotFoundError:
+                    continue
+            self.most = max(self.most, held)
+
+
+def test_two_ranks_train_through_a_small_cache_and_faults(
+    many: Path, store: FaultyStore, shell: Shell, inject: Inject, tmp_path: Path
+) -> None:
+    """A cache of a quarter of the split: the window is four shards, and a batch takes two more."""
+    local, far = tmp_path / "local", tmp_path / "far"
+    shell.succeed(*training(many, local, 1, *WINDOWED))
+    shards = Dataset(many).manifest.splits["train"].shards
+    split, largest = sum(shard.bytes for shard in shards), max(shard.bytes for shard in shards)
+    limit = 10 * largest
+    assert len(shards) >= 40
+    assert limit < 0.3 * split
+    store.plan_every("GET .*tar", http503=20, cut=50)
+    cache = tmp_path / "cache"
+    words = training(URL, far, 1, *WINDOWED, "--cache", cache, "--cache-bytes", limit)
+    with Watch(cache) as watch:
+        job = shell.begin(*words)
+        job.wait_until(lambda: len(metrics(far)) >= 5)
+        store.die()
+        inject("the store restarts while train reads")
+        job.wait_until(lambda: "follows in" in job.stderr.read_text())
+        store.start()
+        ended = job.end()
+    assert ended.returncode == 0, ended
+    assert_no_traceback(ended)
+    assert_same_run(far, local)
+    assert watch.most <= limit + largest
+    for fault in store.faults:
+        inject(fault)
+    assert len(store.faults) >= 5
+    gets, size = store.served(r"train-.*\.tar")
+    print(json.dumps({"gets": gets, "bytes": size, "split": split, "most_in_cache": watch.most, "limit": limit}))
+    assert size <= 2 * 1.02 * split
+    assert "too small for its readers" not in ended.stderr
+    shell.assert_no_leftover(far, cache)
+
+
+@pytest.mark.parametrize("kind", ["trickles", "503"])
+def test_a_store_that_stays_slow_or_dead_ends_with_one_line(
+    kind: str, store: FaultyStore, shell: Shell, inject: Inject, tmp_path: Path
+) -> None:
+    """A shard that comes byte by byte never counts as an answer."""
+    words = training(URL, tmp_path / "run", 1, *WINDOWED, "--cache", tmp_path / "cache", "--fetch-timeout", 6)
+    store.plan(kind, "GET .*train.*tar")
+    inject(f"{kind}: shards never come")
+    ended = shell.run(*words)
+    assert_one_line(ended, URL, "check the server")
+    assert "follows in" in ended.stderr or kind == "trickles"
+    shell.assert_no_leftover(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("machines", [1, 2, 4])
+def test_each_machine_fetches_the_split_once_an_epoch(
+    machines: int, many: Path, store: FaultyStore, inject: Inject, tmp_path: Path
+) -> None:
+    """Four ranks on so many machines, each with a small cache of its own: N machines fetch N times the split."""
+    options = {"endpoint_url": store.environment["AWS_ENDPOINT_URL"], "key": "key", "secret": "secret"}
+    shards = Dataset(many).manifest.splits["train"].shards
+    split = sum(shard.bytes for shard in shards)
+    ranks = [
+        Loader(
+            Dataset(
+                URL,
+                cache=tmp_path / str(rank * machines // 4),
+                cache_bytes=12 * max(shard.bytes for shard in shards),
+                storage_options=options,
+            ),
+            "train",
+            batch_size=10,
+            order="windowed",
+            window=0.1,
+            rank=rank,
+            world_size=4,
+            num_threads=1,
+            extras=("samples",),
+        )
+        for rank in range(4)
+    ]
+    step = threading.Barrier(4)  # as the gradients' sum in training
+
+    def read(loader: Loader) -> list[torch.Tensor]:
+        return [batch.samples for batch in loader if step.wait() >= 0]
+
+    with ThreadPoolExecutor(4) as threads:
+        found = np.concatenate([samples for batches in threads.map(read, ranks) for samples in batches])
+    assert np.array_equal(np.sort(found), np.arange(len(ranks[0].split)))
+    gets, size = store.served(r"train-.*\.tar")
+    print(json.dumps({"machines": machines, "gets": gets, "bytes": size, "split": split}))
+    assert size == machines * split
+    for loader in ranks:
+        loader.close()
+    inject(f"{machines} machines")
