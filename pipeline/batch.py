@@ -105,7 +105,7 @@ class BatchMaker:
             labels = self._mix.mixed_labels(labels, others, weight, self._classes)
         values: list[Any] = [images, labels]
         if "samples" in self._extras:
-            values.append(self._to_device(samples))
+            values.append(self._to_device(samples.astype(np.int64)))
         if self._metadata is not None:
             values.append([self._metadata.metadata(sample) for sample in samples.tolist()])
         if self._fields is not None:

@@ -46,7 +46,7 @@ class FieldReader:
 
     def read(
         self,
-        samples: npt.NDArray[np.int64],
+        samples: npt.NDArray[np.int32],
         crop: Crop,
         chosen: Arrays,
         to_device: Callable[[npt.NDArray[Any]], torch.Tensor],

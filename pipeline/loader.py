@@ -310,7 +310,7 @@ class Loader(IterableDataset[Any]):
         return self._cursor.position
 
     def order_of(self, permutation: int) -> Samples:
-        """Return the samples of a permutation in the order in which they come: int64 (n,).
+        """Return the samples of a permutation in the order in which they come: int32 (n,).
 
         Without `steps_per_epoch`, each epoch is the permutation of its number.
         """
@@ -448,7 +448,8 @@ class Loader(IterableDataset[Any]):
             self._drawn = None  # before the next draws are made, so that memory holds one epoch's
             entries = self._sampling.entries(self.seed, permutation)
             draws = self._draws(permutation, entries)
-            choices = choose_parts(self.transform, draws, self.split.sizes[entries], self.statistics, self.repeats)
+            sizes = self.split.sizes[entries] if self._sampling.text else self.split.sizes
+            choices = choose_parts(self.transform, draws, sizes, self.statistics, self.repeats)
             self._drawn = key, entries, draws.order, choices
         return self._drawn[1:]
 

@@ -15,6 +15,7 @@ from ..shards.base import UnavailableError, whole_number
 from ..shards.dataset import JoinedSplit
 from .draws import Order
 from .memory import Memory
+from .sampling import Samples
 
 OnError = Literal["raise", "skip"]
 Share = npt.NDArray[np.int32]
@@ -74,20 +75,20 @@ class SampleReader:
         self.bytes_read = 0
         self._memory = Memory()
         self.skipped: dict[int, str] = {}
-        self._entries: npt.NDArray[np.int64] | None = None
+        self._entries: Samples | None = None
 
     @property
-    def entries(self) -> npt.NDArray[np.int64]:
+    def entries(self) -> Samples:
         """The sample of each entry; entry i is sample i until `begin`."""
         if self._entries is None:
-            self._entries = np.arange(len(self.split))
+            self._entries = np.arange(len(self.split), dtype=np.int32)
         return self._entries
 
-    def begin(self, entries: npt.NDArray[np.int64]) -> None:
+    def begin(self, entries: Samples) -> None:
         """Take the sample of each entry of the permutation that is read next."""
         self._entries = entries
 
-    def samples_of(self, share: Share) -> npt.NDArray[np.int64]:
+    def samples_of(self, share: Share) -> Samples:
         """Return the sample of each occurrence."""
         return self.entries[share % len(self.entries)]
 

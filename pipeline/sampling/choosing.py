@@ -31,7 +31,7 @@ def choose_plan(
 ) -> Plan:
     """Return the plan of a loader over `split`. Arguments as of `Loader`, which says what raises `FreelightError`."""
     classes = dataset.manifest.classes
-    samples: Samples = np.arange(len(split))
+    samples: Samples = np.arange(len(split), dtype=np.int32)
     if subset is not None:
         samples = instance_of(Subset, "subset", subset).samples(split, classes)
     if num_samples is not None:

@@ -20,7 +20,6 @@ class Evenly:
     def __init__(self, groups: Sequence[Samples], counts: Sequence[int]) -> None:
         self._groups = groups
         self._counts = counts
-        self._samples = np.concatenate(groups)
 
     def __len__(self) -> int:
         return sum(self._counts)
@@ -29,14 +28,16 @@ class Evenly:
     def text(self) -> str:
         """Length of an epoch, and hashes of groups and samples."""
         counts, sizes = (np.array(numbers, np.int64) for numbers in (self._counts, [*map(len, self._groups)]))
-        return f"{len(self)} by counts {digest(np.concatenate([counts, sizes]))} of {digest(self._samples)}"
+        return (
+            f"{len(self)} by counts {digest(np.concatenate([counts, sizes]))} of {digest(np.concatenate(self._groups))}"
+        )
 
     def entries(self, seed: int, epoch: int) -> Samples:
-        """Return the sample of each entry, ascending. 1,281,167 of 1,000 groups take 0.15 s and 50 MB."""
+        """Return the sample of each entry, ascending. 1,281,167 of 1,000 groups take 0.06 s and 10 MB."""
         # One key for all epochs, as a permutation can reach from one into the next. A counter-based generator has a
         # stream for each place of its counter: here for each group and permutation.
         key = np.random.SeedSequence((seed,), spawn_key=(zlib.crc32(b"evenly"),)).generate_state(2, np.uint64)
-        times = []
+        found = []
         for number, (group, count) in enumerate(zip(self._groups, self._counts, strict=True)):
             first, begin = divmod(epoch * count, len(group))
             last, end = divmod(epoch * count + count, len(group))
@@ -45,7 +46,7 @@ class Evenly:
                 if place:
                     philox = np.random.Philox(key=key, counter=(0, 0, permutation, number))
                     of_group[np.random.Generator(philox).permutation(len(group))[:place]] += sign
-            times.append(of_group)
-        entries = np.repeat(self._samples, np.concatenate(times))
+            found.append(np.repeat(group, of_group))
+        entries = np.concatenate(found)
         entries.sort()
         return entries

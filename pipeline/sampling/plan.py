@@ -2,12 +2,12 @@
 
 import functools
 import hashlib
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-Samples = npt.NDArray[np.int64]
+Samples = npt.NDArray[np.int32]
 """Indices of samples in a split, (n,)."""
 
 
@@ -50,7 +50,7 @@ class Once:
         return self._samples
 
 
-def digest(values: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> str:
+def digest(values: npt.NDArray[Any]) -> str:
     """Return the number of values, and a hash of them."""
     data = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     return f"{len(values)} ({hashlib.sha256(data.data).hexdigest()[:16]})"

@@ -64,14 +64,14 @@ class Subset:
             is_in &= _mask(_read(Path(self.file), split), len(split), str(self.file))
         if self.classes is not None:
             is_in &= np.isin(labels, class_numbers(self.classes, classes))
-        found = np.flatnonzero(is_in)
+        found = np.flatnonzero(is_in).astype(np.int32)
         if self.fraction is not None:
             found = np.sort(found[self._drawn(labels[found], found, len(split))])
         if not len(found):
             raise FreelightError(f"subset: no sample of {split.name} is left")
         return found
 
-    def _drawn(self, labels: npt.NDArray[Any], found: Samples, samples: int) -> Samples:
+    def _drawn(self, labels: npt.NDArray[Any], found: Samples, samples: int) -> npt.NDArray[np.intp]:
         """Return the places of `found` that are drawn: in each class the first ones of a permutation of the split."""
         assert self.fraction is not None
         seeds = np.random.SeedSequence(self.seed, spawn_key=(zlib.crc32(b"subset"),))
@@ -79,7 +79,7 @@ class Subset:
         by_class = np.lexsort((ranks[found], labels))
         _, firsts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
         kept = np.maximum(1, np.floor(self.fraction * counts + 0.5)).astype(np.int64)
-        drawn: Samples = by_class[np.arange(len(found)) - firsts.repeat(counts) < kept.repeat(counts)]
+        drawn: npt.NDArray[np.intp] = by_class[np.arange(len(found)) - firsts.repeat(counts) < kept.repeat(counts)]
         return drawn
 
 

@@ -29,7 +29,7 @@ class Weighted:
         return f"{self._length} by weights {digest(self._weights)} of {digest(self._samples)}"
 
     def entries(self, seed: int, epoch: int) -> Samples:
-        """Return the sample of each entry, ascending. 1,281,167 of as many samples take 0.2 s and 50 MB."""
+        """Return the sample of each entry, ascending. 1,281,167 of as many samples take 0.05 s and 36 MB."""
         # Its own stream: a spawn key of one number, as the order `windowed` has another.
         seeds = np.random.SeedSequence((seed, epoch), spawn_key=(zlib.crc32(b"weights"),))
         drawn = np.random.Generator(np.random.Philox(seeds)).random(self._length)
