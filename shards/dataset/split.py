@@ -237,6 +237,8 @@ class Split:
         window: number of shards that a local disk reads ahead, whole, while samples are read from them. has_peers:
         whether other processes of this machine read other samples of the same steps.
         """
+        if self.cache is None and window is None:
+            return
         self.close()
         self._step = self._begun = 0
         self._uses = uses_of(self.samples["shard"][samples], steps)
