@@ -34,6 +34,9 @@ CHUNK = 1 << 20
 BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss")
 """Protocols whose first folder is a bucket. To make folders there would create a bucket whose name was mistyped."""
 
+S3_PARTS = {"chunksize": 1 << 25, "max_concurrency": 4}
+"""Files of 64 MB and more go up in parts of 32 MB, four at once: s3fs sends a file whole below two parts."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -154,12 +157,14 @@ class Output:
 
     def _upload(self, path: Path, name: str) -> None:
         assert self.url is not None
-        has_folders = self.url.partition("://")[0] not in BUCKETS
+        protocol = self.url.partition("://")[0]
+        has_folders = protocol not in BUCKETS
+        parts = S3_PARTS if protocol in ("s3", "s3a") else {}
 
         def upload(files: Any, root: str) -> None:
             if has_folders:
                 files.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
-            files.put_file(str(path), f"{root}/{name}")
+            files.put_file(str(path), f"{root}/{name}", **parts)
 
         _ask(self.url, upload, self.options)
 

@@ -18,6 +18,7 @@ from making import files
 
 from freelight.demo.drawing import draw_pictures
 from freelight.shards import FreelightError, Rescaling, ShardSettings, list_images, make_shards
+from freelight.shards.base import hash_file
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shards"
 
@@ -100,6 +101,23 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+@pytest.mark.slow
+def test_a_large_file_goes_up_in_parts(store: str, tmp_path: Path) -> None:
+    """S3 marks what was uploaded in parts by their number, behind a dash in the object's tag."""
+    sizes = {"large.tar": (64 << 20) + 5, "small.tar": 63 << 20}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(os.urandom(1 << 20) * (size >> 20) + bytes(size % (1 << 20)))
+    code = (
+        "from pathlib import Path; from freelight.shards.writing.output import Output; "
+        f"output = Output(Path({str(tmp_path)!r}), {store!r}); output.publish(*{list(sizes)}); "
+        f"print(*(fsspec.filesystem('s3').info({store!r} + '/' + name)['ETag'] for name in {list(sizes)})); "
+        f"print(*map(output.sha256, {list(sizes)}))"
+    )
+    tags, hashes = (line.split() for line in snippet(code).splitlines())
+    assert [re.sub("[0-9a-f]{32}", "", tag) for tag in tags] == ['"-3"', '""']
+    assert hashes == [hash_file(tmp_path / name) for name in sizes]
 
 
 def made(pictures: Path, **environment: str) -> "subprocess.Popen[str]":
