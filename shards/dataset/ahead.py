@@ -126,6 +126,8 @@ class FetchAhead:
                     self._workers.submit(self._fetch, *taken)
         except FreelightError as error:
             self._fail(error)
+        except RuntimeError as error:  # the interpreter ends in the middle of an iteration, and waits for the reader
+            self._fail(error)
 
     def _take(self) -> tuple[ShardInfo, int] | None:
         """Return the next shard for which there is room, and its lock; None at the end."""
