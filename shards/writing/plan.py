@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import reprlib
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,7 +147,7 @@ def lock_output(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def lock_folder(partial: Path) -> Iterator[None]:
-    """Create the `PARTIAL` folder of an output if it is missing, and lock it.
+    """Create the `PARTIAL` folder of an output if it is missing, and lock it; remove it if nothing else came there.
 
     Raises `FreelightError` if another run holds the lock.
     """
@@ -158,4 +159,6 @@ def lock_folder(partial: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if partial.is_dir() and os.listdir(partial) == [LOCK]:
+            shutil.rmtree(partial)
         os.close(lock)

@@ -152,6 +152,7 @@ def test_what_cannot_be_appended_is_refused(
         append_shards(source_of(pictures), grown, SMALL, split="more")
     with pytest.raises(FreelightError, match=r"is of version 0\.1, or has tars of other people"):
         append_shards(further, indexed.folder, SMALL)
+    assert not (indexed.folder / ".partial").exists()
     with pytest.raises(FreelightError, match="is not a finished dataset"):
         append_shards(further, tmp_path / "nothing", SMALL)
     assert not (tmp_path / "nothing").exists()

@@ -210,6 +210,7 @@ def test_other_settings_another_source_and_other_peoples_tars_are_refused(
         repair_dataset(damaged, source=source, settings=replace(SETTINGS, seed=1))
     with pytest.raises(FreelightError, match="has tars of other people; put the original ones back"):
         repair_dataset(indexed.folder)
+    assert not (indexed.folder / ".partial").exists()
     assert not verify_dataset(indexed.folder)
 
 
