@@ -18,7 +18,7 @@ AT_ONCE = 4
 LOOK = 0.2
 """Seconds between two looks whether another process has finished a shard."""
 PATIENCE = 10.0
-"""Seconds to wait for room that other readers do not give."""
+"""Seconds to wait for room that other readers, or this one's own step, do not give; after that none is waited for."""
 GRACE = 5.0
 """Seconds after its start for which a reader keeps what it has used, because others of its run may start later."""
 SAY_AFTER, SAY_EVERY = 20.0, 30.0
@@ -39,7 +39,8 @@ class FetchAhead:
         self._left = {shard.name: shard for shard in shards}  # in the order of use
         self._coming = dict(self._left)
         self._fetching: set[str] = set()
-        self._lacks_room: str | None = None  # the shard that does
+        self._lacks_room = False  # the next shard does
+        self._patience = PATIENCE
         self._error: Exception | None = None
         self._is_closed = False
         self._changed = threading.Condition()
@@ -73,13 +74,16 @@ class FetchAhead:
                 if self._is_closed or shard.name not in self._coming:
                     return
                 now = time.monotonic()
-                if self._lacks_room != shard.name:
+                if not self._lacks_room or shard.name in self._fetching:
                     in_vain = now
-                elif now - in_vain > PATIENCE:
-                    logging.getLogger(__name__).warning(
-                        "the cache %s is too small for its readers, which fetch shards again; allow more --cache-bytes",
-                        self._cache.folder,
-                    )
+                elif now - in_vain >= self._patience:
+                    if self._patience:
+                        logging.getLogger(__name__).warning(
+                            "the cache %s is too small for its readers, which fetch shards again; allow more "
+                            "--cache-bytes",
+                            self._cache.folder,
+                        )
+                    self._patience = 0.0
                     return
                 if now >= say_at:
                     logging.getLogger(__name__).warning(
@@ -147,7 +151,7 @@ class FetchAhead:
                 try:
                     if not self._cache.has(shard):
                         is_taken = self._cache.make_room(shard)
-                        self._lacks_room = None if is_taken else shard.name
+                        self._lacks_room = not is_taken
                         if not is_taken:
                             break  # what is needed first comes first
                         self._fetching.add(shard.name)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from freelight.pipeline import CenterCrop, Lighting, Loader, Transform, window_shards, windowed_order
 from freelight.shards import Dataset, FreelightError
+from freelight.shards.dataset import ahead
 
 PIXELS = Transform(crop=CenterCrop(size=16), dtype="uint8", mean="none", lighting=Lighting(mode="off"))
 SAMPLES = 60  # in four shards
@@ -60,6 +61,20 @@ def test_a_wrong_window_is_refused_when_the_loader_is_made(order: str, window: A
 
 LEG = st.tuples(st.integers(1, 4), st.integers(1, 30), st.integers(0, 12))
 """Number of ranks, samples in a global batch, and the steps after which the ranks are stopped."""
+
+
+def test_a_step_that_needs_more_shards_than_the_cache_holds_ends(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reader takes the shards of a step in another order than they are fetched in: both waited for ever."""
+    monkeypatch.setattr(ahead, "PATIENCE", 0.2)
+    two = sum(sorted(shard.bytes for shard in dataset.split("train").info.shards)[-2:])
+    far = Dataset(dataset.folder.as_uri(), cache=tmp_path, cache_bytes=two)
+    loader = make(far, batch_size=SAMPLES, window=1, seed=1)
+    assert sorted(*samples(loader)) == list(range(SAMPLES))
+    assert [record.getMessage().partition(", which")[0] for record in caplog.records] == [
+        f"the cache {far.folder} is too small for its readers"
+    ]
 
 
 @pytest.mark.slow

@@ -87,7 +87,10 @@ def test_the_commands_take_urls_and_say_them(far: Path, tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     nowhere = typed("verify-shards", "--shards", f"{url}/nowhere")
     assert nowhere.exit_code == 2
-    assert f"error: {url}/nowhere is not a finished dataset (no dataset.json); make it with: make" in nowhere.output
+    assert (
+        f"error: {url}/nowhere is not a finished dataset (no dataset.json); make it with: freelight make-shards"
+        in nowhere.output
+    )
 
 
 def test_errors_show_the_url(far: Path) -> None:

@@ -126,7 +126,7 @@ def command(
                 contenders.append(contend(one.name, one, f"s3://{BUCKET}/{one.side if one.converts else 'ours'}"))
         timings = interleave(contenders, rounds=rounds)
         peers_of = [contender.name for contender in contenders[2:]]
-        most = _cache_peak(store, root, size, peers)
+        most = _cache_peak(store, root, size, batch_size, peers)
         largest = max(shard.bytes for shard in split.shards)
         return Report(
             benchmark="remote",
@@ -181,9 +181,9 @@ def _counting(lap: Callable[[], Lap], store: Store, bytes_fetched: list[int]) ->
     return counted
 
 
-def _cache_peak(store: Store, root: Path, size: int, peers: Path) -> int:
+def _cache_peak(store: Store, root: Path, size: int, batch_size: int, peers: Path) -> int:
     """Return the most bytes that our cache holds in an epoch."""
     words = (f"s3://{BUCKET}/ours", f"http://127.0.0.1:{store.port}", root / "cache", round(CACHE * size))
-    found: Any = run_side(OURS, peers, "cache", *words, CROPS["square"], 128, "float32")
+    found: Any = run_side(OURS, peers, "cache", *words, CROPS["square"], batch_size, "float32")
     shutil.rmtree(root / "cache", ignore_errors=True)
     return int(found)

@@ -124,9 +124,11 @@ def _cache(side: Any, *words: str) -> int:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    _stream(side, *words)
-    ended.set()
-    watcher.join()
+    try:
+        _stream(side, *words)
+    finally:
+        ended.set()
+        watcher.join()
     return most
 
 
