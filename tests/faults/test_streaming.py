@@ -128,7 +128,11 @@ def test_a_store_that_stays_slow_or_dead_ends_with_one_line(
 def test_each_machine_fetches_the_split_once_an_epoch(
     machines: int, many: Path, store: FaultyStore, inject: Inject, tmp_path: Path
 ) -> None:
-    """Four ranks on so many machines, each with a small cache of its own: N machines fetch N times the split."""
+    """Four ranks on so many machines, each with a small cache of its own: N machines fetch N times the split.
+
+    On a busy machine a rank may begin seconds after its neighbour, and fetch again what that one has used: a shard or
+    two of 41.
+    """
     options = {"endpoint_url": store.environment["AWS_ENDPOINT_URL"], "key": "key", "secret": "secret"}
     shards = Dataset(many).manifest.splits["train"].shards
     split = sum(shard.bytes for shard in shards)
@@ -161,7 +165,7 @@ def test_each_machine_fetches_the_split_once_an_epoch(
     assert np.array_equal(np.sort(found), np.arange(len(ranks[0].split)))
     gets, size = store.served(r"train-.*\.tar")
     print(json.dumps({"machines": machines, "gets": gets, "bytes": size, "split": split}))
-    assert size == machines * split
+    assert machines * split <= size <= 1.05 * machines * split
     for loader in ranks:
         loader.close()
     inject(f"{machines} machines")
