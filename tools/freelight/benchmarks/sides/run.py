@@ -27,6 +27,7 @@ import pickle
 import random
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -107,9 +108,11 @@ def _resume(side: Any, *words: str) -> dict[str, Any]:
 
 def _stream(side: Any, url: str, endpoint: str, cache: str, limit: str, crop: str, batch: str, output: str) -> int:
     shutil.rmtree(cache, ignore_errors=True)
+    Path(cache).mkdir(parents=True)
+    empty = tempfile.mkdtemp(dir=cache)  # another one in each round: some remember what a folder held
     os.environ.update(AWS_ACCESS_KEY_ID="any", AWS_SECRET_ACCESS_KEY="any", AWS_DEFAULT_REGION="us-east-1")
     _seed()
-    with side.open_remote(url, endpoint, cache, int(limit), crop, int(batch), output) as loader:
+    with side.open_remote(url, endpoint, empty, int(limit), crop, int(batch), output) as loader:
         return sum(len(images) for images, _ in loader)
 
 
