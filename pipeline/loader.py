@@ -422,6 +422,8 @@ class Loader(IterableDataset[Any]):
 
     def _announce(self, samples_of: Sequence[Share]) -> None:
         """Let the shards of these steps be fetched, or read ahead, but for samples whose decoded pixels are kept."""
+        if self._window is None and not self.split.is_remote:  # the kernel is told of single samples later
+            return
         if self._store is not None:
             samples_of = [step[~self._store.has(self._reader.samples_of(step))] for step in samples_of]
         self._reader.start(samples_of, window=self._window, has_peers=local_processes(self._ranks) > 1)

@@ -122,6 +122,11 @@ class JoinedSplit(Split):
         part, own = self._at(index)
         return part.describe(own)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether shards of a part lie behind a URL and are copied to a cache."""
+        return any(part.is_remote for part in self.parts)
+
     def start(
         self,
         samples: npt.NDArray[np.integer],

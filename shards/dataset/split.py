@@ -224,6 +224,11 @@ class Split:
             source = self.sources[index]
         return f"{self.place}/{shard}: sample {key} (from {source})"
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether shards lie behind a URL and are copied to a cache."""
+        return self.cache is not None
+
     def start(
         self,
         samples: npt.NDArray[np.integer],
