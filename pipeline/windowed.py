@@ -8,13 +8,13 @@ samples of a step are in a random order.
 """
 
 import math
-import zlib
 
 import numpy as np
 import numpy.typing as npt
 
 from ..shards import FreelightError
 from ..shards.base import whole_number
+from .seeds import seeds_of
 
 ShardWindow = int | float
 """Shards that are held: a number of them (int), or a fraction of the split's shards (float, above 0, at most 1)."""
@@ -57,9 +57,7 @@ def windowed_order(shards: npt.NDArray[np.integer], *, seed: int, epoch: int, wi
     window: number of shards that are held. Shards without an occurrence are left out. 1,281,167 occurrences take 0.15 s
     and 41 MB.
     """
-    # Its own stream: a spawn key of one number belongs to nothing else.
-    seeds = np.random.SeedSequence((seed, epoch), spawn_key=(zlib.crc32(b"windowed"),))
-    generator = np.random.Generator(np.random.Philox(seeds))
+    generator = np.random.Generator(np.random.Philox(seeds_of("windowed", seed, epoch)))
     present = np.flatnonzero(np.bincount(shards))
     places = np.zeros(present[-1] + 1 if len(present) else 0, np.int32)
     places[present] = generator.permutation(len(present))

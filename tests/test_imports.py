@@ -26,7 +26,7 @@ LEVELS = {
         ("indexing",),
         (OTHER,),
     ),
-    "pipeline": (("windowed",), ("draws", "sampling"), ("ops",), (OTHER,), ("pictures",)),
+    "pipeline": (("seeds",), ("windowed",), ("draws", "sampling"), ("ops",), (OTHER,), ("pictures",)),
     "train": (("parallel",), ("network",), ("recipes",), (OTHER,), ("evaluation", "exporting"), ("inspection",)),
     "tools/freelight": (("lazy_group",), ("benchmarks", "demo"), ("acceptance", "claims"), ("commands",), (OTHER,)),
 }

@@ -2,7 +2,6 @@
 
 import os
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from ...shards import FreelightError, Split
 from ...shards.base import read_limited, whole_number
 from ...shards.sources import ClassInfo
+from ..seeds import seeds_of
 from .plan import Samples
 
 _INDEX = re.compile("0|[1-9][0-9]{0,17}")
@@ -74,8 +74,7 @@ class Subset:
     def _drawn(self, labels: npt.NDArray[Any], found: Samples, samples: int) -> npt.NDArray[np.intp]:
         """Return the places of `found` that are drawn: in each class the first ones of a permutation of the split."""
         assert self.fraction is not None
-        seeds = np.random.SeedSequence(self.seed, spawn_key=(zlib.crc32(b"subset"),))
-        ranks = np.random.Generator(np.random.Philox(seeds)).permutation(samples)
+        ranks = np.random.Generator(np.random.Philox(seeds_of("subset", self.seed))).permutation(samples)
         by_class = np.lexsort((ranks[found], labels))
         _, firsts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
         kept = np.maximum(1, np.floor(self.fraction * counts + 0.5)).astype(np.int64)
