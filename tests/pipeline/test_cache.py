@@ -179,6 +179,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
 class Endless(http.server.SimpleHTTPRequestHandler):
     """Serves a folder; its shards never end, and have no declared length."""
 
+    piece, pause = bytes(100_000), 0.0
+
     def do_HEAD(self) -> None:
         if not self.path.endswith(".tar"):
             super().do_HEAD()
@@ -194,7 +196,8 @@ class Endless(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(OSError):
             while True:
-                self.wfile.write(bytes(100_000))
+                self.wfile.write(self.piece)
+                time.sleep(self.pause)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -217,16 +220,7 @@ def test_a_shard_that_never_ends_is_left_at_its_size(dataset: Dataset, tmp_path:
 class Trickling(Endless):
     """Serves a folder; its shards come byte by byte."""
 
-    def do_GET(self) -> None:
-        if not self.path.endswith(".tar"):
-            super().do_GET()
-            return
-        self.send_response(200)
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            while True:
-                self.wfile.write(b"0")
-                time.sleep(0.02)
+    piece, pause = b"0", 0.02
 
 
 def test_a_shard_that_trickles_is_said_and_then_given_up(

@@ -85,24 +85,7 @@ def test_any_chain_of_ranks_batches_and_interruptions_sees_each_occurrence_once(
     """With the pixels, draws and label that a single uninterrupted rank returns in that epoch."""
     dataset = sized(size)
 
-    def ranks(world_size: int, batch_size: int) -> list[Loader]:
-        return [
-            Loader(
-                dataset,
-                "train",
-                batch_size=batch_size * repeats,
-                transform=transform,
-                statistics=Statistics.load(dataset.folder),
-                seed=5,
-                repeats=repeats,
-                rank=rank,
-                world_size=world_size,
-                num_threads=1,
-                extras=("samples",),
-            )
-            for rank in range(world_size)
-        ]
-
+    ranks = maker_of_ranks(dataset, repeats, transform=transform, statistics=Statistics.load(dataset.folder))
     (alone,) = ranks(1, size)
     alone.set_epoch(epoch)
     whole = seen_in(alone)
@@ -159,31 +142,34 @@ def test_any_plan_gives_the_same_epoch_on_any_ranks_and_after_any_interruption(
     ratio = plan.pop("ratio", None)
     dataset = sized(size) if ratio is None else Mixture((sized(size), ratio), (small, 1))
 
-    def ranks(world_size: int, batch_size: int) -> list[Loader]:
-        return [
-            Loader(
-                dataset,
-                "train",
-                batch_size=batch_size * repeats,
-                transform=TRANSFORMS[0],
-                order=order,
-                seed=5,
-                repeats=repeats,
-                rank=rank,
-                world_size=world_size,
-                num_threads=1,
-                extras=("samples",),
-                **plan,
-            )
-            for rank in range(world_size)
-        ]
-
+    ranks = maker_of_ranks(dataset, repeats, transform=TRANSFORMS[0], order=order, **plan)
     (alone,) = ranks(1, 30)
     alone.set_epoch(epoch)
     whole = seen_in(alone)
     assert whole.total() == repeats * len(alone.sampler)
     assert Counter(sample for sample, _, _ in whole.elements()) == Counter(alone.order_of(epoch).tolist() * repeats)
     assert seen_in_legs(ranks, alone, interrupted, last) == whole
+
+
+def maker_of_ranks(dataset: Dataset, repeats: int, **settings: Any) -> Callable[[int, int], list[Loader]]:
+    """Return what makes the loaders of a number of ranks and a batch size, in samples."""
+
+    def ranks(world_size: int, batch_size: int) -> list[Loader]:
+        own = {"seed": 5, "num_threads": 1, "extras": ("samples",), **settings}
+        return [
+            Loader(
+                dataset,
+                "train",
+                batch_size=batch_size * repeats,
+                repeats=repeats,
+                rank=rank,
+                world_size=world_size,
+                **own,
+            )
+            for rank in range(world_size)
+        ]
+
+    return ranks
 
 
 def seen_in_legs(
