@@ -25,9 +25,10 @@ from freelight.benchmarks.loading import (
 from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
 from freelight.benchmarks.mixing import GROUP, LERP, LERP_OUT, MIXED_SHARE, MIXUP, SHARE, measure_mixing
 from freelight.benchmarks.op_costs import measure_ops
-from freelight.benchmarks.peers import HOME
+from freelight.benchmarks.peers import peers_option
 from freelight.benchmarks.report import Report
-from freelight.benchmarks.resized_crops import CROP, MEAN, OFF, STD
+from freelight.benchmarks.resized_crops import CROP, OFF
+from freelight.benchmarks.sides.settings import MEAN, STD
 from freelight.benchmarks.timing import Contender, Timings, interleave
 from freelight.pipeline import (
     ColorJitter,
@@ -123,12 +124,7 @@ OPS: dict[str, Op] = {
     "--images", type=click.Path(path_type=Path), required=True, help="Photographs, as for make_shards --images."
 )
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
-@click.option(
-    "--peers",
-    type=click.Path(path_type=Path),
-    default=HOME,
-    help="Folder that `benchmark peers` made. [default: build/peers]",
-)
+@peers_option
 def command(images: Path, batch_size: int, peers: Path, device: torch.device, rounds: int) -> Report:
     """Measure augmentations on two threads, and each op on one.
 

@@ -3,7 +3,6 @@
 import ctypes.util
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,15 +16,15 @@ from typing import Any
 import click
 
 from freelight.benchmarks.command import benchmark
-from freelight.benchmarks.geometries import GEOMETRIES, all_as_train
+from freelight.benchmarks.geometries import GEOMETRIES, all_as_train, images_option, limit_option
 from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
-from freelight.benchmarks.peers import HOME, find_peer
-from freelight.benchmarks.process import freelight_alone, process_contender
+from freelight.benchmarks.peers import find_peer, peers_option
+from freelight.benchmarks.process import process_contender, run_module
 from freelight.benchmarks.report import Figure, Report
 from freelight.benchmarks.sides.run import folder_bytes
 from freelight.benchmarks.sides.settings import CROPS, OUTPUTS, QUALITY, SIZE, WORKERS
 from freelight.benchmarks.timing import Contender, Timings, interleave, timed
-from freelight.shards import FreelightError, Rescaling, ShardSettings, Source, make_shards
+from freelight.shards import Rescaling, ShardSettings, Source, make_shards
 from freelight.shards.base import progress, say
 
 RUN = "freelight.benchmarks.sides.run"
@@ -91,17 +90,10 @@ ALL = (
         "freelight benchmark compare --images PHOTOS --limit 200 --rounds 1",
     ),
 )
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Images, as for make_shards --images.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), help="Maximum number of images, chosen with a fixed seed. [default: all]"
-)
+@images_option
+@limit_option
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
-@click.option(
-    "--peers",
-    type=click.Path(path_type=Path),
-    default=HOME,
-    help="Folder that `benchmark peers` made. [default: build/peers]",
-)
+@peers_option
 def command(images: Path, limit: int | None, batch_size: int, peers: Path, rounds: int) -> Report:
     """Compare preparing, loading and resuming with other software on the same images.
 
@@ -230,13 +222,9 @@ def side_contender(stack: ExitStack, name: str, one: Software, home: Path, *word
 
 def run_side(one: Software, home: Path, *words: object) -> Any:
     """Run one task of a side, and return what it prints."""
-    command = [str(one.python(home)), "-P", "-m", RUN, one.side, *map(str, words)]
-    with freelight_alone() as environment:
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode or not ended.stdout:
-        reason = ended.stderr.strip().splitlines()
-        raise FreelightError(f"{' '.join(command)} failed: {reason[-1] if reason else ended.returncode}")
-    return json.loads(ended.stdout)
+    python = one.python(home)
+    assert python is not None  # who calls asked why_absent
+    return run_module(RUN, one.side, *words, python=python)
 
 
 def _name(what: str, one: Software) -> str:

@@ -33,6 +33,7 @@ from ffcv.writer import DatasetWriter  # type: ignore[import-not-found]
 from PIL import Image
 
 from freelight.benchmarks.protocol import serve
+from freelight.benchmarks.sides.pictures import dataset_parts, read_part
 
 
 class Picture(np.ndarray):
@@ -45,20 +46,16 @@ class Pictures:
     """A dataset directory as FFCV's writer expects it, read through its samples table."""
 
     def __init__(self, folder: Path) -> None:
-        self.rows = np.load(folder / "train.samples.npy")
-        self.shards = sorted(folder.glob("train-*.tar"))
+        self.parts = dataset_parts(str(folder))
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.parts)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        row = self.rows[index]
-        with self.shards[row["shard"]].open("rb") as file:
-            file.seek(int(row["offset"]))
-            data = file.read(int(row["length"]))
+        data = read_part(self.parts[index])
         picture = np.asarray(Image.open(io.BytesIO(data), formats=["JPEG"]).convert("RGB")).view(Picture)
         picture.jpeg = np.frombuffer(data, np.uint8)
-        return picture, int(row["label"])
+        return picture, self.parts[index][-1]
 
 
 def place(height: int, width: int, scale: Any, ratio: Any) -> tuple[int, int, int, int]:

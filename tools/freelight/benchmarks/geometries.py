@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import click
 import numpy as np
 
 from freelight.benchmarks.timing import Contender, Lap, interleave, timed
@@ -24,6 +25,14 @@ class Geometry:
     is_compared: bool
     use: str
 
+
+images_option = click.option(
+    "--images", type=click.Path(path_type=Path), required=True, help="Images, as for make_shards --images."
+)
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), help="Maximum number of images, chosen with a fixed seed. [default: all]"
+)
+"""The arguments of `all_as_train`."""
 
 GEOMETRIES = {
     "square 256": Geometry(

@@ -1,14 +1,10 @@
 """The loader compared with its own graph, plain DALI, FFCV, and webdataset with torchvision; its memory and start."""
 
-import json
-import subprocess
-import sys
 import sysconfig
 import tempfile
 from itertools import chain
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import click
 import torch
@@ -17,8 +13,8 @@ from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.device import threads_for
 from freelight.benchmarks.loading import Part
 from freelight.benchmarks.machine import CHECKOUT, DALI_WHEEL, machine_facts
-from freelight.benchmarks.peers import HOME, find_peer
-from freelight.benchmarks.process import freelight_alone
+from freelight.benchmarks.peers import find_peer, peers_option
+from freelight.benchmarks.process import run_module
 from freelight.benchmarks.random_crops import measure_random_crops
 from freelight.benchmarks.repeated import repeat_samples
 from freelight.benchmarks.report import Floor, Report
@@ -55,12 +51,7 @@ FEW, STEPS = 4, 20  # pictures for the ResNet-50 to learn, all in one batch, and
     type=click.IntRange(min=1),
     help="Epochs over which memory growth is measured.",
 )
-@click.option(
-    "--peers",
-    type=click.Path(path_type=Path),
-    default=HOME,
-    help="Folder that `benchmark peers` made. [default: build/peers]",
-)
+@peers_option
 def command(
     shards: Path | None,
     images: Path | None,
@@ -153,22 +144,11 @@ def _readme_lines(few: Dataset, home: Path) -> Floor:
         because = f"torchvision is absent (not installed in {home})" if python is None else "there is no README here"
         return Floor(name=name, value=None, because=because, at_most=at_most)
     words = (few.folder, FEW, STEPS, sysconfig.get_path("purelib"))
-    losses = _run_module("freelight.benchmarks.readme_block", *words, python=python)
+    losses = run_module("freelight.benchmarks.readme_block", *words, python=python)
     return Floor(name=name, value=mean(losses[-5:]) / mean(losses[:5]), at_most=at_most)
 
 
 def _probe(*words: object) -> dict[str, float]:
     """Measure the loader in a new process."""
-    found: dict[str, float] = _run_module("freelight.benchmarks.loader_probe", *words)
+    found: dict[str, float] = run_module("freelight.benchmarks.loader_probe", *words)
     return found
-
-
-def _run_module(module: str, *words: object, python: Path = Path(sys.executable)) -> Any:
-    """Run one of our modules and return the JSON in its last line of output."""
-    command = [str(python), "-P", "-m", module, *map(str, words)]
-    with freelight_alone() as environment:
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        reason = ended.stderr.strip().splitlines()
-        raise FreelightError(f"{' '.join(command)} failed: {reason[-1] if reason else ended.returncode}")
-    return json.loads(ended.stdout.splitlines()[-1])

@@ -69,6 +69,14 @@ PEERS = {
 }
 """img2dataset needs webdataset < 0.3, so it cannot share torchvision's environment."""
 
+peers_option = click.option(
+    "--peers",
+    type=click.Path(path_type=Path),
+    default=HOME,
+    help="Folder that `benchmark peers` made. [default: build/peers]",
+)
+"""For benchmarks that compare with peers."""
+
 Run = Callable[[Sequence[str], Path], int]
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -24,6 +25,17 @@ def freelight_alone() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as folder:
         Path(folder, "freelight").symlink_to(PACKAGE)
         yield {**os.environ, "PYTHONPATH": folder}
+
+
+def run_module(module: str, *words: object, python: Path = Path(sys.executable)) -> Any:
+    """Run one of our modules and return the JSON in its last line of output. python: the peer's, if it is a peer's."""
+    command = [str(python), "-P", "-m", module, *map(str, words)]
+    with freelight_alone() as environment:
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ended.returncode or not ended.stdout:
+        reason = ended.stderr.strip().splitlines()
+        raise FreelightError(f"{' '.join(command)} failed: {reason[-1] if reason else ended.returncode}")
+    return json.loads(ended.stdout.splitlines()[-1])
 
 
 @contextmanager

@@ -18,10 +18,10 @@ import click
 
 from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.compare import ALL, OURS, Software, run_side, side_contender
-from freelight.benchmarks.geometries import all_as_train
+from freelight.benchmarks.geometries import all_as_train, images_option
 from freelight.benchmarks.loading import ratio_floor
 from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
-from freelight.benchmarks.peers import HOME
+from freelight.benchmarks.peers import peers_option
 from freelight.benchmarks.repeated import copy_shards
 from freelight.benchmarks.report import Figure, Floor, Report
 from freelight.benchmarks.sides.settings import CROPS, QUALITY, SIZE, WORKERS
@@ -78,17 +78,12 @@ def serve_store(folder: Path, latency: float, rate: float) -> Iterator[Store]:
         "freelight benchmark remote --images PHOTOS --latency 50 --rate 50 --record remote.json",
     ),
 )
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Images, as for make_shards --images.")
+@images_option
 @click.option("--copies", default=8, show_default=True, type=click.IntRange(min=1), help="Copies of each shard.")
 @click.option("--latency", default=20.0, show_default=True, help="Time before the answer to a request, ms.")
 @click.option("--rate", default=200.0, show_default=True, help="Rate of a connection, MB/s.")
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
-@click.option(
-    "--peers",
-    type=click.Path(path_type=Path),
-    default=HOME,
-    help="Folder that `benchmark peers` made. [default: build/peers]",
-)
+@peers_option
 def command(
     images: Path, copies: int, latency: float, rate: float, batch_size: int, peers: Path, rounds: int
 ) -> Report:

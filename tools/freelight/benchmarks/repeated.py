@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from freelight.shards import Dataset, FreelightError, Statistics
-from freelight.shards.dataset import SCHEMA, summarize_sizes
+from freelight.shards.dataset import SCHEMA, Split, SplitInfo, samples_name, sources_name, summarize_sizes
 from freelight.shards.statistics import STATISTICS
 
 
@@ -23,11 +24,6 @@ def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path, *, 
     given = dataset.split(split)
     rows = np.sort(np.arange(samples) % len(given))
     folder.mkdir(parents=True)
-    np.save(folder / f"{split}.samples.npy", given.samples[rows])
-    sources = "".join(f"{given.sources[row]}\n" for row in rows.tolist())
-    (folder / f"{split}.sources.txt").write_text(sources, encoding="utf-8", errors="surrogateescape")
-    tables = (f"{split}.samples.npy", f"{split}.sources.txt")
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tables}
     # The first shards: the rest has no sample if there are fewer samples than in `given`.
     counts = np.bincount(given.samples["shard"][rows]).tolist()
     shards = tuple(
@@ -37,10 +33,8 @@ def repeat_samples(dataset: Dataset, split: str, samples: int, folder: Path, *, 
     linked = [name for other in kept.values() for name in (*other.files, *(shard.name for shard in other.shards))]
     for name in (*(shard.name for shard in shards), *linked):
         (folder / name).symlink_to((dataset.folder / name).absolute())
-    sizes = summarize_sizes(given.samples)
-    info = dataclasses.replace(
-        given.info, samples=samples, kinds={"repeated": samples}, shards=shards, files=files, sizes=sizes
-    )
+    info = _write_tables(folder, given, given.samples[rows], [given.sources[row] for row in rows.tolist()])
+    info = dataclasses.replace(info, kinds={"repeated": samples}, shards=shards)
     dataclasses.replace(dataset.manifest, splits={split: info, **kept}, schema=SCHEMA).save(folder)
     repeated = Dataset(folder)
     if (dataset.folder / STATISTICS).exists():
@@ -60,18 +54,17 @@ def copy_shards(dataset: Dataset, split: str, copies: int, folder: Path) -> Data
         shutil.copyfile(dataset.folder / shard.name, folder / shards[-1].name)
     samples = np.tile(given.samples, copies)
     samples["shard"] += np.repeat(np.arange(copies, dtype=np.uint32), len(given)) * np.uint32(len(given.info.shards))
-    np.save(folder / f"{split}.samples.npy", samples)
-    (folder / f"{split}.sources.txt").write_text(
-        "".join(f"{source}\n" for source in given.sources) * copies, encoding="utf-8", errors="surrogateescape"
-    )
-    tables = (f"{split}.samples.npy", f"{split}.sources.txt")
-    info = dataclasses.replace(
-        given.info,
-        samples=len(samples),
-        kinds={"copied": len(samples)},
-        shards=tuple(shards),
-        files={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in tables},
-        sizes=summarize_sizes(samples),
-    )
+    info = _write_tables(folder, given, samples, given.sources * copies)
+    info = dataclasses.replace(info, kinds={"copied": len(samples)}, shards=tuple(shards))
     dataclasses.replace(dataset.manifest, splits={split: info}, schema=SCHEMA).save(folder)
     return Dataset(folder)
+
+
+def _write_tables(folder: Path, given: Split, samples: npt.NDArray[np.void], sources: Sequence[str]) -> SplitInfo:
+    """Write the tables of a split made from `given`, and return what the manifest says of it, but for its shards."""
+    names = (samples_name(given.name), sources_name(given.name))
+    np.save(folder / names[0], samples)
+    text = "".join(f"{source}\n" for source in sources)
+    (folder / names[1]).write_text(text, encoding="utf-8", errors="surrogateescape")
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    return dataclasses.replace(given.info, samples=len(samples), files=files, sizes=summarize_sizes(given.samples))

@@ -19,11 +19,11 @@ from freelight.benchmarks.loading import (
     ratio_figure,
     ratio_floor,
 )
+from freelight.benchmarks.sides.settings import MEAN, STD
 from freelight.benchmarks.timing import Contender, Timings, interleave
 from freelight.pipeline import Layout, Lighting, Loader, RandomResizedCrop, Transform
 from freelight.shards import Dataset
 
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CROP, OFF = RandomResizedCrop(size=224), Lighting(mode="off")
 TRANSFORMS = {
     "uint8": Transform(crop=CROP, mean="none", lighting=OFF, dtype="uint8"),

@@ -14,10 +14,10 @@ import numpy as np
 
 from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.fidelity import exact_rescale, psnr
-from freelight.benchmarks.geometries import all_as_train
+from freelight.benchmarks.geometries import all_as_train, images_option, limit_option
 from freelight.benchmarks.machine import machine_facts
 from freelight.benchmarks.memory import children, peak_memory_mb
-from freelight.benchmarks.peers import HOME, find_peer
+from freelight.benchmarks.peers import find_peer, peers_option
 from freelight.benchmarks.process import process_contender
 from freelight.benchmarks.report import Floor, Report
 from freelight.benchmarks.rescaling_loops import freelight_loop, pillow_loop
@@ -37,18 +37,11 @@ ONE, TWO = "make_shards, 1 worker", "make_shards, 2 workers"
         "freelight benchmark shards --images photos --limit 200 --rounds 3",
     ),
 )
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Images, as for make_shards --images.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), help="Maximum number of images, chosen with a fixed seed. [default: all]"
-)
+@images_option
+@limit_option
 @click.option("--size", default=256, show_default=True, help="Side of the square images, in pixels.")
 @click.option("--quality", default=95, show_default=True, help="JPEG quality, 1..100.")
-@click.option(
-    "--peers",
-    type=click.Path(path_type=Path),
-    default=HOME,
-    help="Folder that `benchmark peers` made. [default: build/peers]",
-)
+@peers_option
 def command(images: Path, limit: int | None, size: int, quality: int, peers: Path, rounds: int) -> Report:
     """Measure rescaling, shard making and fidelity on one set of images.
 

@@ -11,7 +11,7 @@ import torch
 from freelight.benchmarks.command import benchmark
 from freelight.benchmarks.device import CPU_ONLY, timed_on
 from freelight.benchmarks.machine import machine_facts
-from freelight.benchmarks.peers import HOME, find_peer
+from freelight.benchmarks.peers import find_peer, peers_option
 from freelight.benchmarks.process import process_contender
 from freelight.benchmarks.report import Figure, Floor, Report
 from freelight.benchmarks.step import CLASSES, Step, random_batch
@@ -40,12 +40,7 @@ TORCHVISION_MACS = (
     ),
 )
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per step.")
-@click.option(
-    "--peers",
-    type=click.Path(path_type=Path),
-    default=HOME,
-    help="Folder that `benchmark peers` made. [default: build/peers]",
-)
+@peers_option
 def command(batch_size: int, peers: Path, device: torch.device, rounds: int) -> Report:
     """Measure a training step of the full network on two threads.
 
