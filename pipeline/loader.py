@@ -426,7 +426,7 @@ class Loader(IterableDataset[Any]):
             return
         if self._store is not None:
             samples_of = [step[~self._store.has(self._reader.samples_of(step))] for step in samples_of]
-        self._reader.start(samples_of, window=self._window, has_peers=local_processes(self._ranks) > 1)
+        self._reader.start(samples_of, window=self._window, processes=local_processes(self._ranks))
 
     def _batch(
         self, images: Any, samples: Share, transform: Transform | Views, choices: Sequence[Choices], *mixed: Any

@@ -92,14 +92,14 @@ class SampleReader:
         """Return the sample of each occurrence."""
         return self.entries[share % len(self.entries)]
 
-    def start(self, steps: Sequence[Share], *, window: int | None = None, has_peers: bool = False) -> None:
+    def start(self, steps: Sequence[Share], *, window: int | None = None, processes: int = 1) -> None:
         """Say which occurrences will be read on all ranks, step by step; each step is one call of `read`.
 
-        window, has_peers: as of `Split.start`.
+        window, processes: as of `Split.start`.
         """
         occurrences = np.concatenate([*steps, np.empty(0, np.int32)])
         self.split.start(
-            self.samples_of(occurrences), [len(step) for step in steps], window=window, has_peers=has_peers
+            self.samples_of(occurrences), [len(step) for step in steps], window=window, processes=processes
         )
 
     def announce(self, share: Share) -> None:

@@ -11,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from ..base import FetchStoppedError, FreelightError
 from .cache import ShardCache
 from .manifest import ShardInfo
-from .needs import Needs
+from .needs import Needs, count_readers
 
 AT_ONCE = 4
 """Shards that a reader fetches at once."""
 LOOK = 0.2
 """Seconds between two looks whether another process has finished a shard."""
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds to wait for room that other readers, or this one's own step, do not give; after that none is waited for."""
-GRACE = 5.0
-"""Seconds after its start for which a reader keeps what it has used, because others of its run may start later."""
+GRACE = 15.0
+"""Seconds after its start for which a reader keeps what it has used while others of its run have not started."""
 SAY_AFTER, SAY_EVERY = 20.0, 30.0
 """Seconds of waiting for a shard before the first line about it, and between two lines."""
 
@@ -28,13 +28,15 @@ SAY_AFTER, SAY_EVERY = 20.0, 30.0
 class FetchAhead:
     """Fetches `shards`, which a reader uses in this order, in the background, and protects them until `finish`.
 
-    What readers of other processes fetch is not fetched again, and what they need first is not deleted. has_peers:
-    other processes of this machine use the same shards, in the same order.
+    What readers of other processes fetch is not fetched again, and what they need first is not deleted. processes: how
+    many of this machine use the same shards, in the same order; while one has not begun, what is used is kept for it.
     """
 
-    def __init__(self, cache: ShardCache, shards: Sequence[ShardInfo], *, has_peers: bool = False) -> None:
+    def __init__(self, cache: ShardCache, shards: Sequence[ShardInfo], *, processes: int = 1) -> None:
         self._cache = cache
-        self._keeps_until = time.monotonic() + GRACE if has_peers else 0.0
+        self._order = [shard.name for shard in shards]
+        self._processes = processes
+        self._keeps_until = time.monotonic() + GRACE
         self._kept: list[str] = []
         self._left = {shard.name: shard for shard in shards}  # in the order of use
         self._coming = dict(self._left)
@@ -46,8 +48,7 @@ class FetchAhead:
         self._changed = threading.Condition()
         self._fetcher = cache.fetcher()
         with cache.lock("room"):
-            self._needs = Needs(cache.folder)
-            self._needs.write(list(self._left))
+            self._needs = Needs(cache.folder, self._order)
         self._workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="freelight-fetch")
         self._thread = threading.Thread(target=self._run, name="freelight-ahead", daemon=True)
         self._thread.start()
@@ -109,15 +110,20 @@ class FetchAhead:
             self._needs.close()
 
     def _release(self) -> None:
-        """Let the cache delete what was used, unless it is too early."""
+        """Let the cache delete what was used, unless others of the run have yet to begin."""
         with self._changed:
-            if not self._kept or time.monotonic() < self._keeps_until:
+            if not self._kept:
                 return
-            for name in self._kept:
-                self._left.pop(name, None)
-            self._kept.clear()
-            names = list(self._left)
         with self._cache.naming_cache(), self._cache.lock("room"):
+            if time.monotonic() < self._keeps_until:
+                if count_readers(self._cache.folder, self._order) < self._processes:
+                    return
+                self._keeps_until = 0.0
+            with self._changed:
+                for name in self._kept:
+                    self._left.pop(name, None)
+                self._kept.clear()
+                names = list(self._left)
             self._needs.write(names)
         with self._changed:
             self._changed.notify_all()

@@ -133,13 +133,13 @@ class JoinedSplit(Split):
         steps: Sequence[int],
         *,
         window: int | None = None,
-        has_peers: bool = False,
+        processes: int = 1,
     ) -> None:
         """Say which samples will be read, in order: see `Split.start`. Each part reads or fetches its own ahead."""
         step_of = np.repeat(np.arange(len(steps)), steps)
         for part, places, own in self._by_part(samples):
             sizes = np.bincount(step_of[places], minlength=len(steps)).tolist()
-            part.start(own, sizes, window=window, has_peers=has_peers)
+            part.start(own, sizes, window=window, processes=processes)
 
     def end_step(self) -> None:
         """Count a step of `start` whose samples were read."""

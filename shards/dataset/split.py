@@ -235,12 +235,12 @@ class Split:
         steps: Sequence[int],
         *,
         window: int | None = None,
-        has_peers: bool = False,
+        processes: int = 1,
     ) -> None:
         """Say which samples will be read, in order; steps: how many in each step. Remote shards are fetched ahead.
 
-        window: number of shards that a local disk reads ahead, whole, while samples are read from them. has_peers:
-        whether other processes of this machine read other samples of the same steps.
+        window: number of shards that a local disk reads ahead, whole, while samples are read from them. processes:
+        how many of this machine read samples of these same steps.
         """
         if self.cache is None and window is None:
             return
@@ -248,9 +248,8 @@ class Split:
         self._step = self._begun = 0
         self._uses = uses_of(self.samples["shard"][samples], steps)
         if self.cache is not None:
-            self._ahead = FetchAhead(
-                self.cache, [self.info.shards[shard] for shard in self._uses.order], has_peers=has_peers
-            )
+            shards = [self.info.shards[shard] for shard in self._uses.order]
+            self._ahead = FetchAhead(self.cache, shards, processes=processes)
         elif window is not None:
             self._stretches = StretchReader()
             self._begin(window + 1)

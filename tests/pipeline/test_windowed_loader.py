@@ -1,5 +1,6 @@
 """A loader in the `windowed` order: the same samples on any ranks, resumed anywhere, with everything else as ever."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,28 @@ def test_a_step_that_needs_more_shards_than_the_cache_holds_ends(
     assert [record.getMessage().partition(", which")[0] for record in caplog.records] == [
         f"the cache {far.folder} is too small for its readers"
     ]
+
+
+def test_what_was_used_is_kept_until_the_other_processes_begin(dataset: Dataset, tmp_path: Path) -> None:
+    shards = dataset.split("train").info.shards[:3]
+    two = sum(sorted(shard.bytes for shard in shards)[1:])
+    cache = Dataset(dataset.folder.as_uri(), cache=tmp_path, cache_bytes=two).split("train").cache
+    assert cache is not None
+    first = ahead.FetchAhead(cache, shards, processes=2)
+    try:
+        first.wait(shards[0])
+        first.finish(shards[:1])
+        time.sleep(2 * ahead.LOOK)
+        assert cache.has(shards[0])
+        second = ahead.FetchAhead(cache, shards, processes=2)
+        try:
+            second.finish(shards[:1])
+            first.wait(shards[2])
+            assert [cache.has(shard) for shard in shards] == [False, True, True]
+        finally:
+            second.close()
+    finally:
+        first.close()
 
 
 @pytest.mark.slow

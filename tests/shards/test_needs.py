@@ -7,16 +7,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freelight.shards.dataset.needs import Needs, needs_of, victims
+from freelight.shards.dataset.needs import Needs, count_readers, needs_of, victims
 from freelight.shards.dataset.uses import uses_of
 
 
 def test_a_reader_counts_until_it_closes_or_dies(tmp_path: Path) -> None:
-    own, other = Needs(tmp_path), Needs(tmp_path)
-    own.write(["a", "bb", "c"])
+    own, other = Needs(tmp_path, ["a", "bb", "c"]), Needs(tmp_path, ["c", "d"])
     own.write(["c"])
-    other.write(["c", "d"])
     assert sorted(map(tuple, needs_of(tmp_path))) == [("c",), ("c", "d")]
+    assert [count_readers(tmp_path, names) for names in (["a", "bb", "c"], ["c", "d"], ["c"])] == [1, 1, 0]
     os.close(other._descriptor)  # as the kernel does when a process is killed
     assert needs_of(tmp_path) == [{"c": 0}]
     own.close()
