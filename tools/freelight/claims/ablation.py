@@ -51,6 +51,7 @@ ABLATIONS = {
     "no-conv4": Ablation(settings=("removed=conv4",), paper="about +2", points=2),
     "no-conv5": Ablation(settings=("removed=conv5",), paper="about +2", points=2),
     "no-links": Ablation(settings=("architecture=no-links",), paper="+1.2 (2012 code, 2012 val)", points=1.2),
+    "windowed": Ablation(settings=("order=windowed", "window=0.1"), paper="not in the paper"),
 }
 BASELINE = "baseline"
 
@@ -109,9 +110,9 @@ def command(
     """Measure what one part of the paper's recipe is worth.
 
     NAME is the change: half, no-lrn, pooling-2-2, no-crops-flips, no-lighting, no-dropout, no-decay, zero-biases,
-    no-conv2, no-conv3, no-conv4, no-conv5 or no-links. The result is the error with it minus the one without. --data is
-    a folder of images with train/ and val/, or ImageNet's archives. Several ablations with the same --out and options
-    share the runs of the baseline.
+    no-conv2, no-conv3, no-conv4, no-conv5, no-links, or windowed (samples from a window of 10 % of the shards). The result
+    is the error with it minus the one without. --data is a folder of images with train/ and val/, or ImageNet's
+    archives. Several ablations with the same --out and options share the runs of the baseline.
     """
     ablation = ABLATIONS[name]
     session.plan(["make_shards", "compute_pca"] if not (data / "dataset.json").is_file() else [])
