@@ -22,13 +22,14 @@ from .choices import Choices
 from .dealing import Dealing
 from .decoded import DamagedPixelsError, DecodedCheck, DecodedStore
 from .decoder import Decoder, resolve_device
-from .draws import EpochDraws, Order, draw_epoch
+from .draws import Order
 from .epochs import Cursor, EpochPlan, Last, Step, check_state
 from .exchange import Exchange
 from .graph import Layout
 from .mix import Mix
 from .mixer import Mixer
 from .ops import Decoding, side_of
+from .permutations import Permutations
 from .ranks import check_group, check_launched, known_ranks, local_processes, warn_of_shares
 from .reading import OnError, SampleReader, Share, UndecodableError, check_cache, reader_thread
 from .repeats import repeated
@@ -36,7 +37,7 @@ from .sampler import EpochSampler
 from .sampling import Samples, Subset, Weights, choose_plan
 from .schedule import Schedule, as_schedule
 from .transform import Transform
-from .views import Views, choose_parts, parts_of
+from .views import Views, parts_of
 from .windowed import ShardWindow, check_window, window_shards
 
 _READ_ONLY = {
@@ -175,11 +176,11 @@ class Loader(IterableDataset[Any]):
         self.weights: Final = weights
         self.balanced: Final = instance_of(bool, "balanced", balanced)
         self.num_samples: Final = num_samples
-        self._sampling = choose_plan(
+        plan = choose_plan(
             self.dataset, self.split, subset=subset, weights=weights, balanced=balanced, num_samples=num_samples
         )
         views = max(count for part in transforms for _, count in parts_of(part))
-        self.repeats: Final = whole_number("repeats", repeats, least=1, most=2**31 // (len(self._sampling) * views))
+        self.repeats: Final = whole_number("repeats", repeats, least=1, most=2**31 // (len(plan) * views))
         self.extras: Final = check_extras(extras)
         self.mix: Final = None if mix is None else instance_of(Mix, "mix", mix)
         self.wait_seconds = 0.0
@@ -189,6 +190,16 @@ class Loader(IterableDataset[Any]):
         self._given_threads = num_threads
         self._ranks = known_ranks(rank, world_size)
         self._are_ranks_settled = False
+        self._window = None if self.window is None else window_shards(self.window, len(self.split.info.shards))
+        self._permutations = Permutations(
+            self.split,
+            plan,
+            seed=self.seed,
+            order=order,
+            window=self._window,
+            statistics=statistics,
+            repeats=self.repeats,
+        )
         self._plan = self._make_plan()
         classes = len(self.dataset.manifest.classes)
         self._reader = SampleReader(self.split, on_error=on_error, max_skipped=max_skipped)
@@ -199,8 +210,6 @@ class Loader(IterableDataset[Any]):
             self._mixer = Mixer(self.mix, self._plan, seed=self.seed, layout=layout)
         self._cursor = Cursor()
         self._is_closed = False
-        self._drawn: tuple[tuple[int, Transform | Views], Samples, Share, list[Choices]] | None = None
-        self._window = None if self.window is None else window_shards(self.window, len(self.split.info.shards))
         check_cache(self.split, order, self._window)
         self.schedule.check(self.split.sizes, self.statistics)
         self.decoded: Final = None if decoded is None else Path(decoded).absolute()
@@ -220,7 +229,7 @@ class Loader(IterableDataset[Any]):
         # A finished epoch leaves its decoder idle, for the next one; an unfinished one drops it.
         self._idle: Decoder | None = self._define()
         self._running: Decoder | None = None
-        self._draw(0)
+        self._permutations.draw(0, self.transform)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse to change a setting: a state saved after the change would not match the draws made before."""
@@ -282,7 +291,7 @@ class Loader(IterableDataset[Any]):
     @property
     def sampler(self) -> EpochSampler:
         """The order of samples, with `set_epoch`, for frameworks that look for it."""
-        return EpochSampler(len(self._sampling), self.set_epoch)
+        return EpochSampler(self._plan.samples, self.set_epoch)
 
     @property
     def transform(self) -> Transform | Views:
@@ -314,8 +323,7 @@ class Loader(IterableDataset[Any]):
 
         Without `steps_per_epoch`, each epoch is the permutation of its number.
         """
-        entries = self._sampling.entries(self.seed, permutation)
-        return entries[self._draws(permutation, entries).order]
+        return self._permutations.order_of(permutation)
 
     def set_epoch(self, epoch: int) -> None:
         """Name the epoch of the next iteration, which is whole.
@@ -342,8 +350,8 @@ class Loader(IterableDataset[Any]):
             state["repeats"] = self.repeats
         if self.steps_per_epoch is not None:
             state |= {"steps_per_epoch": self.steps_per_epoch, "batch_size": self.batch_size}
-        if self._sampling.text:
-            state["sampling"] = self._sampling.text
+        if self._permutations.plan.text:
+            state["sampling"] = self._permutations.plan.text
         if self.mix is not None:
             state["mix"] = repr(self.mix)
         return state
@@ -384,7 +392,7 @@ class Loader(IterableDataset[Any]):
 
     def _iterate(self, steps: list[Step], last: Step) -> Iterator[Any]:
         """Yield the batches of consecutive steps of one permutation. last: the epoch's last step."""
-        entries, order, choices = self._draw(steps[0].permutation)
+        entries, order, choices = self._permutations.draw(steps[0].permutation, self.transform)
         self._reader.begin(entries)
         samples_of = [self._occurrences(step, order) for step in steps]
         decoder = self._running = self._take_idle()
@@ -443,35 +451,13 @@ class Loader(IterableDataset[Any]):
         may_skip = self._reader.on_error == "skip"
         return Exchange(group, dealing=dealing, may_skip=may_skip, check=self.check_exchange)
 
-    def _draw(self, permutation: int) -> tuple[Samples, Share, list[Choices]]:
-        """Return a permutation's entries and their order, and what the transform's parts do to each occurrence."""
-        key = (permutation, self.transform)
-        if self._drawn is None or self._drawn[0] != key:
-            self._drawn = None  # before the next draws are made, so that memory holds one epoch's
-            entries = self._sampling.entries(self.seed, permutation)
-            draws = self._draws(permutation, entries)
-            sizes = self.split.sizes[entries] if self._sampling.text else self.split.sizes
-            choices = choose_parts(self.transform, draws, sizes, self.statistics, self.repeats)
-            self._drawn = key, entries, draws.order, choices
-        return self._drawn[1:]
-
-    def _draws(self, permutation: int, entries: Samples) -> EpochDraws:
-        return draw_epoch(
-            len(entries),
-            seed=self.seed,
-            epoch=permutation,
-            order=self.order,
-            shards=self.split.samples["shard"][entries] if self.order == "windowed" else None,
-            window=self._window or 1,
-        )
-
     def _occurrences(self, step: Step, order: Share) -> Share:
         """Return the occurrences of a global batch, of a permutation in this order."""
         return repeated(order[step.first // self.repeats : step.stop // self.repeats], self.repeats, len(order))
 
     def _make_plan(self) -> EpochPlan:
         return EpochPlan(
-            samples=len(self._sampling),
+            samples=len(self._permutations.plan),
             batch_size=self.batch_size,
             world_size=self.world_size,
             last=self.last,

@@ -122,7 +122,7 @@ def test_every_offset_comes_out_as_it_was_drawn(
     left = offsets - 1 - top
     places = (np.stack([top, left], axis=1) + 0.5) / offsets
     draws = dataclasses.replace(draw_epoch(size, seed=0, epoch=0), crop=places.astype(np.float32))
-    monkeypatch.setattr("freelight.pipeline.loader.draw_epoch", lambda *args, **settings: draws)
+    monkeypatch.setattr("freelight.pipeline.permutations.draw_epoch", lambda *args, **settings: draws)
     transform = plain(RandomCrop(size=crop), flip_probability=0)
     for batch in Loader(dataset, "train", batch_size=size, transform=transform, extras=("samples",)):
         for image, i in zip(batch.images.numpy(), batch.samples.tolist(), strict=True):

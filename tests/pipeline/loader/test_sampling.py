@@ -108,14 +108,14 @@ def test_entries_have_the_draws_of_their_place(
 def test_weights_are_those_of_a_multinomial_draw(dataset: Dataset) -> None:
     given = weights(dataset)
     loader = make(dataset, weights=given, num_samples=20_000)
-    times = np.bincount(loader._sampling.entries(0, 0), minlength=60)
+    times = np.bincount(loader.order_of(0), minlength=60)
     assert (times[given == 0] == 0).all()
     kept = given > 0
     assert scipy.stats.chisquare(times[kept], 20_000 * given[kept] / given.sum()).pvalue > 0.001
-    assert times.tolist() != np.bincount(loader._sampling.entries(0, 1), minlength=60).tolist()
+    assert times.tolist() != np.bincount(loader.order_of(1), minlength=60).tolist()
     by_class = {info.id: float(number) for number, info in enumerate(dataset.manifest.classes)}
     loader = make(dataset, weights=by_class, num_samples=20_000)
-    times = np.bincount(labels(dataset)[loader._sampling.entries(0, 0)], minlength=len(by_class))
+    times = np.bincount(labels(dataset)[loader.order_of(0)], minlength=len(by_class))
     expected = np.bincount(labels(dataset)) * np.arange(len(by_class))
     assert times[0] == 0
     assert scipy.stats.chisquare(times[1:], 20_000 * expected[1:] / expected.sum()).pvalue > 0.001
@@ -130,7 +130,7 @@ def test_balanced_classes_come_equally_often_and_no_sample_twice_before_all_came
     each = sizes.sum() // classes
     total = np.zeros(60, np.int64)
     for epoch in range(7):
-        times = np.bincount(loader._sampling.entries(0, epoch), minlength=60)
+        times = np.bincount(loader.order_of(epoch), minlength=60)
         assert np.bincount(labels(dataset), weights=times).tolist() == [each] * classes
         total += times
         for number in range(classes):
@@ -139,7 +139,7 @@ def test_balanced_classes_come_equally_often_and_no_sample_twice_before_all_came
     assert len(loader.sampler) == each * classes
     assert len(samples(loader)) == each * classes
     with_rest = make(dataset, balanced=True, num_samples=classes + 2)
-    assert Counter(labels(dataset)[with_rest._sampling.entries(5, 2)].tolist()) == Counter([*range(classes), 0, 1])
+    assert Counter(labels(dataset)[with_rest.order_of(2)].tolist()) == Counter([*range(classes), 0, 1])
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, database=None)
@@ -164,7 +164,7 @@ def test_groups_of_any_size_are_gone_through_evenly(groups: list[tuple[int, int]
 
 def test_the_samples_of_a_class_are_drawn_uniformly(dataset: Dataset) -> None:
     """Over many epochs that begin anywhere in a permutation, all places of it count alike."""
-    plan = make(dataset, balanced=True, num_samples=20)._sampling
+    plan = make(dataset, balanced=True, num_samples=20)._permutations.plan
     counts = sum(np.bincount(plan.entries(seed, 3), minlength=60) for seed in range(400))
     for number in np.unique(labels(dataset)):
         assert scipy.stats.chisquare(counts[labels(dataset) == number]).pvalue > 0.001

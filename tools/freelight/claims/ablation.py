@@ -110,8 +110,8 @@ def command(
     """Measure what one part of the paper's recipe is worth.
 
     NAME is the change: half, no-lrn, pooling-2-2, no-crops-flips, no-lighting, no-dropout, no-decay, zero-biases,
-    no-conv2, no-conv3, no-conv4, no-conv5, no-links, or windowed (samples from a window of 10 % of the shards). The result
-    is the error with it minus the one without. --data is a folder of images with train/ and val/, or ImageNet's
+    no-conv2, no-conv3, no-conv4, no-conv5, no-links, or windowed (samples from a window of 10 % of the shards). The
+    result is the error with it minus the one without. --data is a folder of images with train/ and val/, or ImageNet's
     archives. Several ablations with the same --out and options share the runs of the baseline.
     """
     ablation = ABLATIONS[name]
