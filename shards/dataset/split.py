@@ -1,5 +1,6 @@
 """One split of a dataset: its samples table, and each sample's JPEG, read with one `pread` and checked."""
 
+import bisect
 import contextlib
 import functools
 import io
@@ -17,7 +18,7 @@ from ..images import FrameReader, decode_picture, read_header
 from .ahead import FetchAhead
 from .cache import ShardCache
 from .fields import Field, read_field
-from .manifest import ShardInfo, SplitInfo, metadata_name, samples_name, sources_name
+from .manifest import SplitInfo, metadata_name, samples_name, sources_name
 from .spans import spans_of
 from .stretches import StretchReader
 from .tables import read_keys, read_metadata_table, read_samples, read_sources
@@ -53,8 +54,8 @@ class Split:
         self._table = read_samples(folder / samples_name(name), info, classes, image_size)
         self.samples = self._table[: self.info.samples]
         self._descriptors: dict[int, int] = {}  # by shard
-        self._uses = ShardUses([], {})
-        self._step = self._begun = 0
+        self._uses = ShardUses([], {}, {})
+        self._step = self._begun = self._released = 0
         self._ahead: FetchAhead | None = None
         self._stretches: StretchReader | None = None
         self._frames = FrameReader()
@@ -121,14 +122,18 @@ class Split:
         """Return the JPEGs of these samples, at least one, in one array. `read` must try those that are None.
 
         memory: returns an array of so many bytes. Neighbours in a shard are read at once, with what lies between them.
+        Shards are read in the order in which they are fetched, so that those of a step need not all be in the cache.
         Raises `UnavailableError` if a remote shard cannot be fetched.
         """
         rows = self.samples[indices]
         shards, offsets, firsts, stops, begins, ends = spans_of(rows)
         checksums, heights, widths = (rows[name].tolist() for name in ("crc32", "height", "width"))
         piece = memory(ends[-1])
-        found: list[npt.NDArray[np.uint8] | None] = []  # of arrays, which the garbage collector does not count
-        for shard, offset, first, stop in zip(shards, offsets, firsts, stops, strict=True):
+        found: list[npt.NDArray[np.uint8] | None] = [None] * len(rows)  # arrays: the garbage collector counts none
+        spans = list(zip(shards, offsets, firsts, stops, strict=True))
+        if self._ahead is not None:
+            spans.sort(key=lambda span: self._place(span[0]))
+        for shard, offset, first, stop in spans:
             begin = begins[first]
             try:
                 stored = begin + os.preadv(self._descriptor(shard), [piece[begin : ends[stop - 1]].data], offset)
@@ -143,7 +148,7 @@ class Split:
                     and crc32(data) == checksums[row]
                     and self._fault_of_size(data, heights[row], widths[row]) is None
                 )
-                found.append(data if is_right else None)
+                found[row] = data if is_right else None
         return found
 
     def _read(self, index: int) -> tuple[bytes, str | None]:
@@ -245,7 +250,7 @@ class Split:
         if self.cache is None and window is None:
             return
         self.close()
-        self._step = self._begun = 0
+        self._step = self._begun = self._released = 0
         self._uses = uses_of(self.samples["shard"][samples], steps)
         if self.cache is not None:
             shards = [self.info.shards[shard] for shard in self._uses.order]
@@ -257,13 +262,24 @@ class Split:
     def end_step(self) -> None:
         """Count a step of `start` whose samples were read. Shards that no further step uses are released."""
         finished = self._uses.finished.get(self._step, ())
+        self._release(len(finished))
         self._step += 1
-        for shard in finished:
+        self._released = 0
+        self._begin(len(finished))
+
+    def _release(self, stop: int) -> None:
+        """Close the first shards of those that this step is the last to use, up to `stop`, and need them no more."""
+        released = self._uses.finished.get(self._step, ())[self._released : stop]
+        self._released += len(released)
+        for shard in released:
             if shard in self._descriptors:
                 os.close(self._descriptors.pop(shard))
-        if finished and self._ahead is not None:
-            self._ahead.finish([self.info.shards[shard] for shard in finished])
-        self._begin(len(finished))
+        if released and self._ahead is not None:
+            self._ahead.finish([self.info.shards[shard] for shard in released])
+
+    def _place(self, shard: int) -> int:
+        """Return a shard's place in the order in which shards are fetched; 0 if it is not among them."""
+        return self._uses.places.get(shard, 0)
 
     def _begin(self, shards: int) -> None:
         """Let the next shards of a local folder be read ahead."""
@@ -295,18 +311,22 @@ class Split:
             if ahead is not None:
                 ahead.close()
         self._ahead = self._stretches = None
-        self._uses = ShardUses([], {})
+        self._uses = ShardUses([], {}, {})
 
     def _descriptor(self, shard: int) -> int:
         if shard not in self._descriptors:
             while len(self._descriptors) >= OPEN_FILES:
                 os.close(self._descriptors.pop(next(iter(self._descriptors))))
-            self._descriptors[shard] = self._open(self.info.shards[shard])
+            self._descriptors[shard] = self._open(shard)
         return self._descriptors[shard]
 
-    def _open(self, info: ShardInfo) -> int:
+    def _open(self, shard: int) -> int:
+        info = self.info.shards[shard]
         if self.cache is not None:
             if self._ahead is not None:
+                # A step reads shards in the order in which they are fetched, so it has read those before this one.
+                finished = self._uses.finished.get(self._step, ())
+                self._release(bisect.bisect_left(finished, self._place(shard), key=self._place))
                 self._ahead.wait(info)
             return self.cache.open_shard(info)
         self.require_cache()

@@ -8,9 +8,12 @@ import numpy.typing as npt
 
 
 class ShardUses(NamedTuple):
-    """order: the shards by their first use. finished: of each step after which some are not used again, these."""
+    """order: the shards by their first use. places: of each shard in it. finished: of each step that is the last to use
+    some, these, in the same order.
+    """
 
     order: Sequence[int]
+    places: Mapping[int, int]
     finished: Mapping[int, Sequence[int]]
 
 
@@ -24,8 +27,10 @@ def uses_of(shards: npt.NDArray[np.integer], sizes: Sequence[int]) -> ShardUses:
     firsts[shards[::-1]] = places[::-1]
     lasts[shards] = places
     used = np.flatnonzero(lasts >= 0)
+    used = used[np.argsort(firsts[used])]
+    order = used.tolist()
     steps = np.searchsorted(np.cumsum(sizes), lasts[used], side="right")
     finished: dict[int, list[int]] = {}
-    for shard, step in zip(used.tolist(), steps.tolist(), strict=True):
+    for shard, step in zip(order, steps.tolist(), strict=True):
         finished.setdefault(step, []).append(shard)
-    return ShardUses(used[np.argsort(firsts[used])].tolist(), finished)
+    return ShardUses(order, {shard: place for place, shard in enumerate(order)}, finished)

@@ -1,5 +1,7 @@
 """A loader in the `windowed` order: the same samples on any ranks, resumed anywhere, with everything else as ever."""
 
+import contextlib
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -64,17 +66,42 @@ LEG = st.tuples(st.integers(1, 4), st.integers(1, 30), st.integers(0, 12))
 """Number of ranks, samples in a global batch, and the steps after which the ranks are stopped."""
 
 
-def test_a_step_that_needs_more_shards_than_the_cache_holds_ends(
+@pytest.mark.parametrize(("order", "window", "held"), [("windowed", 1, 2), ("sequential", None, 1)])
+def test_a_step_of_all_samples_fits_into_the_smallest_cache(
+    order: str,
+    window: int | None,
+    held: int,
+    dataset: Dataset,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It reads the shards in the order in which they come, and needs each no more before it waits for the next.
+
+    If it did not, it would say after 20 s that the cache is too small.
+    """
+    limit = sum(sorted(shard.bytes for shard in dataset.split("train").info.shards)[-held:])
+    far = Dataset(dataset.folder.as_uri(), cache=tmp_path, cache_bytes=limit)
+    loader = make(far, batch_size=SAMPLES, order=order, window=window, seed=1)
+    assert sorted(*samples(loader)) == list(range(SAMPLES))
+    assert caplog.records == []
+
+
+def test_a_reader_that_others_leave_no_room_waits_only_so_long(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The reader takes the shards of a step in another order than they are fetched in: both waited for ever."""
     monkeypatch.setattr(ahead, "PATIENCE", 0.2)
-    two = sum(sorted(shard.bytes for shard in dataset.split("train").info.shards)[-2:])
-    far = Dataset(dataset.folder.as_uri(), cache=tmp_path, cache_bytes=two)
-    loader = make(far, batch_size=SAMPLES, window=1, seed=1)
-    assert sorted(*samples(loader)) == list(range(SAMPLES))
+    one, other = dataset.split("train").info.shards[:2]
+    cache = Dataset(dataset.folder.as_uri(), cache=tmp_path, cache_bytes=max(one.bytes, other.bytes)).cache
+    assert cache is not None
+    with contextlib.closing(ahead.FetchAhead(cache, [one, other])) as first:
+        first.wait(one)
+        with contextlib.closing(ahead.FetchAhead(cache, [other, one])) as second:
+            second.wait(other)
+            assert [cache.has(shard) for shard in (one, other)] == [True, False]
+            os.close(cache.open_shard(other))  # in the place of the other one
+            assert [cache.has(shard) for shard in (one, other)] == [False, True]
     assert [record.getMessage().partition(", which")[0] for record in caplog.records] == [
-        f"the cache {far.folder} is too small for its readers"
+        f"the cache {cache.folder} is too small for its readers"
     ]
 
 

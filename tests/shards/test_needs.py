@@ -39,6 +39,7 @@ def test_uses_of_shards_are_those_of_a_loop(steps: list[list[int]]) -> None:
     for step in steps:
         order += [shard for shard in dict.fromkeys(step) if shard not in order]
     assert list(uses.order) == order
+    assert uses.places == {shard: place for place, shard in enumerate(order)}
     for number, step in enumerate(steps):
         gone = {shard for shard in step if not any(shard in later for later in steps[number + 1 :])}
-        assert set(uses.finished.get(number, ())) == gone
+        assert list(uses.finished.get(number, ())) == [shard for shard in order if shard in gone]
