@@ -79,7 +79,7 @@ class BatchMaker:
         if self._metadata is not None and self._metadata.metadata_table is None:
             raise FreelightError(
                 f"{split.folder} has no metadata of {split.name} for `extras`; omit it there, or make the dataset "
-                "with: freelight make-shards --metadata"
+                "with: freelight make-shards --images IMAGES --out DATASET --metadata"
             )
         self._fields = FieldReader(split) if "fields" in extras else None
         if self._fields is not None:

@@ -21,7 +21,7 @@ class FieldReader:
         if not split.info.fields:
             raise FreelightError(
                 f"{split.folder} has no fields of {split.name} for `extras`; omit them there, or make the dataset "
-                "with: freelight index-shards --field"
+                "with: freelight index-shards --out DATASET --split SPLIT=TARS --field NAME=PLACE"
             )
         self._fields = split.fields
         self._sizes = split.sizes

@@ -42,8 +42,8 @@ class TrainingState:
         if not self.validates and recipe.schedule == "plateau":
             raise FreelightError(
                 f"{config.shards} has no split 'val', by whose error the schedule 'plateau' lowers the learning rate; "
-                "make the dataset again with freelight make-shards --val-fraction 0.1, or choose a schedule by "
-                "epochs, as with `settings` schedule=steps `settings` drop_epochs=60,80"
+                "make the dataset again with freelight make-shards --images IMAGES --out DATASET --val-fraction 0.1, "
+                "or choose a schedule by epochs, as with `settings` schedule=steps `settings` drop_epochs=60,80"
             )
         if begun is not None and self.dataset.is_part:
             self.statistics = begun.statistics

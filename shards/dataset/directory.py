@@ -113,7 +113,7 @@ class Dataset:
         if self.image_size is None:
             raise FreelightError(
                 f"{self.place} has images of several sizes, but squares are needed; "
-                "make squares with: freelight make-shards --geometry square"
+                "make squares with: freelight make-shards --images IMAGES --out SQUARES --geometry square"
             )
         return self.image_size
 

@@ -103,7 +103,8 @@ class Split:
         If it is the copy of a remote dataset's shard that is damaged, the shard is fetched again first.
         """
         data, fault = self._read(index)
-        remedy, again = "repair it with: freelight make-shards --repair", "copy the dataset there again"
+        remedy = f"repair it with: freelight make-shards --images IMAGES --out {self.folder} --repair"
+        again = "copy the dataset there again"
         if self.info.indexed:
             remedy = again = "put the original tar back, or index the tars again"
         if fault is not None and self.cache is not None:

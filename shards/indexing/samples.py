@@ -137,7 +137,8 @@ def _finish(sample: Sample, seen: set[str], fields: Sequence[FieldPlace], labell
     elif len(sample.pictures) > 1:
         sample.fault = sample.fault or "has several pictures"
     elif not sample.label and labelled:
-        sample.fault = sample.fault or "has no label"
+        members = ", ".join(sorted(kinds))
+        sample.fault = sample.fault or f"has no label; name its place among {members} with `label`, as in json:label"
     elif labelled and (missing := [wanted for wanted in fields if wanted.name not in sample.fields]):
         sample.fault = sample.fault or f"has no {missing[0].source} for the field {missing[0].name!r}"
     seen.add(sample.key)

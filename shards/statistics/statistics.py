@@ -88,7 +88,7 @@ class Statistics:
             raise FreelightError(
                 f"the statistics of {self.split} of the dataset {self.fingerprint[:12]} have no mean image, because "
                 "the images are not squares of one size; subtract the channel means, or make squares with: "
-                "freelight make-shards --geometry square"
+                "freelight make-shards --images IMAGES --out SQUARES --geometry square"
             )
         return self.mean_image
 

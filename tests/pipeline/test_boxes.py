@@ -194,5 +194,5 @@ def test_what_boxes_cannot_follow_is_named(boxed: Dataset, indexed: Dataset) -> 
         )
     with pytest.raises(FreelightError, match="boxes do not follow `mix`; take it out, or omit 'fields' from `extras`"):
         load(boxed, CROPS["random"], mix=Mix(cutmix_alpha=1.0))
-    with pytest.raises(FreelightError, match=r"has no fields of train for `extras`; .* freelight index-shards --field"):
+    with pytest.raises(FreelightError, match=r"has no fields of train for `extras`; .* index-shards .* --field"):
         load(indexed, CROPS["random"])

@@ -76,7 +76,8 @@ def test_a_flipped_byte_names_shard_key_and_source_and_leaves_the_others_readabl
     flip_a_byte(shard, int(row["offset"]) + int(place_in_jpeg * int(row["length"])))
     with pytest.raises(FreelightError, match="changed") as caught:
         split.read(bad)
-    for part in (str(shard), split.key(bad), split.sources[bad], "freelight make-shards --repair"):
+    remedy = f"freelight make-shards --images IMAGES --out {dataset_copy.folder} --repair"
+    for part in (str(shard), split.key(bad), split.sources[bad], remedy):
         assert part in str(caught.value)
     for index in range(len(split)):
         if index != bad:

@@ -190,8 +190,8 @@ def test_without_val_only_a_schedule_by_epochs_trains_and_has_no_best_checkpoint
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         f"error: {dataset_copy.folder} has no split 'val', by whose error the schedule 'plateau' lowers the learning "
-        "rate; make the dataset again with freelight make-shards --val-fraction 0.1, or choose a schedule by "
-        "epochs, as with --set schedule=steps --set drop_epochs=60,80\n"
+        "rate; make the dataset again with freelight make-shards --images IMAGES --out DATASET --val-fraction 0.1, or "
+        "choose a schedule by epochs, as with --set schedule=steps --set drop_epochs=60,80\n"
     )
     write_statistics(Dataset(dataset_copy.folder))
     result = train_on(dataset_copy).here(out, "--set schedule=steps --set drop_epochs=1 --set batch_size=30")

@@ -151,7 +151,8 @@ def evaluation_loader(
     if dataset.require_squares() != trained.image_size:
         raise FreelightError(
             f"{dataset.place} has images of {dataset.image_size} pixels, the network was trained on "
-            f"{trained.image_size}; make the dataset again with freelight make-shards --size {trained.image_size}"
+            f"{trained.image_size}; make the dataset again with "
+            f"freelight make-shards --images IMAGES --out DATASET --size {trained.image_size}"
         )
     return Loader(
         dataset,

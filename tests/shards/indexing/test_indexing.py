@@ -134,7 +134,10 @@ def test_a_stopped_run_keeps_what_is_done_and_ends_with_the_same_bytes(
 
 
 BAD = {
-    "no label": ([("a.jpg", drawn(1))], "has no label"),
+    "no label": (
+        [("a.jpg", drawn(1)), ("a.json", b"{}")],
+        "has no label; name its place among jpg, json with `label`, as in json:label",
+    ),
     "no picture": ([("a.cls", b"1"), ("a.txt", b"x")], "has no picture, only: cls, txt"),
     "two pictures": ([("a.jpg", drawn(1)), ("a.png", drawn(1)), ("a.cls", b"1")], "has several pictures"),
     "twice": ([("a.jpg", drawn(1)), ("a.jpg", drawn(1)), ("a.cls", b"1")], "has two members of one name"),
