@@ -26,6 +26,7 @@ p { margin: .5em 0; max-width: 75ch; }
 table { border-collapse: collapse; width: 100%; font-size: .95em; }
 td, th { text-align: left; vertical-align: top; padding: .3em .8em .3em 0; border-bottom: 1px solid var(--faint); }
 td + td { overflow-wrap: anywhere; }
+td:nth-child(2):nth-last-child(2) { min-width: 6em; }
 th { font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr.bold { font-weight: 600; }
