@@ -50,7 +50,8 @@ class Split:
         self.cache = cache
         if cache is not None and info.base is None:
             for file, sha256 in info.files.items():
-                cache.fetch(file, sha256=sha256)
+                if not file.endswith(".idx"):  # one for each shard, which only keys need
+                    cache.fetch(file, sha256=sha256)
         self._table = read_samples(folder / samples_name(name), info, classes, image_size)
         self.samples = self._table[: self.info.samples]
         self._descriptors: dict[int, int] = {}  # by shard
@@ -91,8 +92,10 @@ class Split:
             yield from self._keys_of(shard)
 
     def _keys_of(self, shard: int) -> Sequence[str]:
-        path = self.folder / self.info.index_name(self.name, shard)
-        return read_keys(path, self.info.shards[shard].samples, indexed=self.info.indexed)
+        name = self.info.index_name(self.name, shard)
+        if self.cache is not None and self.info.base is None:
+            self.cache.fetch(name, sha256=self._whole.files.get(name))
+        return read_keys(self.folder / name, self.info.shards[shard].samples, indexed=self.info.indexed)
 
     def read(self, index: int) -> bytes:
         """Return the JPEG bytes of sample `index`.
