@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from .cores import CountOrAuto, usable_cores
 from .disk import naming_file
 from .errors import FreelightError
+from .following import follow
 from .processes import exit_with_parent, holding_signals
 
 T = TypeVar("T")
@@ -29,6 +30,10 @@ CLUSTER_TIMEOUT = 10
 """How long to wait for a Dask scheduler to answer, seconds."""
 WORKERS_NOTICE, WORKERS_TIMEOUT = 5, 120
 """After how long without any worker of a Dask scheduler that is said, and is an error, seconds."""
+THREADS = 4
+"""Second steps of tasks, such as uploads, that run at once beside the workers of this machine."""
+WAITING = 4
+"""Results that wait for their second step; then the workers wait too."""
 WORKERS_PER_CORE = 16
 """Limit of `workers`. Reading from slow storage may need more than one per core; thousands would stall the machine."""
 
@@ -38,19 +43,40 @@ class LostWorkerError(FreelightError):
 
 
 def run_tasks(
-    function: Callable[[T], R], tasks: Iterable[T], *, workers: CountOrAuto, cluster: str | None = None
+    function: Callable[[T], R],
+    tasks: Iterable[T],
+    *,
+    workers: CountOrAuto,
+    cluster: str | None = None,
+    then: Callable[[R, threading.Event], R] | None = None,
 ) -> Generator[R, None, None]:
     """Yield `function(task)` for every task, in order of completion. Closing the generator ends running tasks.
 
     workers: processes of this machine, at most one per task; `auto` is one per usable core, and logged. One runs the
     tasks in this process. cluster: address of a Dask scheduler (tcp://host:8786) whose workers run the tasks instead;
-    they need this package, and the files under the same paths.
+    they need this package, and the files under the same paths. then: a second step of each result that uses little of
+    a core; it runs in threads of this process, beside the next tasks, or on a cluster's worker after the task. Its
+    second argument is an event that asks it to end.
     """
     if workers != "auto" and workers < 1:
         raise FreelightError(f"`workers` (={workers}) must be at least 1")
     if cluster is not None:
-        yield from _run_on_cluster(function, tasks, cluster)
-        return
+        both = function if then is None else functools.partial(_do_both, function, then)
+        yield from _run_on_cluster(both, tasks, cluster)
+    elif then is None:
+        yield from _run_here(function, tasks, workers)
+    else:
+        yield from follow(_run_here(function, tasks, workers, waiting=WAITING), then, threads=THREADS)
+
+
+def _do_both(function: Callable[[T], R], then: Callable[[R, threading.Event], R], task: T) -> R:
+    return then(function(task), threading.Event())
+
+
+def _run_here(
+    function: Callable[[T], R], tasks: Iterable[T], workers: CountOrAuto, *, waiting: int | None = None
+) -> Generator[R, None, None]:
+    """Run tasks on processes of this machine. waiting: number of results that are not taken at which they wait."""
     cores = len(os.sched_getaffinity(0))
     if workers != "auto" and workers > WORKERS_PER_CORE * cores:  # joblib starts them all at once
         raise FreelightError(f"`workers` (={workers}) must be at most {WORKERS_PER_CORE * cores} on {cores} cores")
@@ -70,7 +96,7 @@ def run_tasks(
             _hiding_a_cancelled_task(),
             contextlib.ExitStack() as stack,
         ):
-            run = delayed(functools.partial(_run_in_worker, function, folder))
+            run = delayed(functools.partial(_run_in_worker, function, folder, waiting))
             with holding_signals(), _naming_shared_memory():
                 # Without the initializer, workers outlive a parent that is killed before they have a task by 300 s.
                 parallel = Parallel(
@@ -124,12 +150,14 @@ def _naming_shared_memory() -> Iterator[None]:
         raise
 
 
-def _run_in_worker(function: Callable[[T], R], folder: str, task: T) -> str:
+def _run_in_worker(function: Callable[[T], R], folder: str, waiting: int | None, task: T) -> str:
     """Return the path of a file that holds the result.
 
     All workers send through one pipe. One that is killed while it sends a large result leaves half of it there, and
     joblib would wait for the rest for ever; a path is sent whole or not at all.
     """
+    while waiting is not None and len(os.listdir(folder)) >= waiting:
+        time.sleep(0.1)
     result = function(task)
     descriptor, path = tempfile.mkstemp(dir=folder)
     with naming_file(path), open(descriptor, "wb") as file:

@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from .atomic import atomic_write
 from .errors import FreelightError
@@ -60,7 +61,7 @@ def fetch_file(
                 raise FreelightError(describe_damage(url, name, remedy)) from None
 
 
-def texts_of(url: str, name: str, remedy: str) -> dict[str, str]:
+def texts_of(url: str, name: str, remedy: str) -> dict[str, Any]:
     """Return the texts of errors of reading a file below `url`, as `retry` takes them."""
     return {"what": f"{url}/{name} cannot be read", "missing": f"{url}/{name} is missing; {remedy}"}
 

@@ -67,18 +67,26 @@ def open_forward(files: Any, path: str) -> Any:
     return files.open(path, "rb", **({"block_size": 0} if "http" in files.protocol else {}))
 
 
-def ask_store(url: str, work: Callable[[Any, str], T], what: str, *, missing: str, options: StorageOptions = None) -> T:
+def ask_store(
+    url: str,
+    work: Callable[[Any, str], T],
+    what: str,
+    *,
+    missing: str,
+    options: StorageOptions = None,
+    stop: threading.Event | None = None,
+) -> T:
     """Return `work(file system, path)`, tried again after errors; see `retry`. All of its errors count as the store's.
 
     what: begins the message of an error: "s3://... cannot be written". missing: message for a missing file.
-    options: as of `open_store`.
+    options: as of `open_store`. stop: as of `retry`.
     """
 
     def ask() -> T:
         with asking_store():
             return work(*open_store(url, options))
 
-    return retry(ask, what, missing=missing)
+    return retry(ask, what, missing=missing, stop=stop)
 
 
 def retry(

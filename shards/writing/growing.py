@@ -47,7 +47,7 @@ def append_shards(
     refuse_output_within(source, out)
     if "://" not in str(out):
         Manifest.load(Path(out).absolute())  # no folder is made where there is no dataset
-    with open_output(out, storage_options) as output, lock_folder(output.folder / PARTIAL):
+    with open_output(out, storage_options) as output, lock_folder(output.folder / PARTIAL), output.locked() as check:
         source = replace(source, root=source.root.absolute())
         parent = Parent.read(output)
         before = parent.manifest
@@ -83,7 +83,7 @@ def append_shards(
             source = job.rescale_in_order(source, settings, segments)
         source = as_part(source, before, split)
         tasks = deal_part(source, settings, before)
-        records = job.write_missing(source, settings, tasks)
+        records = job.write_missing(source, settings, tasks, check)
         manifest = finish_dataset(source, output, settings, described, tasks, records, parent)
         shutil.rmtree(segments, ignore_errors=True)
         output.remove(PARTIAL)

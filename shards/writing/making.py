@@ -6,10 +6,11 @@ import hashlib
 import itertools
 import json
 import shutil
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..base import CountOrAuto, FreelightError, StorageOptions, naming_pictures, noting_pictures, run_tasks
 from ..dataset import MANIFEST, Manifest, check_presence
@@ -56,12 +57,12 @@ def make_shards(
     A finished shard has a record under `out/.partial`; a restart writes only the shards without one. An ordered source
     is first read once, and its rescaled pictures are kept in segments until the shards are written.
 
-    out: a folder, or an fsspec URL, to which each finished shard is uploaded. A URL has no lock, so the caller must not
-    write it from two runs. workers, cluster: as in `run_tasks`. staging: folder for the segments of an ordered source;
-    by default they are kept in `out`. A URL needs it, and a restart needs the same one. storage_options: as of
-    `Dataset`. max_rejected: maximum number of images that may be left out: a count, or a share of all images if below
-    1; None allows any number. watch, watch_ordered: get the records of finished shards, or the finished segments, and
-    yield the same ones, for example to show a progress bar.
+    out: a folder, or an fsspec URL, to which each finished shard is uploaded while the next ones are made. workers,
+    cluster: as in `run_tasks`. staging: folder for the segments of an ordered source; by default they are kept in
+    `out`. A URL needs it, and a restart needs the same one. storage_options: as of `Dataset`. max_rejected: maximum
+    number of images that may be left out: a count, or a share of all images if below 1; None allows any number.
+    watch, watch_ordered: get the records of finished shards, or the finished segments, and yield the same ones, for
+    example to show a progress bar.
 
     Raises `FreelightError` if too many images are rejected, if `out` holds something else, if another run writes it, or
     if no image of a split decodes.
@@ -91,7 +92,7 @@ class Job:
     """One run of `make_shards` that has something to write. It writes shards, and rescales an ordered source first."""
 
     output: Output
-    run: Callable[[Callable[[Any], Any], Iterable[Any]], Generator[Any, None, None]]
+    run: Callable[..., Generator[Any, None, None]]
     limit: RejectLimit
     watch: "Watch[ShardRecord]"
     watch_ordered: "Watch[RescaledSegment]"
@@ -104,7 +105,7 @@ class Job:
         staging: Path | None,
     ) -> Manifest:
         output = self.output
-        with lock_output(output.folder):
+        with lock_output(output.folder), output.locked() as check:
             plan_settings = settings if isinstance(source, OrderedSource) else settings.resolve(source)
             plan = {**plan_settings.made_with(), **described, "times": source_times(source)}
             begun = save_or_check_plan(output.folder, plan)
@@ -115,7 +116,7 @@ class Job:
                 source = self.rescale_in_order(source, settings, segments)
             settings = settings.resolve(source)
             tasks = deal_shards(source, settings)
-            records = self.write_missing(source, settings, tasks)
+            records = self.write_missing(source, settings, tasks, check)
             manifest = finish_dataset(source, output, settings, described, tasks, records)
             shutil.rmtree(segments, ignore_errors=True)
             output.remove(PARTIAL)
@@ -130,19 +131,29 @@ class Job:
         with naming_pictures(folder):
             return rescale_in_order(source, settings.rescaling, folder, run=self.run, watch=watch)
 
-    def write_missing(self, source: Source, settings: ShardSettings, tasks: list[ShardTask]) -> dict[str, ShardRecord]:
-        """Write the shards that have no record yet; return the records of all, by the shard's file name."""
+    def write_missing(
+        self, source: Source, settings: ShardSettings, tasks: list[ShardTask], check: Callable[[], None]
+    ) -> dict[str, ShardRecord]:
+        """Write the shards that have no record yet; return the records of all, by the shard's file name.
+
+        check: as of `Output.locked`; called after each shard.
+        """
         records = {record.name: record for record in _load_records(self.output, tasks)}
         missing = [task for task in tasks if task.name not in records]
         # Without its lists: each task would carry them to its process, 100 MB for ImageNet.
         bare = replace(source, splits={}, left_out=())
         write = functools.partial(_write_and_record, bare, settings, self.output)
         total = sum(len(task.images) for task in tasks)
+        then = None if self.output.url is None else functools.partial(_upload, self.output)
         # Closed before a temporary `output.folder` is removed: the workers write there.
-        with naming_pictures(self.output.folder / PARTIAL), contextlib.closing(self.run(write, missing)) as fresh:
-            finished = itertools.chain(list(records.values()), fresh)
+        with (
+            naming_pictures(self.output.folder / PARTIAL),
+            contextlib.closing(self.run(write, missing, then=then)) as fresh,
+        ):
+            finished = itertools.chain(list(records.values()), (shard.record for shard in fresh))
             for record in self.watch(self.limit.check(finished, total + len(source.left_out), source.left_out), total):
                 records[record.name] = record
+                check()
         return records
 
 
@@ -200,23 +211,38 @@ def changes_since(then: dict[str, Any], now: dict[str, Any], *, but: Iterable[st
 
 def _load_records(output: Output, tasks: list[ShardTask]) -> Iterator[ShardRecord]:
     """Yield the records of shards whose files exist with the right size. The other shards are written again."""
+    sizes = output.sizes()
     for task in tasks:
         path = output.folder / _record_name(task)
         if path.exists():
             record = ShardRecord.load(path, task)
-            if output.size(record.name) == record.bytes and output.size(record.index_name) is not None:
+            if sizes.get(record.name) == record.bytes and record.index_name in sizes:
                 yield record
 
 
-def _write_and_record(source: Source, settings: ShardSettings, output: Output, task: ShardTask) -> ShardRecord:
+class Written(NamedTuple):
+    """A shard that was written to `folder`."""
+
+    record: ShardRecord
+    folder: Path
+
+
+def _write_and_record(source: Source, settings: ShardSettings, output: Output, task: ShardTask) -> Written:
     path = _record_name(task)
-    with output.writing(task.name, task.index_name, path) as folder:
+    with output.new_folder() as folder:
         with noting_pictures(folder / path) as note:
             record = write_shard(source, task, settings, folder, note)
         record.save(folder / path)
-    return record
+    return Written(record, folder)
 
 
-def _record_name(task: ShardTask) -> str:
+def _upload(output: Output, shard: Written, stop: threading.Event) -> Written:
+    """Send a shard to the URL of the output, and its record last."""
+    record = shard.record
+    output.upload(shard.folder, record.name, record.index_name, _record_name(record), stop=stop)
+    return shard
+
+
+def _record_name(task: ShardTask | ShardRecord) -> str:
     """Return the name of a shard's record in the output."""
     return f"{PARTIAL}/{Path(task.name).stem}.record"

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from ..dataset import MANIFEST, sizes_in
 from ..sources import OrderedSource, Source
 from .descriptions import INFO
 from .plan import PARTIAL, PLAN
+from .url_lock import is_lock, lock_url
 
 T = TypeVar("T")
 
@@ -55,16 +57,6 @@ class Output:
     def where(self) -> Path | str:
         """The path or the URL, for messages."""
         return self.url or self.folder
-
-    def size(self, name: str) -> int | None:
-        """Return the size of a file in bytes, or None if it does not exist."""
-        if self.url is None:
-            return (self.folder / name).stat().st_size if (self.folder / name).is_file() else None
-
-        def size(files: Any, root: str) -> int | None:
-            return int(files.size(f"{root}/{name}")) if files.exists(f"{root}/{name}") else None
-
-        return _ask(self.url, size, self.options)
 
     def sizes(self) -> dict[str, int]:
         """Return the sizes in bytes of the dataset's files, by name: from one listing, not a question for each."""
@@ -107,6 +99,44 @@ class Output:
             )
             yield folder / name
 
+    def download_unfinished(self) -> None:
+        """Download the manifest, its copy, and what a stopped run left at the URL, in place of what is here.
+
+        Raises `FreelightError` if other files are there.
+        """
+        assert self.url is not None
+        shutil.rmtree(self.folder, ignore_errors=True)
+        (self.folder / PARTIAL).mkdir(parents=True)
+        found = {name: size for name, size in _ask(self.url, _find, self.options).items() if not is_lock(name)}
+        # A store may list any name, also one with "..": no other is copied to this machine.
+        wanted = {name: size for name, size in found.items() if name in (MANIFEST, INFO) or _is_unfinished(name)}
+        if found and not {MANIFEST, INFO, f"{PARTIAL}/{PLAN}"} & set(wanted):
+            raise FreelightError(f"`out` {self.url} is not empty and was not started by make_shards; choose another")
+        for name, size in wanted.items():
+            if size > MAX_JSON:
+                raise FreelightError(
+                    f"{self.url}/{name} has more than {MAX_JSON} bytes, the limit of such a file; delete it"
+                )
+        for name, content in _ask(self.url, functools.partial(_read, wanted), self.options).items():
+            with naming_file(self.folder / name):
+                (self.folder / name).write_bytes(content)
+
+    @contextmanager
+    def locked(self) -> Iterator[Callable[[], None]]:
+        """Keep other runs from writing to the URL, if there is one.
+
+        Yields a function that raises `FreelightError` if another run has taken the lock over. Raises that if another
+        run holds it.
+        """
+        if self.url is None:
+            yield lambda: None
+            return
+        url, options = self.url, self.options
+        with lock_url(url, lambda work: _ask(url, work, options), options) as lock:
+            if lock.waited:
+                self.download_unfinished()
+            yield lock.check
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Yield an empty folder on this machine, from which `put` takes files."""
@@ -142,20 +172,30 @@ class Output:
             _ask(self.url, remove, self.options)
 
     @contextmanager
-    def writing(self, *names: str) -> Iterator[Path]:
-        """Yield a folder in which to write the files `names`. At the end upload them to the URL, in this order."""
+    def new_folder(self) -> Iterator[Path]:
+        """Yield a folder in which to write files: the dataset's; or of a URL a new one, for `upload`."""
         if self.url is None:
             yield self.folder
             return
         # Within this run's temporary folder, which is removed even if this worker is killed; elsewhere on a cluster.
         home = self.folder.parent if self.folder.parent.is_dir() else None
-        with tempfile.TemporaryDirectory(prefix="freelight-", dir=home) as temporary:
-            (Path(temporary) / PARTIAL).mkdir()
-            yield Path(temporary)
-            for name in names:
-                self._upload(Path(temporary) / name, name)
+        folder = Path(tempfile.mkdtemp(prefix="freelight-", dir=home))
+        try:
+            (folder / PARTIAL).mkdir()
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
-    def _upload(self, path: Path, name: str) -> None:
+    def upload(self, folder: Path, *names: str, stop: threading.Event) -> None:
+        """Upload files of a `new_folder()` to the URL, in this order, and delete the folder. stop: as of `retry`."""
+        try:
+            for name in names:
+                self._upload(folder / name, name, stop)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _upload(self, path: Path, name: str, stop: threading.Event | None = None) -> None:
         assert self.url is not None
         protocol = self.url.partition("://")[0]
         has_folders = protocol not in BUCKETS
@@ -166,7 +206,7 @@ class Output:
                 files.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
             files.put_file(str(path), f"{root}/{name}", **parts)
 
-        _ask(self.url, upload, self.options)
+        _ask(self.url, upload, self.options, stop)
 
 
 @contextmanager
@@ -177,22 +217,9 @@ def open_output(out: Path | str, storage_options: StorageOptions = None) -> Iter
         return
     url = str(out).rstrip("/")
     with tempfile.TemporaryDirectory(prefix="freelight-") as temporary:
-        folder = Path(temporary) / url.rpartition("/")[2]
-        found = _ask(url, _find, storage_options)
-        # A store may list any name, also one with "..": no other is copied to this machine.
-        wanted = [name for name in found if name in (MANIFEST, INFO) or _is_unfinished(name)]
-        if found and not {MANIFEST, INFO, f"{PARTIAL}/{PLAN}"} & set(wanted):
-            raise FreelightError(f"`out` {url} is not empty and was not started by make_shards; choose another")
-        for name in wanted:
-            content = _ask(url, functools.partial(_read, name), storage_options)
-            if len(content) > MAX_JSON:
-                raise FreelightError(
-                    f"{url}/{name} has more than {MAX_JSON} bytes, the limit of such a file; delete it"
-                )
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            with naming_file(folder / name):
-                (folder / name).write_bytes(content)
-        yield Output(folder, url, storage_options)
+        output = Output(Path(temporary) / url.rpartition("/")[2], url, storage_options)
+        output.download_unfinished()
+        yield output
 
 
 def refuse_output_within(source: Source | OrderedSource, out: Path | str) -> None:
@@ -212,22 +239,24 @@ def _is_unfinished(name: str) -> bool:
     return folder == PARTIAL and is_plain_name(file)
 
 
-def _read(name: str, files: Any, root: str) -> bytes:
-    """Return the content of a file; of one that is too large, a byte more than `MAX_JSON`."""
-    with files.open(f"{root}/{name}", "rb") as source:
-        content: bytes = source.read(MAX_JSON + 1)
-        return content
+def _read(sizes: dict[str, int], files: Any, root: str) -> dict[str, bytes]:
+    """Return the contents of files by name, of each at most its size; over several connections, if the store has it."""
+    names = [name for name, size in sizes.items() if size]  # a store may refuse a part of nothing
+    paths, ends = [f"{root}/{name}" for name in names], [sizes[name] for name in names]
+    contents = files.cat_ranges(paths, [0] * len(paths), ends, on_error="raise")
+    return {**dict.fromkeys(sizes, b""), **dict(zip(names, contents, strict=True))}
 
 
-def _find(files: Any, root: str) -> list[str]:
-    """Return the paths of all files below `root`, relative to it."""
+def _find(files: Any, root: str) -> dict[str, int]:
+    """Return the sizes in bytes of all files below `root`, by their paths relative to it."""
     files.invalidate_cache()
-    return [str(path)[len(root) :].lstrip("/") for path in files.find(root)] if files.exists(root) else []
+    found = files.find(root, detail=True) if files.exists(root) else {}
+    return {str(path)[len(root) :].lstrip("/"): int(info["size"]) for path, info in found.items()}
 
 
-def _ask(url: str, work: Callable[[Any, str], T], options: StorageOptions) -> T:
+def _ask(url: str, work: Callable[[Any, str], T], options: StorageOptions, stop: threading.Event | None = None) -> T:
     """Return `work(file system, path)`. Raises `FreelightError` if the store fails, or has no such bucket."""
     bucket = url.partition("://")[2].partition("/")[0]
     what = f"{url} cannot be written"
     missing = f"{what}: there is no bucket {bucket!r}; create it with the store's own tool, or correct the name"
-    return ask_store(url, work, what, missing=missing, options=options)
+    return ask_store(url, work, what, missing=missing, options=options, stop=stop)

@@ -54,7 +54,7 @@ def repair_dataset(
         raise FreelightError(f"`out` {out} is no dataset; make it first")
     copied = None if copy is None else str(copy).rstrip("/")
     run = functools.partial(run_tasks, workers=workers, cluster=cluster)
-    with open_output(out, storage_options) as output, lock_folder(output.folder / PARTIAL):
+    with open_output(out, storage_options) as output, lock_folder(output.folder / PARTIAL), output.locked():
         refuse_begun_append(output.folder / PARTIAL)
         manifest, fault = _find_manifest(output, copied)
         if any(info.indexed for info in manifest.splits.values()):

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-MESSAGES = {403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}
+MESSAGES = {403: "AccessDenied", 500: "InternalError", 501: "NotImplemented", 503: "SlowDown"}
 PAGE = b"<html><body>Please log in to the network.</body></html>"
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 
