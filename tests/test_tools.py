@@ -55,7 +55,7 @@ def test_pictures_to_shards_to_eigenbasis_as_typed(pictures: Path, dataset: Data
     assert re.fullmatch(r"val: 20 samples of 10 classes in 2 shards, \d+\.\d MB, 0 rejected; 2 a class", val)
     assert sizes == "geometry square, size 256; train: height 256, width 256; val: height 256, width 256"
     assert rejects == f"rejected images and the reasons: {out}/rejected.jsonl"
-    assert last == f"dataset {out}, labels in wnid order, fingerprint {dataset.fingerprint[:12]}"
+    assert last == f"dataset {out}, labels sorted by class id, fingerprint {dataset.fingerprint[:12]}"
     assert len(made.stderr.splitlines()) <= 1, "off a terminal the progress bar is one line at most"
 
     computed = run("compute_pca", "--shards", out, "--workers", 1)

@@ -74,7 +74,8 @@ def summarize_dataset(manifest: Manifest, out: object) -> Iterator[str]:
             f"pictures were appended to the fingerprint {before}; earlier statistics are stale: "
             f"run freelight compute-pca --shards {out}"
         )
-    yield f"dataset {out}, labels in {manifest.label_order} order, fingerprint {manifest.fingerprint[:12]}"
+    order = "sorted by class id" if manifest.label_order == "wnid" else f"in {manifest.label_order} order"
+    yield f"dataset {out}, labels {order}, fingerprint {manifest.fingerprint[:12]}"
 
 
 def dataset_figures(manifest: Manifest, out: object) -> dict[str, Any]:

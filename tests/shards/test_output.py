@@ -83,7 +83,7 @@ def test_a_dataset_in_an_object_store_is_that_in_a_folder(workers: str, store: s
     for _ in range(2):  # the second time there is nothing to do
         done = subprocess.run(make(store), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    assert f"dataset {store}, labels in wnid order" in done.stdout
+    assert f"dataset {store}, labels sorted by class id" in done.stdout
     snippet(f"fsspec.filesystem('s3').get('{store}', '{tmp_path / 'fetched'}', recursive=True)")
     assert files(tmp_path / "fetched") == files(tmp_path / "local")
     other = subprocess.run([*make(store), "--quality", "90"], capture_output=True, text=True, check=False)
