@@ -42,7 +42,8 @@ class PartFetcher:
     def fetch(self, name: str, path: Path, *, size: int, sha256: str) -> None:
         """Write the file `name` of `size` bytes to `path`; if it is damaged, once more.
 
-        Other than by `fetch_file`, `path` grows in place. Raises what that raises, and `FetchStoppedError`.
+        Other than by `fetch_file`, `path` grows in place, and is not fsynced: what a power cut leaves may be damaged.
+        Raises what `fetch_file` raises, and `FetchStoppedError`.
         """
         if self._url.partition("://")[0] in ("http", "https"):  # such a server may send the whole file for each part
             limits: dict[str, Any] = {"seconds": self._seconds, "stop": self._stop}
@@ -64,7 +65,6 @@ class PartFetcher:
                 parts.append(self._pool.submit(self._copy_part, name, descriptor, first, min(first + PART, size)))
             for part in parts:
                 part.result()
-            os.fsync(descriptor)
         except DamagedError:
             return False
         except (RuntimeError, concurrent.futures.CancelledError):

@@ -13,7 +13,7 @@ from .cache import ShardCache
 from .manifest import ShardInfo
 from .needs import Needs, count_readers
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Shards that a reader fetches at once."""
 LOOK = 0.2
 """Seconds between two looks whether another process has finished a shard."""

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,8 @@ class ShardCache:
         if manifest:
             with self.lock(manifest), atomic_write(self.folder / manifest) as file:
                 file.write(content)
-        for name in optional:
-            with contextlib.suppress(FreelightError):
-                self.fetch(name, fresh=True)
+        with ThreadPoolExecutor(max(1, len(optional))) as threads:  # each waits for the store
+            list(threads.map(self._fetch_optional, optional))
 
     def fetch(self, name: str, *, sha256: str | None = None, fresh: bool = False) -> None:
         """Download a file, unless there is a local copy with this hash. fresh: download it in any case.
@@ -83,6 +83,10 @@ class ShardCache:
         with self.lock(name):
             if fresh or not path.exists() or (sha256 is not None and self._is_damaged(path, sha256)):
                 fetch_file(self.url, name, path, sha256=sha256, limit=MAX_FILE, **self._store)
+
+    def _fetch_optional(self, name: str) -> None:
+        with contextlib.suppress(FreelightError):
+            self.fetch(name, fresh=True)
 
     def has(self, shard: ShardInfo) -> bool:
         """Return whether there is a copy of a shard."""

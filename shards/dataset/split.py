@@ -50,7 +50,8 @@ class Split:
         self.cache = cache
         if cache is not None and info.base is None:
             for file, sha256 in info.files.items():
-                if not file.endswith(".idx"):  # one for each shard, which only keys need
+                # Only keys need the indexes, one for each shard, and only messages the list of sources.
+                if not file.endswith(".idx") and file != sources_name(name):
                     cache.fetch(file, sha256=sha256)
         self._table = read_samples(folder / samples_name(name), info, classes, image_size)
         self.samples = self._table[: self.info.samples]
@@ -72,7 +73,9 @@ class Split:
     @functools.cached_property
     def sources(self) -> list[str]:
         """The source path of each sample, in sample order."""
-        return read_sources(self.folder / sources_name(self.name), self._whole.samples)[: len(self)]
+        name = sources_name(self.name)
+        self._fetch_file(name)
+        return read_sources(self.folder / name, self._whole.samples)[: len(self)]
 
     @functools.cached_property
     def sizes(self) -> npt.NDArray[np.int32]:
@@ -93,9 +96,13 @@ class Split:
 
     def _keys_of(self, shard: int) -> Sequence[str]:
         name = self.info.index_name(self.name, shard)
+        self._fetch_file(name)
+        return read_keys(self.folder / name, self.info.shards[shard].samples, indexed=self.info.indexed)
+
+    def _fetch_file(self, name: str) -> None:
+        """Fetch a file that lies beside remote shards, unless it is there."""
         if self.cache is not None and self.info.base is None:
             self.cache.fetch(name, sha256=self._whole.files.get(name))
-        return read_keys(self.folder / name, self.info.shards[shard].samples, indexed=self.info.indexed)
 
     def read(self, index: int) -> bytes:
         """Return the JPEG bytes of sample `index`.
