@@ -56,6 +56,14 @@ def disk(shell: Shell, tmp_path: Path) -> Iterator[SmallDisk]:
     disk.close()
 
 
+@pytest.fixture(scope="module")
+def objects() -> Iterator[Objects]:
+    """An object store with an empty bucket, `bucket`."""
+    objects = Objects()
+    yield objects
+    objects.close()
+
+
 @pytest.fixture
 def store(objects: Objects, shell: Shell, tmp_path: Path) -> Iterator[FaultyStore]:
     """The store that holds a test file's `objects`, as the commands of `shell` see it."""

@@ -1,9 +1,9 @@
 """A proxy before an object store that fails as it is told: `faulty_proxy.py PORT UPSTREAM_PORT FOLDER`.
 
 It reads FOLDER/plan.json at each request: {"kind": ..., "match": regular expression of "METHOD /path", "times": per
-path, or null for ever}; or {"match": ..., "every": {kind: n}}, which fails every nth request; without that file it only
-forwards. Each fault is a line of FOLDER/log, each answer to a GET one of FOLDER/served: its path and bytes, and whether
-it was failed.
+path, or null for ever}; or {"match": ..., "every": {kind: n}}, which fails every nth request, or every nth GET where
+the body is spoiled; without that file it only forwards. Each fault is a line of FOLDER/log, each answer to a GET one of
+FOLDER/served: its path and bytes, and whether it was failed.
 """
 
 import http.client
@@ -53,9 +53,11 @@ class Proxy(ThreadingHTTPServer):
         """Return the fault for a request of a plan with `every`, and log it."""
         if not re.search(plan["match"], request):
             return None
-        self.done["all", ""] += 1
         for kind, every in plan["every"].items():
-            if self.done["all", ""] % every == every // 2:
+            if not kind.isdigit() and not request.startswith("GET"):
+                continue  # no body to spoil
+            self.done[kind, ""] += 1
+            if self.done[kind, ""] % every == every // 2:
                 self.log("log", f"{kind} {request}")
                 return str(kind)
         return None

@@ -194,11 +194,11 @@ class Shell:
         """Fail if `folders` or the folder for temporary files hold anything temporary.
 
         After SIGKILL, nothing can remove what Python's `tempfile` made, nor the file in which torch keeps the traceback
-        of a rank that lost its parent; the system does.
+        of a rank that lost its parent; the system does. torchrun always leaves an empty folder of its own.
         """
         left = [path for folder in folders for path in folder.rglob("*") if path.name.endswith((".tmp", ".partial"))]
         killed = any(job.process.returncode == -signal.SIGKILL for job in self.jobs)
-        excused = ("tmp", "freelight-", "pytorch-errorfile-") if killed else ()
+        excused = ("torchelastic_", *(("tmp", "freelight-", "pytorch-errorfile-") if killed else ()))
         left += [path for path in self.temporary.iterdir() if not path.name.startswith(excused)]
         assert not left, f"left behind: {left}"
 

@@ -96,7 +96,7 @@ class FaultyStore:
         planned.rename(self.folder / "plan.json")
 
     def plan_every(self, match: str, **every: int) -> None:
-        """Fail every nth request whose "METHOD /path" matches, by kind: `cut=50`, or `http503=20`."""
+        """Fail every nth request whose "METHOD /path" matches, by kind: `cut=50` (of GETs), or `http503=20`."""
         kinds = {kind.removeprefix("http"): number for kind, number in every.items()}
         planned = self.folder / "plan.json.new"
         planned.write_text(json.dumps({"match": match, "every": kinds}))

@@ -1,7 +1,7 @@
 """An object store that fails while it is read: a fault that passes changes nothing, and one that stays is one line."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,10 @@ PASSING = ["500", "503", "cut", "short", "flipped", "page", "reset", "slow"]
 """Faults after which a second try is made. After 403 none is: it is a matter of rights."""
 
 
-@pytest.fixture(scope="module")
-def objects(made: Path) -> Iterator[Objects]:
-    """The dataset in an object store."""
-    objects = Objects()
-    objects.put(made, "set")
-    yield objects
-    objects.close()
+@pytest.fixture(scope="module", autouse=True)
+def stored(made: Path, objects: Objects) -> None:
+    """The dataset is in the object store, at `URL`."""
+    objects.put(made, URL.rpartition("/")[2])
 
 
 def evaluate(trained: Callable[[int], Path], shards: Path | str, *more: object) -> list[object]:

@@ -1,12 +1,11 @@
 """An object store that fails while make_shards writes to it: one line, and the same command then ends the same."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jobs import Inject, Shell, assert_no_traceback, assert_one_line, assert_stopped, files
-from stores import FaultyStore, Objects
+from stores import FaultyStore
 
 pytest.importorskip("moto")
 pytest.importorskip("s3fs")
@@ -23,14 +22,6 @@ def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, b
     folder = tmp_path_factory.mktemp("whole")
     Shell(folder / "shell").succeed(*make(images, folder / "out"))
     return files(folder / "out")
-
-
-@pytest.fixture(scope="module")
-def objects() -> Iterator[Objects]:
-    """An empty bucket."""
-    objects = Objects()
-    yield objects
-    objects.close()
 
 
 @pytest.mark.parametrize(

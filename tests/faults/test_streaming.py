@@ -1,20 +1,18 @@
-"""Training in the windowed order through a small cache, from a store that fails now and then.
+"""Training in the windowed order through a small cache, from a store that stays slow or dead, and on several machines.
 
-Every sample comes once an epoch, the run is the local one to the bit, each shard is fetched once an epoch for both,
-and the cache stays within its limit.
+A whole chain of commands through a store that fails now and then is in `test_chain.py`.
 """
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from jobs import Inject, Shell, assert_no_traceback, assert_one_line
-from runs import assert_same_run, metrics, training
+from jobs import Inject, Shell, assert_one_line
+from runs import training
 from stores import FaultyStore, Objects
 
 from freelight.pipeline import Loader
@@ -37,77 +35,10 @@ def many(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "dataset"
 
 
-@pytest.fixture(scope="module")
-def objects(many: Path) -> Iterator[Objects]:
-    """The dataset in an object store."""
-    objects = Objects()
-    objects.put(many, "small-shards")
-    yield objects
-    objects.close()
-
-
-class Watch:
-    """The most bytes of shards that a cache held, whole or in progress."""
-
-    def __init__(self, folder: Path) -> None:
-        self.most = 0
-        self._folder = folder
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._ends.wait(0.005):
-            held = 0
-            for path in self._folder.glob("*/*.tar*"):
-                try:
-                    held += path.stat().st_size
-                except FileNotFoundError:
-                    continue
-            self.most = max(self.most, held)
-
-
-def test_two_ranks_train_through_a_small_cache_and_faults(
-    many: Path, store: FaultyStore, shell: Shell, inject: Inject, tmp_path: Path
-) -> None:
-    """A cache of a quarter of the split: the window is four shards, and a batch takes two more."""
-    local, far = tmp_path / "local", tmp_path / "far"
-    shell.succeed(*training(many, local, 1, *WINDOWED))
-    shards = Dataset(many).manifest.splits["train"].shards
-    split, largest = sum(shard.bytes for shard in shards), max(shard.bytes for shard in shards)
-    limit = 10 * largest
-    assert len(shards) >= 40
-    assert limit < 0.3 * split
-    store.plan_every("GET .*tar", http503=20, cut=50)
-    cache = tmp_path / "cache"
-    words = training(URL, far, 1, *WINDOWED, "--cache", cache, "--cache-bytes", limit)
-    with Watch(cache) as watch:
-        job = shell.begin(*words)
-        job.wait_until(lambda: len(metrics(far)) >= 5)
-        store.die()
-        inject("the store restarts while train reads")
-        job.wait_until(lambda: "follows in" in job.stderr.read_text())
-        store.start()
-        ended = job.end()
-    assert ended.returncode == 0, ended
-    assert_no_traceback(ended)
-    assert_same_run(far, local)
-    assert watch.most <= limit + largest
-    for fault in store.faults:
-        inject(fault)
-    assert len(store.faults) >= 5
-    gets, size = store.served(r"train-.*\.tar")
-    print(json.dumps({"gets": gets, "bytes": size, "split": split, "most_in_cache": watch.most, "limit": limit}))
-    assert size <= 2 * 1.02 * split
-    assert "too small for its readers" not in ended.stderr
-    shell.assert_no_leftover(far, cache)
+@pytest.fixture(scope="module", autouse=True)
+def stored(many: Path, objects: Objects) -> None:
+    """The dataset is in the object store, at `URL`."""
+    objects.put(many, URL.rpartition("/")[2])
 
 
 @pytest.mark.parametrize("kind", ["trickles", "503"])
