@@ -77,7 +77,9 @@ ALL = (
         streams=True,
     ),
     Software(name="LitData + torchvision", side="litdata", environment="streaming", resumes=True, streams=True),
-    Software(name="MosaicML Streaming + torchvision", side="mosaicml", environment="streaming", resumes=True),
+    Software(
+        name="MosaicML Streaming + torchvision", side="mosaicml", environment="streaming", resumes=True, streams=True
+    ),
     Software(name="SPDL + torchvision", side="spdl", environment="streaming", prepares=False, library="avdevice"),
     Software(name="img2dataset", side="img2dataset", environment="img2dataset", outputs=()),
 )

@@ -92,7 +92,8 @@ def command(
     Makes squares of the images, and copies of the shards, 64 in all. A server of its own, with the latency and the
     rate, keeps them as s3://. Each contender opens the dataset with an empty cache of a quarter of it, loads one epoch
     as float32 on two threads or worker processes, and ends: Freelight in the windowed order (10 %), from the store and
-    from the local folder; LitData with its own format; webdataset over HTTP, without a cache.
+    from the local folder; LitData and MosaicML Streaming with their own formats; webdataset over HTTP,
+    without a cache.
     The server runs on the same processors.
     """
     machine = machine_facts((DALI_WHEEL, "torch", "numpy"))

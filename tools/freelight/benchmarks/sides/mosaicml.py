@@ -1,6 +1,7 @@
 """MosaicML Streaming's side: its shards, its loader, torchvision's transforms."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -66,3 +67,16 @@ def open_loader(folder: str, crop: str, batch: int, output: str) -> Iterator[Any
     dataset = Samples(local=folder, shuffle=True, batch_size=batch, shuffle_seed=0)
     dataset.steps = Steps(crop, output)
     yield StreamingDataLoader(dataset, batch_size=batch, num_workers=WORKERS, persistent_workers=True)
+
+
+@contextmanager
+def open_remote(url: str, endpoint: str, cache: str, limit: int, crop: str, batch: int, output: str) -> Iterator[Any]:
+    """Yield a loader of a dataset at an S3 URL, which shuffles a tenth of the samples at a time."""
+    os.environ["S3_ENDPOINT_URL"] = endpoint
+    dataset = Samples(remote=url, local=cache, cache_limit=limit, shuffle=True, batch_size=batch, shuffle_seed=0)
+    dataset.shuffle_block_size = dataset.num_samples // 10  # by default 262,144, for which a cache must hold all
+    dataset.steps = Steps(crop, output)
+    for stream in dataset.streams:
+        # The connection that fetched the index would be shared by the workers, which then take each other's answers.
+        stream._downloader.clean_up()
+    yield StreamingDataLoader(dataset, batch_size=batch, num_workers=WORKERS)
