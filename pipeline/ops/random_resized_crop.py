@@ -49,13 +49,11 @@ class RandomResizedCrop(Crop):
         windows that did not fit take further numbers from the stream, so a window depends on the sizes of all samples.
         """
         generator = draws.generator(1)
-        stored = np.empty((len(draws.crop), 2), np.int32)
-        stored[:] = sizes
-        sides = np.zeros_like(stored)
-        areas = stored.prod(axis=1, dtype=np.int64)
+        stored = np.broadcast_to(np.asarray(sizes, np.int32), (len(draws.crop), 2))  # without a copy
+        sides = np.zeros(stored.shape, np.int32)
         unfitted = np.arange(len(sides))
         for _ in range(TRIES):
-            area = areas[unfitted] * generator.uniform(*self.scale, len(unfitted))
+            area = stored[unfitted].prod(axis=1, dtype=np.int64) * generator.uniform(*self.scale, len(unfitted))
             shape = np.exp(generator.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), len(unfitted)))
             exact = np.empty((len(unfitted), 2))  # filled in place: 20 MB of an epoch
             np.divide(area, shape, out=exact[:, 0])

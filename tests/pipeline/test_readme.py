@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -61,16 +62,24 @@ def test_the_readmes_lines_are_twelve() -> None:
     assert len([line for line in readme_block().splitlines() if line]) <= 12
 
 
-@pytest.mark.parametrize("crop", [RandomCrop(shared_by=32), RandomResizedCrop()])
+@pytest.mark.parametrize(
+    ("crop", "weighted"),
+    [
+        (RandomCrop(shared_by=32), False),
+        (RandomResizedCrop(), False),
+        pytest.param(RandomResizedCrop(), True, marks=pytest.mark.slow),
+    ],
+)
 def test_order_and_draws_of_imagenet_take_less_than_200_megabytes(
-    crop: RandomCrop | RandomResizedCrop, dataset: Dataset, tmp_path: Path
+    crop: RandomCrop | RandomResizedCrop, weighted: bool, dataset: Dataset, tmp_path: Path
 ) -> None:
     """Peak memory, including the samples table; and the first batch arrives. (Benchmarks measure the time.)"""
     large = repeat_samples(dataset, "train", IMAGENET, tmp_path / "large")
     transform = Transform(crop=crop, mean="none", lighting=Lighting(mode="off"), dtype="uint8")
+    weights = np.arange(IMAGENET, dtype=np.float64) if weighted else None
     tracemalloc.start()
     try:
-        loader = Loader(large, "train", batch_size=8, transform=transform)
+        loader = Loader(large, "train", batch_size=8, transform=transform, weights=weights)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
