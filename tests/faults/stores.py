@@ -1,15 +1,19 @@
 """An object store in a process of its own, behind a proxy in another that fails as a test says, or dies."""
 
 import json
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 PROXY = Path(__file__).with_name("faulty_proxy.py")
+MOTO = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")
 ROOM = "http://127.0.0.1:{port}/bucket"
 
 
@@ -23,7 +27,7 @@ def free_port() -> int:
 
 def serve(port: int, *words: str) -> subprocess.Popen[bytes]:
     """Start a server, and return when it listens to `port`."""
-    server = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60
     while time.monotonic() < end:
         assert server.poll() is None, f"{words} ended"
@@ -34,12 +38,24 @@ def serve(port: int, *words: str) -> subprocess.Popen[bytes]:
     raise AssertionError(f"{words} does not listen")
 
 
-class Objects:
-    """An S3-compatible server with one bucket, `bucket`, as its owner sees it: without faults."""
+def find_rclone() -> str | None:
+    """Return the path of an rclone that serves S3, beside Python or on the path; None if there is none."""
+    found = shutil.which("rclone", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if found is None:
+        return None
+    told = subprocess.run([found, "serve", "s3", "--help"], capture_output=True, text=True, check=False)
+    return found if "rclone serve s3 " in told.stdout else None
 
-    def __init__(self) -> None:
+
+class Objects:
+    """An S3-compatible server with one bucket, `bucket`, as its owner sees it: without faults.
+
+    command: the server's, with `{port}` in the place of its port.
+    """
+
+    def __init__(self, command: Sequence[str] = MOTO) -> None:
         self.port = free_port()
-        self._server = serve(self.port, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port))
+        self._server = serve(self.port, *(word.format(port=self.port) for word in command))
         self._ask("PUT", "")
 
     def put(self, folder: Path, prefix: str) -> None:
@@ -121,7 +137,7 @@ class FaultyStore:
 
     def start(self) -> None:
         """Start, or come back."""
-        words = [str(PROXY), str(self.port), str(self.objects.port), str(self.folder)]
+        words = [sys.executable, str(PROXY), str(self.port), str(self.objects.port), str(self.folder)]
         self._proxy = serve(self.port, *words)
 
     def die(self) -> None:

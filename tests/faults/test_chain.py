@@ -6,12 +6,13 @@ comes once an epoch; the processes of both ranks fetch each shard once an epoch;
 
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jobs import Ended, Inject, Shell, assert_no_traceback
 from runs import assert_same_run, metrics, training
-from stores import FaultyStore
+from stores import MOTO, FaultyStore, Objects, find_rclone
 
 from freelight.demo.drawing import draw_pictures
 from freelight.shards import Dataset
@@ -49,6 +50,20 @@ class Watch:
                 except FileNotFoundError:
                     continue
             self.most = max(self.most, held)
+
+
+@pytest.fixture(scope="module", params=["moto", pytest.param("rclone", marks=pytest.mark.peers)])
+def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Objects]:
+    """An empty bucket, by each of two servers."""
+    command: tuple[str, ...] = MOTO
+    if request.param == "rclone":
+        rclone = find_rclone()
+        if rclone is None:
+            pytest.skip("there is no rclone, or one before 1.65, which cannot serve S3")
+        command = (rclone, "serve", "s3", str(tmp_path_factory.mktemp("rclone")), "--addr", "127.0.0.1:{port}")
+    objects = Objects(command)
+    yield objects
+    objects.close()
 
 
 def test_the_documented_chain(store: FaultyStore, shell: Shell, inject: Inject, tmp_path: Path) -> None:
