@@ -328,8 +328,17 @@ class Split:
         if shard not in self._descriptors:
             while len(self._descriptors) >= OPEN_FILES:
                 os.close(self._descriptors.pop(next(iter(self._descriptors))))
-            self._descriptors[shard] = self._open(shard)
+            opened = self._open(shard)
+            if self.cache is not None and self._ahead is None:
+                self._close_deleted()
+            self._descriptors[shard] = opened
         return self._descriptors[shard]
+
+    def _close_deleted(self) -> None:
+        """Close the shards that the cache has deleted, which take room on its disk for as long as they are open."""
+        for shard, descriptor in list(self._descriptors.items()):
+            if not os.fstat(descriptor).st_nlink:
+                os.close(self._descriptors.pop(shard))
 
     def _open(self, shard: int) -> int:
         info = self.info.shards[shard]

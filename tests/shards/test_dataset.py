@@ -50,6 +50,16 @@ def test_the_key_of_a_sample_is_its_name_in_the_tar_also_counted_from_the_end(da
         split.key(20)
 
 
+def test_shards_that_a_cache_has_deleted_are_not_kept_open(dataset: Dataset, tmp_path: Path) -> None:
+    """They would take room on its disk beyond its limit."""
+    limit = max(shard.bytes for shard in dataset.manifest.splits["train"].shards)
+    split = Dataset(dataset.folder.as_uri(), cache=tmp_path, cache_bytes=limit).split("train")
+    for index in (0, 59, 30, 1):
+        assert split.read(index) == dataset.split("train").read(index)
+        opened = [os.readlink(f"/proc/self/fd/{number}") for number in split._descriptors.values()]
+        assert opened == [str(split.folder / split.info.shards[int(split.samples["shard"][index])].name)]
+
+
 # What is damaged.
 
 
