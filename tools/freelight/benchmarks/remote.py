@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from freelight.benchmarks.machine import DALI_WHEEL, machine_facts
 from freelight.benchmarks.peers import peers_option
 from freelight.benchmarks.repeated import copy_shards
 from freelight.benchmarks.report import Figure, Floor, Report
-from freelight.benchmarks.sides.settings import CROPS, QUALITY, SIZE, WORKERS
+from freelight.benchmarks.sides.settings import CROPS, QUALITY, READERS, SIZE, WORKERS
 from freelight.benchmarks.timing import Contender, Lap, interleave
 from freelight.shards import Dataset, Rescaling, ShardSettings, make_shards
 
@@ -37,10 +38,11 @@ LOCAL, REMOTE = "Freelight, local", "Freelight"
 
 
 class Store:
-    """A server of `object_store`. port: where it listens."""
+    """A server of `object_store`. port: where it listens. process: its number."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, process: int) -> None:
         self.port = port
+        self.process = process
 
     def get(self, path: str, first: int, count: int) -> float:
         """Read a part of an object on a connection of its own, and return the seconds it took."""
@@ -52,6 +54,11 @@ class Store:
         """Return the requests and bytes of objects since the last call."""
         found: dict[str, int] = json.loads(self._read("/-/counts", {}))
         return found
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the server has used."""
+        fields = Path(f"/proc/{self.process}/stat").read_text(encoding="utf-8").rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _read(self, path: str, headers: dict[str, str]) -> bytes:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
@@ -66,7 +73,7 @@ def serve_store(folder: Path, latency: float, rate: float) -> Iterator[Store]:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield Store(int(process.stdout.readline()))
+            yield Store(int(process.stdout.readline()), process.pid)
         finally:
             process.kill()
 
@@ -79,7 +86,7 @@ def serve_store(folder: Path, latency: float, rate: float) -> Iterator[Store]:
     ),
 )
 @images_option
-@click.option("--copies", default=8, show_default=True, type=click.IntRange(min=1), help="Copies of each shard.")
+@click.option("--copies", default=16, show_default=True, type=click.IntRange(min=1), help="Copies of each shard.")
 @click.option("--latency", default=20.0, show_default=True, help="Time before the answer to a request, ms.")
 @click.option("--rate", default=200.0, show_default=True, help="Rate of a connection, MB/s.")
 @click.option("--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Images per batch.")
@@ -91,10 +98,9 @@ def command(
 
     Makes squares of the images, and copies of the shards, 64 in all. A server of its own, with the latency and the
     rate, keeps them as s3://. Each contender opens the dataset with an empty cache of a quarter of it, loads one epoch
-    as float32 on two threads or worker processes, and ends: Freelight in the windowed order (10 %), from the store and
+    as float32 on one thread or worker process, and ends: Freelight in the windowed order (10 %), from the store and
     from the local folder; LitData and MosaicML Streaming with their own formats; webdataset over HTTP,
-    without a cache.
-    The server runs on the same processors.
+    without a cache. The server and the connections use another core of the same machine.
     """
     machine = machine_facts((DALI_WHEEL, "torch", "numpy"))
     with tempfile.TemporaryDirectory(prefix="freelight-benchmark-") as temporary, ExitStack() as stack:
@@ -107,12 +113,15 @@ def command(
         measured = [store.get(shard, 0, 1) for _ in range(21)]
         whole = [store.get(shard, 0, split.shards[0].bytes) - median(measured) for _ in range(7)]
         fetched: dict[str, list[int]] = {}
+        served: dict[str, list[float]] = {}
 
         def contend(name: str, one: Software, place: str) -> Contender:
             words = ("stream", place, f"http://127.0.0.1:{store.port}", root / "cache", round(CACHE * size))
             contender = side_contender(stack, name, one, peers, *words, CROPS["square"], batch_size, "float32")
-            lap = contender.lap
-            return replace(contender, lap=_counting(lap, store, fetched.setdefault(name, []))) if lap else contender
+            if contender.lap is None:
+                return contender
+            counts = fetched.setdefault(name, []), served.setdefault(name, [])
+            return replace(contender, lap=_counting(contender.lap, store, *counts))
 
         contenders = [contend(LOCAL, OURS, str(dataset.folder)), contend(REMOTE, OURS, f"s3://{BUCKET}/ours")]
         for one in ALL[1:]:
@@ -133,7 +142,7 @@ def command(
                 "latency ms": latency,
                 "rate MB/s": rate,
                 "batch size": batch_size,
-                "threads": WORKERS,
+                "threads": READERS,
             },
             machine=machine,
             timings=timings,
@@ -148,6 +157,7 @@ def command(
             figures=(
                 Figure(name="latency of the store", value=1000 * median(measured), unit="ms"),
                 Figure(name="rate of one connection", value=split.shards[0].bytes / median(whole) / 1e6, unit="MB/s"),
+                Figure(name="processor time of the store / time of an epoch", value=median(served[REMOTE])),
                 *(
                     Figure(name=f"bytes fetched / bytes of the split: {name}", value=max(fetched[name]) / size)
                     for name in peers_of
@@ -167,11 +177,15 @@ def _make(images: Path, copies: int, root: Path) -> Dataset:
     return copy_shards(Dataset(root / "one"), "train", copies, root / "store" / BUCKET / "ours")
 
 
-def _counting(lap: Callable[[], Lap], store: Store, bytes_fetched: list[int]) -> Callable[[], Lap]:
+def _counting(
+    lap: Callable[[], Lap], store: Store, bytes_fetched: list[int], processor_shares: list[float]
+) -> Callable[[], Lap]:
     def counted() -> Lap:
         store.counts()
+        before = store.cpu_seconds()
         found = lap()
         bytes_fetched.append(store.counts()["bytes"])
+        processor_shares.append((store.cpu_seconds() - before) / found.seconds)
         return found
 
     return counted

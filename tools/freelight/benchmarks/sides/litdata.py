@@ -9,7 +9,7 @@ from litdata import StreamingDataLoader, StreamingDataset, optimize  # type: ign
 from litdata.streaming.downloader import _OBSTORE_CLIENT_OPTIONS  # type: ignore[import-not-found]
 
 from freelight.benchmarks.sides.pictures import File, Part, read_part, shard_bytes
-from freelight.benchmarks.sides.settings import WORKERS
+from freelight.benchmarks.sides.settings import READERS, WORKERS
 from freelight.benchmarks.sides.squares import make_square
 from freelight.benchmarks.sides.torchvision_steps import Steps
 
@@ -62,4 +62,4 @@ def open_remote(url: str, endpoint: str, cache: str, limit: int, crop: str, batc
         url, cache_dir=cache, max_cache_size=limit, shuffle=True, drop_last=False, storage_options=options
     )
     dataset.steps = Steps(crop, output)
-    yield StreamingDataLoader(dataset, batch_size=batch, num_workers=WORKERS)
+    yield StreamingDataLoader(dataset, batch_size=batch, num_workers=READERS)

@@ -12,7 +12,7 @@ from streaming import MDSWriter, StreamingDataLoader, StreamingDataset  # type: 
 from streaming.base.util import merge_index  # type: ignore[import-not-found]
 
 from freelight.benchmarks.sides.pictures import File, Part, read_part, shard_bytes
-from freelight.benchmarks.sides.settings import WORKERS
+from freelight.benchmarks.sides.settings import READERS, WORKERS
 from freelight.benchmarks.sides.squares import make_square
 from freelight.benchmarks.sides.torchvision_steps import Steps
 
@@ -79,4 +79,4 @@ def open_remote(url: str, endpoint: str, cache: str, limit: int, crop: str, batc
     for stream in dataset.streams:
         # The connection that fetched the index would be shared by the workers, which then take each other's answers.
         stream._downloader.clean_up()
-    yield StreamingDataLoader(dataset, batch_size=batch, num_workers=WORKERS)
+    yield StreamingDataLoader(dataset, batch_size=batch, num_workers=READERS)

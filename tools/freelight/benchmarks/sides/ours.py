@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from freelight.benchmarks.sides.pictures import Part
-from freelight.benchmarks.sides.settings import CROP, MEAN, STD, WORKERS
+from freelight.benchmarks.sides.settings import CROP, MEAN, READERS, STD, WORKERS
 from freelight.pipeline import Lighting, Loader, RandAugment, RandomCrop, RandomResizedCrop, Transform
 from freelight.shards import Dataset
 
@@ -28,7 +28,7 @@ class Pairs(Loader):
 @contextmanager
 def open_loader(folder: str, crop: str, batch: int, output: str) -> Iterator[Any]:
     """Yield a loader of one epoch after another."""
-    yield from _loaders(Dataset(folder), crop, batch, output)
+    yield from _loaders(Dataset(folder), crop, batch, output, num_threads=WORKERS)
 
 
 def _loaders(dataset: Dataset, crop: str, batch: int, output: str, **settings: Any) -> Iterator[Loader]:
@@ -39,7 +39,7 @@ def _loaders(dataset: Dataset, crop: str, batch: int, output: str, **settings: A
     else:
         ops = (RandAugment(n=2, magnitude=9),) if output == "rand" else ()
         transform = Transform(crop=window, mean=MEAN, std=STD, lighting=OFF, ops=ops)
-    with Pairs(dataset, "train", batch_size=batch, transform=transform, num_threads=WORKERS, **settings) as loader:
+    with Pairs(dataset, "train", batch_size=batch, transform=transform, **settings) as loader:
         yield loader
 
 
@@ -48,4 +48,4 @@ def open_remote(url: str, endpoint: str, cache: str, limit: int, crop: str, batc
     """Yield a loader in the windowed order of a dataset at an S3 URL, or in a local folder."""
     given: dict[str, Any] = {"cache": cache, "cache_bytes": limit, "storage_options": {"endpoint_url": endpoint}}
     dataset = Dataset(url, **given) if "://" in url else Dataset(url)
-    yield from _loaders(dataset, crop, batch, output, order="windowed", window=0.1)
+    yield from _loaders(dataset, crop, batch, output, order="windowed", window=0.1, num_threads=READERS)

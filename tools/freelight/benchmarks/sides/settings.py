@@ -6,6 +6,8 @@ CROP = 224
 """Side of the crops, pixels."""
 WORKERS = 2
 """Threads or worker processes of everyone."""
+READERS = 1
+"""Of everyone that reads from a store, whose server and connections need a core too."""
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Of the channels, 0-255 units."""
 CROPS = {"square": "random", "whole": "resized"}
