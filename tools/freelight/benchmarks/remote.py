@@ -29,6 +29,9 @@ from freelight.benchmarks.sides.settings import CROPS, QUALITY, READERS, SIZE, W
 from freelight.benchmarks.timing import Contender, Lap, interleave
 from freelight.shards import Dataset, Rescaling, ShardSettings, make_shards
 
+# 16,000 images, on one thread of a busy EPYC with two cores, medians of two epochs: 7.3 s of processor time from the
+# local folder, 8.1 s from the store, and 0.2 s of the server. With two decoding threads, which take both cores, the
+# ratio could be 0.88 at most.
 BUCKET = "bucket"
 CACHE = 0.25
 """Limit of the cache, share of the split. Ours holds a window of 10 % of the shards in it."""
