@@ -100,7 +100,13 @@ def _run_here(
             with holding_signals(), _naming_shared_memory():
                 # Without the initializer, workers outlive a parent that is killed before they have a task by 300 s.
                 parallel = Parallel(
-                    count, return_as="generator_unordered", initializer=exit_with_parent, initargs=(os.getpid(),)
+                    count,
+                    return_as="generator_unordered",
+                    # joblib returns the results of a batch of quick tasks together, and its later tasks would wait for
+                    # a caller that waits for them.
+                    batch_size="auto" if waiting is None else 1,
+                    initializer=exit_with_parent,
+                    initargs=(os.getpid(),),
                 )
                 paths = parallel(run(task) for task in tasks)
                 stack.callback(_close, paths)

@@ -60,6 +60,24 @@ def test_processes_wait_for_a_slow_second_step(tmp_path: Path) -> None:
     assert 2 < most <= THREADS + WAITING + 2 + 2  # with those of the workers, and those that are taken
 
 
+@pytest.mark.slow
+def test_quick_tasks_of_processes_do_not_wait_for_each_other() -> None:
+    """joblib batches quick tasks: those of a batch could wait for results that it returns at the end of the batch."""
+    found: list[int] = []
+
+    def then(result: int, stop: threading.Event) -> int:
+        time.sleep(0.002)
+        return result
+
+    def work() -> None:
+        found.extend(run_tasks(operator.neg, range(60), workers=2, then=then))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert sorted(found) == sorted(map(operator.neg, range(60)))
+
+
 def make_folder(path: Path) -> Path:
     path.mkdir()
     return path
