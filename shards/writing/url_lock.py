@@ -204,7 +204,7 @@ def _start_of(process: int) -> int | None:
 
 def _parse(content: bytes) -> dict[str, Any]:
     """Return the content of a lock; nothing for one that no run wrote."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(content)
         if isinstance(found, dict):
             return found
