@@ -9,7 +9,7 @@ from freelight.benchmarks.sides.settings import CROP, MEAN, READERS, STD, WORKER
 from freelight.pipeline import Lighting, Loader, RandAugment, RandomCrop, RandomResizedCrop, Transform
 from freelight.shards import Dataset
 
-DISTRIBUTIONS = ("freelight", "torch")
+DISTRIBUTIONS = ("torch",)
 OFF = Lighting(mode="off")
 
 
