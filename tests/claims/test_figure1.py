@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pytest
@@ -104,6 +105,27 @@ def test_figure_1_takes_several_seeds_and_gives_tanh_up_at_12_times_relus_epochs
     )
     assert [part["seed"] for part in record["parts"] if part["part"].startswith("final")] == [0, 0, 1, 1]
     assert str(tmp_path) not in json.dumps(record), "no folder of this machine"
+
+
+def test_figure_1_gives_the_factor_over_seeds_with_its_interval(
+    small: Path, pretended: Any, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    """The geometric mean; t of two degrees of freedom is 4.303 at 95 %."""
+
+    def curve(command: str) -> list[float | None]:
+        slower = 0.02 * int(re.findall(r"--seed (\d) ", command)[0]) if "activation=tanh" in command else 0
+        return [error + slower if error else error for error in falling(command)]
+
+    pretended.curve = curve
+    result = reproduce(figure1.command, "--data", small, "--out", tmp_path, "--max-epochs", "60", "--seeds", "3")
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "figure1.json").read_text())["figures"]
+    logs = [math.log(tanh / relu) for relu, tanh in zip(*figures["epochs_to_target"].values(), strict=True)]
+    margin = 4.303 * stdev(logs) / math.sqrt(3)
+    interval = f"{math.exp(mean(logs) - margin):.2f}..{math.exp(mean(logs) + margin):.2f}"
+    factor = f"tanh / ReLU: {math.exp(mean(logs)):.2f} (geometric mean) over 3 seeds, 95 % interval {interval} over"
+    assert factor in result.stdout
+    assert re.search(r"; 1\.\d\d or more would be found with 80 % power, the paper's 6 with 2 seeds$", result.stdout)
 
 
 def test_figure_1_does_not_pretend_that_a_target_was_reached(

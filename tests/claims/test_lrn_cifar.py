@@ -32,6 +32,7 @@ def test_lrn_cifar_compares_the_pure_ablation_and_the_2012_nets(
     assert re.search(r"^13pct, val error +13 % +17\.0 %  \+4\.0$", result.stdout, re.MULTILINE)
     assert re.search(r"^13pct less 11pct +\+2 +\+5\.00 \+- 0\.00 points  \+3\.00$", result.stdout, re.MULTILINE)
     assert re.search(r"^11pct-no-lrn less 11pct +- +\+3\.00 \+- 0\.00 points$", result.stdout, re.MULTILINE)
+    assert re.search(r"^13pct less 11pct: \+5\.00 ", result.stdout, re.MULTILINE)
     assert "4 epochs each (the 2012 code: 520), rates / 10 after epoch 3, " in result.stdout
     assert len(pretended.commands) == 6
     assert all("--epochs 4 " in command for command in pretended.commands)

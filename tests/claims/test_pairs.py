@@ -21,8 +21,8 @@ def test_pairs_give_the_mean_difference_its_standard_error_and_students_interval
     differences = [3.0, 2.0, 4.0]
     assert pairs.differences == pytest.approx(differences)
     error = stdev(differences) / math.sqrt(3)
-    assert pairs.standard_error == pytest.approx(error)
-    assert pairs.margin == pytest.approx(4.303 * error, rel=1e-3)
+    assert pairs.spread.standard_error == pytest.approx(error)
+    assert pairs.spread.margin == pytest.approx(4.303 * error, rel=1e-3)
     assert pairs.within_noise is False
     assert (
         pairs.verdict()
@@ -41,8 +41,8 @@ def test_pairs_say_which_effect_would_be_found_four_times_in_five() -> None:
     drawn = np.random.default_rng(0).normal(pairs.detectable, stdev(pairs.differences), (40_000, 3))
     found = stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05
     assert found.mean() == pytest.approx(0.8, abs=0.01)
-    assert pairs.seeds_for(1.001 * pairs.detectable) == 3
-    needed = pairs.seeds_for(0.7)
+    assert pairs.spread.seeds_for(1.001 * pairs.detectable) == 3
+    needed = pairs.spread.seeds_for(0.7)
     drawn = np.random.default_rng(0).normal(0.7, stdev(pairs.differences), (10_000, needed))
     assert (stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.02)
     assert pairs.verdict(0.7).endswith(f", the paper's +0.7 with {needed} seeds")

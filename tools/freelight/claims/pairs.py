@@ -19,6 +19,48 @@ Errors = Sequence[float | None]
 """Errors, 0..1, of the seeds 0, 1, ... in order. None: the run diverged."""
 
 
+@dataclass(frozen=True)
+class Spread:
+    """What the values of several seeds tell of their mean, by Student's t."""
+
+    values: Sequence[float]
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of the mean; None for fewer than two values."""
+        return stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else None
+
+    @property
+    def margin(self) -> float | None:
+        """Half the 95 % confidence interval of the mean; None for fewer than two values."""
+        if self.standard_error is None:
+            return None
+        return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(self.values) - 1)) * self.standard_error
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest true mean that as many seeds would tell from 0 with a power of 80 %.
+
+        None if the values are equal or fewer than two.
+        """
+        if not self.standard_error:
+            return None
+        count = len(self.values)
+        return self.standard_error * float(brentq(lambda shift: _power(shift, count) - POWER, 0, 1000))
+
+    def seeds_for(self, effect: float) -> int | None:
+        """Return the number of seeds that would tell a true mean of `effect`, not 0, from 0 with that power.
+
+        None if the values are equal or fewer than two, or if it would take more than 10,000.
+        """
+        if not self.standard_error:
+            return None
+        size = abs(effect) / stdev(self.values)
+        counts = range(2, MOST_SEEDS + 1)
+        found = bisect.bisect_left(counts, POWER, key=lambda count: _power(size * math.sqrt(count), count))
+        return counts[found] if found < len(counts) else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
     """The errors of two kinds of runs, `names`, at the same seeds. A pair with a diverged run is left out.
@@ -49,17 +91,9 @@ class Pairs:
         return mean(self.differences) if self.whole else None
 
     @property
-    def standard_error(self) -> float | None:
-        """Standard error of the mean difference, in percentage points; None for fewer than two pairs."""
-        found = self.differences
-        return stdev(found) / math.sqrt(len(found)) if len(found) > 1 else None
-
-    @property
-    def margin(self) -> float | None:
-        """Half the 95 % confidence interval of the mean difference (Student's t), in percentage points."""
-        if self.standard_error is None:
-            return None
-        return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(self.whole) - 1)) * self.standard_error
+    def spread(self) -> Spread:
+        """The spread of the differences, in percentage points."""
+        return Spread(self.differences)
 
     @property
     def within_noise(self) -> bool | None:
@@ -67,9 +101,10 @@ class Pairs:
 
         That needs two pairs, and differences whose standard deviation is at least one image.
         """
-        if self.difference is None or self.margin is None or stdev(self.differences) < 100 / self.images:
+        margin = self.spread.margin
+        if self.difference is None or margin is None or stdev(self.differences) < 100 / self.images:
             return None
-        return abs(self.difference) <= self.margin
+        return abs(self.difference) <= margin
 
     @property
     def detectable(self) -> float | None:
@@ -77,29 +112,14 @@ class Pairs:
 
         From the spread of these pairs; None if the size of the noise is unknown.
         """
-        if self.within_noise is None:
-            return None
-        count = len(self.whole)
-        spread = stdev(self.differences)
-        return spread / math.sqrt(count) * float(brentq(lambda shift: _power(shift, count) - POWER, 0, 1000))
-
-    def seeds_for(self, effect: float) -> int | None:
-        """Return the number of seeds that would tell `effect` (percentage points, not 0) from 0 with that power.
-
-        None if the size of the noise is unknown, or if it would take more than 10,000.
-        """
-        if self.within_noise is None:
-            return None
-        size = abs(effect) / stdev(self.differences)
-        counts = range(2, MOST_SEEDS + 1)
-        found = bisect.bisect_left(counts, POWER, key=lambda count: _power(size * math.sqrt(count), count))
-        return counts[found] if found < len(counts) else None
+        return None if self.within_noise is None else self.spread.detectable
 
     def __str__(self) -> str:
         if self.difference is None:
             return "unknown"
-        error = "" if self.standard_error is None else f" +- {self.standard_error:.2f}"
-        return f"{self.difference:+.2f}{error} points"
+        error = self.spread.standard_error
+        noise = "" if error is None else f" +- {error:.2f}"
+        return f"{self.difference:+.2f}{noise} points"
 
     def less(self, paper: float | None) -> str:
         """Return the mean difference minus the paper's, in percentage points, as text; empty if one is unknown."""
@@ -119,13 +139,14 @@ class Pairs:
         least = f"; {self.detectable:.2f} points or more would be found with 80 % power"
         if paper is None:
             return least
-        needed = self.seeds_for(paper)
+        needed = self.spread.seeds_for(paper)
         return f"{least}, the paper's {paper:+g} with {needed or f'more than {MOST_SEEDS:,}'} seeds"
 
     def _worth(self) -> str:
         if self.difference is None:
             return "unknown: in every pair a run diverged"
-        if self.margin is None:
+        margin = self.spread.margin
+        if margin is None:
             return f"{self} from one pair of runs: the size of the noise is unknown"
         if self.within_noise is None:
             return (
@@ -135,7 +156,7 @@ class Pairs:
         noise = "within noise" if self.within_noise else "more than noise"
         return (
             f"{self} (standard error) over {len(self.whole)} seeds, 95 % interval "
-            f"{self.difference - self.margin:+.2f}..{self.difference + self.margin:+.2f} over seeds alone, on these "
+            f"{self.difference - margin:+.2f}..{self.difference + margin:+.2f} over seeds alone, on these "
             f"{self.images:,} {self.split} images: {noise}"
         )
 
@@ -154,8 +175,8 @@ class Pairs:
         return {
             "differences": self.differences,
             "mean": self.difference,
-            "standard_error": self.standard_error,
-            "margin95": self.margin,
+            "standard_error": self.spread.standard_error,
+            "margin95": self.spread.margin,
             "within_noise": self.within_noise,
             "detectable": self.detectable,
         }
