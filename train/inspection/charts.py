@@ -11,7 +11,7 @@ from ..evaluation.scoring import ClassScore
 from ..metrics import RunMetrics
 from .style import Style
 
-COLOURS = ((200, 40, 40), (50, 100, 190), (40, 140, 80))
+COLOURS = ((200, 40, 40), (50, 100, 190), (40, 140, 80), (150, 80, 170))
 GRID = (225, 225, 225)
 Points = Sequence[tuple[float, float]]
 POINTS = 500
