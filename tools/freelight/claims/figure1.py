@@ -13,7 +13,7 @@ from PIL import Image
 from freelight.claims.command import claim
 from freelight.claims.data import dataset_of, describe
 from freelight.claims.finding import Finding, Row
-from freelight.claims.pairs import MOST_SEEDS, Spread
+from freelight.claims.pairs import Spread
 from freelight.claims.session import Session
 from freelight.claims.training import Epoch, Run, epochs_of, seconds_per_epoch
 from freelight.pipeline.pictures import framed
@@ -285,11 +285,10 @@ def verdict(ratios: list[float]) -> str:
     if spread.margin is None or spread.detectable is None:
         return f"{factor}; the size of the noise is unknown"
     least, most = (math.exp(middle + sign * spread.margin) for sign in (-1, 1))
-    needed = spread.seeds_for(math.log(PAPER_RATIO)) or f"more than {MOST_SEEDS:,}"
     return (
         f"{factor} (geometric mean) over {len(ratios)} seeds, 95 % interval {least:.2f}..{most:.2f} over seeds alone; "
         f"{math.exp(spread.detectable):.2f} or more would be found with 80 % power, the paper's {PAPER_RATIO:g} with "
-        f"{needed} seeds"
+        f"{spread.needed(math.log(PAPER_RATIO))}"
     )
 
 

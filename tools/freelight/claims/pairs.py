@@ -60,6 +60,10 @@ class Spread:
         found = bisect.bisect_left(counts, POWER, key=lambda count: _power(size * math.sqrt(count), count))
         return counts[found] if found < len(counts) else None
 
+    def needed(self, effect: float) -> str:
+        """Return `seeds_for(effect)` as text; only for a spread whose `detectable` is known."""
+        return f"{self.seeds_for(effect) or f'more than {MOST_SEEDS:,}'} seeds"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
@@ -139,8 +143,7 @@ class Pairs:
         least = f"; {self.detectable:.2f} points or more would be found with 80 % power"
         if paper is None:
             return least
-        needed = self.spread.seeds_for(paper)
-        return f"{least}, the paper's {paper:+g} with {needed or f'more than {MOST_SEEDS:,}'} seeds"
+        return f"{least}, the paper's {paper:+g} with {self.spread.needed(paper)}"
 
     def _worth(self) -> str:
         if self.difference is None:
